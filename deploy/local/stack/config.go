@@ -1,0 +1,181 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Config says where a stack lives, which ports it takes and which of its servers are somebody else's.
+type Config struct {
+	// Root is the checkout.
+	Root string
+	// ToolsDir holds what is built or installed once for every stack of this checkout: binaries and npm packages.
+	ToolsDir string
+	// DataDir holds everything that belongs to one stack.
+	DataDir string
+	// PortOffset is added to every port, so that several stacks fit on one machine.
+	PortOffset int
+	// Out is where progress goes.
+	Out io.Writer
+
+	PostgresPort        int
+	AWSPort             int
+	SMTPPort            int
+	MailWebPort         int
+	StripeSimulatorPort int
+
+	// PostgresURL is a superuser's URL of a server to use instead of starting one.
+	PostgresURL string
+	// AWSEndpoint is the URL of an SNS/SQS endpoint to use instead of starting the emulator. The credentials are the
+	// usual AWS_* variables.
+	AWSEndpoint string
+	// SMTP is a mail server to use instead of starting the sink.
+	SMTP SMTP
+	// StripeAPIKey is a key of the real Stripe, which is then used instead of starting the simulator.
+	StripeAPIKey string
+}
+
+// SMTP is a mail server, in email-service's words.
+type SMTP struct {
+	Host, Port, Username, Password, From, TLS string
+}
+
+// maxPort is the highest port of the table in dapr.yaml, which an offset must not push over the edge.
+const maxPort = 50108
+
+// FromEnv is the stack of the checkout at root as the environment wants it; its errors name the variable.
+func FromEnv(root string) (Config, error) {
+	cfg := Config{Root: root, ToolsDir: filepath.Join(root, ".local"), Out: os.Stdout}
+	cfg.DataDir = cfg.ToolsDir
+	if dir := os.Getenv("DATA_DIR"); dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return Config{}, fmt.Errorf("DATA_DIR: %w", err)
+		}
+		cfg.DataDir = abs
+	}
+	if s := os.Getenv("PORT_OFFSET"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 || n > 65535-maxPort {
+			return Config{}, fmt.Errorf("PORT_OFFSET: %q is not a number from 0 to %d", s, 65535-maxPort)
+		}
+		cfg.PortOffset = n
+	}
+	if err := cfg.setPorts(); err != nil {
+		return Config{}, err
+	}
+
+	// A shell that has read .local/env holds this stack's own addresses, which are not a person's choice of server.
+	ours := strings.Fields(os.Getenv("STACK_MANAGED"))
+	env := func(name string) string {
+		if slices.Contains(ours, name) {
+			return ""
+		}
+		return os.Getenv(name)
+	}
+	cfg.PostgresURL, cfg.AWSEndpoint, cfg.StripeAPIKey = env("POSTGRES_URL"), env("AWS_ENDPOINT_URL"), env("STRIPE_API_KEY")
+	cfg.SMTP = SMTP{
+		Host: env("SMTP_HOST"), Port: env("SMTP_PORT"), Username: env("SMTP_USERNAME"),
+		Password: env("SMTP_PASSWORD"), From: env("SMTP_FROM"), TLS: env("SMTP_TLS"),
+	}
+	return cfg, cfg.validate()
+}
+
+// setPorts fills in the ports of our own servers: the offset shifts all of them, a variable moves one.
+func (c *Config) setPorts() error {
+	for _, p := range []struct {
+		port     *int
+		variable string
+		standard int
+	}{
+		{&c.PostgresPort, "POSTGRES_PORT", 15432},
+		{&c.AWSPort, "SNSSQS_PORT", 4566},
+		{&c.SMTPPort, "SMTP_PORT", 1025},
+		{&c.MailWebPort, "MAIL_WEB_PORT", 1080},
+		{&c.StripeSimulatorPort, "STRIPE_SIMULATOR_PORT", 12111},
+	} {
+		*p.port = p.standard + c.PortOffset
+		s := os.Getenv(p.variable)
+		if s == "" || slices.Contains(strings.Fields(os.Getenv("STACK_MANAGED")), p.variable) {
+			continue
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > 65535 {
+			return fmt.Errorf("%s: %q is not a port", p.variable, s)
+		}
+		*p.port = n
+	}
+	return nil
+}
+
+func (c *Config) validate() error {
+	if c.PostgresURL != "" {
+		u, err := url.Parse(c.PostgresURL)
+		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" {
+			return errors.New("POSTGRES_URL: not a URL of the form postgres://superuser:password@host:port/database")
+		}
+	}
+	if c.AWSEndpoint != "" {
+		u, err := url.Parse(c.AWSEndpoint)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return fmt.Errorf("AWS_ENDPOINT_URL: %q is not an http or https URL", c.AWSEndpoint)
+		}
+	}
+	if c.SMTP.Host != "" && c.SMTP.Port == "" {
+		return errors.New("SMTP_PORT: needed with SMTP_HOST")
+	}
+	return nil
+}
+
+// Throwaway is a stack in a temporary directory and on free ports, for a test. It shares the checkout's tools, and
+// ignores variables that point at a person's own servers: a test owns what it breaks.
+func Throwaway(root string) (Config, error) {
+	// `stack test` names the parent, so that it can clear up after a test that was killed.
+	dir, err := os.MkdirTemp(os.Getenv("STACK_TEST_DIR"), "eventbooking-")
+	if err != nil {
+		return Config{}, fmt.Errorf("make a data directory: %w", err)
+	}
+	// PostgreSQL may run as another user than we do.
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what is secret in there has its own mode
+		return Config{}, fmt.Errorf("open the data directory: %w", err)
+	}
+	cfg := Config{Root: root, ToolsDir: filepath.Join(root, ".local"), DataDir: dir, Out: io.Discard}
+	cfg.PortOffset, err = freeOffset(root)
+	if err != nil {
+		return Config{}, err
+	}
+	cfg.PostgresPort = 15432 + cfg.PortOffset
+	cfg.AWSPort = 4566 + cfg.PortOffset
+	cfg.SMTPPort = 1025 + cfg.PortOffset
+	cfg.MailWebPort = 1080 + cfg.PortOffset
+	cfg.StripeSimulatorPort = 12111 + cfg.PortOffset
+	return cfg, nil
+}
+
+// FindRoot is the checkout that contains the working directory.
+func FindRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the checkout: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "dapr.yaml")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no dapr.yaml here or above: run this inside the checkout")
+		}
+		dir = parent
+	}
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
