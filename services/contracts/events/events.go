@@ -1,0 +1,188 @@
+// Package events holds the contract's event types: what each carries, the topic it goes to, and the
+// attributes that subscriptions may route on. The JSON is the contract's "Event Message Schemas";
+// the fields beyond it are named where they stand.
+package events
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+)
+
+// Topics of the contract.
+const (
+	TopicPayments = "payment-events"
+	TopicTickets  = "ticket-events"
+	TopicEvents   = "event-events"
+)
+
+// OrderItem is one line of an order.
+type OrderItem struct {
+	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+	Quantity     int           `json:"quantity"`
+	UnitPrice    money.Decimal `json:"unitPrice"`
+}
+
+// PaymentCompleted reports that an order is paid. ReservationID is the contract's own addition in its
+// ticket-processing-queue format; HolderName is ours, so that ticket-service can print tickets
+// without asking anyone.
+type PaymentCompleted struct {
+	OrderID       uuid.UUID      `json:"orderId"`
+	OrderNumber   string         `json:"orderNumber"`
+	UserID        uuid.UUID      `json:"userId"`
+	EventID       uuid.UUID      `json:"eventId"`
+	ReservationID uuid.UUID      `json:"reservationId"`
+	HolderName    string         `json:"holderName"`
+	TotalAmount   money.Decimal  `json:"totalAmount"`
+	Currency      money.Currency `json:"currency"`
+	PaymentMethod string         `json:"paymentMethod"`
+	TransactionID string         `json:"transactionId"`
+	Items         []OrderItem    `json:"items"`
+}
+
+// Type, Topic, Subject and Attributes make PaymentCompleted publishable.
+func (PaymentCompleted) Type() string      { return "PAYMENT_COMPLETED" }
+func (PaymentCompleted) Topic() string     { return TopicPayments }
+func (e PaymentCompleted) Subject() string { return e.OrderID.String() }
+func (e PaymentCompleted) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
+}
+
+// PaymentFailed reports that an order will not be paid. EventID is ours: organizers' figures need it.
+type PaymentFailed struct {
+	OrderID       uuid.UUID `json:"orderId"`
+	UserID        uuid.UUID `json:"userId"`
+	EventID       uuid.UUID `json:"eventId"`
+	ReservationID uuid.UUID `json:"reservationId"`
+	FailureReason string    `json:"failureReason"` // a code: INSUFFICIENT_FUNDS
+	ErrorMessage  string    `json:"errorMessage"`
+	Retryable     bool      `json:"retryable"`
+}
+
+// Type, Topic, Subject and Attributes make PaymentFailed publishable.
+func (PaymentFailed) Type() string      { return "PAYMENT_FAILED" }
+func (PaymentFailed) Topic() string     { return TopicPayments }
+func (e PaymentFailed) Subject() string { return e.OrderID.String() }
+func (e PaymentFailed) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
+}
+
+// RefundProcessed reports that money went back.
+type RefundProcessed struct {
+	OrderID  uuid.UUID      `json:"orderId"`
+	UserID   uuid.UUID      `json:"userId"`
+	EventID  uuid.UUID      `json:"eventId"`
+	RefundID string         `json:"refundId"`
+	Amount   money.Decimal  `json:"amount"`
+	Currency money.Currency `json:"currency"`
+	Reason   string         `json:"reason"`
+}
+
+// Type, Topic, Subject and Attributes make RefundProcessed publishable.
+func (RefundProcessed) Type() string      { return "REFUND_PROCESSED" }
+func (RefundProcessed) Topic() string     { return TopicPayments }
+func (e RefundProcessed) Subject() string { return e.OrderID.String() }
+func (e RefundProcessed) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
+}
+
+// Ticket is a ticket as TICKETS_GENERATED lists it. QRCode is a URL of its picture. TicketTypeID is
+// ours.
+type Ticket struct {
+	TicketID     uuid.UUID `json:"ticketId"`
+	TicketNumber string    `json:"ticketNumber"`
+	TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	QRCode       string    `json:"qrCode"`
+}
+
+// TicketsGenerated reports that a paid order has its tickets.
+type TicketsGenerated struct {
+	OrderID uuid.UUID `json:"orderId"`
+	UserID  uuid.UUID `json:"userId"`
+	EventID uuid.UUID `json:"eventId"`
+	Tickets []Ticket  `json:"tickets"`
+}
+
+// Type, Topic, Subject and Attributes make TicketsGenerated publishable.
+func (TicketsGenerated) Type() string      { return "TICKETS_GENERATED" }
+func (TicketsGenerated) Topic() string     { return TopicTickets }
+func (e TicketsGenerated) Subject() string { return e.OrderID.String() }
+func (e TicketsGenerated) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String()}
+}
+
+// TicketGenerationFailed reports that a paid order cannot get its tickets and has to be refunded. It
+// is not in the contract's list of types; its compensation table asks for it.
+type TicketGenerationFailed struct {
+	OrderID       uuid.UUID `json:"orderId"`
+	UserID        uuid.UUID `json:"userId"`
+	EventID       uuid.UUID `json:"eventId"`
+	ReservationID uuid.UUID `json:"reservationId"`
+	Reason        string    `json:"reason"` // a code: INSUFFICIENT_INVENTORY
+}
+
+// Type, Topic, Subject and Attributes make TicketGenerationFailed publishable.
+func (TicketGenerationFailed) Type() string      { return "TICKET_GENERATION_FAILED" }
+func (TicketGenerationFailed) Topic() string     { return TopicTickets }
+func (e TicketGenerationFailed) Subject() string { return e.OrderID.String() }
+func (e TicketGenerationFailed) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String()}
+}
+
+// EventDetails is what EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED say of an event. UpdatedAt
+// orders them: one that is not newer than what a consumer has is stale.
+type EventDetails struct {
+	EventID     uuid.UUID `json:"eventId"`
+	OrganizerID uuid.UUID `json:"organizerId"`
+	EventName   string    `json:"eventName"`
+	EventDate   time.Time `json:"eventDate"`
+	VenueName   string    `json:"venueName"`
+	Category    string    `json:"category"`
+	Status      string    `json:"status"`
+	UpdatedAt   time.Time `json:"updatedAt"`
+}
+
+// Topic, Subject and Attributes are common to what embeds EventDetails.
+func (EventDetails) Topic() string     { return TopicEvents }
+func (e EventDetails) Subject() string { return e.EventID.String() }
+func (e EventDetails) Attributes() map[string]string {
+	return map[string]string{"eventid": e.EventID.String(), "organizerid": e.OrganizerID.String()}
+}
+
+// EventCreated reports a new event, not yet on sale.
+type EventCreated struct{ EventDetails }
+
+// Type makes EventCreated publishable.
+func (EventCreated) Type() string { return "EVENT_CREATED" }
+
+// EventUpdated reports a change of what EventDetails says.
+type EventUpdated struct{ EventDetails }
+
+// Type makes EventUpdated publishable.
+func (EventUpdated) Type() string { return "EVENT_UPDATED" }
+
+// EventPublished reports that an event is on sale.
+type EventPublished struct{ EventDetails }
+
+// Type makes EventPublished publishable.
+func (EventPublished) Type() string { return "EVENT_PUBLISHED" }
+
+// EventCancelled reports that an event will not take place. UpdatedAt is ours, as in EventDetails.
+type EventCancelled struct {
+	EventID             uuid.UUID `json:"eventId"`
+	EventName           string    `json:"eventName"`
+	OrganizerID         uuid.UUID `json:"organizerId"`
+	CancellationReason  string    `json:"cancellationReason"`
+	AffectedTicketCount int       `json:"affectedTicketCount"`
+	UpdatedAt           time.Time `json:"updatedAt"`
+}
+
+// Type, Topic, Subject and Attributes make EventCancelled publishable.
+func (EventCancelled) Type() string      { return "EVENT_CANCELLED" }
+func (EventCancelled) Topic() string     { return TopicEvents }
+func (e EventCancelled) Subject() string { return e.EventID.String() }
+func (e EventCancelled) Attributes() map[string]string {
+	return map[string]string{"eventid": e.EventID.String(), "organizerid": e.OrganizerID.String()}
+}

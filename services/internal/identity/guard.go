@@ -1,0 +1,100 @@
+package identity
+
+import (
+	"context"
+	"crypto/subtle"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"golang.org/x/time/rate"
+
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// Guard protects routes. It wraps handlers of web's kind.
+type Guard struct {
+	Verifier      Verifier
+	ServiceSecret []byte
+	AppAPIToken   string
+}
+
+// FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
+// ctx ends. A token with a key id not seen before makes it look again, every few seconds at most.
+// auth-service need not be up yet.
+func FetchKeys(ctx context.Context, url string) (Verifier, error) {
+	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
+		HTTPTimeout:       5 * time.Second,
+		RefreshInterval:   10 * time.Minute,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(3*time.Second), 3),
+		RateLimitWaitMax:  3 * time.Second,
+	})
+	if err != nil {
+		return Verifier{}, err
+	}
+	return Verifier{Keys: keys.KeyfuncCtx}, nil
+}
+
+type userKey struct{}
+
+// CurrentUser gives the person that Person let through. Calling it behind no Person is a bug and
+// gives the zero User, who owns nothing.
+func CurrentUser(ctx context.Context) User {
+	u, _ := ctx.Value(userKey{}).(User)
+	return u
+}
+
+// Person lets a request with a valid access token through to h; if roles are named, only a user who
+// has one of them.
+func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !found {
+			return ErrNoToken
+		}
+		user, err := g.Verifier.Verify(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		if len(roles) > 0 && !slices.ContainsFunc(roles, user.Has) {
+			return ErrForbidden
+		}
+		return h(w, r.WithContext(context.WithValue(r.Context(), userKey{}, user)))
+	}
+}
+
+// Service lets a request of one of the named services through to h, if it came by the sidecar. The
+// token comes in X-Service-Token with X-Service-Name, or as "Authorization: Service-Token ...".
+func (g Guard) Service(h web.Handler, allowed ...string) web.Handler {
+	return g.Sidecar(func(w http.ResponseWriter, r *http.Request) error {
+		token, alone := strings.CutPrefix(r.Header.Get("Authorization"), "Service-Token ")
+		if !alone {
+			token = r.Header.Get("X-Service-Token")
+		}
+		service, err := VerifyServiceToken(g.ServiceSecret, token)
+		if err != nil {
+			return err
+		}
+		if !alone && r.Header.Get("X-Service-Name") != service {
+			return ErrServiceTokenInvalid
+		}
+		if !slices.Contains(allowed, service) {
+			return ErrServiceForbidden
+		}
+		return h(w, r)
+	})
+}
+
+// Sidecar lets a request through to h only if it shows the sidecar's APP_API_TOKEN.
+func (g Guard) Sidecar(h web.Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		// Dapr sends it in this header (Dapr docs, "Authenticate requests from Dapr using token authentication").
+		shown := r.Header.Get("dapr-api-token")
+		if subtle.ConstantTimeCompare([]byte(shown), []byte(g.AppAPIToken)) != 1 {
+			return ErrNotSidecar
+		}
+		return h(w, r)
+	}
+}

@@ -1,0 +1,108 @@
+// Package messaging moves events between a service's database and its sidecar, each exactly once in
+// effect.
+//
+// Out: Add writes an event into the outbox in the transaction of the change that it reports. A Relay
+// publishes what is there and then marks it; when it dies in between, the event is published again
+// under the same id. In: Handle decodes a delivery, and First, in the transaction of the event's
+// effect, tells whether the event was here before. So an event is published at least once and takes
+// effect once, whatever crashes where.
+package messaging
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations creates the outbox and the inbox in a service's database.
+func Migrations() postgres.Migrations {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
+	return postgres.Migrations{VersionTable: "messaging_version", Files: files}
+}
+
+// Payload is an event of the contract's, as its publisher makes it.
+type Payload interface {
+	Type() string                  // PAYMENT_COMPLETED
+	Topic() string                 // payment-events
+	Subject() string               // the id of the entity that it is about
+	Attributes() map[string]string // the contract's message attributes, in CloudEvents' lower case
+}
+
+// Version is the envelope version that this code writes and reads.
+const Version = "1.0"
+
+// Envelope is the contract's frame around each event, and the data of its CloudEvent.
+type Envelope[P any] struct {
+	EventType     string    `json:"eventType"`
+	Version       string    `json:"version"`
+	Timestamp     time.Time `json:"timestamp"`
+	CorrelationID string    `json:"correlationId"`
+	Payload       P         `json:"payload"`
+}
+
+// AddTx writes an event of the service source into the outbox. The event is published after tx
+// commits, and never if it does not. It carries the correlation id and the trace of ctx.
+func AddTx(ctx context.Context, tx pgx.Tx, source string, payload Payload) error {
+	trace := telemetry.From(ctx)
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	id, err := uuid.NewV7() // ordered by time, kind to the index
+	if err != nil {
+		return fmt.Errorf("event id: %w", err)
+	}
+	event := map[string]any{
+		"specversion":     "1.0",
+		"id":              id,
+		"source":          source,
+		"type":            payload.Type(),
+		"subject":         payload.Subject(),
+		"time":            now,
+		"datacontenttype": "application/json",
+		"correlationid":   trace.CorrelationID,
+		"data": Envelope[Payload]{
+			EventType: payload.Type(), Version: Version, Timestamp: now,
+			CorrelationID: trace.CorrelationID, Payload: payload,
+		},
+	}
+	for name, value := range payload.Attributes() {
+		event[name] = value
+	}
+	// Always strings: a subscriber's sidecar crashes on a numeric one (daprd 1.18.2).
+	if trace.Parent != "" {
+		event["traceparent"], event["tracestate"] = trace.Parent, trace.State
+	}
+	body, err := json.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("event %s: %w", payload.Type(), err)
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO outbox (id, topic, cloud_event) VALUES ($1, $2, $3)`,
+		id, payload.Topic(), body); err != nil {
+		return fmt.Errorf("add %s to the outbox: %w", payload.Type(), err)
+	}
+	return nil
+}
+
+// FirstTx reports whether this is the first time that the event takes effect here, and records that
+// it did. A concurrent delivery of the same event waits for this transaction's end.
+func FirstTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, eventType string) (bool, error) {
+	tag, err := tx.Exec(ctx,
+		`INSERT INTO inbox (event_id, type) VALUES ($1, $2) ON CONFLICT DO NOTHING`, id, eventType)
+	if err != nil {
+		return false, fmt.Errorf("record event %s: %w", id, err)
+	}
+	return tag.RowsAffected() == 1, nil
+}

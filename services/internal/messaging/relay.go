@@ -1,0 +1,160 @@
+package messaging
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Publisher is what a Relay needs of the Dapr client.
+type Publisher interface {
+	PublishEvents(ctx context.Context, pubsub, topic string, events []any, opts ...dapr.PublishEventsOption) dapr.PublishEventsResponse
+}
+
+// Relay publishes a service's outbox. Any number of replicas may run one each: a lease on each row
+// keeps them from publishing the same event twice unless one of them died.
+type Relay struct {
+	Pool      *pgxpool.Pool
+	Publisher Publisher
+	PubSub    string // the component to publish through
+
+	Batch int           // events published at once; 100 when zero
+	Poll  time.Duration // how often to look without being woken; 2 s when zero
+	Lease time.Duration // after this another relay takes over a batch; 30 s when zero
+}
+
+// Run publishes until ctx ends. It is woken when a transaction commits an event, and polls besides,
+// for events that failed or whose relay died.
+func (r Relay) Run(ctx context.Context) error {
+	if r.Batch == 0 {
+		r.Batch = 100
+	}
+	if r.Poll == 0 {
+		r.Poll = 2 * time.Second
+	}
+	if r.Lease == 0 {
+		r.Lease = 30 * time.Second
+	}
+	for ctx.Err() == nil {
+		if err := r.listen(ctx); err != nil && ctx.Err() == nil {
+			slog.ErrorContext(ctx, "outbox relay lost its database, trying again", "error", err.Error())
+			wait(ctx, r.Poll)
+		}
+	}
+	return ctx.Err()
+}
+
+// listen publishes, then waits to be woken, on one connection.
+func (r Relay) listen(ctx context.Context) error {
+	return r.Pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error {
+		if _, err := c.Exec(ctx, `LISTEN outbox`); err != nil {
+			return err
+		}
+		// The connection goes back to the pool: it must not go on listening there.
+		defer func() { _, _ = c.Exec(context.WithoutCancel(ctx), `UNLISTEN outbox`) }()
+		for {
+			for {
+				published, err := r.publishBatch(ctx)
+				if err != nil {
+					return err
+				}
+				if published < r.Batch { // the rest, if any, failed or is another relay's
+					break
+				}
+			}
+			woken, cancel := context.WithTimeout(ctx, r.Poll)
+			_, err := c.Conn().WaitForNotification(woken)
+			cancel()
+			if err != nil && woken.Err() == nil || ctx.Err() != nil {
+				return err
+			}
+		}
+	})
+}
+
+type outboxRow struct {
+	ID         uuid.UUID
+	Topic      string
+	CloudEvent json.RawMessage
+}
+
+// publishBatch leases up to a batch of events, publishes them and marks those that the broker took.
+// The others come again when their lease ends. It gives the number that was published.
+func (r Relay) publishBatch(ctx context.Context) (int, error) {
+	rows, err := r.lease(ctx)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	byTopic := map[string][]any{}
+	for _, row := range rows {
+		byTopic[row.Topic] = append(byTopic[row.Topic], dapr.PublishEventsEvent{
+			EntryID: row.ID.String(), Data: row.CloudEvent, ContentType: "application/cloudevents+json",
+		})
+	}
+	failed := map[string]bool{}
+	for topic, events := range byTopic {
+		res := r.Publisher.PublishEvents(ctx, r.PubSub, topic, events)
+		if res.Error == nil {
+			continue
+		}
+		slog.WarnContext(ctx, "events not published, they will be retried",
+			"topic", topic, "failed", len(res.FailedEvents), "of", len(events), "error", res.Error.Error())
+		for _, e := range res.FailedEvents {
+			if event, ok := e.(dapr.PublishEventsEvent); ok {
+				failed[event.EntryID] = true
+			}
+		}
+	}
+	var taken, refused []uuid.UUID
+	for _, row := range rows {
+		if failed[row.ID.String()] {
+			refused = append(refused, row.ID)
+		} else {
+			taken = append(taken, row.ID)
+		}
+	}
+	// An event that failed waits a little longer each time, up to the length of a lease.
+	if _, err := r.Pool.Exec(ctx, `
+		UPDATE outbox
+		SET published_at = CASE WHEN id = ANY($1) THEN now() END,
+		    leased_until = CASE WHEN id = ANY($2)
+		        THEN now() + least(attempts * interval '1 second', $3) ELSE leased_until END
+		WHERE id = ANY($1) OR id = ANY($2)`, taken, refused, r.Lease); err != nil {
+		return 0, fmt.Errorf("mark published events: %w", err)
+	}
+	return len(taken), nil
+}
+
+func (r Relay) lease(ctx context.Context) ([]outboxRow, error) {
+	rows, err := r.Pool.Query(ctx, `
+		UPDATE outbox SET leased_until = now() + $2, attempts = attempts + 1
+		WHERE position IN (
+			SELECT position FROM outbox
+			WHERE published_at IS NULL AND leased_until < now()
+			ORDER BY position LIMIT $1
+			FOR UPDATE SKIP LOCKED)
+		RETURNING id, topic, cloud_event`, r.Batch, r.Lease)
+	if err != nil {
+		return nil, fmt.Errorf("lease events: %w", err)
+	}
+	leased, err := pgx.CollectRows(rows, pgx.RowToStructByPos[outboxRow])
+	if err != nil {
+		return nil, fmt.Errorf("lease events: %w", err)
+	}
+	return leased, nil
+}
+
+// wait pauses for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,163 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// MaxBody is how large a request's body may be, in bytes.
+const MaxBody = 1 << 20
+
+// Decode reads the request's body, one JSON value of at most MaxBody bytes in valid UTF-8, into v.
+// Anything else, unknown fields included, is a *problem.Error that names the field where it can.
+func Decode(w http.ResponseWriter, r *http.Request, v any) error {
+	return DecodeUpTo(w, r, MaxBody, v)
+}
+
+// DecodeUpTo is Decode with a limit of its own.
+func DecodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem.New(problem.TooLarge, "BODY_TOO_LARGE", "The body exceeds %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return malformed("The body could not be read").Because(err)
+	}
+	// encoding/json would quietly replace what is not UTF-8.
+	if !utf8.Valid(body) {
+		return malformed("The body is not valid UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return decodeError(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return malformed("The body has more than one JSON value")
+	}
+	return nil
+}
+
+func malformed(message string) *problem.Error {
+	return problem.New(problem.Invalid, "MALFORMED_JSON", "%s", message)
+}
+
+func decodeError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return malformed("The body is empty").Because(err)
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if wrong.Field == "" && wrong.Type.Kind() == reflect.Struct {
+			return malformed("The body must be a JSON object").Because(err)
+		}
+		return problem.Field(wrong.Field, "%s must not be a %s", fieldOr(wrong.Field, "The value"), wrong.Value).Because(err)
+	}
+	// encoding/json has no type for this one (golang/go#29035).
+	if field, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
+		if name, uerr := strconv.Unquote(field); uerr == nil {
+			return problem.Field(name, "Unknown field").Because(err)
+		}
+	}
+	if p, ok := errors.AsType[*problem.Error](err); ok { // from an UnmarshalJSON of ours
+		return p
+	}
+	return malformed("The body is not valid JSON").Because(err)
+}
+
+func fieldOr(field, otherwise string) string {
+	if field == "" {
+		return otherwise
+	}
+	return field
+}
+
+// PathID reads a UUID from the route's variable. It returns a *problem.Error that names it.
+func PathID(r *http.Request, name string) (uuid.UUID, error) {
+	return ParseID(name, mux.Vars(r)[name])
+}
+
+// ParseID reads a UUID in its canonical form. It returns a *problem.Error that names the field.
+func ParseID(field, value string) (uuid.UUID, error) {
+	// uuid.Parse alone also takes braces, urn:uuid: and no dashes.
+	id, err := uuid.Parse(value)
+	if err != nil || len(value) != 36 {
+		return uuid.Nil, problem.Field(field, "%s must be a UUID", field)
+	}
+	return id, nil
+}
+
+// WriteJSON answers with status and v as JSON.
+func WriteJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	if err != nil { // the client went away; there is nobody to tell
+		slog.Debug("response not written", "error", err.Error())
+	}
+	return nil
+}
+
+var statusOf = map[problem.Kind]int{
+	problem.Internal:         http.StatusInternalServerError,
+	problem.Invalid:          http.StatusBadRequest,
+	problem.Unauthenticated:  http.StatusUnauthorized,
+	problem.PaymentRequired:  http.StatusPaymentRequired,
+	problem.Forbidden:        http.StatusForbidden,
+	problem.NotFound:         http.StatusNotFound,
+	problem.MethodNotAllowed: http.StatusMethodNotAllowed,
+	problem.Conflict:         http.StatusConflict,
+	problem.TooLarge:         http.StatusRequestEntityTooLarge,
+	problem.Unprocessable:    http.StatusUnprocessableEntity,
+	problem.Throttled:        http.StatusTooManyRequests,
+	problem.Unavailable:      http.StatusServiceUnavailable,
+}
+
+// Status gives the HTTP status that a problem's kind is rendered as.
+func Status(kind problem.Kind) int { return statusOf[kind] }
+
+// WriteError is the one place that renders errors. What is not a *problem.Error is logged and shown
+// as INTERNAL_ERROR.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	p := Problem(r, err)
+	if p.RetryAfter > 0 { // rounded up, so that nobody comes back too early
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
+	}
+	_ = WriteJSON(w, Status(p.Kind), struct {
+		Error   string `json:"error"`
+		Message string `json:"message"`
+		Field   string `json:"field,omitempty"`
+	}{p.Code, p.Message, p.Field})
+}
+
+// Problem gives the error to show for err and logs what only we should see of it. A handler whose
+// refusals have more fields than the common form (the contract's reserved, confirmed, valid) calls
+// it and writes them itself.
+func Problem(r *http.Request, err error) *problem.Error {
+	p, ok := errors.AsType[*problem.Error](err)
+	switch {
+	case !ok:
+		slog.ErrorContext(r.Context(), "internal error", "error", err.Error())
+		return problem.New(problem.Internal, "INTERNAL_ERROR", "Something went wrong on our side")
+	case p.Kind == problem.Unavailable || p.Kind == problem.Internal:
+		slog.WarnContext(r.Context(), "refused", "error", err.Error())
+	}
+	return p
+}
