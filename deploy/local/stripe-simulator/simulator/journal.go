@@ -1,0 +1,113 @@
+package simulator
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// entry is one committed request: the objects it changed and the answer saved
+// under its key. One line holds both, so that neither exists without the other.
+type entry struct {
+	Intent *storedIntent `json:"intent,omitempty"`
+	Refund *refund       `json:"refund,omitempty"`
+	Key    string        `json:"key,omitempty"`
+	Answer *savedAnswer  `json:"answer,omitempty"`
+}
+
+// journal is an append-only file of JSON lines.
+type journal struct {
+	file *os.File
+	// broken is set by a failed append: what the file ends with is then unknown,
+	// and a further line could bury a torn one where no start would forgive it.
+	broken error
+}
+
+// openJournal opens or creates the journal in dir and hands every entry in it to
+// apply. It cuts off a torn last line and refuses a file damaged anywhere else,
+// or one that another process holds.
+func openJournal(dir string, apply func(entry)) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "journal.jsonl")
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{file: file}
+	if err := j.load(dir, apply); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal %s: %w", path, err), file.Close())
+	}
+	return j, nil
+}
+
+func (j *journal) load(dir string, apply func(entry)) error {
+	if err := syscall.Flock(int(j.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("in use by another simulator: %w", err)
+	}
+	reader := bufio.NewReader(j.file)
+	var good int64
+	for number := 1; ; number++ {
+		line, err := reader.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break // without its newline the line was never synced, and so never answered
+		}
+		if err != nil {
+			return err
+		}
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			// Blocks of a torn write may reach the disk out of order: a broken line
+			// is forgiven where it is the last.
+			if _, err := reader.Peek(1); errors.Is(err, io.EOF) {
+				break
+			}
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		apply(e)
+		good += int64(len(line))
+	}
+	if err := j.file.Truncate(good); err != nil {
+		return err
+	}
+	if _, err := j.file.Seek(good, io.SeekStart); err != nil {
+		return err
+	}
+	if err := j.file.Sync(); err != nil {
+		return err
+	}
+	parent, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+// append writes e and returns once it is on disk.
+func (j *journal) append(e entry) error {
+	if j.broken != nil {
+		return j.broken
+	}
+	var line bytes.Buffer
+	if err := json.NewEncoder(&line).Encode(e); err != nil {
+		return err
+	}
+	if _, err := j.file.Write(line.Bytes()); err != nil {
+		j.broken = fmt.Errorf("write journal: %w", err)
+		return j.broken
+	}
+	if err := j.file.Sync(); err != nil {
+		j.broken = fmt.Errorf("sync journal: %w", err)
+		return j.broken
+	}
+	return nil
+}
+
+func (j *journal) close() error { return j.file.Close() }
