@@ -1,0 +1,386 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/stripe/stripe-mock/embedded"
+	mock "github.com/stripe/stripe-mock/server"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
+)
+
+const key = "sk_test_123"
+
+// bundle is a Gateway before a simulated Stripe.
+type bundle struct {
+	*gateway.Gateway
+	t   *testing.T
+	url string
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(func() {
+		server.Close()
+		require.NoError(t, sim.Close())
+	})
+	return &bundle{Gateway: connect(t, server.URL), t: t, url: server.URL}
+}
+
+func connect(t *testing.T, url string) *gateway.Gateway {
+	t.Helper()
+	g, err := gateway.New(url, key)
+	require.NoError(t, err)
+	return g
+}
+
+func (b *bundle) switches(set simulator.Switches) {
+	b.t.Helper()
+	body, err := json.Marshal(set)
+	require.NoError(b.t, err)
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_switches", strings.NewReader(string(body)))
+	require.NoError(b.t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(b.t, err)
+	require.NoError(b.t, response.Body.Close())
+	require.Equal(b.t, http.StatusOK, response.StatusCode)
+}
+
+func (b *bundle) charges() []simulator.Charge {
+	b.t.Helper()
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.url+"/_charges", nil)
+	require.NoError(b.t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(b.t, err)
+	defer func() { _ = response.Body.Close() }()
+	var kept struct{ Charges []simulator.Charge }
+	require.NoError(b.t, json.NewDecoder(response.Body).Decode(&kept))
+	return kept.Charges
+}
+
+func order(attempt, token string) gateway.Order {
+	return gateway.Order{
+		AttemptKey:   attempt,
+		OrderID:      "cc0e8400-e29b-41d4-a716-446655440000",
+		Amount:       money.Of(15000, "USD"),
+		PaymentToken: token,
+		Description:  "ORD-2026-000001",
+	}
+}
+
+// loadMock builds stripe-mock once: its OpenAPI document takes a second or two to compile.
+var loadMock = sync.OnceValues(func() (http.Handler, error) {
+	spec, err := mock.LoadSpec(embedded.OpenAPISpec, "")
+	if err != nil {
+		return nil, err
+	}
+	fixtures, err := mock.LoadFixtures(embedded.OpenAPIFixtures, "")
+	if err != nil {
+		return nil, err
+	}
+	stub, err := mock.NewStubServer(fixtures, spec, false, false)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(stub.HandleRequest), nil
+})
+
+// TestContract makes every call of this package on our simulator, which has Stripe's behaviour, and on
+// stripe-mock, which checks what we send against Stripe's published OpenAPI document and answers
+// with its fixtures. What passes on both is valid for the real API.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	handler, err := loadMock()
+	require.NoError(t, err)
+	stripeMock := httptest.NewServer(handler)
+	t.Cleanup(stripeMock.Close)
+
+	servers := map[string]func(t *testing.T) *gateway.Gateway{
+		"Simulator":  func(t *testing.T) *gateway.Gateway { t.Helper(); return setup(t).Gateway },
+		"StripeMock": func(t *testing.T) *gateway.Gateway { t.Helper(); return connect(t, stripeMock.URL) },
+	}
+	calls := map[string]func(t *testing.T, g *gateway.Gateway){
+		"Charge": func(t *testing.T, g *gateway.Gateway) {
+			t.Helper()
+			charge, err := g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			require.NoError(t, err)
+			require.NotEmpty(t, charge.TransactionID)
+		},
+		"Find": func(t *testing.T, g *gateway.Gateway) {
+			t.Helper()
+			charge, err := g.Find(t.Context(), "attempt-1")
+			require.NoError(t, err)
+			require.Equal(t, "attempt-1", charge.AttemptKey)
+		},
+		"Refund": func(t *testing.T, g *gateway.Gateway) {
+			t.Helper()
+			charge, err := g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			require.NoError(t, err)
+			refund, err := g.Refund(t.Context(), "refund-1", charge.TransactionID, money.Of(100, "USD"), "TICKET_GENERATION_FAILED")
+			require.NoError(t, err)
+			require.NotEmpty(t, refund.RefundID)
+		},
+	}
+	for server, connected := range servers {
+		for call, make := range calls {
+			t.Run(server+call, func(t *testing.T) {
+				t.Parallel()
+				make(t, connected(t))
+			})
+		}
+	}
+
+	// A mock that let everything through would prove nothing.
+	t.Run("StripeMockRefusesNonsense", func(t *testing.T) {
+		t.Parallel()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, stripeMock.URL+"/v1/payment_intents",
+			strings.NewReader("amount=100&currency=usd&attempt=1"))
+		require.NoError(t, err)
+		request.Header.Set("Authorization", "Bearer "+key)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusBadRequest, response.StatusCode)
+	})
+}
+
+func TestCharge(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		token     string
+		status    gateway.Status
+		code      string
+		retryable bool
+	}{
+		"Visa":              {token: "pm_card_visa", status: gateway.Succeeded},
+		"Mastercard":        {token: "pm_card_mastercard", status: gateway.Succeeded},
+		"GenericDecline":    {token: "pm_card_visa_chargeDeclined", status: gateway.Declined, code: "GENERIC_DECLINE"},
+		"InsufficientFunds": {token: "pm_card_visa_chargeDeclinedInsufficientFunds", status: gateway.Declined, code: "INSUFFICIENT_FUNDS"},
+		"ExpiredCard":       {token: "pm_card_chargeDeclinedExpiredCard", status: gateway.Declined, code: "EXPIRED_CARD"},
+		"ProcessingError":   {token: "pm_card_chargeDeclinedProcessingError", status: gateway.Declined, code: "PROCESSING_ERROR", retryable: true},
+		"StolenIsNotTold":   {token: "pm_card_visa_chargeDeclinedStolenCard", status: gateway.Declined, code: "GENERIC_DECLINE"},
+		"ChallengeDeclines": {token: "pm_card_authenticationRequired", status: gateway.Declined, code: "AUTHENTICATION_REQUIRED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+
+			got, err := b.Charge(t.Context(), order("attempt-1", tt.token))
+			require.NoError(t, err)
+			require.Equal(t, tt.status, got.Status)
+			require.Equal(t, tt.code, got.DeclineCode)
+			require.Equal(t, tt.retryable, got.Retryable)
+			require.Equal(t, tt.status == gateway.Declined, got.Message != "")
+			require.NotEmpty(t, got.TransactionID)
+
+			again, err := b.Charge(t.Context(), order("attempt-1", tt.token))
+			require.NoError(t, err)
+			require.Equal(t, got, again, "the same order again is the same charge")
+			found, err := b.Find(t.Context(), "attempt-1")
+			require.NoError(t, err)
+			require.Equal(t, got, found, "a look-up tells the same as the answer did")
+			require.Len(t, b.charges(), 1)
+			require.Equal(t, "cc0e8400-e29b-41d4-a716-446655440000", b.charges()[0].Metadata["order_id"])
+		})
+	}
+}
+
+func TestChargeErrors(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*gateway.Order)
+		want   error
+	}{
+		"UnknownPaymentMethod": {change: func(o *gateway.Order) { o.PaymentToken = "pm_card_nobody" }, want: gateway.ErrUnknownPaymentMethod},
+		"TooSmall":             {change: func(o *gateway.Order) { o.Amount.Minor = 49 }, want: gateway.ErrAmount},
+		"TooLarge":             {change: func(o *gateway.Order) { o.Amount.Minor = 100_000_000 }, want: gateway.ErrAmount},
+		"Currency":             {change: func(o *gateway.Order) { o.Amount.Currency = "CUP" }, want: gateway.ErrCurrency},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			o := order("attempt-1", "pm_card_visa")
+			tt.change(&o)
+
+			_, err := b.Charge(t.Context(), o)
+
+			require.ErrorIs(t, err, tt.want)
+			require.Empty(t, b.charges())
+		})
+	}
+
+	t.Run("KeyReused", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		require.NoError(t, err)
+		_, err = b.Charge(t.Context(), order("attempt-1", "pm_card_mastercard"))
+		require.ErrorIs(t, err, gateway.ErrKeyReused)
+	})
+
+	t.Run("Misconfigured", func(t *testing.T) {
+		t.Parallel()
+		g, err := gateway.New(setup(t).url, "pk_test_publishable")
+		require.NoError(t, err)
+		_, err = g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrMisconfigured)
+	})
+}
+
+// TestUnknown is the heart of it: whatever becomes of the answer, the same charge again finds out
+// and takes the money once.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]simulator.Switches{
+		"AnswerLost":  {LoseAnswer: 1},
+		"Unavailable": {Fail: 1, Status: http.StatusServiceUnavailable},
+		"BrokeBefore": {Fail: 1, Status: http.StatusInternalServerError},
+		"RateLimited": {Fail: 1, Status: http.StatusTooManyRequests},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.switches(set)
+
+			_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			require.ErrorIs(t, err, gateway.ErrUnavailable)
+
+			got, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			require.NoError(t, err)
+			require.Equal(t, gateway.Succeeded, got.Status)
+			require.Len(t, b.charges(), 1)
+		})
+	}
+
+	t.Run("KeyInUse", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.switches(simulator.Switches{DelayMs: 300})
+		var both sync.WaitGroup
+		errs := make([]error, 2)
+		for i := range errs {
+			both.Go(func() { _, errs[i] = b.Charge(t.Context(), order("attempt-1", "pm_card_visa")) })
+		}
+		both.Wait()
+		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one of two at once is refused: %v", errs)
+		for _, err := range errs {
+			if err != nil {
+				require.ErrorIs(t, err, gateway.ErrUnavailable)
+			}
+		}
+		require.Len(t, b.charges(), 1)
+	})
+
+	t.Run("OnlyAFindTellsAfterASavedError", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.switches(simulator.Switches{FailAfter: 1})
+		for range 2 {
+			_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			require.ErrorIs(t, err, gateway.ErrUnavailable)
+		}
+		got, err := b.Find(t.Context(), "attempt-1")
+		require.NoError(t, err)
+		require.Equal(t, gateway.Succeeded, got.Status)
+	})
+
+	t.Run("AFindMayLag", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		b.switches(simulator.Switches{SearchLagMs: 60_000})
+		_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		require.NoError(t, err)
+		got, err := b.Find(t.Context(), "attempt-1")
+		require.NoError(t, err)
+		require.Equal(t, gateway.NotFound, got.Status)
+		require.True(t, got.Retryable)
+	})
+
+	t.Run("NobodyThere", func(t *testing.T) {
+		t.Parallel()
+		gone := httptest.NewServer(http.NotFoundHandler())
+		gone.Close()
+		_, err := connect(t, gone.URL).Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrUnavailable)
+	})
+
+	t.Run("NotStripe", func(t *testing.T) {
+		t.Parallel()
+		other := httptest.NewServer(http.NotFoundHandler())
+		t.Cleanup(other.Close)
+		_, err := connect(t, other.URL).Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrUnavailable)
+	})
+}
+
+func TestRefund(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	charge, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+	require.NoError(t, err)
+	refund := func(key string, minor int64) (gateway.Refund, error) {
+		return b.Refund(t.Context(), key, charge.TransactionID, money.Of(minor, "USD"), "EVENT_CANCELLED")
+	}
+
+	part, err := refund("refund-1", 5000)
+	require.NoError(t, err)
+	require.Equal(t, gateway.Succeeded, part.Status)
+	again, err := refund("refund-1", 5000)
+	require.NoError(t, err)
+	require.Equal(t, part, again)
+	_, err = refund("refund-1", 4000)
+	require.ErrorIs(t, err, gateway.ErrKeyReused)
+
+	tooMuch, err := refund("refund-2", 10001)
+	require.NoError(t, err)
+	require.Equal(t, gateway.Failed, tooMuch.Status)
+	require.Equal(t, "EXCEEDS_CHARGE", tooMuch.FailureCode)
+
+	b.switches(simulator.Switches{LoseAnswer: 1})
+	_, err = refund("refund-3", 10000)
+	require.ErrorIs(t, err, gateway.ErrUnavailable)
+	rest, err := refund("refund-3", 10000)
+	require.NoError(t, err)
+	require.Equal(t, gateway.Succeeded, rest.Status)
+
+	over, err := refund("refund-4", 1)
+	require.NoError(t, err)
+	require.Equal(t, "ALREADY_REFUNDED", over.FailureCode)
+	require.EqualValues(t, 15000, b.charges()[0].AmountRefunded)
+
+	_, err = b.Refund(t.Context(), "refund-5", "pi_none", money.Of(1, "USD"), "")
+	require.ErrorIs(t, err, gateway.ErrUnknownTransaction)
+}
+
+func TestNew(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ base, key, wrong string }{
+		"Stripe":           {key: "sk_live_x"},
+		"Simulator":        {base: "http://127.0.0.1:12111", key: key},
+		"NotAURL":          {base: "localhost:12111", key: key, wrong: "STRIPE_API_BASE"},
+		"LiveKeyInTheOpen": {base: "http://127.0.0.1:12111", key: "sk_live_x", wrong: "STRIPE_API_BASE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := gateway.New(tt.base, tt.key)
+			if tt.wrong == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.wrong, "an operator must see which variable it is")
+		})
+	}
+}

@@ -1,0 +1,173 @@
+// Package httpapi is payment-gateway's HTTP API: /api/gateway/internal, for payment-service alone.
+package httpapi
+
+import (
+	"net/http"
+	"regexp"
+
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
+)
+
+// New gives the API. Only payment-service may call it, by its sidecar.
+func New(cards *gateway.Gateway, guard identity.Guard) *mux.Router {
+	r := web.NewRouter()
+	// Stripe's health is not ours: taken out of service, we could not even say that it is away.
+	web.Health(r)
+	internal := func(method, path string, h web.Handler) {
+		r.Methods(method).Path("/api/gateway/internal" + path).Handler(guard.Service(h, "payment-service"))
+	}
+	internal(http.MethodPost, "/charges", charge(cards))
+	internal(http.MethodGet, "/charges", find(cards))
+	internal(http.MethodPost, "/refunds", refund(cards))
+	return r
+}
+
+// What goes to Stripe as a key and into its search language, and as a payment method or intent. A
+// card number fits neither: it is refused before it can reach a log.
+var (
+	keyForm         = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+	tokenForm       = regexp.MustCompile(`^pm_[A-Za-z0-9_]{1,128}$`)
+	transactionForm = regexp.MustCompile(`^pi_[A-Za-z0-9_]{1,128}$`)
+)
+
+// maxText bounds texts that Stripe keeps; its metadata takes no more.
+const maxText = 500
+
+// chargeAnswer is a charge on the wire.
+type chargeAnswer struct {
+	AttemptKey    string         `json:"attemptKey"`
+	Status        gateway.Status `json:"status"`
+	TransactionID string         `json:"transactionId,omitempty"`
+	DeclineCode   string         `json:"declineCode,omitempty"`
+	Message       string         `json:"message,omitempty"`
+	Retryable     bool           `json:"retryable"`
+}
+
+func charge(cards *gateway.Gateway) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in struct {
+			AttemptKey   string        `json:"attemptKey"`
+			OrderID      string        `json:"orderId"`
+			Amount       money.Decimal `json:"amount"`
+			Currency     string        `json:"currency"`
+			PaymentToken string        `json:"paymentToken"`
+			Description  string        `json:"description"`
+		}
+		if err := web.Decode(w, r, &in); err != nil {
+			return err
+		}
+		if !keyForm.MatchString(in.AttemptKey) {
+			return badKey("attemptKey")
+		}
+		orderID, err := web.ParseID("orderId", in.OrderID)
+		if err != nil {
+			return err
+		}
+		amount, err := amountOf(in.Amount, in.Currency)
+		if err != nil {
+			return err
+		}
+		if !tokenForm.MatchString(in.PaymentToken) {
+			return gateway.ErrUnknownPaymentMethod
+		}
+		if len(in.Description) > maxText {
+			return problem.Field("description", "description must be at most %d bytes", maxText)
+		}
+		done, err := cards.Charge(r.Context(), gateway.Order{
+			AttemptKey:   in.AttemptKey,
+			OrderID:      orderID.String(),
+			Amount:       amount,
+			PaymentToken: in.PaymentToken,
+			Description:  in.Description,
+		})
+		if err != nil {
+			return err
+		}
+		return web.WriteJSON(w, http.StatusOK, chargeAnswer(done))
+	}
+}
+
+func find(cards *gateway.Gateway) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		key := r.URL.Query().Get("attemptKey")
+		if !keyForm.MatchString(key) {
+			return badKey("attemptKey")
+		}
+		found, err := cards.Find(r.Context(), key)
+		if err != nil {
+			return err
+		}
+		return web.WriteJSON(w, http.StatusOK, chargeAnswer(found))
+	}
+}
+
+// refundAnswer is a refund on the wire.
+type refundAnswer struct {
+	RefundKey   string         `json:"refundKey"`
+	RefundID    string         `json:"refundId,omitempty"`
+	Status      gateway.Status `json:"status"`
+	FailureCode string         `json:"failureCode,omitempty"`
+	Message     string         `json:"message,omitempty"`
+}
+
+func refund(cards *gateway.Gateway) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in struct {
+			RefundKey     string        `json:"refundKey"`
+			TransactionID string        `json:"transactionId"`
+			Amount        money.Decimal `json:"amount"`
+			Currency      string        `json:"currency"`
+			Reason        string        `json:"reason"`
+		}
+		if err := web.Decode(w, r, &in); err != nil {
+			return err
+		}
+		if !keyForm.MatchString(in.RefundKey) {
+			return badKey("refundKey")
+		}
+		if !transactionForm.MatchString(in.TransactionID) {
+			return gateway.ErrUnknownTransaction
+		}
+		amount, err := amountOf(in.Amount, in.Currency)
+		if err != nil {
+			return err
+		}
+		if len(in.Reason) > maxText {
+			return problem.Field("reason", "reason must be at most %d bytes", maxText)
+		}
+		done, err := cards.Refund(r.Context(), in.RefundKey, in.TransactionID, amount, in.Reason)
+		if err != nil {
+			return err
+		}
+		return web.WriteJSON(w, http.StatusOK, refundAnswer(done))
+	}
+}
+
+func badKey(field string) error {
+	return problem.Field(field, "%s must be 1 to 128 letters, digits, dots, underscores, colons or dashes", field)
+}
+
+// amountOf reads an amount that can be charged or refunded: more than nothing.
+func amountOf(decimal money.Decimal, code string) (money.Amount, error) {
+	currency, err := money.ParseCurrency(code)
+	if err != nil {
+		return money.Amount{}, problem.Field("currency", "currency must be an ISO 4217 code").Because(err)
+	}
+	if decimal == "" {
+		return money.Amount{}, problem.Field("amount", "amount is required")
+	}
+	amount, err := decimal.In(currency)
+	if err != nil {
+		return money.Amount{}, problem.Field("amount", "amount %s", err).Because(err)
+	}
+	if amount.Minor == 0 {
+		return money.Amount{}, problem.Field("amount", "amount must be more than 0")
+	}
+	return amount, nil
+}

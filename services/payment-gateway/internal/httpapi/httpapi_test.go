@@ -1,0 +1,196 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
+	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/httpapi"
+)
+
+var secret = []byte("service secret of this test")
+
+const appToken = "app-api-token"
+
+// bundle is the service over HTTP, before a simulated Stripe.
+type bundle struct {
+	t         *testing.T
+	url       string
+	simulator string
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	stripe := httptest.NewServer(sim.Handler())
+	cards, err := gateway.New(stripe.URL, "sk_test_123")
+	require.NoError(t, err)
+	server := httptest.NewServer(httpapi.New(cards, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
+	t.Cleanup(func() {
+		server.Close()
+		stripe.Close()
+		require.NoError(t, sim.Close())
+	})
+	return &bundle{t: t, url: server.URL, simulator: stripe.URL}
+}
+
+// as calls the service as the named one.
+func (b *bundle) as(service, method, path, body string) (int, map[string]any) {
+	b.t.Helper()
+	token, err := identity.SignServiceToken(secret, service)
+	require.NoError(b.t, err)
+	request, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(b.t, err)
+	request.Header.Set("X-Service-Token", token)
+	request.Header.Set("X-Service-Name", service)
+	request.Header.Set("dapr-api-token", appToken)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(b.t, err)
+	defer func() { _ = response.Body.Close() }()
+	var answer map[string]any
+	require.NoError(b.t, json.NewDecoder(response.Body).Decode(&answer))
+	return response.StatusCode, answer
+}
+
+const (
+	charges = "/api/gateway/internal/charges"
+	refunds = "/api/gateway/internal/refunds"
+)
+
+// chargeBody is a valid charge with the given pairs of fields changed, as raw JSON.
+func chargeBody(pairs ...string) string {
+	fields := map[string]json.RawMessage{
+		"attemptKey":   json.RawMessage(`"attempt-1"`),
+		"orderId":      json.RawMessage(`"cc0e8400-e29b-41d4-a716-446655440000"`),
+		"amount":       json.RawMessage(`150.00`),
+		"currency":     json.RawMessage(`"USD"`),
+		"paymentToken": json.RawMessage(`"pm_card_visa"`),
+		"description":  json.RawMessage(`"ORD-2026-000001"`),
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		fields[pairs[i]] = json.RawMessage(pairs[i+1])
+	}
+	body, err := json.Marshal(fields)
+	if err != nil {
+		panic(err)
+	}
+	return string(body)
+}
+
+func TestChargeFindRefund(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+
+	status, charged := b.as("payment-service", http.MethodPost, charges, chargeBody())
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "SUCCEEDED", charged["status"])
+	require.Equal(t, "attempt-1", charged["attemptKey"])
+	require.Equal(t, false, charged["retryable"])
+
+	status, found := b.as("payment-service", http.MethodGet, charges+"?attemptKey=attempt-1", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, charged, found)
+
+	status, nothing := b.as("payment-service", http.MethodGet, charges+"?attemptKey=attempt-2", "")
+	require.Equal(t, http.StatusOK, status, "a daily answer is no failure")
+	require.Equal(t, "NOT_FOUND", nothing["status"])
+
+	body := `{"refundKey":"refund-1","transactionId":"` + charged["transactionId"].(string) + `","amount":150.00,"currency":"USD","reason":"TICKET_GENERATION_FAILED"}`
+	status, refunded := b.as("payment-service", http.MethodPost, refunds, body)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "SUCCEEDED", refunded["status"])
+	require.NotEmpty(t, refunded["refundId"])
+}
+
+func TestDeclineIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, answer := b.as("payment-service", http.MethodPost, charges, chargeBody("paymentToken", `"pm_card_visa_chargeDeclinedInsufficientFunds"`))
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "DECLINED", answer["status"])
+	require.Equal(t, "INSUFFICIENT_FUNDS", answer["declineCode"])
+	require.NotEmpty(t, answer["message"])
+}
+
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for name, tt := range map[string]struct {
+		method, path, body string
+		status             int
+		code, field        string
+	}{
+		"Malformed":            {path: charges, body: `{`, status: 400, code: "MALFORMED_JSON"},
+		"NoKey":                {path: charges, body: chargeBody("attemptKey", `""`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
+		"KeyWithAQuote":        {path: charges, body: chargeBody("attemptKey", `"a' OR 'b"`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
+		"OrderID":              {path: charges, body: chargeBody("orderId", `"1"`), status: 400, code: "VALIDATION_ERROR", field: "orderId"},
+		"NoAmount":             {path: charges, body: chargeBody("amount", `null`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
+		"Zero":                 {path: charges, body: chargeBody("amount", `0`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
+		"Negative":             {path: charges, body: chargeBody("amount", `-1`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
+		"TooPrecise":           {path: charges, body: chargeBody("amount", `1.001`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
+		"BelowStripesMinimum":  {path: charges, body: chargeBody("amount", `0.49`), status: 400, code: "UNSUPPORTED_AMOUNT", field: "amount"},
+		"Currency":             {path: charges, body: chargeBody("currency", `"usd"`), status: 400, code: "VALIDATION_ERROR", field: "currency"},
+		"UnknownPaymentMethod": {path: charges, body: chargeBody("paymentToken", `"pm_card_nobody"`), status: 400, code: "UNKNOWN_PAYMENT_METHOD", field: "paymentToken"},
+		"ACardNumber":          {path: charges, body: chargeBody("paymentToken", `"4242424242424242"`), status: 400, code: "UNKNOWN_PAYMENT_METHOD", field: "paymentToken"},
+		"LongDescription":      {path: charges, body: chargeBody("description", `"`+strings.Repeat("x", 501)+`"`), status: 400, code: "VALIDATION_ERROR", field: "description"},
+		"FindWithoutKey":       {method: http.MethodGet, path: charges, status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
+		"RefundOfNothing":      {path: refunds, body: `{"refundKey":"r","transactionId":"pi_none","amount":1,"currency":"USD"}`, status: 404, code: "UNKNOWN_TRANSACTION", field: "transactionId"},
+		"RefundWithoutKey":     {path: refunds, body: `{"transactionId":"pi_none","amount":1,"currency":"USD"}`, status: 400, code: "VALIDATION_ERROR", field: "refundKey"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if tt.method == "" {
+				tt.method = http.MethodPost
+			}
+			status, answer := b.as("payment-service", tt.method, tt.path, tt.body)
+			require.Equal(t, tt.status, status, answer)
+			require.Equal(t, tt.code, answer["error"])
+			if tt.field != "" {
+				require.Equal(t, tt.field, answer["field"])
+			}
+			require.NotContains(t, answer["message"], "4242")
+		})
+	}
+}
+
+func TestStripeAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.simulator+"/_switches", strings.NewReader(`{"fail":-1,"status":500}`))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+
+	status, answer := b.as("payment-service", http.MethodPost, charges, chargeBody())
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, "PAYMENT_GATEWAY_UNAVAILABLE", answer["error"])
+	status, _ = b.as("payment-service", http.MethodGet, "/actuator/health", "")
+	require.Equal(t, http.StatusOK, status, "Stripe's health is not ours")
+}
+
+func TestOnlyPaymentService(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, answer := b.as("ticket-service", http.MethodPost, charges, chargeBody())
+	require.Equal(t, http.StatusForbidden, status)
+	require.Equal(t, "SERVICE_FORBIDDEN", answer["error"])
+
+	for _, path := range []string{charges, refunds} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+path, strings.NewReader(chargeBody()))
+		require.NoError(t, err)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+	}
+}
