@@ -1,0 +1,113 @@
+// Package courier turns what happened into an e-mail to the person it matters to, once.
+//
+// Each message is acted on under a claim (package claim), and what became of it is written down
+// (package store). In this order, for a process may die after each step:
+//
+//  1. Take the claim. Dying here leaves a lease; the message comes again after it.
+//  2. Begin the notification. If it is settled already, the process died between 4 and 5: only 5 is left.
+//  3. Look up what the mail says, and hand it to email-service under the message's own id.
+//  4. Settle the notification.
+//  5. Finish the claim.
+//
+// What remains is dying after email-service took the mail and before 4: the mail then goes out again,
+// with the same Message-ID, by which mail programs can tell. SMTP has no way to close that gap, and a
+// ticket that comes twice is better than one that never does.
+package courier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
+)
+
+// The queue shows a message again 30 s after it was received. In that time fit the lease, within the
+// lease the work, and between their ends the writing down of what became of it.
+const (
+	// Lease is how long the claims given to a Courier must last.
+	Lease      = 25 * time.Second
+	workTime   = 20 * time.Second
+	settleTime = 3 * time.Second
+)
+
+// Services are the other services, reached through the sidecar.
+type Services interface {
+	Call(ctx context.Context, app, method, path string, in, out any) error
+	Fetch(ctx context.Context, app, path string) ([]byte, error)
+}
+
+// Courier sends notifications.
+type Courier struct {
+	Claims   claim.Claims
+	Store    store.Store
+	Services Services
+}
+
+// deliver tells n with the mail that compose makes. It returns nil once there is nothing left to do,
+// claim.ErrHeld while another worker is at it, and any other error if it has to be tried again.
+func (c Courier) deliver(ctx context.Context, n notification.Notification, compose func(context.Context) (notification.Mail, error)) error {
+	// Counted from before the lease begins, so that it ends before the lease does.
+	work, cancel := context.WithTimeout(ctx, workTime)
+	defer cancel()
+	held, err := c.Claims.Take(work, n.MessageID)
+	if errors.Is(err, claim.ErrDone) {
+		slog.InfoContext(ctx, "notification was settled before", "eventId", n.MessageID)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+
+	n, err = c.Store.Begin(work, n)
+	attempted := err == nil && !n.Settled()
+	if attempted {
+		err = c.send(work, n.MessageID, compose)
+		n = n.After(err)
+	}
+
+	// This has to happen even if the work ran out of time, or nobody waits for its end any more.
+	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancelAfter()
+	var settleErr error
+	if attempted {
+		settleErr = c.Store.Settle(after, n)
+	}
+	if !n.Settled() {
+		return errors.Join(err, settleErr, held.Release(after))
+	}
+	if n.Status == notification.Failed {
+		slog.WarnContext(ctx, "notification given up", "eventId", n.MessageID, "kind", n.Kind, "code", n.ErrorCode)
+	}
+	// The mail is out, or never will be: an error now would only bring it a second time. Either record
+	// alone keeps later deliveries from that.
+	if err := errors.Join(settleErr, held.Done(after)); err != nil {
+		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.MessageID, "error", err.Error())
+	}
+	return nil
+}
+
+func (c Courier) send(ctx context.Context, messageID uuid.UUID, compose func(context.Context) (notification.Mail, error)) error {
+	mail, err := compose(ctx)
+	if err != nil {
+		return err
+	}
+	m := message{
+		MessageID:   messageID,
+		To:          recipient{Name: mail.To.Name, Address: mail.To.Address},
+		Subject:     mail.Subject,
+		Text:        mail.Text,
+		HTML:        mail.HTML,
+		Attachments: make([]attachment, len(mail.Attachments)),
+	}
+	for i, a := range mail.Attachments {
+		m.Attachments[i] = attachment(a)
+	}
+	return c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
+}
