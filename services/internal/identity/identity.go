@@ -75,22 +75,32 @@ const leeway = 5 * time.Second
 // Verify gives the user that an access token was issued to. It returns ErrTokenExpired or
 // ErrTokenInvalid.
 func (v Verifier) Verify(ctx context.Context, token string) (User, error) {
+	claims, id, err := v.Claims(ctx, token)
+	if err != nil {
+		return User{}, err
+	}
+	return User{ID: id, Name: claims.Name, Roles: claims.Roles}, nil
+}
+
+// Claims gives all that an access token says and the id of the user that it was issued to. Its errors
+// are Verify's.
+func (v Verifier) Claims(ctx context.Context, token string) (AccessClaims, uuid.UUID, error) {
 	var claims AccessClaims
 	_, err := jwt.ParseWithClaims(token, &claims, v.Keys(ctx),
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), // never what the token says
 		jwt.WithIssuer(Issuer), jwt.WithAudience(Audience),
 		jwt.WithExpirationRequired(), jwt.WithLeeway(leeway))
 	if errors.Is(err, jwt.ErrTokenExpired) {
-		return User{}, ErrTokenExpired.Because(err)
+		return AccessClaims{}, uuid.Nil, ErrTokenExpired.Because(err)
 	}
 	if err != nil {
-		return User{}, ErrTokenInvalid.Because(err)
+		return AccessClaims{}, uuid.Nil, ErrTokenInvalid.Because(err)
 	}
 	id, err := uuid.Parse(claims.Subject)
 	if err != nil {
-		return User{}, ErrTokenInvalid.Because(err)
+		return AccessClaims{}, uuid.Nil, ErrTokenInvalid.Because(err)
 	}
-	return User{ID: id, Name: claims.Name, Roles: claims.Roles}, nil
+	return claims, id, nil
 }
 
 const (

@@ -100,6 +100,26 @@ func ParseID(field, value string) (uuid.UUID, error) {
 	return id, nil
 }
 
+// ParseIDs reads a list of at most limit UUIDs. It returns a *problem.Error that names the field, with
+// its index where one entry is at fault. A list that is missing is an error, an empty one is not.
+func ParseIDs(field string, values []string, limit int) ([]uuid.UUID, error) {
+	if values == nil {
+		return nil, problem.Field(field, "%s is required", field)
+	}
+	if len(values) > limit {
+		return nil, problem.Field(field, "%s must not have more than %d entries", field, limit)
+	}
+	ids := make([]uuid.UUID, len(values))
+	for i, value := range values {
+		id, err := ParseID(field+"["+strconv.Itoa(i)+"]", value)
+		if err != nil {
+			return nil, err
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}
+
 // WriteJSON answers with status and v as JSON.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)

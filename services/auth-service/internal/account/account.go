@@ -1,0 +1,115 @@
+// Package account is who people are: how they register and how they prove a password.
+package account
+
+import (
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+)
+
+// Bounds on what a person may register with, in characters but for the e-mail address: its bound is
+// RFC 5321's, in bytes.
+const (
+	maxEmail    = 254
+	maxName     = 100
+	minPassword = 12
+	maxPassword = 128
+)
+
+// Errors of registering and logging in.
+var (
+	ErrEmailTaken = problem.New(problem.Conflict, "EMAIL_TAKEN", "There is an account with this e-mail address already")
+	// ErrInvalidCredentials does not say which of the two is wrong, so that nobody can find out who has
+	// an account.
+	ErrInvalidCredentials = problem.New(problem.Unauthenticated, "INVALID_CREDENTIALS",
+		"The e-mail address or the password is wrong")
+)
+
+// NotFound is the error for a user id that nobody has.
+func NotFound(id uuid.UUID) *problem.Error {
+	return problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", id)
+}
+
+// Email is a normalised e-mail address: two spellings of one account's are equal.
+type Email string
+
+// ParseEmail normalises an address. It returns a *problem.Error that names the field email.
+func ParseEmail(value string) (Email, error) {
+	value = strings.ToLower(strings.TrimSpace(value))
+	if len(value) > maxEmail {
+		return "", problem.Field("email", "email must not exceed %d bytes", maxEmail)
+	}
+	parsed, err := mail.ParseAddress(value)
+	// ParseAddress also takes a display name, comments and quotes, which would make one address many.
+	if err != nil || parsed.Address != value {
+		return "", problem.Field("email", "email must be an e-mail address").Because(err)
+	}
+	return Email(value), nil
+}
+
+// User is an account.
+type User struct {
+	ID            uuid.UUID
+	Email         Email
+	FirstName     string
+	LastName      string
+	Roles         []identity.Role
+	EmailVerified bool
+	CreatedAt     time.Time
+}
+
+// Name is the user's name as tickets and letters show it.
+func (u User) Name() string { return u.FirstName + " " + u.LastName }
+
+// Registration is what a person registers with.
+type Registration struct {
+	Email     string
+	Password  string
+	FirstName string
+	LastName  string
+	Organizer bool
+}
+
+// Check gives the account that the registration asks for, without id and time, which the database
+// gives. It returns a *problem.Error that names the first field at fault.
+func (r Registration) Check() (User, error) {
+	email, err := ParseEmail(r.Email)
+	if err != nil {
+		return User{}, err
+	}
+	if n := utf8.RuneCountInString(r.Password); n < minPassword || n > maxPassword {
+		return User{}, problem.Field("password", "password must have %d to %d characters", minPassword, maxPassword)
+	}
+	firstName, err := checkName("firstName", r.FirstName)
+	if err != nil {
+		return User{}, err
+	}
+	lastName, err := checkName("lastName", r.LastName)
+	if err != nil {
+		return User{}, err
+	}
+	roles := []identity.Role{identity.RoleUser}
+	if r.Organizer {
+		roles = append(roles, identity.RoleOrganizer)
+	}
+	return User{Email: email, FirstName: firstName, LastName: lastName, Roles: roles}, nil
+}
+
+func checkName(field, value string) (string, error) {
+	value = strings.TrimSpace(value)
+	if n := utf8.RuneCountInString(value); n < 1 || n > maxName {
+		return "", problem.Field(field, "%s must have 1 to %d characters", field, maxName)
+	}
+	// Names end up in mail headers and on printed tickets.
+	if strings.ContainsFunc(value, unicode.IsControl) {
+		return "", problem.Field(field, "%s must not contain control characters", field)
+	}
+	return value, nil
+}

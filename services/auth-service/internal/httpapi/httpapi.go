@@ -1,0 +1,237 @@
+// Package httpapi is auth-service's HTTP API.
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// maxBatch is how many users one call may ask for.
+const maxBatch = 100
+
+// API answers auth-service's routes.
+type API struct {
+	Store     *store.Store
+	Passwords *account.Passwords
+	Vault     keyring.Vault
+}
+
+// Route adds the API's routes to router.
+func (a API) Route(router *mux.Router, guard identity.Guard) {
+	router.Handle("/api/auth/register", web.Handler(a.register)).Methods(http.MethodPost)
+	router.Handle("/api/auth/login", web.Handler(a.login)).Methods(http.MethodPost)
+	router.Handle("/api/auth/.well-known/jwks.json", web.Handler(a.keys)).Methods(http.MethodGet)
+
+	// Which service may call what.
+	for _, route := range []struct {
+		method, path string
+		handler      web.Handler
+		callers      []string
+	}{
+		{http.MethodPost, "/api/auth/internal/validate-token", a.validateToken, []string{
+			"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service",
+		}},
+		{http.MethodPost, "/api/auth/internal/users/batch", a.users, []string{"notification-service", "ticket-service"}},
+		{http.MethodGet, "/api/auth/internal/users/{userId}", a.user, []string{"notification-service", "ticket-service"}},
+	} {
+		router.Handle(route.path, guard.Service(route.handler, route.callers...)).Methods(route.method)
+	}
+}
+
+func (a API) register(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Email     string `json:"email"`
+		Password  string `json:"password"`
+		FirstName string `json:"firstName"`
+		LastName  string `json:"lastName"`
+		Organizer bool   `json:"organizer"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	user, err := account.Registration(in).Check()
+	if err != nil {
+		return err
+	}
+	hash, err := a.Passwords.Hash(r.Context(), in.Password)
+	if err != nil {
+		return err
+	}
+	if user, err = a.Store.Register(r.Context(), user, hash); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusCreated, struct {
+		userSummary
+		Roles         []identity.Role `json:"roles"`
+		EmailVerified bool            `json:"emailVerified"`
+		CreatedAt     time.Time       `json:"createdAt"`
+	}{summarize(user), user.Roles, user.EmailVerified, user.CreatedAt})
+}
+
+func (a API) login(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Email    string `json:"email"`
+		Password string `json:"password"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	email, err := account.ParseEmail(in.Email)
+	if err != nil {
+		return err
+	}
+	if in.Password == "" {
+		return problem.Field("password", "password is required")
+	}
+	user, hash, err := a.Store.Credentials(r.Context(), email)
+	// Without an account the hash is empty, and checking it takes its time like any other.
+	if err != nil && !errors.Is(err, account.ErrInvalidCredentials) {
+		return err
+	}
+	matches, err := a.Passwords.Matches(r.Context(), in.Password, hash)
+	if err != nil {
+		return err
+	}
+	if !matches {
+		return account.ErrInvalidCredentials
+	}
+	key, err := a.Store.CurrentKey(r.Context())
+	if err != nil {
+		return err
+	}
+	token, expiresAt, err := a.Vault.Sign(key, user, time.Now())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return web.WriteJSON(w, http.StatusOK, struct {
+		AccessToken string    `json:"accessToken"`
+		TokenType   string    `json:"tokenType"`
+		ExpiresIn   int       `json:"expiresIn"`
+		ExpiresAt   time.Time `json:"expiresAt"`
+	}{token, "Bearer", int(keyring.TokenLife.Seconds()), expiresAt})
+}
+
+func (a API) keys(w http.ResponseWriter, r *http.Request) error {
+	keys, err := a.Store.PublishedKeys(r.Context())
+	if err != nil {
+		return err
+	}
+	set, err := keyring.Publish(keys)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, set)
+}
+
+func (a API) validateToken(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if in.Token == "" {
+		return problem.Field("token", "token is required")
+	}
+	keys, err := a.Store.PublishedKeys(r.Context())
+	if err != nil { // and not 401: a caller must not take our trouble for a bad token
+		return err
+	}
+	claims, userID, err := keyring.Verifier(keys).Claims(r.Context(), in.Token)
+	if err != nil {
+		return writeInvalid(w, r, err)
+	}
+	users, err := a.Store.Users(r.Context(), userID)
+	if err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		return writeInvalid(w, r, identity.ErrTokenInvalid)
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Valid  bool          `json:"valid"`
+		UserID uuid.UUID     `json:"userId"`
+		Email  account.Email `json:"email"`
+		// The token's roles and not the user's of now: asking must give the same answer as checking
+		// the token against the key set does.
+		Roles     []identity.Role `json:"roles"`
+		ExpiresAt time.Time       `json:"expiresAt"`
+	}{true, userID, users[0].Email, claims.Roles, claims.ExpiresAt.UTC()})
+}
+
+// writeInvalid refuses a token in the contract's form, which has one field more than the common one.
+func writeInvalid(w http.ResponseWriter, r *http.Request, err error) error {
+	p := web.Problem(r, err)
+	return web.WriteJSON(w, web.Status(p.Kind), struct {
+		Valid   bool   `json:"valid"`
+		Error   string `json:"error"`
+		Message string `json:"message"`
+	}{false, p.Code, p.Message})
+}
+
+func (a API) user(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "userId")
+	if err != nil {
+		return err
+	}
+	users, err := a.Store.Users(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if len(users) == 0 {
+		return account.NotFound(id)
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		userSummary
+		EmailVerified bool      `json:"emailVerified"`
+		CreatedAt     time.Time `json:"createdAt"`
+	}{summarize(users[0]), users[0].EmailVerified, users[0].CreatedAt})
+}
+
+func (a API) users(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		UserIDs []string `json:"userIds"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	ids, err := web.ParseIDs("userIds", in.UserIDs, maxBatch)
+	if err != nil {
+		return err
+	}
+	users, err := a.Store.Users(r.Context(), ids...)
+	if err != nil {
+		return err
+	}
+	summaries := make([]userSummary, len(users))
+	for i, user := range users {
+		summaries[i] = summarize(user)
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Users []userSummary `json:"users"`
+	}{summaries})
+}
+
+// userSummary is a user as a batch lists it, and the beginning of every other answer about one.
+type userSummary struct {
+	UserID    uuid.UUID     `json:"userId"`
+	Email     account.Email `json:"email"`
+	FirstName string        `json:"firstName"`
+	LastName  string        `json:"lastName"`
+}
+
+func summarize(u account.User) userSummary {
+	return userSummary{UserID: u.ID, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName}
+}

@@ -1,0 +1,153 @@
+// Package keyring is the keys that access tokens are signed with.
+//
+// A key is made, published, used, retired and forgotten:
+//
+//   - made: the private half leaves the process that made it only sealed (AES-256-GCM under a secret
+//     of the secret store), so that a copy of the database signs nothing;
+//   - published: its public half is in the key set from then on, before its not_before, so that every
+//     verifier can know it before the first token that needs it;
+//   - used: from not_before until retired_at, the newest such key signs;
+//   - retired: it signs nothing more, but stays published until the last token it signed has expired.
+//
+// Keys are read from the database at each use. That costs one short query and saves every question
+// about which replica knows which key.
+package keyring
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+)
+
+// TokenLife is how long an access token is valid. Nothing revokes one, so it is short.
+const TokenLife = 15 * time.Minute
+
+// Key is a signing key as it is stored.
+type Key struct {
+	ID      string // the kid of its tokens
+	Public  ed25519.PublicKey
+	Private []byte // sealed; only a Vault opens it
+}
+
+// Vault seals and opens private keys.
+type Vault struct{ aead cipher.AEAD }
+
+// secretLength is that of an AES-256 key.
+const secretLength = 32
+
+// OpenVault makes the Vault of a secret, 32 bytes in base64.
+func OpenVault(secret string) (Vault, error) {
+	key, err := base64.StdEncoding.DecodeString(secret)
+	if err != nil || len(key) != secretLength {
+		return Vault{}, fmt.Errorf("must be the base64 form of %d bytes", secretLength) // and not err: it quotes the secret
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return Vault{}, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return Vault{}, err
+	}
+	return Vault{aead: aead}, nil
+}
+
+// NewKey makes a key.
+func (v Vault) NewKey() (Key, error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return Key{}, fmt.Errorf("generate a signing key: %w", err)
+	}
+	id := uuid.NewString()
+	// With the id as additional data, a sealed half cannot be moved to another row.
+	return Key{ID: id, Public: public, Private: v.aead.Seal(nil, nil, private.Seed(), []byte(id))}, nil
+}
+
+// ErrWrongSecret means that a private key was sealed under another secret than this vault's, or
+// tampered with.
+var ErrWrongSecret = errors.New("the signing key does not open with this key-encryption key")
+
+// Check reports whether the vault can sign with the key. It returns ErrWrongSecret.
+func (v Vault) Check(key Key) error {
+	_, err := v.open(key)
+	return err
+}
+
+func (v Vault) open(key Key) (ed25519.PrivateKey, error) {
+	seed, err := v.aead.Open(nil, nil, key.Private, []byte(key.ID))
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.ID, ErrWrongSecret)
+	}
+	private := ed25519.NewKeyFromSeed(seed)
+	if !key.Public.Equal(private.Public()) {
+		return nil, fmt.Errorf("key %s: %w", key.ID, ErrWrongSecret)
+	}
+	return private, nil
+}
+
+// Sign gives an access token for the user, valid from now, and when it expires. It returns
+// ErrWrongSecret.
+func (v Vault) Sign(key Key, user account.User, now time.Time) (string, time.Time, error) {
+	private, err := v.open(key)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	expires := jwt.NewNumericDate(now.Add(TokenLife).UTC())
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    identity.Issuer,
+			Audience:  jwt.ClaimStrings{identity.Audience},
+			Subject:   user.ID.String(),
+			IssuedAt:  jwt.NewNumericDate(now),
+			ExpiresAt: expires,
+		},
+		Name:  user.Name(),
+		Roles: user.Roles,
+	})
+	token.Header["kid"] = key.ID
+	signed, err := token.SignedString(private)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("sign an access token: %w", err)
+	}
+	return signed, expires.Time, nil
+}
+
+// Verifier checks access tokens against these keys.
+func Verifier(keys []Key) identity.Verifier {
+	find := func(token *jwt.Token) (any, error) {
+		for _, k := range keys {
+			if k.ID == token.Header["kid"] {
+				return k.Public, nil
+			}
+		}
+		return nil, errors.New("no key has the token's kid")
+	}
+	return identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return find }}
+}
+
+// Publish gives the keys' public halves as a JSON Web Key Set.
+func Publish(keys []Key) (jwkset.JWKSMarshal, error) {
+	set := jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{}}
+	for _, k := range keys {
+		jwk, err := jwkset.NewJWKFromKey(k.Public, jwkset.JWKOptions{
+			Metadata: jwkset.JWKMetadataOptions{KID: k.ID, ALG: jwkset.AlgEdDSA, USE: jwkset.UseSig},
+		})
+		if err != nil {
+			return jwkset.JWKSMarshal{}, fmt.Errorf("publish key %s: %w", k.ID, err)
+		}
+		set.Keys = append(set.Keys, jwk.Marshal())
+	}
+	return set, nil
+}
