@@ -1,0 +1,144 @@
+package claim_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim/claimtest"
+)
+
+const deadline = 20 * time.Second
+
+func claimsIn(states claim.States) claim.Claims {
+	return claim.Claims{
+		States: states, Store: "statestore", Consumer: "notification-service", Lease: time.Minute, Keep: time.Hour,
+	}
+}
+
+// What a claim promises holds of a real sidecar with a real database, and of the fake alike.
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	for name, states := range map[string]func(t *testing.T) claim.States{
+		"Daprd": func(t *testing.T) claim.States { return startDaprd(t) },
+		"Fake":  func(*testing.T) claim.States { return &claimtest.States{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			claims := claimsIn(states(t))
+			t.Run("OneOfManyTakesIt", func(t *testing.T) { oneOfManyTakesIt(t, claims) })
+			t.Run("DoneIsForGood", func(t *testing.T) { doneIsForGood(t, claims) })
+			t.Run("ReleasedIsFree", func(t *testing.T) { releasedIsFree(t, claims) })
+			t.Run("EndedLeaseIsTheNextTakers", func(t *testing.T) { endedLeaseIsTheNextTakers(t, claims) })
+			t.Run("MessagesAreApart", func(t *testing.T) { messagesAreApart(t, claims) })
+		})
+	}
+}
+
+func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
+	id := uuid.New()
+	const takers = 16
+	results := make(chan error, takers)
+	for range takers {
+		go func() {
+			_, err := claims.Take(t.Context(), id)
+			results <- err
+		}()
+	}
+	won := 0
+	for range takers {
+		err := <-results
+		if err == nil {
+			won++
+			continue
+		}
+		assert.ErrorIs(t, err, claim.ErrHeld)
+	}
+	require.Equal(t, 1, won)
+}
+
+func doneIsForGood(t *testing.T, claims claim.Claims) {
+	id := uuid.New()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	require.NoError(t, held.Done(t.Context()))
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrDone)
+}
+
+func releasedIsFree(t *testing.T, claims claim.Claims) {
+	id := uuid.New()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	require.NoError(t, held.Release(t.Context()))
+	_, err = claims.Take(t.Context(), id)
+	require.NoError(t, err)
+}
+
+// The worker dies, or stalls beyond its lease.
+func endedLeaseIsTheNextTakers(t *testing.T, claims claim.Claims) {
+	claims.Lease = time.Second // the least that the store's TTL can say
+	id := uuid.New()
+	stalled, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+
+	claims.Lease = time.Minute
+	require.Eventually(t, func() bool {
+		_, err = claims.Take(t.Context(), id)
+		return !errors.Is(err, claim.ErrHeld)
+	}, deadline, 50*time.Millisecond)
+	require.NoError(t, err)
+
+	require.Equal(t, codes.Aborted, status.Code(stalled.Done(t.Context())))
+	require.Equal(t, codes.Aborted, status.Code(stalled.Release(t.Context())))
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrHeld, "it is still the second taker's")
+}
+
+func messagesAreApart(t *testing.T, claims claim.Claims) {
+	for range 2 {
+		_, err := claims.Take(t.Context(), uuid.New())
+		require.NoError(t, err)
+	}
+}
+
+func TestTakeWhenTheAnswerWasLost(t *testing.T) {
+	t.Parallel()
+	states := &claimtest.States{LoseAnswers: true}
+	claims := claimsIn(states)
+	id := uuid.New()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err, "the write happened, and it is ours")
+	states.Set(false, false)
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrHeld)
+	require.NoError(t, held.Done(t.Context()))
+}
+
+func TestTakeWhenTheStoreIsDown(t *testing.T) {
+	t.Parallel()
+	_, err := claimsIn(&claimtest.States{Down: true}).Take(t.Context(), uuid.New())
+	require.ErrorIs(t, err, claimtest.ErrDown)
+}
+
+// failingSaves is a store in which nothing can be written.
+type failingSaves struct{ claimtest.States }
+
+func (failingSaves) SaveStateWithETag(context.Context, string, string, []byte, string, map[string]string, ...dapr.StateOption) error {
+	return claimtest.ErrNotInserted
+}
+
+func TestTakeWhenNothingIsWritten(t *testing.T) {
+	t.Parallel()
+	_, err := claimsIn(&failingSaves{}).Take(t.Context(), uuid.New())
+	require.ErrorIs(t, err, claimtest.ErrNotInserted, "the status of a conflict alone makes nothing held")
+}
