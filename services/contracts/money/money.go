@@ -95,6 +95,9 @@ var (
 // In reads d as an amount of c: exactly, or not at all. It returns ErrPrecision for more digits than
 // c has, and ErrRange for a negative amount or one above MaxMinor.
 func (d Decimal) In(c Currency) (Amount, error) {
+	if d == "" { // the field was left out
+		return Amount{}, ErrNotDecimal
+	}
 	whole, fraction, _ := strings.Cut(string(d), ".")
 	if strings.HasPrefix(whole, "-") {
 		return Amount{}, ErrRange

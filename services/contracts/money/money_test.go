@@ -45,7 +45,7 @@ func TestDecimalIn(t *testing.T) {
 		{"NegativeFraction", "-0.01", "USD", 0, money.ErrRange},
 		{"AboveTheLimit", "100000000.00", "USD", 0, money.ErrRange},
 		{"BeyondInt64", "99999999999999999999999", "USD", 0, money.ErrRange},
-		{"Empty", "", "USD", 0, nil},
+		{"LeftOut", "", "USD", 0, money.ErrNotDecimal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,168 @@
+// Package httpapi is ticket-service's HTTP surface: the public API, the contract's internal endpoints,
+// and the routes that its sidecar delivers events and cron ticks to.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// Caller calls other services; *sidecar.Client is one.
+type Caller interface {
+	Call(ctx context.Context, app, method, path string, in, out any) error
+}
+
+// API serves ticket-service.
+type API struct {
+	Store    store.Store
+	Signer   *ticket.Signer
+	Services Caller
+	Guard    identity.Guard
+}
+
+// Who may call the internal routes.
+const (
+	payment      = "payment-service"
+	notification = "notification-service"
+)
+
+// Router gives the routes.
+func (a API) Router() *mux.Router {
+	r := web.NewRouter()
+	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
+	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
+	service, person := a.Guard.Service, a.Guard.Person
+
+	// For services, by the contract's "Ticket Service API Contracts". They stand before the public routes,
+	// whose {ticketId} would take "internal" too.
+	post("/api/tickets/internal/check-availability", service(a.checkAvailability, payment))
+	post("/api/tickets/internal/reserve", service(refusing("reserved", a.reserve), payment))
+	post("/api/tickets/internal/confirm-purchase", service(refusing("confirmed", a.confirm), payment))
+	post("/api/tickets/internal/release-reservation", service(refusing("released", a.release), payment))
+	get("/api/tickets/internal/{ticketId}", service(a.internalTicket, notification))
+	get("/api/tickets/internal/{ticketId}/ticket.pdf", service(a.internalPDF, notification))
+
+	// For people.
+	post("/api/tickets/types", person(a.createType, identity.RoleOrganizer, identity.RoleAdmin))
+	get("/api/tickets/events/{eventId}/availability", a.availability)
+	get("/api/tickets/mine", person(a.mine))
+	get("/api/tickets/{ticketId}/qr.png", person(a.qrCode))
+	get("/api/tickets/{ticketId}/ticket.pdf", person(a.pdf))
+
+	// For the sidecar.
+	event := func(path string, h web.Handler) { post("/events/"+path, a.Guard.Sidecar(h)) }
+	pool := a.Store.Pool
+	event("payment-completed", messaging.Handle(pool, a.paymentCompleted))
+	event("payment-failed", messaging.Handle(pool, a.paymentFailed))
+	event("event-created", messaging.Handle(pool, a.eventCreated))
+	event("event-updated", messaging.Handle(pool, a.eventUpdated))
+	event("event-published", messaging.Handle(pool, a.eventPublished))
+	event("event-cancelled", messaging.Handle(pool, a.eventCancelled))
+	event("unknown", messaging.Unknown(pool))
+	post("/bindings/expire-reservations", a.Guard.Sidecar(a.expireReservations))
+	return r
+}
+
+// The events that this service acts on.
+
+func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
+	p := e.Payload
+	return a.Store.Fulfil(ctx, e.ID, store.Purchase{
+		ReservationID: p.ReservationID, OrderID: p.OrderID, UserID: p.UserID, HolderName: p.HolderName,
+	}, p)
+}
+
+func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {
+	return a.Store.ReleaseFailed(ctx, e.ID, e.Payload)
+}
+
+func (a API) eventCreated(ctx context.Context, e messaging.Event[events.EventCreated]) error {
+	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
+}
+
+func (a API) eventUpdated(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
+	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
+}
+
+func (a API) eventPublished(ctx context.Context, e messaging.Event[events.EventPublished]) error {
+	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
+}
+
+func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
+	return a.Store.CancelEvent(ctx, e.ID, e.Payload)
+}
+
+func eventOf(d events.EventDetails) ticket.Event {
+	return ticket.Event{
+		ID: d.EventID, OrganizerID: d.OrganizerID, Name: d.EventName, Date: d.EventDate,
+		VenueName: d.VenueName, Status: ticket.EventStatus(d.Status), UpdatedAt: d.UpdatedAt,
+	}
+}
+
+func (a API) expireReservations(w http.ResponseWriter, r *http.Request) error {
+	n, err := a.Store.ExpireAllDue(r.Context())
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]int{"expired": n})
+}
+
+// fetchEvent asks event-service for an event and keeps what it says. It returns ticket.ErrEventNotFound
+// or sidecar.ErrUnavailable.
+func (a API) fetchEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
+	var answer struct {
+		OrganizerID uuid.UUID          `json:"organizerId"`
+		Name        string             `json:"name"`
+		EventDate   time.Time          `json:"eventDate"`
+		VenueName   string             `json:"venueName"`
+		Status      ticket.EventStatus `json:"status"`
+	}
+	err := a.Services.Call(ctx, "event-service", http.MethodGet, "/api/events/internal/"+id.String(), nil, &answer)
+	switch {
+	case errors.Is(err, ticket.ErrEventNotFound):
+		return ticket.Event{}, ticket.ErrEventNotFound
+	case err != nil:
+		// Whatever else event-service said, the one who asks us can do nothing about it.
+		return ticket.Event{}, sidecar.ErrUnavailable.Because(err)
+	}
+	e := ticket.Event{
+		ID: id, OrganizerID: answer.OrganizerID, Name: answer.Name, Date: answer.EventDate,
+		VenueName: answer.VenueName, Status: answer.Status,
+	}
+	return e, a.Store.FillEvent(ctx, e)
+}
+
+// draw gives the code of a ticket and what is known of its event.
+func (a API) draw(ctx context.Context, t ticket.Ticket) ([]byte, error) {
+	code, err := a.Signer.Code(t)
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.Store.Event(ctx, t.EventID)
+	if err != nil {
+		return nil, err
+	}
+	return printing.PDF(t, e, code)
+}
+
+func writeFile(w http.ResponseWriter, contentType string, content []byte) error {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "private, no-store") // whoever has it gets in
+	_, err := w.Write(content)
+	return err
+}

@@ -1,0 +1,281 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// refusing adds the contract's flag to h's refusals: {"reserved": false, "error": ...}.
+func refusing(flag string, h web.Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := h(w, r)
+		if kind := problem.KindOf(err); err == nil || kind != problem.NotFound && kind != problem.Conflict {
+			return err
+		}
+		p := web.Problem(r, err)
+		return web.WriteJSON(w, web.Status(p.Kind), map[string]any{flag: false, "error": p.Code, "message": p.Message})
+	}
+}
+
+// ticketRequest is the contract's TicketRequestDto.
+type ticketRequest struct {
+	TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	Quantity     int       `json:"quantity"`
+}
+
+func linesOf(requests []ticketRequest) ([]ticket.Line, error) {
+	lines := make([]ticket.Line, len(requests))
+	for i, q := range requests {
+		lines[i] = ticket.Line{TypeID: q.TicketTypeID, Quantity: q.Quantity}
+	}
+	return lines, ticket.ValidateLines(lines)
+}
+
+func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		EventID        uuid.UUID       `json:"eventId"`
+		TicketRequests []ticketRequest `json:"ticketRequests"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	lines, err := linesOf(in.TicketRequests)
+	if err != nil {
+		return err
+	}
+	types, err := a.Store.Types(r.Context(), in.EventID)
+	if err != nil {
+		return err
+	}
+	available := map[uuid.UUID]int{}
+	for _, t := range types {
+		available[t.ID] = t.Available()
+	}
+
+	type availability struct {
+		TicketTypeID      uuid.UUID `json:"ticketTypeId"`
+		Available         bool      `json:"available"`
+		QuantityAvailable int       `json:"quantityAvailable"`
+		QuantityRequested int       `json:"quantityRequested"`
+		Error             string    `json:"error,omitempty"`
+	}
+	out := struct {
+		Available          bool           `json:"available"`
+		TicketAvailability []availability `json:"ticketAvailability"`
+	}{Available: true}
+	for _, l := range lines {
+		left, known := available[l.TypeID]
+		line := availability{
+			TicketTypeID: l.TypeID, Available: left >= l.Quantity,
+			QuantityAvailable: left, QuantityRequested: l.Quantity,
+		}
+		switch {
+		case !known:
+			line.Error = ticket.ErrTypeNotFound.Code
+		case !line.Available:
+			line.Error = ticket.ErrInsufficientInventory.Code
+		}
+		out.Available = out.Available && line.Available
+		out.TicketAvailability = append(out.TicketAvailability, line)
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		UserID                     uuid.UUID       `json:"userId"`
+		EventID                    uuid.UUID       `json:"eventId"`
+		ReservationID              uuid.UUID       `json:"reservationId"`
+		TicketRequests             []ticketRequest `json:"ticketRequests"`
+		ReservationDurationMinutes *int            `json:"reservationDurationMinutes"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if err := required(map[string]uuid.UUID{
+		"userId": in.UserID, "eventId": in.EventID, "reservationId": in.ReservationID,
+	}); err != nil {
+		return err
+	}
+	lines, err := linesOf(in.TicketRequests)
+	if err != nil {
+		return err
+	}
+	hold, err := ticket.HoldFor(in.ReservationDurationMinutes)
+	if err != nil {
+		return err
+	}
+	res, err := a.Store.Reserve(r.Context(), in.ReservationID, in.UserID, in.EventID, hold, lines)
+	if errors.Is(err, ticket.ErrEventNotOnSale) {
+		// Perhaps EVENT_PUBLISHED is still under way to us: ask before turning a buyer down.
+		if _, err := a.fetchEvent(r.Context(), in.EventID); err != nil {
+			return err
+		}
+		res, err = a.Store.Reserve(r.Context(), in.ReservationID, in.UserID, in.EventID, hold, lines)
+	}
+	if err != nil {
+		return err
+	}
+
+	type line struct {
+		TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+		Quantity     int           `json:"quantity"`
+		UnitPrice    money.Decimal `json:"unitPrice"`
+		TotalPrice   money.Decimal `json:"totalPrice"`
+	}
+	out := struct {
+		ReservationID uuid.UUID      `json:"reservationId"`
+		Reserved      bool           `json:"reserved"`
+		ExpiresAt     time.Time      `json:"expiresAt"`
+		Currency      money.Currency `json:"currency"` // beyond the contract: a price alone cannot be charged
+		Tickets       []line         `json:"tickets"`
+	}{ReservationID: res.ID, Reserved: true, ExpiresAt: res.ExpiresAt.UTC()}
+	for _, l := range res.Lines {
+		out.Currency = l.UnitPrice.Currency
+		out.Tickets = append(out.Tickets, line{
+			TicketTypeID: l.TypeID, Quantity: l.Quantity,
+			UnitPrice: l.UnitPrice.Decimal(), TotalPrice: l.UnitPrice.Times(l.Quantity).Decimal(),
+		})
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		ReservationID uuid.UUID `json:"reservationId"`
+		OrderID       uuid.UUID `json:"orderId"`
+		UserID        uuid.UUID `json:"userId"`
+		HolderName    string    `json:"holderName"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if err := required(map[string]uuid.UUID{
+		"reservationId": in.ReservationID, "orderId": in.OrderID, "userId": in.UserID,
+	}); err != nil {
+		return err
+	}
+	if err := ticket.ValidateHolder(in.HolderName); err != nil {
+		return err
+	}
+	tickets, err := a.Store.Confirm(r.Context(), store.Purchase(in))
+	if errors.Is(err, ticket.ErrReservationNotFound) {
+		return problem.New(problem.NotFound, ticket.ErrReservationNotFound.Code,
+			"Reservation %s not found or expired", in.ReservationID).Because(err)
+	}
+	if err != nil {
+		return err
+	}
+
+	type confirmed struct {
+		TicketID     uuid.UUID `json:"ticketId"`
+		TicketNumber string    `json:"ticketNumber"`
+		QRCode       string    `json:"qrCode"`
+		TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	}
+	out := struct {
+		Confirmed bool        `json:"confirmed"`
+		OrderID   uuid.UUID   `json:"orderId"`
+		Tickets   []confirmed `json:"tickets"`
+	}{Confirmed: true, OrderID: in.OrderID}
+	for _, t := range tickets {
+		out.Tickets = append(out.Tickets, confirmed{t.ID, t.Number, a.Store.QRCodeURL(t.ID), t.TypeID})
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (a API) release(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		ReservationID uuid.UUID `json:"reservationId"`
+		Reason        string    `json:"reason"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if err := required(map[string]uuid.UUID{"reservationId": in.ReservationID}); err != nil {
+		return err
+	}
+	if len(in.Reason) > maxReason {
+		return problem.Field("reason", "reason must have at most %d bytes", maxReason)
+	}
+	released, err := a.Store.Release(r.Context(), in.ReservationID, in.Reason)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Released        bool      `json:"released"`
+		ReservationID   uuid.UUID `json:"reservationId"`
+		TicketsReleased int       `json:"ticketsReleased"`
+	}{true, in.ReservationID, released})
+}
+
+// maxReason bounds the reason of a release, which is a code.
+const maxReason = 200
+
+// required refuses the first id that is missing, in the order of the names, so that the answer is
+// always the same.
+func required(ids map[string]uuid.UUID) error {
+	for _, field := range []string{"reservationId", "orderId", "userId", "eventId"} {
+		if id, asked := ids[field]; asked && id == uuid.Nil {
+			return problem.Field(field, "%s is required", field)
+		}
+	}
+	return nil
+}
+
+// ticketJSON is the contract's TicketInfoDto.
+type ticketJSON struct {
+	TicketID     uuid.UUID     `json:"ticketId"`
+	TicketNumber string        `json:"ticketNumber"`
+	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+	EventID      uuid.UUID     `json:"eventId"`
+	OrderID      uuid.UUID     `json:"orderId"`
+	HolderName   string        `json:"holderName"`
+	QRCode       string        `json:"qrCode"`
+	Status       ticket.Status `json:"status"`
+	CreatedAt    time.Time     `json:"createdAt"`
+}
+
+func (a API) ticketJSON(t ticket.Ticket) ticketJSON {
+	return ticketJSON{
+		TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, EventID: t.EventID, OrderID: t.OrderID,
+		HolderName: t.HolderName, QRCode: a.Store.QRCodeURL(t.ID), Status: t.Status, CreatedAt: t.CreatedAt.UTC(),
+	}
+}
+
+func (a API) internalTicket(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.ticketInPath(r)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
+}
+
+func (a API) internalPDF(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.ticketInPath(r)
+	if err != nil {
+		return err
+	}
+	content, err := a.draw(r.Context(), t)
+	if err != nil {
+		return err
+	}
+	return writeFile(w, "application/pdf", content)
+}
+
+func (a API) ticketInPath(r *http.Request) (ticket.Ticket, error) {
+	id, err := web.PathID(r, "ticketId")
+	if err != nil {
+		return ticket.Ticket{}, err
+	}
+	return a.Store.Ticket(r.Context(), id)
+}

@@ -1,0 +1,82 @@
+// Command ticket-service owns ticket types, inventory, reservations and tickets. Package ticket holds
+// its rules.
+//
+// It hears payment-events and event-events on ticket-processing-queue, publishes ticket-events, and
+// its sidecar wakes it every minute to end holds whose time is over.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+const service = "ticket-service"
+
+type config struct {
+	web.Config
+	// PublicURL is where people reach the API; the addresses of QR codes start with it.
+	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+}
+
+func main() { web.Main(service, run) }
+
+func run(ctx context.Context, cfg config) error {
+	if u, err := url.Parse(cfg.PublicURL); err != nil || u.Scheme == "" || u.Host == "" {
+		return fmt.Errorf("PUBLIC_URL must be an absolute URL, not %q", cfg.PublicURL)
+	}
+	daprd, err := sidecar.Connect(ctx, service, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
+	if err != nil {
+		return err
+	}
+	defer daprd.Close()
+	serviceSecret, err := daprd.Secret(ctx, "service-auth-secret")
+	if err != nil {
+		return err
+	}
+	databaseURL, err := daprd.Secret(ctx, "ticket-service-database-url")
+	if err != nil {
+		return err
+	}
+	seed, err := daprd.Secret(ctx, "ticket-service-signing-seed")
+	if err != nil {
+		return err
+	}
+	daprd.Authenticate(func() (string, error) { return identity.SignServiceToken([]byte(serviceSecret), service) })
+	signer, err := ticket.NewSigner(seed)
+	if err != nil {
+		return fmt.Errorf("secret ticket-service-signing-seed: %w", err)
+	}
+	pool, err := postgres.Open(ctx, databaseURL, messaging.Migrations(), store.Migrations())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	verifier, err := identity.FetchKeys(ctx, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	if err != nil {
+		return err
+	}
+
+	api := httpapi.API{
+		Store: store.Store{Pool: pool, QRCodeURL: func(id uuid.UUID) string {
+			return strings.TrimSuffix(cfg.PublicURL, "/") + "/api/tickets/" + id.String() + "/qr.png"
+		}},
+		Signer:   signer,
+		Services: daprd,
+		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
+	}
+	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
+}
