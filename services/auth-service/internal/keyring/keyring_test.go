@@ -1,0 +1,142 @@
+package keyring_test
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+)
+
+type bundle struct {
+	vault keyring.Vault
+	key   keyring.Key
+	user  account.User
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	vault := openVault(t, "a")
+	key, err := vault.NewKey()
+	require.NoError(t, err)
+	return &bundle{vault: vault, key: key, user: account.User{
+		ID: uuid.New(), FirstName: "Ann", LastName: "O'Hara", Roles: []identity.Role{identity.RoleUser},
+	}}
+}
+
+func openVault(t *testing.T, fill string) keyring.Vault {
+	t.Helper()
+	vault, err := keyring.OpenVault(base64.StdEncoding.EncodeToString([]byte(strings.Repeat(fill, 32))))
+	require.NoError(t, err)
+	return vault
+}
+
+func TestOpenVaultRefuses(t *testing.T) {
+	t.Parallel()
+	for name, secret := range map[string]string{
+		"NoBase64": "not base64!", "TooShort": base64.StdEncoding.EncodeToString(make([]byte, 16)), "Empty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := keyring.OpenVault(secret)
+			require.Error(t, err)
+			if secret != "" {
+				require.NotContains(t, err.Error(), secret)
+			}
+		})
+	}
+}
+
+func TestVaultCheck(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(b *bundle)
+		err    error
+	}{
+		{"Untouched", func(*bundle) {}, nil},
+		{"OtherSecret", func(b *bundle) { b.vault = openVault(t, "b") }, keyring.ErrWrongSecret},
+		{"OtherKeysPrivateHalf", func(b *bundle) { b.key.Private = setup(t).key.Private }, keyring.ErrWrongSecret},
+		{"OtherKeysID", func(b *bundle) { b.key.ID = uuid.NewString() }, keyring.ErrWrongSecret},
+		{"OtherKeysPublicHalf", func(b *bundle) { b.key.Public = setup(t).key.Public }, keyring.ErrWrongSecret},
+		{"Damaged", func(b *bundle) { b.key.Private[len(b.key.Private)-1] ^= 1 }, keyring.ErrWrongSecret},
+		{"Truncated", func(b *bundle) { b.key.Private = b.key.Private[:4] }, keyring.ErrWrongSecret},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			tt.change(b)
+			require.ErrorIs(t, b.vault.Check(b.key), tt.err)
+			_, _, err := b.vault.Sign(b.key, b.user, time.Now())
+			require.ErrorIs(t, err, tt.err)
+		})
+	}
+}
+
+func TestPrivateHalfIsSealed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	token, _, err := b.vault.Sign(b.key, b.user, time.Now())
+	require.NoError(t, err)
+	require.NotEmpty(t, token)
+	require.NotContains(t, string(b.key.Private), string(b.key.Public))
+	require.Greater(t, len(b.key.Private), ed25519.SeedSize) // nonce and tag around it
+}
+
+func TestSignAndVerify(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	now := time.Now()
+	token, expiresAt, err := b.vault.Sign(b.key, b.user, now)
+	require.NoError(t, err)
+	require.WithinDuration(t, now.Add(keyring.TokenLife), expiresAt, time.Second)
+
+	// Two keys are published while one takes over from the other.
+	older, err := b.vault.NewKey()
+	require.NoError(t, err)
+	claims, id, err := keyring.Verifier([]keyring.Key{older, b.key}).Claims(t.Context(), token)
+	require.NoError(t, err)
+	require.Equal(t, b.user.ID, id)
+	require.Equal(t, "Ann O'Hara", claims.Name)
+	require.Equal(t, b.user.Roles, claims.Roles)
+	require.True(t, expiresAt.Equal(claims.ExpiresAt.Time))
+
+	t.Run("KeyNoLongerPublished", func(t *testing.T) {
+		t.Parallel()
+		_, _, err := keyring.Verifier([]keyring.Key{older}).Claims(t.Context(), token)
+		require.ErrorIs(t, err, identity.ErrTokenInvalid)
+	})
+	t.Run("Expired", func(t *testing.T) {
+		t.Parallel()
+		old, _, err := b.vault.Sign(b.key, b.user, now.Add(-2*keyring.TokenLife))
+		require.NoError(t, err)
+		_, _, err = keyring.Verifier([]keyring.Key{b.key}).Claims(t.Context(), old)
+		require.ErrorIs(t, err, identity.ErrTokenExpired)
+	})
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	set, err := keyring.Publish([]keyring.Key{b.key})
+	require.NoError(t, err)
+	body, err := json.Marshal(set)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"`+jwt.SigningMethodEdDSA.Alg()+`",
+		"kid":"`+b.key.ID+`","x":"`+base64.RawURLEncoding.EncodeToString(b.key.Public)+`"}]}`, string(body))
+
+	empty, err := keyring.Publish(nil)
+	require.NoError(t, err)
+	body, err = json.Marshal(empty)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"keys":[]}`, string(body))
+}
