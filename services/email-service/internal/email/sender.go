@@ -1,0 +1,137 @@
+package email
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	stdmail "net/mail"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// Errors of Send.
+var (
+	// ErrRejected: the server refused this message for good; the same again will be refused again.
+	ErrRejected = problem.New(problem.Unprocessable, "EMAIL_REJECTED", "The mail server refuses this message")
+	// ErrUnavailable: the server could not be reached, refused for now, or did not say.
+	ErrUnavailable = problem.New(problem.Unavailable, "EMAIL_UNAVAILABLE", "The mail server does not take messages right now")
+)
+
+// timeout bounds connecting, and again sending. Both together stay under the sidecar's timeout on the
+// hop to this service: were the sidecar to give up first, it would ask again while the first message
+// is still being sent.
+const timeout = 2 * time.Second
+
+// Server is the SMTP server to use and how.
+type Server struct {
+	Host     string
+	Port     int
+	Username string // empty: no authentication
+	Password string
+	From     string // RFC 5322 address of the sender
+	TLS      string // none, starttls or tls
+}
+
+// Sender sends messages. It is safe for concurrent use.
+type Sender struct {
+	client *mail.Client
+	from   *stdmail.Address
+}
+
+// NewSender makes a Sender without connecting. Its errors name the variable at fault.
+func NewSender(s Server) (*Sender, error) {
+	from, err := stdmail.ParseAddress(s.From)
+	if err != nil {
+		return nil, fmt.Errorf("SMTP_FROM: %w", err)
+	}
+	if s.Port < 1 || s.Port > 65535 {
+		return nil, fmt.Errorf("SMTP_PORT: %d is not a port", s.Port)
+	}
+	options := []mail.Option{mail.WithPort(s.Port), mail.WithTimeout(timeout)}
+	switch s.TLS {
+	case "none":
+		ip := net.ParseIP(s.Host)
+		if s.Username != "" && s.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return nil, errors.New("SMTP_TLS: none would send the password of SMTP_USERNAME in the clear")
+		}
+		options = append(options, mail.WithTLSPolicy(mail.NoTLS))
+	case "starttls":
+		options = append(options, mail.WithTLSPolicy(mail.TLSMandatory))
+	case "tls":
+		options = append(options, mail.WithSSL())
+	default:
+		return nil, fmt.Errorf("SMTP_TLS: %q is none of none, starttls, tls", s.TLS)
+	}
+	if s.Username != "" {
+		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.Username), mail.WithPassword(s.Password))
+	}
+	client, err := mail.NewClient(s.Host, options...)
+	if err != nil {
+		return nil, fmt.Errorf("SMTP_HOST: %w", err)
+	}
+	return &Sender{client: client, from: from}, nil
+}
+
+// Send hands m to the server. It returns a *problem.Error for an invalid message, ErrRejected and
+// ErrUnavailable.
+func (s *Sender) Send(ctx context.Context, m Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	composed, err := s.compose(m)
+	if err != nil {
+		return err
+	}
+	err = s.client.DialAndSendWithContext(ctx, composed)
+	switch {
+	case composed.IsDelivered():
+		if err != nil { // the goodbye failed, not the message: repeating it would send it twice
+			slog.DebugContext(ctx, "connection to the mail server", "error", err.Error())
+		}
+		return nil
+	case err == nil:
+		return ErrUnavailable.Because(errors.New("the client reports neither delivery nor error"))
+	}
+	refused, ok := errors.AsType[*mail.SendError](err)
+	if !ok {
+		return ErrUnavailable.Because(err)
+	}
+	// The error's own text has the recipient's address in it, which belongs into no log.
+	cause := fmt.Errorf("%s: the server answered %d %s", refused.Reason, refused.ErrorCode(), refused.EnhancedStatusCode())
+	if code := refused.ErrorCode(); code < 500 || code == 530 || code == 535 {
+		// 530 and 535 want another login: our configuration, not the message.
+		return ErrUnavailable.Because(cause)
+	}
+	return ErrRejected.Because(cause)
+}
+
+// compose writes m as MIME: the text and its HTML as alternatives, the attachments beside them.
+func (s *Sender) compose(m Message) (*mail.Msg, error) {
+	msg := mail.NewMsg(mail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(s.from)
+	msg.ToMailAddress(&m.To)
+	msg.Subject(m.Subject)
+	msg.SetDate()
+	_, domain, _ := strings.Cut(s.from.Address, "@")
+	msg.SetMessageIDWithValue(strings.ReplaceAll(m.ID, ":", "=") + "@" + domain)
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office replies, please
+	msg.SetBodyString(mail.TypeTextPlain, m.Text)
+	if m.HTML != "" {
+		msg.AddAlternativeString(mail.TypeTextHTML, m.HTML)
+	}
+	for _, attachment := range m.Attachments {
+		err := msg.AttachReader(attachment.Filename, bytes.NewReader(attachment.Content),
+			mail.WithFileContentType(mail.ContentType(attachment.ContentType)))
+		if err != nil {
+			return nil, fmt.Errorf("attach: %w", err)
+		}
+	}
+	return msg, nil
+}
