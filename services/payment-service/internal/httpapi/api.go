@@ -1,0 +1,315 @@
+// Package httpapi is payment-service's HTTP surface: the public API, the contract's internal endpoint,
+// and the routes that its sidecar delivers events and cron ticks to.
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
+)
+
+// API serves payment-service.
+type API struct {
+	Store store.Store
+	Saga  saga.Saga
+	Guard identity.Guard
+}
+
+// Router gives the routes.
+func (a API) Router() *mux.Router {
+	r := web.NewRouter()
+	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
+	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
+
+	// For services, by the contract's "Payment Service API Contracts".
+	get("/api/payments/internal/orders/{orderId}", a.Guard.Service(a.internalOrder, "notification-service"))
+
+	// For people.
+	post("/api/payments/orders", a.Guard.Person(a.placeOrder))
+	get("/api/payments/orders/{orderId}", a.Guard.Person(a.ownOrder))
+	get("/api/payments/orders/{orderId}/history", a.Guard.Person(a.history))
+
+	// For the sidecar.
+	pool := a.Store.Pool
+	post("/events/tickets-generated", a.Guard.Sidecar(messaging.Handle(pool,
+		func(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
+			return a.Store.Fulfilled(ctx, e.ID, e.Payload)
+		})))
+	post("/events/ticket-generation-failed", a.Guard.Sidecar(messaging.Handle(pool,
+		func(ctx context.Context, e messaging.Event[events.TicketGenerationFailed]) error {
+			return a.Store.Unfulfillable(ctx, e.ID, e.Payload)
+		})))
+	post("/events/unknown", a.Guard.Sidecar(messaging.Unknown(pool)))
+	post("/bindings/resume-sagas", a.Guard.Sidecar(a.resumeSagas))
+	return r
+}
+
+type itemJSON struct {
+	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+	Quantity     int           `json:"quantity"`
+	UnitPrice    money.Decimal `json:"unitPrice,omitempty"`
+	TotalPrice   money.Decimal `json:"totalPrice,omitempty"`
+}
+
+// orderJSON is the contract's OrderInfoDto. Amounts are left out until the tickets are reserved; before
+// that nobody knows the price. The failure is beyond the contract.
+type orderJSON struct {
+	OrderID        uuid.UUID      `json:"orderId"`
+	OrderNumber    string         `json:"orderNumber"`
+	UserID         uuid.UUID      `json:"userId"`
+	EventID        uuid.UUID      `json:"eventId"`
+	TotalAmount    money.Decimal  `json:"totalAmount,omitempty"`
+	Currency       money.Currency `json:"currency,omitempty"`
+	PaymentStatus  order.Status   `json:"paymentStatus"`
+	PaymentMethod  order.Method   `json:"paymentMethod"`
+	Items          []itemJSON     `json:"items"`
+	FailureReason  string         `json:"failureReason,omitempty"`
+	FailureMessage string         `json:"failureMessage,omitempty"`
+	CreatedAt      time.Time      `json:"createdAt"`
+	CompletedAt    *time.Time     `json:"completedAt,omitempty"`
+}
+
+func toJSON(o order.Order) orderJSON {
+	out := orderJSON{
+		OrderID: o.ID, OrderNumber: o.Number, UserID: o.UserID, EventID: o.EventID,
+		PaymentStatus: o.Status, PaymentMethod: o.Method, Items: make([]itemJSON, len(o.Items)),
+		FailureReason: o.Failure.Code, FailureMessage: o.Failure.Message, CreatedAt: o.CreatedAt.UTC(),
+	}
+	if !o.CompletedAt.IsZero() {
+		completed := o.CompletedAt.UTC()
+		out.CompletedAt = &completed
+	}
+	reserved := o.Total.Currency != ""
+	if reserved {
+		out.TotalAmount, out.Currency = o.Total.Decimal(), o.Total.Currency
+	}
+	for i, item := range o.Items {
+		out.Items[i] = itemJSON{TicketTypeID: item.TicketTypeID, Quantity: item.Quantity}
+		if reserved {
+			out.Items[i].UnitPrice = item.UnitPrice.Decimal()
+			out.Items[i].TotalPrice = item.UnitPrice.Times(item.Quantity).Decimal()
+		}
+	}
+	return out
+}
+
+// retryAfter is when a buyer whose order found no service should come back with the same key.
+const retryAfter = 5 * time.Second
+
+// sagaTimeout bounds how long a buyer waits for an answer.
+const sagaTimeout = 50 * time.Second
+
+type orderRequest struct {
+	EventID        uuid.UUID `json:"eventId"`
+	TicketRequests []struct {
+		TicketTypeID uuid.UUID `json:"ticketTypeId"`
+		Quantity     int       `json:"quantity"`
+	} `json:"ticketRequests"`
+	PaymentMethod order.Method `json:"paymentMethod"`
+	PaymentToken  string       `json:"paymentToken"`
+	HolderName    string       `json:"holderName"`
+}
+
+func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" || len(key) > order.MaxKey {
+		return problem.Field("Idempotency-Key", "The header Idempotency-Key must have 1 to %d characters", order.MaxKey)
+	}
+	var in orderRequest
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	user := identity.CurrentUser(r.Context())
+	o := order.Order{
+		ID: uuid.New(), ReservationID: uuid.New(), UserID: user.ID, EventID: in.EventID,
+		HolderName: strings.TrimSpace(in.HolderName), Method: in.PaymentMethod, PaymentToken: in.PaymentToken,
+	}
+	if in.HolderName == "" {
+		o.HolderName = user.Name
+	}
+	for _, t := range in.TicketRequests {
+		o.Items = append(o.Items, order.Item{TicketTypeID: t.TicketTypeID, Quantity: t.Quantity})
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	canonical, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("hash the request: %w", err)
+	}
+	hash := sha256.Sum256(canonical)
+
+	// From here on the order is driven to an end even if the buyer goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
+	defer cancel()
+	id, leased, err := a.Store.Create(ctx, o, key, hash[:])
+	if err != nil {
+		return err
+	}
+	if !leased { // the same request again: go on where it got stuck, if nobody is at it
+		if leased, err = a.Store.Lease(ctx, id); err != nil {
+			return err
+		}
+	}
+	if leased {
+		if o, err = a.Saga.Drive(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+			return err
+		}
+	} else if o, err = a.Store.Order(ctx, id); err != nil {
+		return err
+	}
+	return answer(w, o, leased)
+}
+
+// answer tells a buyer what became of the order: 201 when it is paid, 402, 409 or another 4xx when it
+// failed, 503 when it found no service and nothing was charged, and 202 while that is not known.
+func answer(w http.ResponseWriter, o order.Order, stopped bool) error {
+	w.Header().Set("Location", "/api/payments/orders/"+o.ID.String())
+	switch {
+	case o.Status == order.Completed || o.Status == order.Refunded:
+		return web.WriteJSON(w, http.StatusCreated, toJSON(o))
+	case o.Status == order.Failed:
+		p := refusal(o)
+		var declineReason string
+		if p.Code == codeDeclined {
+			declineReason = o.Failure.Code
+		}
+		return web.WriteJSON(w, web.Status(p.Kind), struct {
+			Error         string    `json:"error"`
+			Message       string    `json:"message"`
+			Field         string    `json:"field,omitempty"`
+			DeclineReason string    `json:"declineReason,omitempty"`
+			Order         orderJSON `json:"order"`
+		}{p.Code, p.Message, p.Field, declineReason, toJSON(o)})
+	case o.Step == order.Reserve && stopped:
+		unavailable := *sidecar.ErrUnavailable
+		unavailable.RetryAfter = retryAfter
+		return &unavailable
+	default:
+		return web.WriteJSON(w, http.StatusAccepted, toJSON(o))
+	}
+}
+
+// refusal gives the error form of a failed order. One that was never charged keeps ticket-service's code
+// and status; after that it is a decline, whose reason stands beside it, unless the request was wrong.
+func refusal(o order.Order) *problem.Error {
+	kind, known := map[string]problem.Kind{
+		"EVENT_NOT_FOUND":        problem.NotFound,
+		"TICKET_TYPE_NOT_FOUND":  problem.NotFound,
+		"UNKNOWN_PAYMENT_METHOD": problem.Invalid,
+		"VALIDATION_ERROR":       problem.Invalid,
+	}[o.Failure.Code]
+	switch {
+	case known:
+	case o.ChargeSince.IsZero():
+		kind = problem.Conflict
+	default:
+		return problem.New(problem.PaymentRequired, codeDeclined, "%s", o.Failure.Message)
+	}
+	p := problem.New(kind, o.Failure.Code, "%s", o.Failure.Message)
+	if o.Failure.Code == "UNKNOWN_PAYMENT_METHOD" {
+		p.Field = "paymentToken"
+	}
+	return p
+}
+
+// codeDeclined is the error of an order whose charge was declined.
+const codeDeclined = "PAYMENT_DECLINED"
+
+func (a API) ownOrder(w http.ResponseWriter, r *http.Request) error {
+	o, err := a.orderOfCaller(r)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, toJSON(o))
+}
+
+// orderOfCaller gives the order in the path to its buyer, and to nobody else but an admin: to others it
+// does not exist.
+func (a API) orderOfCaller(r *http.Request) (order.Order, error) {
+	o, err := a.orderInPath(r)
+	if err != nil {
+		return o, err
+	}
+	if user := identity.CurrentUser(r.Context()); o.UserID != user.ID && !user.Has(identity.RoleAdmin) {
+		return order.Order{}, notFound(o.ID)
+	}
+	return o, nil
+}
+
+func (a API) orderInPath(r *http.Request) (order.Order, error) {
+	id, err := web.PathID(r, "orderId")
+	if err != nil {
+		return order.Order{}, err
+	}
+	o, err := a.Store.Order(r.Context(), id)
+	if errors.Is(err, order.ErrNotFound) {
+		return o, notFound(id)
+	}
+	return o, err
+}
+
+func notFound(id uuid.UUID) error {
+	return problem.New(problem.NotFound, order.ErrNotFound.Code, "Order with ID %s not found", id)
+}
+
+func (a API) internalOrder(w http.ResponseWriter, r *http.Request) error {
+	o, err := a.orderInPath(r)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, toJSON(o))
+}
+
+func (a API) history(w http.ResponseWriter, r *http.Request) error {
+	o, err := a.orderOfCaller(r)
+	if err != nil {
+		return err
+	}
+	history, err := a.Store.History(r.Context(), o.ID)
+	if err != nil {
+		return err
+	}
+	type eventJSON struct {
+		EventType string           `json:"eventType"`
+		Status    order.SagaStatus `json:"status"`
+		Payload   json.RawMessage  `json:"payload"`
+		Timestamp time.Time        `json:"timestamp"`
+	}
+	out := struct {
+		OrderID uuid.UUID   `json:"orderId"`
+		Events  []eventJSON `json:"events"`
+	}{o.ID, make([]eventJSON, len(history))}
+	for i, e := range history {
+		out.Events[i] = eventJSON{e.EventType, e.Status, e.Payload, e.Timestamp.UTC()}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (a API) resumeSagas(w http.ResponseWriter, r *http.Request) error {
+	n, err := a.Saga.Sweep(r.Context())
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]int{"resumed": n})
+}

@@ -1,0 +1,181 @@
+// Package order holds the rules of orders and the states of the saga that buys one.
+//
+// # The purchase saga
+//
+// An order's Step says what is to be done next. It is written before the deed, so that whoever finds
+// the order later, after a crash say, can do it again: every deed can be repeated.
+//
+//	RESERVE --reserved--> CHARGE --paid--> FULFIL --tickets generated--> DONE   (COMPLETED)
+//	   |                    |                |
+//	   | refused            | declined       | no tickets to be had
+//	   v                    v                v
+//	  DONE               RELEASE           REFUND --refunded--> DONE            (REFUNDED)
+//	(FAILED)                | released
+//	                        v
+//	                       DONE (FAILED)
+//
+// The order's Status, the contract's paymentStatus, is PENDING until the charge's outcome is known. The
+// charge is the pivot: before it the saga can be given up by releasing the hold; after it there is no
+// way but forward, to tickets or to a refund.
+//
+// A RESERVE without an answer is given up when nobody comes back for it: the buyer was told that
+// nothing was bought. A CHARGE without an answer is never given up on a guess: it is repeated under the
+// same attempt key, which cannot charge twice, and once the hold is old the gateway is only asked what
+// became of it. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
+// TICKETS_GENERATED or TICKET_GENERATION_FAILED.
+package order
+
+import (
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// Errors of this service. Compare with errors.Is, which looks at the code.
+var (
+	ErrNotFound = problem.New(problem.NotFound, "ORDER_NOT_FOUND", "No such order")
+	// ErrKeyReused reports an Idempotency-Key that came with another request before.
+	ErrKeyReused = problem.New(problem.Unprocessable, "IDEMPOTENCY_KEY_REUSED",
+		"This Idempotency-Key was used for another order")
+)
+
+// Status is the contract's paymentStatus.
+type Status string
+
+// The statuses. Only Completed leads on, to Refunded.
+const (
+	Pending   Status = "PENDING"
+	Completed Status = "COMPLETED"
+	Failed    Status = "FAILED"
+	Refunded  Status = "REFUNDED"
+)
+
+// Step is what the saga does next; see the package comment.
+type Step string
+
+// The steps.
+const (
+	Reserve Step = "RESERVE"
+	Charge  Step = "CHARGE"
+	Release Step = "RELEASE"
+	Fulfil  Step = "FULFIL"
+	Refund  Step = "REFUND"
+	Done    Step = "DONE"
+)
+
+// Method is a way to pay.
+type Method string
+
+// CreditCard is the one way to pay so far.
+const CreditCard Method = "CREDIT_CARD"
+
+// Item is a number of tickets of one type. UnitPrice is set once they are reserved.
+type Item struct {
+	TicketTypeID uuid.UUID
+	Quantity     int
+	UnitPrice    money.Amount
+}
+
+// Failure says why an order failed or was refunded.
+type Failure struct {
+	Code      string // INSUFFICIENT_INVENTORY, INSUFFICIENT_FUNDS, ...
+	Message   string
+	Retryable bool // another attempt, with another order, may succeed
+}
+
+// Codes of failures that are this service's own words.
+const (
+	CodeAbandoned        = "ORDER_ABANDONED"   // a service did not answer, and the buyer did not come back
+	CodePaymentAbandoned = "PAYMENT_ABANDONED" // no charge was made in time
+)
+
+// Order is a purchase.
+type Order struct {
+	ID            uuid.UUID
+	Number        string // ORD-YYYY-NNNNNN
+	UserID        uuid.UUID
+	EventID       uuid.UUID
+	HolderName    string
+	Items         []Item
+	Status        Status
+	Step          Step
+	ReservationID uuid.UUID
+	Total         money.Amount // zero until reserved
+	Method        Method
+	PaymentToken  string    // the gateway's name for the buyer's card; empty once it is no longer needed
+	ChargeSince   time.Time // when the charge was first attempted; zero before
+	ChargeOverdue bool      // the hold is so old that no new charge may be made
+	TransactionID string
+	Failure       Failure
+	CreatedAt     time.Time
+	CompletedAt   time.Time // zero unless paid
+}
+
+// AttemptKey names the order's one charge at the gateway, RefundKey its refund. They are derived and
+// not drawn, so that no crash can lose them.
+func (o Order) AttemptKey() string { return "charge-" + o.ID.String() }
+
+// RefundKey names the order's whole refund at the gateway.
+func (o Order) RefundKey() string { return "refund-" + o.ID.String() }
+
+// Limits of an order.
+const (
+	MaxItems      = 20
+	MaxQuantity   = 100 // tickets of one type
+	MaxHolderName = 200 // characters
+	MaxToken      = 255 // bytes
+	MaxKey        = 255 // bytes of an Idempotency-Key
+)
+
+// Validate checks a new order. It returns a *problem.Error that names the first bad field.
+func (o Order) Validate() error {
+	switch n := utf8.RuneCountInString(o.HolderName); {
+	case o.EventID == uuid.Nil:
+		return problem.Field("eventId", "eventId is required")
+	case len(o.Items) == 0 || len(o.Items) > MaxItems:
+		return problem.Field("ticketRequests", "ticketRequests must have 1 to %d entries", MaxItems)
+	case o.Method != CreditCard:
+		return problem.Field("paymentMethod", "paymentMethod must be %s", CreditCard)
+	case o.PaymentToken == "" || len(o.PaymentToken) > MaxToken:
+		return problem.Field("paymentToken", "paymentToken must have 1 to %d characters", MaxToken)
+	case n == 0 || n > MaxHolderName:
+		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
+	}
+	seen := map[uuid.UUID]bool{}
+	for _, i := range o.Items {
+		switch {
+		case i.TicketTypeID == uuid.Nil:
+			return problem.Field("ticketRequests.ticketTypeId", "ticketTypeId is required")
+		case i.Quantity < 1 || i.Quantity > MaxQuantity:
+			return problem.Field("ticketRequests.quantity", "quantity must be between 1 and %d", MaxQuantity)
+		case seen[i.TicketTypeID]:
+			return problem.Field("ticketRequests.ticketTypeId", "each ticket type may stand in an order once")
+		}
+		seen[i.TicketTypeID] = true
+	}
+	return nil
+}
+
+// SagaEvent is one line of an order's history: the contract's saga_events.
+type SagaEvent struct {
+	ID        uuid.UUID
+	EventType string
+	Payload   []byte // JSON
+	Status    SagaStatus
+	Timestamp time.Time
+}
+
+// SagaStatus is what a saga event says of its step.
+type SagaStatus string
+
+// The contract's statuses of saga events.
+const (
+	SagaPending     SagaStatus = "PENDING"     // begun; the outcome is the next event
+	SagaCompleted   SagaStatus = "COMPLETED"   // done
+	SagaCompensated SagaStatus = "COMPENSATED" // undone
+	SagaFailed      SagaStatus = "FAILED"      // refused
+)

@@ -1,0 +1,235 @@
+// Package saga drives orders through the purchase saga: it makes the calls that package order's steps
+// ask for and stores what came of them.
+//
+// Whoever drives an order holds its lease: first the request that placed it, later the sweeper, which
+// takes over when that one died or gave up. Each call is made outside any transaction and between two
+// of them: the one that wrote the step, and the one that writes the outcome. A crash in between leaves
+// the step to be done again, which is safe, because every call is repeatable: a reserve and a release
+// by their reservation id, a charge by its attempt key, a refund by its refund key.
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
+)
+
+// Caller calls other services; *sidecar.Client is one.
+type Caller interface {
+	Call(ctx context.Context, app, method, path string, in, out any) error
+}
+
+// Saga drives orders.
+type Saga struct {
+	Store    store.Store
+	Services Caller
+}
+
+// Drive takes an order whose lease the caller holds as far as it goes: to its end, to FULFIL, where
+// ticket-service goes on, or to a step that gets no answer, which it leaves to the sweeper. Only the
+// last is an error, sidecar.ErrUnavailable; the order tells how far it came.
+func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
+	for {
+		o, err := s.Store.Order(ctx, id)
+		if err != nil {
+			return o, err
+		}
+		switch o.Step {
+		case order.Reserve:
+			err = s.reserve(ctx, o)
+		case order.Charge:
+			err = s.charge(ctx, o)
+		case order.Release:
+			err = s.release(ctx, o)
+		case order.Refund:
+			err = s.refund(ctx, o)
+		case order.Fulfil, order.Done:
+			return o, nil
+		}
+		if err != nil {
+			slog.WarnContext(ctx, "saga waits", "orderId", id, "step", o.Step, "error", err.Error())
+			return o, errors.Join(err, s.Store.Postpone(ctx, id))
+		}
+		slog.InfoContext(ctx, "saga step done", "orderId", id, "step", o.Step)
+	}
+}
+
+// How many sagas one sweep resumes, and how many of them at once.
+const (
+	sweepLimit       = 100
+	sweepConcurrency = 8
+)
+
+// Sweep resumes the sagas that stopped moving and tells how many it took up. It is called every few
+// seconds on each replica.
+func (s Saga) Sweep(ctx context.Context) (int, error) {
+	ids, err := s.Store.LeaseDue(ctx, sweepLimit)
+	if err != nil {
+		return 0, err
+	}
+	var g errgroup.Group
+	g.SetLimit(sweepConcurrency)
+	for _, id := range ids {
+		g.Go(func() error {
+			if err := s.resume(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+				slog.ErrorContext(ctx, "saga not resumed", "orderId", id, "error", err.Error())
+			}
+			return nil
+		})
+	}
+	return len(ids), g.Wait()
+}
+
+// resume drives an order that its buyer no longer waits for. One that is not reserved yet is given up:
+// the buyer was told that nothing was bought, or was told nothing and can look.
+func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
+	if err := s.Store.GiveUp(ctx, id, order.Failure{
+		Code: order.CodeAbandoned, Message: "The order could not be processed; place a new one", Retryable: true,
+	}); err != nil {
+		return err
+	}
+	_, err := s.Drive(ctx, id)
+	return err
+}
+
+func (s Saga) reserve(ctx context.Context, o order.Order) error {
+	type request struct {
+		TicketTypeID uuid.UUID `json:"ticketTypeId"`
+		Quantity     int       `json:"quantity"`
+	}
+	requests := make([]request, len(o.Items))
+	for i, item := range o.Items {
+		requests[i] = request{item.TicketTypeID, item.Quantity}
+	}
+	var answer struct {
+		Reserved  bool           `json:"reserved"`
+		ExpiresAt time.Time      `json:"expiresAt"`
+		Currency  money.Currency `json:"currency"`
+		Tickets   []struct {
+			TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+			Quantity     int           `json:"quantity"`
+			UnitPrice    money.Decimal `json:"unitPrice"`
+		} `json:"tickets"`
+	}
+	err := s.Services.Call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/reserve", map[string]any{
+		"userId": o.UserID, "eventId": o.EventID, "reservationId": o.ReservationID,
+		"ticketRequests": requests, "reservationDurationMinutes": 15,
+	}, &answer)
+	if refusal, refused := refusedBy(err, problem.Invalid, problem.NotFound, problem.Conflict); refused {
+		return s.Store.Refused(ctx, o.ID, order.Failure{Code: refusal.Code, Message: refusal.Message})
+	}
+	if err != nil {
+		return err
+	}
+
+	total := money.Of(0, answer.Currency)
+	items := make([]order.Item, len(answer.Tickets))
+	for i, t := range answer.Tickets {
+		price, err := t.UnitPrice.In(answer.Currency)
+		if err != nil {
+			return sidecar.ErrUnavailable.Because(fmt.Errorf("price of ticket-service's: %w", err))
+		}
+		items[i] = order.Item{TicketTypeID: t.TicketTypeID, Quantity: t.Quantity, UnitPrice: price}
+		total = total.Plus(price.Times(t.Quantity))
+	}
+	return s.Store.Reserved(ctx, o.ID, items, total, answer.ExpiresAt)
+}
+
+// charge makes the order's one charge or finds out what became of it.
+func (s Saga) charge(ctx context.Context, o order.Order) error {
+	if o.Total.Minor == 0 { // free tickets
+		return s.Store.Paid(ctx, o, "")
+	}
+	var answer struct {
+		Status        string `json:"status"`
+		TransactionID string `json:"transactionId"`
+		DeclineCode   string `json:"declineCode"`
+		Message       string `json:"message"`
+		Retryable     bool   `json:"retryable"`
+	}
+	var err error
+	if o.ChargeOverdue {
+		// The hold may be gone: no new charge any more, only the question what became of the old one.
+		query := url.Values{"attemptKey": {o.AttemptKey()}}
+		err = s.Services.Call(ctx, "payment-gateway", http.MethodGet, "/api/gateway/internal/charges?"+query.Encode(), nil, &answer)
+	} else {
+		err = s.Services.Call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/charges", map[string]any{
+			"attemptKey": o.AttemptKey(), "orderId": o.ID, "amount": o.Total.Decimal(), "currency": o.Total.Currency,
+			"paymentToken": o.PaymentToken, "description": "Order " + o.Number,
+		}, &answer)
+	}
+	if refusal, refused := refusedBy(err, problem.Invalid, problem.Unprocessable); refused {
+		// The gateway refused the request itself, a payment token that it does not know, say: nothing
+		// was charged, and nothing will be.
+		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
+	}
+	if err != nil {
+		return err
+	}
+	switch answer.Status {
+	case "SUCCEEDED":
+		return s.Store.Paid(ctx, o, answer.TransactionID)
+	case "DECLINED":
+		return s.Store.Declined(ctx, o, order.Failure{
+			Code: answer.DeclineCode, Message: answer.Message, Retryable: answer.Retryable,
+		})
+	case "NOT_FOUND": // only a question gets this answer
+		return s.Store.Declined(ctx, o, order.Failure{
+			Code: order.CodePaymentAbandoned, Message: "The payment was not made in time", Retryable: true,
+		})
+	default:
+		return sidecar.ErrUnavailable.Because(fmt.Errorf("the charge is %s", answer.Status))
+	}
+}
+
+func (s Saga) release(ctx context.Context, o order.Order) error {
+	var answer struct {
+		TicketsReleased int `json:"ticketsReleased"`
+	}
+	if err := s.Services.Call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/release-reservation",
+		map[string]any{"reservationId": o.ReservationID, "reason": "PAYMENT_FAILED"}, &answer); err != nil {
+		return err
+	}
+	return s.Store.Released(ctx, o.ID, answer.TicketsReleased)
+}
+
+func (s Saga) refund(ctx context.Context, o order.Order) error {
+	var answer struct {
+		RefundID string `json:"refundId"`
+		Status   string `json:"status"`
+	}
+	if o.Total.Minor > 0 {
+		if err := s.Services.Call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
+			"refundKey": o.RefundKey(), "transactionId": o.TransactionID,
+			"amount": o.Total.Decimal(), "currency": o.Total.Currency, "reason": o.Failure.Code,
+		}, &answer); err != nil {
+			return err
+		}
+		// PENDING is the gateway's promise that the money goes back; only FAILED is none.
+		if answer.Status != "SUCCEEDED" && answer.Status != "PENDING" {
+			return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
+		}
+	}
+	return s.Store.Refunded(ctx, o, answer.RefundID)
+}
+
+// refusedBy tells a callee's own refusal of one of these kinds, after which nothing was done, from an
+// answer that did not come or is not about the order, such as a refused service token.
+func refusedBy(err error, kinds ...problem.Kind) (*problem.Error, bool) {
+	p, ok := errors.AsType[*problem.Error](err)
+	return p, ok && slices.Contains(kinds, p.Kind)
+}

@@ -1,0 +1,60 @@
+// Command payment-service owns orders, the purchase saga and refunds. Package order holds the saga's
+// states, package saga drives it.
+//
+// It publishes payment-events, hears ticket-events on payment-processing-queue, and its sidecar wakes
+// it every few seconds to resume sagas that stopped moving.
+package main
+
+import (
+	"context"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
+)
+
+const service = "payment-service"
+
+type config struct{ web.Config }
+
+func main() { web.Main(service, run) }
+
+func run(ctx context.Context, cfg config) error {
+	daprd, err := sidecar.Connect(ctx, service, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
+	if err != nil {
+		return err
+	}
+	defer daprd.Close()
+	serviceSecret, err := daprd.Secret(ctx, "service-auth-secret")
+	if err != nil {
+		return err
+	}
+	databaseURL, err := daprd.Secret(ctx, "payment-service-database-url")
+	if err != nil {
+		return err
+	}
+	daprd.Authenticate(func() (string, error) { return identity.SignServiceToken([]byte(serviceSecret), service) })
+	pool, err := postgres.Open(ctx, databaseURL, messaging.Migrations(), store.Migrations())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	verifier, err := identity.FetchKeys(ctx, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	if err != nil {
+		return err
+	}
+
+	orders := store.Store{Pool: pool}
+	api := httpapi.API{
+		Store: orders,
+		Saga:  saga.Saga{Store: orders, Services: daprd},
+		Guard: identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
+	}
+	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
+}
