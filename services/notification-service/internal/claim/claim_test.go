@@ -1,12 +1,10 @@
 package claim_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
 
-	dapr "github.com/dapr/go-sdk/client"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -113,32 +111,35 @@ func messagesAreApart(t *testing.T, claims claim.Claims) {
 
 func TestTakeWhenTheAnswerWasLost(t *testing.T) {
 	t.Parallel()
-	states := &claimtest.States{LoseAnswers: true}
-	claims := claimsIn(states)
+	var states claimtest.States
+	states.Break(claimtest.LoseAnswers)
+	claims := claimsIn(&states)
 	id := uuid.New()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err, "the write happened, and it is ours")
-	states.Set(false, false)
+	states.Break(claimtest.None)
 	_, err = claims.Take(t.Context(), id)
 	require.ErrorIs(t, err, claim.ErrHeld)
 	require.NoError(t, held.Done(t.Context()))
 }
 
-func TestTakeWhenTheStoreIsDown(t *testing.T) {
+func TestTakeWhenTheStoreFails(t *testing.T) {
 	t.Parallel()
-	_, err := claimsIn(&claimtest.States{Down: true}).Take(t.Context(), uuid.New())
-	require.ErrorIs(t, err, claimtest.ErrDown)
-}
-
-// failingSaves is a store in which nothing can be written.
-type failingSaves struct{ claimtest.States }
-
-func (failingSaves) SaveStateWithETag(context.Context, string, string, []byte, string, map[string]string, ...dapr.StateOption) error {
-	return claimtest.ErrNotInserted
-}
-
-func TestTakeWhenNothingIsWritten(t *testing.T) {
-	t.Parallel()
-	_, err := claimsIn(&failingSaves{}).Take(t.Context(), uuid.New())
-	require.ErrorIs(t, err, claimtest.ErrNotInserted, "the status of a conflict alone makes nothing held")
+	for _, tt := range []struct {
+		name  string
+		fault claimtest.Fault
+		err   error
+	}{
+		{"Down", claimtest.Down, claimtest.ErrDown},
+		{"NothingIsWritten", claimtest.RefuseSaves, claimtest.ErrNotInserted}, // the status of a conflict alone makes nothing held
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var states claimtest.States
+			states.Break(tt.fault)
+			_, err := claimsIn(&states).Take(t.Context(), uuid.New())
+			require.ErrorIs(t, err, tt.err)
+			require.NotErrorIs(t, err, claim.ErrHeld)
+		})
+	}
 }

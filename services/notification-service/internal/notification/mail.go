@@ -39,7 +39,7 @@ type Order struct {
 
 // Line is one line of an order.
 type Line struct {
-	Quantity        int
+	Quantity         int
 	UnitPrice, Total money.Amount
 }
 

@@ -6,12 +6,10 @@ import (
 	"context"
 	"strconv"
 	"sync"
-	"testing"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -31,15 +29,22 @@ type item struct {
 
 // States is the store. Its zero value is empty and works.
 type States struct {
-	// LoseAnswers makes writes happen and then fail, as when the sidecar's timeout cuts their answer off.
-	LoseAnswers bool
-	// Down makes every call fail.
-	Down bool
-
 	mu     sync.Mutex
+	fault  Fault
 	passed time.Duration
 	items  map[string]item
 }
+
+// Fault is what is wrong with a store.
+type Fault int
+
+// The faults.
+const (
+	None        Fault = iota
+	Down              // every call fails
+	LoseAnswers       // writes happen and then fail, as when the sidecar's timeout cuts their answer off
+	RefuseSaves       // saves fail with the status that a conflict has
+)
 
 // Pass lets time pass in the store.
 func (s *States) Pass(d time.Duration) {
@@ -48,11 +53,11 @@ func (s *States) Pass(d time.Duration) {
 	s.passed += d
 }
 
-// Set changes what goes wrong.
-func (s *States) Set(down, loseAnswers bool) {
+// Break makes the fault begin, and any other end.
+func (s *States) Break(fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.Down, s.LoseAnswers = down, loseAnswers
+	s.fault = fault
 }
 
 func (s *States) now() time.Time { return time.Now().Add(s.passed) }
@@ -67,7 +72,7 @@ func (s *States) live(key string) (item, bool) {
 func (s *States) GetState(_ context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Down {
+	if s.fault == Down {
 		return nil, ErrDown
 	}
 	i, ok := s.live(key)
@@ -81,11 +86,11 @@ func (s *States) GetState(_ context.Context, _, key string, _ map[string]string)
 func (s *States) SaveStateWithETag(_ context.Context, _, key string, data []byte, etag string, meta map[string]string, _ ...dapr.StateOption) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Down {
+	if s.fault == Down {
 		return ErrDown
 	}
 	switch old, ok := s.live(key); {
-	case etag == "" && ok:
+	case s.fault == RefuseSaves || etag == "" && ok:
 		return ErrNotInserted
 	case etag != "" && (!ok || old.etag != etag):
 		return ErrETag
@@ -98,7 +103,7 @@ func (s *States) SaveStateWithETag(_ context.Context, _, key string, data []byte
 		s.items = map[string]item{}
 	}
 	s.items[key] = item{value: data, etag: uuid.NewString(), expires: s.now().Add(time.Duration(ttl) * time.Second)}
-	if s.LoseAnswers {
+	if s.fault == LoseAnswers {
 		return ErrDown
 	}
 	return nil
@@ -108,7 +113,7 @@ func (s *States) SaveStateWithETag(_ context.Context, _, key string, data []byte
 func (s *States) DeleteStateWithETag(_ context.Context, _, key string, etag *dapr.ETag, _ map[string]string, _ *dapr.StateOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.Down {
+	if s.fault == Down {
 		return ErrDown
 	}
 	if s.items[key].etag != etag.Value {
@@ -116,15 +121,4 @@ func (s *States) DeleteStateWithETag(_ context.Context, _, key string, etag *dap
 	}
 	delete(s.items, key)
 	return nil
-}
-
-// Empty asserts that nothing lives in the store.
-func (s *States) Empty(t testing.TB) {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key := range s.items {
-		_, ok := s.live(key)
-		assert.False(t, ok, key)
-	}
 }

@@ -1,0 +1,90 @@
+package notification_test
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+var (
+	buyer = notification.Recipient{Name: "John Doe", Address: "john@example.com"}
+	order = notification.Order{
+		Number: "ORD-2024-001234",
+		Lines:  []notification.Line{{Quantity: 2, UnitPrice: money.Of(5000, "USD"), Total: money.Of(10000, "USD")}},
+		Total:  money.Of(10000, "USD"),
+	}
+	festival = notification.Occasion{
+		Name: "Summer Music Festival 2024", Date: time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC),
+		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York",
+	}
+)
+
+func TestConfirmation(t *testing.T) {
+	t.Parallel()
+	m, err := notification.Confirmation{
+		To: buyer, Order: order, Occasion: festival,
+		Tickets: []notification.Ticket{
+			{Number: "TKT-2024-001234", PDF: []byte("%PDF-1")}, {Number: "TKT-2024-001235", PDF: []byte("%PDF-2")},
+		},
+	}.Mail()
+	require.NoError(t, err)
+	require.Equal(t, buyer, m.To)
+	require.Equal(t, "Your tickets for Summer Music Festival 2024", m.Subject)
+	for _, body := range []string{m.HTML, m.Text} {
+		for _, fact := range []string{
+			"John Doe", "ORD-2024-001234", "your 2 tickets are attached", "50.00 USD", "100.00 USD", "Summer Music Festival 2024",
+			"Monday, 15 July 2024, 18:00 UTC", "Central Park Amphitheater", "123 Park Ave, New York", "TKT-2024-001234", "TKT-2024-001235",
+		} {
+			require.Contains(t, body, fact)
+		}
+	}
+	require.Equal(t, []notification.Attachment{
+		{Filename: "TKT-2024-001234.pdf", ContentType: "application/pdf", Content: []byte("%PDF-1")},
+		{Filename: "TKT-2024-001235.pdf", ContentType: "application/pdf", Content: []byte("%PDF-2")},
+	}, m.Attachments)
+}
+
+func TestDecline(t *testing.T) {
+	t.Parallel()
+	m, err := notification.Decline{To: buyer, Order: order, Occasion: festival, Reason: "Payment declined by issuing bank."}.Mail()
+	require.NoError(t, err)
+	require.Equal(t, "Your payment for Summer Music Festival 2024 was declined", m.Subject)
+	require.Empty(t, m.Attachments)
+	for _, body := range []string{m.HTML, m.Text} {
+		for _, fact := range []string{
+			"John Doe", "ORD-2024-001234", "100.00 USD", "Nothing was charged", "released", "Summer Music Festival 2024",
+			"Payment declined by issuing bank.",
+		} {
+			require.Contains(t, body, fact)
+		}
+		require.NotContains(t, body, "bank..")
+	}
+}
+
+// What people typed stays text, whatever it looks like.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	hostile := festival
+	hostile.Name = "<script>alert(1)</script>\r\nBcc: all@example.com"
+	hostile.VenueName = `"><img src="https://example.com/spy.png">`
+	m, err := notification.Decline{
+		To: notification.Recipient{Name: `</title><b>J`}, Order: order, Occasion: hostile, Reason: "{{.}} <i>",
+	}.Mail()
+	require.NoError(t, err)
+	require.Equal(t, "Your payment for <script>alert(1)</script> Bcc: all@example.com was declined", m.Subject)
+	require.NotRegexp(t, `<(script|img|b|i)\b`, m.HTML)
+	require.Contains(t, m.Text, "<script>alert(1)</script>", "plain text shows it as it is")
+}
+
+// A mail that loads anything tells its sender when it was read, and most programs block that.
+func TestNothingIsLoadedFromElsewhere(t *testing.T) {
+	t.Parallel()
+	m, err := notification.Confirmation{To: buyer, Order: order, Occasion: festival}.Mail()
+	require.NoError(t, err)
+	require.NotRegexp(t, regexp.MustCompile(`(?i)<(img|link|script|iframe)\b|url\(|@import|https?:`), m.HTML)
+}
