@@ -62,6 +62,13 @@ func (s *States) Break(fault Fault) {
 
 func (s *States) now() time.Time { return time.Now().Add(s.passed) }
 
+func (s *States) failure(ctx context.Context) error {
+	if s.fault == Down {
+		return ErrDown
+	}
+	return ctx.Err()
+}
+
 // live gives the item at key, unless it has expired.
 func (s *States) live(key string) (item, bool) {
 	i, ok := s.items[key]
@@ -69,11 +76,11 @@ func (s *States) live(key string) (item, bool) {
 }
 
 // GetState reads an item; one that is not there has no value.
-func (s *States) GetState(_ context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
+func (s *States) GetState(ctx context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == Down {
-		return nil, ErrDown
+	if err := s.failure(ctx); err != nil {
+		return nil, err
 	}
 	i, ok := s.live(key)
 	if !ok {
@@ -83,11 +90,11 @@ func (s *States) GetState(_ context.Context, _, key string, _ map[string]string)
 }
 
 // SaveStateWithETag writes an item, if there is none or if it has the ETag.
-func (s *States) SaveStateWithETag(_ context.Context, _, key string, data []byte, etag string, meta map[string]string, _ ...dapr.StateOption) error {
+func (s *States) SaveStateWithETag(ctx context.Context, _, key string, data []byte, etag string, meta map[string]string, _ ...dapr.StateOption) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == Down {
-		return ErrDown
+	if err := s.failure(ctx); err != nil {
+		return err
 	}
 	switch old, ok := s.live(key); {
 	case s.fault == RefuseSaves || etag == "" && ok:
@@ -110,11 +117,11 @@ func (s *States) SaveStateWithETag(_ context.Context, _, key string, data []byte
 }
 
 // DeleteStateWithETag removes an item, if it has the ETag.
-func (s *States) DeleteStateWithETag(_ context.Context, _, key string, etag *dapr.ETag, _ map[string]string, _ *dapr.StateOptions) error {
+func (s *States) DeleteStateWithETag(ctx context.Context, _, key string, etag *dapr.ETag, _ map[string]string, _ *dapr.StateOptions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault == Down {
-		return ErrDown
+	if err := s.failure(ctx); err != nil {
+		return err
 	}
 	if s.items[key].etag != etag.Value {
 		return ErrETag
