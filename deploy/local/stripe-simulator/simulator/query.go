@@ -88,8 +88,8 @@ func page[T any](p params, url string, everything []T, id func(T) string) (any, 
 		}
 		return i, nil
 	}
-	from, to := 0, len(everything)
-	hasMore := false
+	var from, to int
+	var hasMore bool
 	switch {
 	case p.Has("ending_before"):
 		i, apiErr := at("ending_before")

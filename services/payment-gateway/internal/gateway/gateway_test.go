@@ -70,9 +70,9 @@ func (b *bundle) charges() []simulator.Charge {
 	return kept.Charges
 }
 
-func order(attempt, token string) gateway.Order {
+func order(token string) gateway.Order {
 	return gateway.Order{
-		AttemptKey:   attempt,
+		AttemptKey:   "attempt-1",
 		OrderID:      "cc0e8400-e29b-41d4-a716-446655440000",
 		Amount:       money.Of(15000, "USD"),
 		PaymentToken: token,
@@ -114,7 +114,7 @@ func TestContract(t *testing.T) {
 	calls := map[string]func(t *testing.T, g *gateway.Gateway){
 		"Charge": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			charge, err := g.Charge(t.Context(), order("pm_card_visa"))
 			require.NoError(t, err)
 			require.NotEmpty(t, charge.TransactionID)
 		},
@@ -126,7 +126,7 @@ func TestContract(t *testing.T) {
 		},
 		"Refund": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			charge, err := g.Charge(t.Context(), order("pm_card_visa"))
 			require.NoError(t, err)
 			refund, err := g.Refund(t.Context(), "refund-1", charge.TransactionID, money.Of(100, "USD"), "TICKET_GENERATION_FAILED")
 			require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestCharge(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 
-			got, err := b.Charge(t.Context(), order("attempt-1", tt.token))
+			got, err := b.Charge(t.Context(), order(tt.token))
 			require.NoError(t, err)
 			require.Equal(t, tt.status, got.Status)
 			require.Equal(t, tt.code, got.DeclineCode)
@@ -186,7 +186,7 @@ func TestCharge(t *testing.T) {
 			require.Equal(t, tt.status == gateway.Declined, got.Message != "")
 			require.NotEmpty(t, got.TransactionID)
 
-			again, err := b.Charge(t.Context(), order("attempt-1", tt.token))
+			again, err := b.Charge(t.Context(), order(tt.token))
 			require.NoError(t, err)
 			require.Equal(t, got, again, "the same order again is the same charge")
 			found, err := b.Find(t.Context(), "attempt-1")
@@ -212,7 +212,7 @@ func TestChargeErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			o := order("attempt-1", "pm_card_visa")
+			o := order("pm_card_visa")
 			tt.change(&o)
 
 			_, err := b.Charge(t.Context(), o)
@@ -225,9 +225,9 @@ func TestChargeErrors(t *testing.T) {
 	t.Run("KeyReused", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		_, err := b.Charge(t.Context(), order("pm_card_visa"))
 		require.NoError(t, err)
-		_, err = b.Charge(t.Context(), order("attempt-1", "pm_card_mastercard"))
+		_, err = b.Charge(t.Context(), order("pm_card_mastercard"))
 		require.ErrorIs(t, err, gateway.ErrKeyReused)
 	})
 
@@ -235,7 +235,7 @@ func TestChargeErrors(t *testing.T) {
 		t.Parallel()
 		g, err := gateway.New(setup(t).url, "pk_test_publishable")
 		require.NoError(t, err)
-		_, err = g.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		_, err = g.Charge(t.Context(), order("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrMisconfigured)
 	})
 }
@@ -255,10 +255,10 @@ func TestUnknown(t *testing.T) {
 			b := setup(t)
 			b.switches(set)
 
-			_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			_, err := b.Charge(t.Context(), order("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 
-			got, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			got, err := b.Charge(t.Context(), order("pm_card_visa"))
 			require.NoError(t, err)
 			require.Equal(t, gateway.Succeeded, got.Status)
 			require.Len(t, b.charges(), 1)
@@ -272,7 +272,7 @@ func TestUnknown(t *testing.T) {
 		var both sync.WaitGroup
 		errs := make([]error, 2)
 		for i := range errs {
-			both.Go(func() { _, errs[i] = b.Charge(t.Context(), order("attempt-1", "pm_card_visa")) })
+			both.Go(func() { _, errs[i] = b.Charge(t.Context(), order("pm_card_visa")) })
 		}
 		both.Wait()
 		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one of two at once is refused: %v", errs)
@@ -289,7 +289,7 @@ func TestUnknown(t *testing.T) {
 		b := setup(t)
 		b.switches(simulator.Switches{FailAfter: 1})
 		for range 2 {
-			_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+			_, err := b.Charge(t.Context(), order("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 		}
 		got, err := b.Find(t.Context(), "attempt-1")
@@ -301,7 +301,7 @@ func TestUnknown(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		b.switches(simulator.Switches{SearchLagMs: 60_000})
-		_, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		_, err := b.Charge(t.Context(), order("pm_card_visa"))
 		require.NoError(t, err)
 		got, err := b.Find(t.Context(), "attempt-1")
 		require.NoError(t, err)
@@ -313,7 +313,7 @@ func TestUnknown(t *testing.T) {
 		t.Parallel()
 		gone := httptest.NewServer(http.NotFoundHandler())
 		gone.Close()
-		_, err := connect(t, gone.URL).Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		_, err := connect(t, gone.URL).Charge(t.Context(), order("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrUnavailable)
 	})
 
@@ -321,7 +321,7 @@ func TestUnknown(t *testing.T) {
 		t.Parallel()
 		other := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(other.Close)
-		_, err := connect(t, other.URL).Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+		_, err := connect(t, other.URL).Charge(t.Context(), order("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrUnavailable)
 	})
 }
@@ -329,7 +329,7 @@ func TestUnknown(t *testing.T) {
 func TestRefund(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	charge, err := b.Charge(t.Context(), order("attempt-1", "pm_card_visa"))
+	charge, err := b.Charge(t.Context(), order("pm_card_visa"))
 	require.NoError(t, err)
 	refund := func(key string, minor int64) (gateway.Refund, error) {
 		return b.Refund(t.Context(), key, charge.TransactionID, money.Of(minor, "USD"), "EVENT_CANCELLED")
