@@ -58,7 +58,9 @@ func Handle[P any](pool *pgxpool.Pool, handle func(ctx context.Context, event Ev
 		ctx := telemetry.With(r.Context(), trace)
 		if err := handle(ctx, event); err != nil {
 			slog.ErrorContext(ctx, "event not processed", "type", ce.Type, "eventId", ce.ID, "error", err.Error())
-			return err
+			// Never the error's own status: a sidecar takes 404, which some lookup of the handler's may
+			// have got, for "drop this event".
+			return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
 		}
 		slog.InfoContext(ctx, "event processed", "type", ce.Type, "eventId", ce.ID)
 		return acknowledge(w)

@@ -71,8 +71,9 @@ func (r Relay) listen(ctx context.Context) error {
 			}
 			woken, cancel := context.WithTimeout(ctx, r.Poll)
 			_, err := c.Conn().WaitForNotification(woken)
+			timeToPoll := woken.Err() != nil
 			cancel()
-			if err != nil && woken.Err() == nil || ctx.Err() != nil {
+			if err != nil && !timeToPoll || ctx.Err() != nil {
 				return err
 			}
 		}
@@ -99,8 +100,11 @@ func (r Relay) publishBatch(ctx context.Context) (int, error) {
 		})
 	}
 	failed := map[string]bool{}
+	// What takes longer than the lease is another relay's by then.
+	publishing, cancel := context.WithTimeout(ctx, r.Lease)
+	defer cancel()
 	for topic, events := range byTopic {
-		res := r.Publisher.PublishEvents(ctx, r.PubSub, topic, events)
+		res := r.Publisher.PublishEvents(publishing, r.PubSub, topic, events)
 		if res.Error == nil {
 			continue
 		}

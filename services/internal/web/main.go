@@ -41,7 +41,11 @@ func Main[C interface{ common() Config }](service string, run func(ctx context.C
 	defer stop()
 
 	var cfg C
-	if err := envconfig.Process("", &cfg); err != nil {
+	err := envconfig.Process("", &cfg)
+	if err == nil && cfg.common().AppAPIToken == "" { // to envconfig, required is set, if to nothing
+		err = errors.New("APP_API_TOKEN is empty")
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: configuration: %v\n", service, err)
 		os.Exit(1)
 	}

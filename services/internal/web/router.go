@@ -42,12 +42,18 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A correlation id from outside is taken only if it can do no harm in a log or a header.
-var correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+// Ids from outside are taken only in a form that can do no harm in a log, a header or an event.
+var (
+	correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+	traceParent   = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+)
 
 func withTrace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trace := telemetry.Trace{Parent: r.Header.Get("Traceparent"), State: r.Header.Get("Tracestate")}
+		trace := telemetry.Trace{}
+		if parent := r.Header.Get("Traceparent"); traceParent.MatchString(parent) {
+			trace.Parent, trace.State = parent, r.Header.Get("Tracestate")
+		}
 		if id := r.Header.Get(CorrelationHeader); correlationID.MatchString(id) {
 			trace.CorrelationID = id
 		}
