@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -41,6 +40,8 @@ type Config struct {
 	SMTP SMTP
 	// StripeAPIKey is a key of the real Stripe, which is then used instead of starting the simulator.
 	StripeAPIKey string
+
+	owned bool // processes end with ours
 }
 
 // SMTP is a mail server, in email-service's words.
@@ -48,8 +49,8 @@ type SMTP struct {
 	Host, Port, Username, Password, From, TLS string
 }
 
-// maxPort is the highest port of the table in dapr.yaml, which an offset must not push over the edge.
-const maxPort = 50108
+// maxPort is the highest port of a stack without an offset, PostgreSQL's.
+const maxPort = 15432
 
 // FromEnv is the stack of the checkout at root as the environment wants it; its errors name the variable.
 func FromEnv(root string) (Config, error) {
@@ -89,20 +90,43 @@ func FromEnv(root string) (Config, error) {
 	return cfg, cfg.validate()
 }
 
+// serverPort is the port of one of our servers.
+type serverPort struct {
+	port     *int
+	variable string
+	standard int
+	process  string
+}
+
+func (c *Config) serverPorts() []serverPort {
+	return []serverPort{
+		{&c.PostgresPort, "POSTGRES_PORT", maxPort, "PostgreSQL"},
+		{&c.AWSPort, "SNSSQS_PORT", 4566, "the SNS/SQS emulator"},
+		{&c.SMTPPort, "SMTP_PORT", 1025, "the mail sink (SMTP)"},
+		{&c.MailWebPort, "MAIL_WEB_PORT", 1080, "the mail sink (web)"},
+		{&c.StripeSimulatorPort, "STRIPE_SIMULATOR_PORT", 12111, "the Stripe simulator"},
+	}
+}
+
+func (c *Config) standardPorts() {
+	for _, p := range c.serverPorts() {
+		*p.port = p.standard + c.PortOffset
+	}
+}
+
+// serverClaims are the ports of all our servers.
+func (c *Config) serverClaims() []claim {
+	var claims []claim
+	for _, p := range c.serverPorts() {
+		claims = append(claims, claim{p.process, *p.port, p.variable})
+	}
+	return claims
+}
+
 // setPorts fills in the ports of our own servers: the offset shifts all of them, a variable moves one.
 func (c *Config) setPorts() error {
-	for _, p := range []struct {
-		port     *int
-		variable string
-		standard int
-	}{
-		{&c.PostgresPort, "POSTGRES_PORT", 15432},
-		{&c.AWSPort, "SNSSQS_PORT", 4566},
-		{&c.SMTPPort, "SMTP_PORT", 1025},
-		{&c.MailWebPort, "MAIL_WEB_PORT", 1080},
-		{&c.StripeSimulatorPort, "STRIPE_SIMULATOR_PORT", 12111},
-	} {
-		*p.port = p.standard + c.PortOffset
+	c.standardPorts()
+	for _, p := range c.serverPorts() {
 		s := os.Getenv(p.variable)
 		if s == "" || slices.Contains(strings.Fields(os.Getenv("STACK_MANAGED")), p.variable) {
 			continue
@@ -152,11 +176,7 @@ func Throwaway(root string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	cfg.PostgresPort = 15432 + cfg.PortOffset
-	cfg.AWSPort = 4566 + cfg.PortOffset
-	cfg.SMTPPort = 1025 + cfg.PortOffset
-	cfg.MailWebPort = 1080 + cfg.PortOffset
-	cfg.StripeSimulatorPort = 12111 + cfg.PortOffset
+	cfg.standardPorts()
 	return cfg, nil
 }
 
@@ -177,5 +197,3 @@ func FindRoot() (string, error) {
 		dir = parent
 	}
 }
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

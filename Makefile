@@ -1,0 +1,40 @@
+# Two commands matter: `make demo` shows the system at work, `make test` proves it.
+STACK := go run ./deploy/local/cmd/stack
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down logs status infra test clean
+
+help: ## list what can be made
+	@echo "Event booking on this machine:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables (README.md has all): PORT_OFFSET=<n> shifts every port; POSTGRES_URL, AWS_ENDPOINT_URL,"
+	@echo "SMTP_HOST and STRIPE_API_KEY point at servers of your own."
+
+demo: go ## set up and start everything, then tell a story through the sidecars
+	@$(STACK) demo
+
+up: go ## set up and start everything; a second time repairs or reuses what is there
+	@$(STACK) up
+
+down: go ## stop everything; the data stays
+	@$(STACK) down
+
+logs: go ## follow the logs of all processes (Ctrl-C ends it)
+	@$(STACK) logs
+
+status: go ## say what is up
+	@$(STACK) status
+
+infra: go ## start only the servers (then: . .local/env && .local/bin/dapr run -f .)
+	@$(STACK) servers
+
+test: go ## set up what is missing, check the code and run every test; leaves nothing running
+	@$(STACK) test
+
+clean: go ## stop everything and remove .local, data included
+	@$(STACK) clean
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/dl" >&2; exit 1; }

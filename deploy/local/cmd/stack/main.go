@@ -1,0 +1,67 @@
+// Command stack brings the local stack up and down and runs the tests. The Makefile is its front door.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+)
+
+const usage = "usage: stack up | servers | down | clean | status | logs | test"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(os.Stderr, "stack: "+strings.TrimRight(line, "\n"))
+		}
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New(usage)
+	}
+	root, err := stack.FindRoot()
+	if err != nil {
+		return err
+	}
+	cfg, err := stack.FromEnv(root)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	switch args[0] {
+	case "up":
+		st, err := stack.Up(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("\nUp after %s.\n\n", time.Since(began).Round(100*time.Millisecond))
+		return st.Describe(os.Stdout)
+	case "servers":
+		_, err := stack.UpServers(ctx, cfg)
+		return err
+	case "down":
+		return stack.Down(ctx, cfg)
+	case "clean":
+		return stack.Clean(ctx, cfg)
+	case "status":
+		return stack.Status(ctx, cfg, os.Stdout)
+	case "logs":
+		return stack.Logs(ctx, cfg, os.Stdout)
+	case "test":
+		return stack.Test(ctx, cfg)
+	default:
+		return errors.New(usage)
+	}
+}

@@ -1,0 +1,141 @@
+package stack
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// runFile is dapr.yaml as far as we use it. A key that is not here is an error, since the dapr CLI would ignore one that
+// is misspelt without a word.
+type runFile struct {
+	Version int       `yaml:"version"`
+	Name    string    `yaml:"name"`
+	Common  runCommon `yaml:"common"`
+	Apps    []runApp  `yaml:"apps"`
+}
+
+type runCommon struct {
+	RuntimePath            string            `yaml:"runtimePath"`
+	ResourcesPaths         []string          `yaml:"resourcesPaths"`
+	APIListenAddresses     string            `yaml:"apiListenAddresses"`
+	PlacementHostAddress   string            `yaml:"placementHostAddress"`
+	SchedulerHostAddress   string            `yaml:"schedulerHostAddress"`
+	EnableAppHealthCheck   bool              `yaml:"enableAppHealthCheck"`
+	AppHealthCheckPath     string            `yaml:"appHealthCheckPath"`
+	AppHealthProbeInterval int               `yaml:"appHealthProbeInterval"`
+	AppHealthProbeTimeout  int               `yaml:"appHealthProbeTimeout"`
+	AppHealthThreshold     int               `yaml:"appHealthThreshold"`
+	AppLogDestination      string            `yaml:"appLogDestination"`
+	DaprdLogDestination    string            `yaml:"daprdLogDestination"`
+	Env                    map[string]string `yaml:"env,omitempty"`
+}
+
+type runApp struct {
+	AppID                string            `yaml:"appID"`
+	AppDirPath           string            `yaml:"appDirPath"`
+	Command              []string          `yaml:"command"`
+	ConfigFilePath       string            `yaml:"configFilePath"`
+	AppPort              int               `yaml:"appPort"`
+	DaprHTTPPort         int               `yaml:"daprHTTPPort"`
+	DaprGRPCPort         int               `yaml:"daprGRPCPort"`
+	DaprInternalGRPCPort int               `yaml:"daprInternalGRPCPort"`
+	MetricsPort          int               `yaml:"metricsPort"`
+	AppMaxConcurrency    int               `yaml:"appMaxConcurrency,omitempty"`
+	Env                  map[string]string `yaml:"env,omitempty"`
+}
+
+// readApps reads dapr.yaml with paths made absolute and ports shifted as this stack has them.
+func (c *Config) readApps() (*runFile, error) {
+	path := filepath.Join(c.Root, "dapr.yaml")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the apps: %w", err)
+	}
+	var f runFile
+	dec := yaml.NewDecoder(bytes.NewReader(content))
+	dec.KnownFields(true)
+	if err := dec.Decode(&f); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	f.Common.RuntimePath = c.DataDir
+	for i, p := range f.Common.ResourcesPaths {
+		f.Common.ResourcesPaths[i] = filepath.Join(c.Root, p)
+	}
+	for i := range f.Apps {
+		a := &f.Apps[i]
+		if len(a.Command) == 0 {
+			return nil, fmt.Errorf("%s: %s has no command", path, a.AppID)
+		}
+		a.ConfigFilePath = filepath.Join(c.Root, a.AppDirPath, a.ConfigFilePath)
+		a.Command[0] = c.bin(filepath.Base(a.Command[0]))
+		a.AppDirPath = c.DataDir
+		for _, port := range []*int{&a.AppPort, &a.DaprHTTPPort, &a.DaprGRPCPort, &a.DaprInternalGRPCPort, &a.MetricsPort} {
+			*port += c.PortOffset
+		}
+	}
+	return &f, nil
+}
+
+func appClaims(f *runFile) []claim {
+	var claims []claim
+	for _, a := range f.Apps {
+		sidecar := "the sidecar of " + a.AppID
+		claims = append(claims,
+			claim{a.AppID, a.AppPort, ""}, claim{sidecar, a.DaprHTTPPort, ""}, claim{sidecar, a.DaprGRPCPort, ""},
+			claim{sidecar, a.DaprInternalGRPCPort, ""}, claim{sidecar, a.MetricsPort, ""})
+	}
+	return claims
+}
+
+// daprdArgs are what the dapr CLI would start the app's sidecar with.
+func (f *runFile) daprdArgs(a runApp) []string {
+	args := []string{
+		"--app-id", a.AppID,
+		"--app-port", strconv.Itoa(a.AppPort),
+		"--dapr-http-port", strconv.Itoa(a.DaprHTTPPort),
+		"--dapr-grpc-port", strconv.Itoa(a.DaprGRPCPort),
+		"--dapr-internal-grpc-port", strconv.Itoa(a.DaprInternalGRPCPort),
+		"--metrics-port", strconv.Itoa(a.MetricsPort),
+		"--config", a.ConfigFilePath,
+		"--dapr-listen-addresses", f.Common.APIListenAddresses,
+	}
+	for _, p := range f.Common.ResourcesPaths {
+		args = append(args, "--resources-path", p)
+	}
+	if f.Common.EnableAppHealthCheck {
+		args = append(args,
+			"--enable-app-health-check",
+			"--app-health-check-path", f.Common.AppHealthCheckPath,
+			"--app-health-probe-interval", strconv.Itoa(f.Common.AppHealthProbeInterval),
+			"--app-health-probe-timeout", strconv.Itoa(f.Common.AppHealthProbeTimeout),
+			"--app-health-threshold", strconv.Itoa(f.Common.AppHealthThreshold))
+	}
+	if a.AppMaxConcurrency > 0 {
+		args = append(args, "--app-max-concurrency", strconv.Itoa(a.AppMaxConcurrency))
+	}
+	return args
+}
+
+// appEnv is what the dapr CLI would add to the app's environment.
+func (f *runFile) appEnv(a runApp) []string {
+	env := []string{
+		"APP_ID=" + a.AppID,
+		"APP_PORT=" + strconv.Itoa(a.AppPort),
+		"DAPR_HTTP_PORT=" + strconv.Itoa(a.DaprHTTPPort),
+		"DAPR_GRPC_PORT=" + strconv.Itoa(a.DaprGRPCPort),
+		"DAPR_METRICS_PORT=" + strconv.Itoa(a.MetricsPort),
+	}
+	for _, vars := range []map[string]string{f.Common.Env, a.Env} {
+		for _, name := range slices.Sorted(maps.Keys(vars)) {
+			env = append(env, name+"="+vars[name])
+		}
+	}
+	return env
+}

@@ -1,0 +1,140 @@
+package stack
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+)
+
+// databases are the services with a database and a role of their own, both named after the service.
+var databases = []string{
+	"auth_service", "event_service", "ticket_service", "payment_service", "notification_service", "analytics_service",
+}
+
+// stateDatabase is the Dapr state store's.
+const stateDatabase = "dapr_state"
+
+// Names in the secrets file that are not a database's.
+const (
+	secretServiceAuth   = "service-auth-secret"
+	secretKeyEncryption = "auth-service-key-encryption-key"
+	secretSigningSeed   = "ticket-service-signing-seed"
+	secretStripeKey     = "payment-gateway-stripe-api-key"
+	secretSMTPPassword  = "email-service-smtp-password"
+	secretStateStore    = "statestore-connection-string"
+	// The last two are the stack's own, and no app may read them.
+	secretAppToken  = "app-api-token"
+	secretSuperuser = "postgres-superuser-password"
+)
+
+// secrets is the content of secrets.json, which is the local secret store. What is random is generated once and kept.
+type secrets map[string]string
+
+func (c *Config) secretsPath() string { return filepath.Join(c.DataDir, "secrets.json") }
+
+// databaseSecret is the key of a database's URL.
+func databaseSecret(database string) string {
+	if database == stateDatabase {
+		return secretStateStore
+	}
+	name := []byte(database)
+	for i, b := range name {
+		if b == '_' {
+			name[i] = '-'
+		}
+	}
+	return string(name) + "-database-url"
+}
+
+// loadSecrets reads the secrets of the data directory, generates the missing ones, puts addresses up to date and writes
+// them back.
+func (c *Config) loadSecrets() (secrets, error) {
+	s := secrets{}
+	content, err := os.ReadFile(c.secretsPath())
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("read the secrets: %w", err)
+	default:
+		if err := json.Unmarshal(content, &s); err != nil {
+			return nil, fmt.Errorf("%s is not JSON any more: %w", c.secretsPath(), err)
+		}
+	}
+	for _, key := range []string{secretServiceAuth, secretAppToken, secretSuperuser} {
+		if s[key] == "" {
+			s[key] = hex.EncodeToString(randomBytes())
+		}
+	}
+	for _, key := range []string{secretKeyEncryption, secretSigningSeed} {
+		if s[key] == "" {
+			s[key] = base64.StdEncoding.EncodeToString(randomBytes())
+		}
+	}
+	server, err := url.Parse(c.superuserURL(s))
+	if err != nil {
+		return nil, fmt.Errorf("POSTGRES_URL: %w", err)
+	}
+	for _, database := range append(databases, stateDatabase) {
+		key := databaseSecret(database)
+		password := hex.EncodeToString(randomBytes())
+		if old, err := url.Parse(s[key]); err == nil && old.User != nil {
+			if kept, ok := old.User.Password(); ok {
+				password = kept
+			}
+		}
+		u := *server
+		u.User, u.Path = url.UserPassword(database, password), "/"+database
+		s[key] = u.String()
+	}
+	s[secretStripeKey] = c.StripeAPIKey
+	if c.StripeAPIKey == "" {
+		s[secretStripeKey] = "sk_test_simulator" //nolint:gosec // the simulator takes any key
+	}
+	delete(s, secretSMTPPassword)
+	if c.SMTP.Password != "" {
+		s[secretSMTPPassword] = c.SMTP.Password
+	}
+	content, err = json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the secrets: %w", err)
+	}
+	if err := os.MkdirAll(c.DataDir, 0o755); err != nil { //nolint:gosec // the file has a mode of its own
+		return nil, fmt.Errorf("write the secrets: %w", err)
+	}
+	if err := replaceFile(c.secretsPath(), append(content, '\n'), 0o600); err != nil {
+		return nil, fmt.Errorf("write the secrets: %w", err)
+	}
+	return s, nil
+}
+
+// superuserURL is where databases are made.
+func (c *Config) superuserURL(s secrets) string {
+	if c.PostgresURL != "" {
+		return c.PostgresURL
+	}
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword("postgres", s[secretSuperuser]),
+		Host: loopback(c.PostgresPort), Path: "/postgres", RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// replaceFile writes a file that is either the old or the new one at any moment.
+func replaceFile(path string, content []byte, mode os.FileMode) error {
+	if err := os.WriteFile(path+".new", content, mode); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func randomBytes() []byte {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return b
+}

@@ -1,0 +1,132 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Start runs a whole stack as children of this process and waits until it is healthy. The caller must Stop what it gets,
+// which after a failure may be nil.
+func Start(ctx context.Context, cfg Config) (*Stack, error) {
+	cfg.owned = true
+	t, err := ensureTools(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, f, err := cfg.prepare(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	st, err := open(cfg, s, f)
+	if err != nil {
+		return nil, err
+	}
+	if st.servers, err = cfg.servers(t, s); err != nil {
+		return nil, err
+	}
+	if err := checkPorts(appClaims(f)); err != nil {
+		return st, err
+	}
+	if err := cfg.startServers(ctx, st.servers, s); err != nil {
+		return st, err
+	}
+	for i, a := range f.Apps {
+		sidecar := cfg.process(a.AppID+"-sidecar", t.daprd, append(loopbackArgs, f.daprdArgs(a)...)...)
+		sidecar.env = cfg.processEnv(s)
+		app := cfg.process(a.AppID, a.Command[0], a.Command[1:]...)
+		app.env = append(cfg.processEnv(s), f.appEnv(a)...)
+		st.apps[i].Process, st.apps[i].Sidecar = app, sidecar
+		for _, p := range []*Process{sidecar, app} {
+			if err := p.Start(); err != nil {
+				return st, err
+			}
+		}
+	}
+	return st, st.WaitHealthy(ctx)
+}
+
+// Stop ends a stack made by Start: apps first, so that they finish what they are at, then sidecars, then servers. What is
+// paused is resumed.
+func (s *Stack) Stop(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	var apps, sidecars, servers []*Process
+	for _, a := range s.apps {
+		apps, sidecars = append(apps, a.Process), append(sidecars, a.Sidecar)
+	}
+	for _, srv := range s.servers {
+		servers = append(servers, srv.Process)
+	}
+	return errors.Join(stopAll(ctx, apps, appGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, servers, serverGrace))
+}
+
+// How long processes get to end by themselves.
+const (
+	appGrace     = 15 * time.Second
+	sidecarGrace = 8 * time.Second
+	serverGrace  = 15 * time.Second
+)
+
+func stopAll(ctx context.Context, processes []*Process, grace time.Duration) error {
+	var g errgroup.Group
+	for _, p := range processes {
+		if p == nil {
+			continue
+		}
+		g.Go(func() error {
+			if err := p.Resume(); err != nil {
+				return err
+			}
+			return p.Stop(ctx, grace)
+		})
+	}
+	return g.Wait()
+}
+
+// prepare does what both ways of running a stack need first: secrets, the apps' binaries, and the files that the dapr CLI
+// and a person's shell read.
+func (c *Config) prepare(ctx context.Context, t tools) (secrets, *runFile, error) {
+	s, err := c.loadSecrets()
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := c.readApps()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.writeEnv(s); err != nil {
+		return nil, nil, err
+	}
+	if err := c.writeWrapper(t.daprd); err != nil {
+		return nil, nil, err
+	}
+	return s, f, c.build(ctx, f)
+}
+
+// build builds the apps and the simulator, which is quick when nothing has changed.
+func (c *Config) build(ctx context.Context, f *runFile) error {
+	args := []string{"build", "-buildvcs=false", "-o", c.bin("") + string(filepath.Separator), "./deploy/local/stripe-simulator"}
+	for _, a := range f.Apps {
+		args = append(args, "./services/"+a.AppID)
+	}
+	unlock, err := lock(c.bin(".build.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	done := c.progress("apps", "build")
+	var out bytes.Buffer
+	if err := c.goTool(ctx, &out, ".", args...); err != nil {
+		done("failed")
+		return fmt.Errorf("%w\n%s", err, out.String())
+	}
+	done("built")
+	return nil
+}

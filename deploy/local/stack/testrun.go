@@ -1,0 +1,139 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Test checks the code (go vet, gofumpt, golangci-lint) and runs every test, with a throwaway PostgreSQL at
+// TEST_DATABASE_URL. Whatever happens, nothing that it or a test started is left running.
+func Test(ctx context.Context, cfg Config) (err error) {
+	// What tests get is theirs alone: a person's own servers are not for breaking.
+	cfg.PostgresURL, cfg.AWSEndpoint, cfg.SMTP, cfg.StripeAPIKey = "", "", SMTP{}, ""
+	t, err := ensureTools(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := cfg.ensureLint(ctx); err != nil {
+		return err
+	}
+	parent, err := os.MkdirTemp("", "eventbooking-test-")
+	if err != nil {
+		return fmt.Errorf("make a directory for the tests: %w", err)
+	}
+	if err := os.Chmod(parent, 0o755); err != nil { //nolint:gosec // PostgreSQL may be another user
+		return fmt.Errorf("open the directory for the tests: %w", err)
+	}
+	defer func() { err = errors.Join(err, sweep(parent)) }()
+	if err := os.Setenv("STACK_TEST_DIR", parent); err != nil {
+		return fmt.Errorf("prepare the tests: %w", err)
+	}
+
+	for _, check := range []struct {
+		name string
+		args []string
+	}{
+		{"go vet", []string{"go", "vet", "./..."}},
+		{"gofumpt", []string{cfg.bin("gofumpt"), "-l", "deploy", "services", "tools"}},
+		{"golangci-lint", []string{cfg.bin("golangci-lint"), "run", "./..."}},
+	} {
+		if err := cfg.check(ctx, check.name, check.args); err != nil {
+			return err
+		}
+	}
+
+	own, err := Throwaway(cfg.Root)
+	if err != nil {
+		return err
+	}
+	own.Out = cfg.Out
+	own.owned = true
+	s, err := own.loadSecrets()
+	if err != nil {
+		return err
+	}
+	postgres, err := own.postgres(t, s)
+	if err != nil {
+		return err
+	}
+	if err := own.startServer(ctx, postgres); err != nil {
+		return err
+	}
+	began := time.Now()
+	cmd := exec.CommandContext(ctx, "go", "test", "-count=1", "-timeout=15m", "./...")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = cfg.Root, os.Stdout, os.Stderr
+	cmd.Env = append(testEnv(), "TEST_DATABASE_URL="+own.superuserURL(s))
+	// Tests get to stop what they started.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 30 * time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("go test: %w", err)
+	}
+	cfg.say("go test", fmt.Sprintf("passed after %s", time.Since(began).Round(time.Second)))
+	return nil
+}
+
+// testEnv is our environment without what points at a person's own servers or at a stack that is up.
+func testEnv() []string {
+	var env []string
+	for _, pair := range os.Environ() {
+		switch name, _, _ := strings.Cut(pair, "="); name {
+		case "POSTGRES_URL", "STRIPE_API_KEY", "STRIPE_API_BASE", "PORT_OFFSET", "DATA_DIR", "STACK_MANAGED", "APP_API_TOKEN":
+		default:
+			if !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "SMTP_") {
+				env = append(env, pair)
+			}
+		}
+	}
+	return env
+}
+
+// check runs a program that says what is wrong, and fails or says something when anything is.
+func (c *Config) check(ctx context.Context, name string, args []string) error {
+	done := c.progress(name, "check")
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // our own table
+	cmd.Dir = c.Root
+	out, err := cmd.CombinedOutput()
+	if err != nil || (name == "gofumpt" && len(out) > 0) {
+		done("failed")
+		return fmt.Errorf("%s:\n%s", name, out)
+	}
+	done("passed")
+	return nil
+}
+
+// sweep stops whatever was started under the directory, the tests' own leftovers included, and removes it.
+func sweep(parent string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dirs, err := filepath.Glob(filepath.Join(parent, "*"))
+	if err != nil {
+		return fmt.Errorf("find what the tests left: %w", err)
+	}
+	var failures []error
+	for _, dir := range dirs {
+		left := Config{DataDir: dir}
+		failures = append(failures, left.stopRecorded(ctx))
+	}
+	return errors.Join(append(failures, os.RemoveAll(parent))...)
+}
+
+// Clean stops the stack and removes everything that it or a tool has written.
+func Clean(ctx context.Context, cfg Config) error {
+	if err := Down(ctx, cfg); err != nil {
+		return err
+	}
+	for _, dir := range []string{cfg.DataDir, cfg.ToolsDir, cfg.refuge()} {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
+	}
+	return nil
+}
