@@ -1,0 +1,53 @@
+// Command event-service owns events and their lifecycle.
+package main
+
+import (
+	"context"
+
+	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+const service = "event-service"
+
+type config struct{ web.Config }
+
+func main() { web.Main(service, run) }
+
+func run(ctx context.Context, cfg config) error {
+	sc, err := sidecar.Connect(ctx, service, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
+	if err != nil {
+		return err
+	}
+	defer sc.Close()
+	url, err := sc.Secret(ctx, "event-service-database-url")
+	if err != nil {
+		return err
+	}
+	secret, err := sc.Secret(ctx, "service-auth-secret")
+	if err != nil {
+		return err
+	}
+
+	pool, err := postgres.Open(ctx, url, messaging.Migrations(), store.Migrations())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	verifier, err := identity.FetchKeys(ctx, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	if err != nil {
+		return err
+	}
+
+	router := web.NewRouter()
+	web.Health(router, web.Check{Name: "database", Probe: pool.Ping})
+	httpapi.API{Store: store.New(pool)}.Route(router,
+		identity.Guard{Verifier: verifier, ServiceSecret: []byte(secret), AppAPIToken: cfg.AppAPIToken})
+	return web.Serve(ctx, cfg.Config, router,
+		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run)
+}
