@@ -100,12 +100,13 @@ func (s *Store) EnsureKey(ctx context.Context, candidate keyring.Key) error {
 		if _, err := tx.Exec(ctx, `LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return fmt.Errorf("lock signing keys: %w", err)
 		}
+		// Not now(): that is when this transaction began, and the key it waited for may be younger.
 		_, err := tx.Exec(ctx, `
 			INSERT INTO signing_keys (kid, public_key, private_key)
 			SELECT $1, $2, $3
 			WHERE NOT EXISTS (
 				SELECT FROM signing_keys
-				WHERE not_before <= now() AND (retired_at IS NULL OR retired_at > now()))`,
+				WHERE not_before <= clock_timestamp() AND (retired_at IS NULL OR retired_at > clock_timestamp()))`,
 			candidate.ID, candidate.Public, candidate.Private)
 		if err != nil {
 			return fmt.Errorf("keep a signing key: %w", err)
