@@ -168,7 +168,7 @@ func Throwaway(root string) (Config, error) {
 		return Config{}, fmt.Errorf("make a data directory: %w", err)
 	}
 	// PostgreSQL may run as another user than we do.
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what is secret in there has its own mode
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return Config{}, fmt.Errorf("open the data directory: %w", err)
 	}
 	cfg := Config{Root: root, ToolsDir: filepath.Join(root, ".local"), DataDir: dir, Out: io.Discard}

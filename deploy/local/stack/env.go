@@ -100,7 +100,7 @@ func (c *Config) writeEnv(s secrets) error {
 // servers between sidecars and for metrics would listen on every interface.
 func (c *Config) writeWrapper(daprd string) error {
 	path := filepath.Join(c.DataDir, ".dapr", "bin", "daprd")
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // nothing secret
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("put daprd in its place: %w", err)
 	}
 	script := "#!/bin/sh\nexec '" + strings.ReplaceAll(daprd, "'", `'\''`) + "' " + strings.Join(loopbackArgs, " ") + " \"$@\"\n"

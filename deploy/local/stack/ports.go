@@ -32,7 +32,7 @@ func checkPorts(claims []claim) error {
 }
 
 func free(port int) bool {
-	l, err := net.Listen("tcp", loopback(port)) //nolint:noctx // it does not wait for anything
+	l, err := net.Listen("tcp", loopback(port))
 	if err != nil {
 		return false
 	}

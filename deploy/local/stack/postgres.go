@@ -84,7 +84,7 @@ func (c *Config) initdb(ctx context.Context, programs, data, password string, cr
 	if err := os.RemoveAll(partial); err != nil {
 		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil { //nolint:gosec // PostgreSQL may be another user
+	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
 		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
 	}
 	if err := os.Mkdir(partial, 0o700); err != nil {
@@ -106,7 +106,7 @@ func (c *Config) initdb(ctx context.Context, programs, data, password string, cr
 			}
 		}
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(programs, "bin", "initdb"), //nolint:gosec // our own programs
+	cmd := exec.CommandContext(ctx, filepath.Join(programs, "bin", "initdb"),
 		"-D", partial, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256", "--pwfile="+pwfile.Name(), "--no-sync")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
@@ -204,15 +204,15 @@ func copyTree(from, to string) error {
 	if err := os.RemoveAll(partial); err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w", err)
 	}
-	if err := os.MkdirAll(partial, 0o755); err != nil { //nolint:gosec // the other user reads it
+	if err := os.MkdirAll(partial, 0o755); err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w", err)
 	}
 	// Links stay links: the libraries have several names each.
-	out, err := exec.Command("cp", "-R", from+"/.", partial).CombinedOutput() //nolint:gosec,noctx // short, and paths of ours
+	out, err := exec.Command("cp", "-R", from+"/.", partial).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w: %s", err, out)
 	}
-	if out, err := exec.Command("chmod", "-R", "a+rX", partial).CombinedOutput(); err != nil { //nolint:gosec,noctx // as above
+	if out, err := exec.Command("chmod", "-R", "a+rX", partial).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w: %s", err, out)
 	}
 	if err := os.Rename(partial, to); err != nil {

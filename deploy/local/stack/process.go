@@ -45,7 +45,7 @@ func identity(pid int) string {
 		if _, noProc := os.Stat("/proc/self/stat"); noProc == nil {
 			return ""
 		}
-		started, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output() //nolint:noctx // short
+		started, err := exec.Command("ps", "-o", "lstart=", "-p", strconv.Itoa(pid)).Output()
 		if err != nil {
 			return ""
 		}
@@ -68,7 +68,7 @@ func group(ctx context.Context, leader int) []int {
 	var members []int
 	if stats, err := filepath.Glob("/proc/[0-9]*/stat"); err == nil && len(stats) > 0 {
 		for _, path := range stats {
-			stat, err := os.ReadFile(path) //nolint:gosec // a path that Glob found under /proc
+			stat, err := os.ReadFile(path)
 			if err != nil {
 				continue // it ended meanwhile
 			}
@@ -137,16 +137,16 @@ func (p *Process) Start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, file := range []string{p.Log, p.record} {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // PostgreSQL may run as another user
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return fmt.Errorf("start %s: %w", p.Name, err)
 		}
 	}
-	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) //nolint:gosec // logs hold no secrets
+	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.path, p.args...) //nolint:gosec,noctx // our own table of programs; it outlives any context
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Dir, cmd.Env = p.dir, p.env
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that Ctrl-C at our terminal does not reach it.
@@ -251,7 +251,7 @@ func (p *Process) ended() <-chan struct{} {
 func (p *Process) tail() string { return tailOf(p.Log, 15) }
 
 func tailOf(path string, lines int) string {
-	content, err := os.ReadFile(path) //nolint:gosec // a log of ours
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}

@@ -94,7 +94,7 @@ func (c *Config) loadSecrets() (secrets, error) {
 	}
 	s[secretStripeKey] = c.StripeAPIKey
 	if c.StripeAPIKey == "" {
-		s[secretStripeKey] = "sk_test_simulator" //nolint:gosec // the simulator takes any key
+		s[secretStripeKey] = "sk_test_simulator"
 	}
 	delete(s, secretSMTPPassword)
 	if c.SMTP.Password != "" {
@@ -104,7 +104,7 @@ func (c *Config) loadSecrets() (secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the secrets: %w", err)
 	}
-	if err := os.MkdirAll(c.DataDir, 0o755); err != nil { //nolint:gosec // the file has a mode of its own
+	if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
 		return nil, fmt.Errorf("write the secrets: %w", err)
 	}
 	if err := replaceFile(c.secretsPath(), append(content, '\n'), 0o600); err != nil {

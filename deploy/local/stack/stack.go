@@ -196,7 +196,7 @@ func readSubscriptions(dirs []string) ([]subscription, error) {
 			return nil, fmt.Errorf("find the subscriptions: %w", err)
 		}
 		for _, path := range files {
-			file, err := os.Open(path) //nolint:gosec // a file of the checkout
+			file, err := os.Open(path)
 			if err != nil {
 				return nil, fmt.Errorf("read the subscriptions: %w", err)
 			}
@@ -253,7 +253,7 @@ func (s *Stack) subscriptions(ctx context.Context) (map[subscription]bool, error
 		}
 		var page struct {
 			Members []struct {
-				TopicArn string //nolint:revive // SNS's name
+				TopicArn string
 				Endpoint string
 			} `xml:"ListSubscriptionsResult>Subscriptions>member"`
 			NextToken string `xml:"ListSubscriptionsResult>NextToken"`

@@ -28,7 +28,7 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("make a directory for the tests: %w", err)
 	}
-	if err := os.Chmod(parent, 0o755); err != nil { //nolint:gosec // PostgreSQL may be another user
+	if err := os.Chmod(parent, 0o755); err != nil {
 		return fmt.Errorf("open the directory for the tests: %w", err)
 	}
 	defer func() { err = errors.Join(err, sweep(parent)) }()
@@ -98,7 +98,7 @@ func testEnv() []string {
 // check runs a program that says what is wrong, and fails or says something when anything is.
 func (c *Config) check(ctx context.Context, name string, args []string) error {
 	done := c.progress(name, "check")
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // our own table
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = c.Root
 	out, err := cmd.CombinedOutput()
 	if err != nil || (name == "gofumpt" && len(out) > 0) {

@@ -58,7 +58,7 @@ func EnsureTools(ctx context.Context, cfg Config) error {
 }
 
 func ensureTools(ctx context.Context, cfg Config) (tools, error) {
-	if err := os.MkdirAll(filepath.Join(cfg.ToolsDir, "bin"), 0o755); err != nil { //nolint:gosec // nothing secret
+	if err := os.MkdirAll(filepath.Join(cfg.ToolsDir, "bin"), 0o755); err != nil {
 		return tools{}, fmt.Errorf("make the tools' directory: %w", err)
 	}
 	var t tools
@@ -112,7 +112,7 @@ func (c *Config) ensureLint(ctx context.Context) error {
 
 // goTool runs the go command in a module of the checkout.
 func (c *Config) goTool(ctx context.Context, log io.Writer, dir string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // arguments of ours
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(c.Root, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	cmd.Stdout, cmd.Stderr = log, log
@@ -135,7 +135,7 @@ func machineHas(ctx context.Context, name, built string, minors []int) string {
 	}
 	want := versionPattern.FindStringSubmatch(built)
 	for _, path := range candidates {
-		out, err := exec.CommandContext(ctx, path, "--version").Output() //nolint:gosec // a program of that name
+		out, err := exec.CommandContext(ctx, path, "--version").Output()
 		if err != nil {
 			continue
 		}
@@ -166,7 +166,7 @@ func (c *Config) ensurePackages(ctx context.Context) (packages, node string, err
 		into := filepath.Join(c.ToolsDir, name)
 		modules := filepath.Join(into, "node_modules")
 		return modules, c.once(modules, what, "npm ci", []string{dir}, func(log io.Writer) error {
-			if err := os.MkdirAll(into, 0o755); err != nil { //nolint:gosec // nothing secret
+			if err := os.MkdirAll(into, 0o755); err != nil {
 				return fmt.Errorf("make a directory for packages: %w", err)
 			}
 			for _, file := range []string{"package.json", "package-lock.json", ".npmrc"} {
@@ -217,7 +217,7 @@ func linkLibraries(modules string) error {
 		return fmt.Errorf("find PostgreSQL's packages: %w", err)
 	}
 	for _, list := range lists {
-		content, err := os.ReadFile(list) //nolint:gosec // a file that was just installed
+		content, err := os.ReadFile(list)
 		if err != nil {
 			return fmt.Errorf("read the list of links: %w", err)
 		}
@@ -240,11 +240,11 @@ func linkLibraries(modules string) error {
 }
 
 func copyFile(from, to string) error {
-	content, err := os.ReadFile(from) //nolint:gosec // a file of the checkout
+	content, err := os.ReadFile(from)
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
 	}
-	if err := os.WriteFile(to, content, 0o644); err != nil { //nolint:gosec // nothing secret
+	if err := os.WriteFile(to, content, 0o644); err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
 	}
 	return nil
@@ -252,10 +252,10 @@ func copyFile(from, to string) error {
 
 // lock keeps others, in this process or another, from doing the same at the same time.
 func lock(path string) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // nothing secret
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a path of ours
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -296,16 +296,16 @@ func (c *Config) once(target, what, how string, sources []string, work func(log 
 	}
 	want := hex.EncodeToString(hash.Sum(nil))
 	stamp := target + ".stamp"
-	if have, err := os.ReadFile(stamp); err == nil && string(have) == want { //nolint:gosec // a path of ours
+	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
 		if _, err := os.Stat(target); err == nil {
 			return nil
 		}
 	}
 	logPath := filepath.Join(c.ToolsDir, "logs", "setup-"+filepath.Base(filepath.Dir(target))+"-"+filepath.Base(target)+".log")
-	if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil { //nolint:gosec // nothing secret
+	if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	log, err := os.Create(logPath) //nolint:gosec // a path of ours
+	log, err := os.Create(logPath)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -316,7 +316,7 @@ func (c *Config) once(target, what, how string, sources []string, work func(log 
 		return fmt.Errorf("%s: %w\n%s", what, err, tailOf(logPath, 15))
 	}
 	done("done")
-	if err := os.WriteFile(stamp, []byte(want), 0o644); err != nil { //nolint:gosec // nothing secret
+	if err := os.WriteFile(stamp, []byte(want), 0o644); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil

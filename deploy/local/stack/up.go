@@ -44,7 +44,7 @@ func Up(ctx context.Context, cfg Config) (*Stack, error) {
 	cli := cfg.process("dapr", t.dapr, "run", "-f", cfg.Root)
 	cli.dir, cli.env = cfg.Root, cfg.processEnv(st.secrets)
 	if cli.Alive() {
-		have, err := os.ReadFile(stampPath) //nolint:gosec // a path of ours
+		have, err := os.ReadFile(stampPath)
 		if err == nil && string(have) == stamp && st.healthyWithin(ctx, 10*time.Second) {
 			cfg.say("apps", "up already")
 			return st, nil
@@ -163,7 +163,7 @@ func (c *Config) appsStamp(f *runFile, s secrets, t tools) (string, error) {
 }
 
 func hashFile(hash io.Writer, path string) error {
-	file, err := os.Open(path) //nolint:gosec // a file of the checkout
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func endedUnderCLI(logs string) error {
 		return fmt.Errorf("read the logs: %w", err)
 	}
 	for _, path := range files {
-		content, err := os.ReadFile(path) //nolint:gosec // a log of ours
+		content, err := os.ReadFile(path)
 		if err != nil {
 			return fmt.Errorf("read the logs: %w", err)
 		}
@@ -210,7 +210,7 @@ func (c *Config) stopApps(ctx context.Context, cli *Process) error {
 	if leader == 0 {
 		record, err := os.ReadFile(cli.record)
 		if err != nil {
-			return nil // it never ran, or was stopped in order
+			return nil //nolint:nilerr // it never ran, or was stopped in order
 		}
 		first, _, _ := bytes.Cut(record, []byte(" "))
 		if leader, err = strconv.Atoi(string(first)); err != nil {
@@ -249,7 +249,7 @@ func program(ctx context.Context, pid int) string {
 		first, _, _ := bytes.Cut(line, []byte{0})
 		return filepath.Base(string(first))
 	}
-	line, err := exec.CommandContext(ctx, "ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec // a number
+	line, err := exec.CommandContext(ctx, "ps", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return ""
 	}
