@@ -251,7 +251,7 @@ func TestPaymentFailed(t *testing.T) {
 	require.Len(t, b.services.sent(), 1)
 	m := b.services.sent()[0]
 	require.Equal(t, id.String(), m.MessageID)
-	require.Equal(t, "Your payment for Summer Music Festival 2024 was declined", m.Subject)
+	require.Equal(t, "Your payment for Summer Music Festival 2024 did not go through", m.Subject)
 	require.Contains(t, m.Text, "Payment declined by issuing bank")
 	require.Empty(t, m.Attachments)
 	require.Equal(t, row{"PAYMENT_FAILED", "SENT", "", 1}, b.row(t, id))

@@ -80,7 +80,8 @@ func (c Confirmation) Mail() (Mail, error) {
 	return confirmationWords.fill(m, c)
 }
 
-// Decline tells a buyer that an order was not paid, and that it cost nothing.
+// Decline tells a buyer that an order was not paid, and that it cost nothing. It speaks of no card: the
+// payment may also just not have come in time.
 type Decline struct {
 	To       Recipient
 	Order    Order
@@ -91,7 +92,7 @@ type Decline struct {
 // Mail puts the decline into words.
 func (d Decline) Mail() (Mail, error) {
 	d.Reason = strings.TrimRight(d.Reason, ". ") // our sentence goes on and has a full stop of its own
-	m := Mail{To: d.To, Subject: subject("Your payment for %s was declined", d.Occasion.Name)}
+	m := Mail{To: d.To, Subject: subject("Your payment for %s did not go through", d.Occasion.Name)}
 	return declineWords.fill(m, d)
 }
 

@@ -53,7 +53,7 @@ func TestDecline(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Decline{To: buyer, Order: order, Occasion: festival, Reason: "Payment declined by issuing bank."}.Mail()
 	require.NoError(t, err)
-	require.Equal(t, "Your payment for Summer Music Festival 2024 was declined", m.Subject)
+	require.Equal(t, "Your payment for Summer Music Festival 2024 did not go through", m.Subject)
 	require.Empty(t, m.Attachments)
 	for _, body := range []string{m.HTML, m.Text} {
 		for _, fact := range []string{
@@ -76,7 +76,7 @@ func TestHostileNames(t *testing.T) {
 		To: notification.Recipient{Name: `</title><b>J`}, Order: order, Occasion: hostile, Reason: "{{.}} <i>",
 	}.Mail()
 	require.NoError(t, err)
-	require.Equal(t, "Your payment for <script>alert(1)</script> Bcc: all@example.com was declined", m.Subject)
+	require.Equal(t, "Your payment for <script>alert(1)</script> Bcc: all@example.com did not go through", m.Subject)
 	require.NotRegexp(t, `<(script|img|b|i)\b`, m.HTML)
 	require.Contains(t, m.Text, "<script>alert(1)</script>", "plain text shows it as it is")
 }
