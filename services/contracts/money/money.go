@@ -36,9 +36,9 @@ func (c Currency) digits() int {
 	return int(d)
 }
 
-// MaxMinor bounds an amount, in minor units: 99,999,999.99 of a two-digit currency, the largest
-// charge that Stripe takes. It leaves room in an int64 for any sum that an order can make.
-const MaxMinor = 9_999_999_999
+// MaxMinor bounds an amount, in minor units: 999,999.99 of a two-digit currency, the largest charge
+// that Stripe takes. It leaves room in an int64 for any sum that an order can make.
+const MaxMinor = 99_999_999
 
 // Amount is an amount of money. The zero Amount is no money in no currency.
 type Amount struct {
