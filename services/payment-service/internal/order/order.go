@@ -106,9 +106,9 @@ type Order struct {
 	ReservationID uuid.UUID
 	Total         money.Amount // zero until reserved
 	Method        Method
-	PaymentToken  string    // the gateway's name for the buyer's card; empty once it is no longer needed
-	ChargeSince   time.Time // when the charge was first attempted; zero before
-	ChargeOverdue bool      // the hold is so old that no new charge may be made
+	PaymentToken  string        // the gateway's name for the buyer's card; empty once it is no longer needed
+	ChargeSince   time.Time     // when the charge was first attempted; zero before
+	ChargeAge     time.Duration // since then, by the database's clock
 	TransactionID string
 	Failure       Failure
 	CreatedAt     time.Time
@@ -121,6 +121,16 @@ func (o Order) AttemptKey() string { return "charge-" + o.ID.String() }
 
 // RefundKey names the order's whole refund at the gateway.
 func (o Order) RefundKey() string { return "refund-" + o.ID.String() }
+
+// How long a charge without an answer is what.
+const (
+	// ChargeWindow is how long it may be attempted again: well within the 15 minutes of a hold, so that
+	// nobody pays for tickets that have gone back. From then on the gateway is only asked about it.
+	ChargeWindow = 10 * time.Minute
+	// ChargeLost is from when on "no such charge" is believed: the gateway's index lags behind by a
+	// minute, and by an hour on its bad days.
+	ChargeLost = 2 * time.Hour
+)
 
 // Limits of an order.
 const (

@@ -162,7 +162,7 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		Retryable     bool   `json:"retryable"`
 	}
 	var err error
-	if o.ChargeOverdue {
+	if o.ChargeAge > order.ChargeWindow {
 		// The hold may be gone: no new charge any more, only the question what became of the old one.
 		query := url.Values{"attemptKey": {o.AttemptKey()}}
 		err = s.Services.Call(ctx, "payment-gateway", http.MethodGet, "/api/gateway/internal/charges?"+query.Encode(), nil, &answer)
@@ -188,6 +188,9 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 			Code: answer.DeclineCode, Message: answer.Message, Retryable: answer.Retryable,
 		})
 	case "NOT_FOUND": // only a question gets this answer
+		if o.ChargeAge < order.ChargeLost {
+			return sidecar.ErrUnavailable.Because(errors.New("the gateway knows no such charge yet"))
+		}
 		return s.Store.Declined(ctx, o, order.Failure{
 			Code: order.CodePaymentAbandoned, Message: "The payment was not made in time", Retryable: true,
 		})
@@ -209,8 +212,9 @@ func (s Saga) release(ctx context.Context, o order.Order) error {
 
 func (s Saga) refund(ctx context.Context, o order.Order) error {
 	var answer struct {
-		RefundID string `json:"refundId"`
-		Status   string `json:"status"`
+		RefundID    string `json:"refundId"`
+		Status      string `json:"status"`
+		FailureCode string `json:"failureCode"`
 	}
 	if o.Total.Minor > 0 {
 		if err := s.Services.Call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
@@ -219,8 +223,8 @@ func (s Saga) refund(ctx context.Context, o order.Order) error {
 		}, &answer); err != nil {
 			return err
 		}
-		// PENDING is the gateway's promise that the money goes back; only FAILED is none.
-		if answer.Status != "SUCCEEDED" && answer.Status != "PENDING" {
+		// PENDING is the gateway's promise that the money goes back. Refunded already is refunded.
+		if answer.Status == "FAILED" && answer.FailureCode != "ALREADY_REFUNDED" {
 			return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
 		}
 	}

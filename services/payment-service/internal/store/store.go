@@ -45,9 +45,6 @@ const (
 	// lease is how long a driver has for one step before another may take the saga over: longer than
 	// any call that a step makes.
 	lease = time.Minute
-	// chargeWindow is how long a charge may be attempted: well within the 15 minutes of a hold, so
-	// that nobody pays for tickets that have gone back.
-	chargeWindow = 10 * time.Minute
 )
 
 // Store is the database of payment-service.
@@ -336,11 +333,11 @@ func (s Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	)
 	err := s.Pool.QueryRow(ctx, `
 		SELECT number, user_id, event_id, holder_name, status, step, reservation_id, total_minor, currency,
-		       payment_method, payment_token, charge_since, coalesce(charge_since < now() - $2::interval, false),
+		       payment_method, payment_token, charge_since, coalesce(now() - charge_since, '0'),
 		       transaction_id, failure_code, failure_message, retryable, created_at, completed_at
-		FROM orders WHERE id = $1`, id, chargeWindow).
+		FROM orders WHERE id = $1`, id).
 		Scan(&o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID, &total, &currency,
-			&o.Method, &token, &chargeSince, &o.ChargeOverdue,
+			&o.Method, &token, &chargeSince, &o.ChargeAge,
 			&transaction, &code, &message, &o.Failure.Retryable, &o.CreatedAt, &completedTime)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, order.ErrNotFound
