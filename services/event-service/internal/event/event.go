@@ -88,19 +88,20 @@ func (d Details) Check() (Details, error) {
 		field    string
 		value    *string
 		min, max int
+		controls string // the control characters that it may have
 	}{
-		{"name", &d.Name, 1, maxName},
-		{"description", &d.Description, 0, maxDescription},
-		{"venueName", &d.VenueName, 1, maxVenueName},
-		{"venueAddress", &d.VenueAddress, 1, maxVenueAddress},
+		{"name", &d.Name, 1, maxName, ""},
+		{"description", &d.Description, 0, maxDescription, "\n\r\t"},
+		{"venueName", &d.VenueName, 1, maxVenueName, ""},
+		{"venueAddress", &d.VenueAddress, 1, maxVenueAddress, ""},
 	} {
 		*text.value = strings.TrimSpace(*text.value)
 		if n := utf8.RuneCountInString(*text.value); n < text.min || n > text.max {
 			return Details{}, problem.Field(text.field, "%s must have %d to %d characters", text.field, text.min, text.max)
 		}
-		// PostgreSQL stores no NUL; the rest could forge lines in mails and logs. A description has lines.
+		// PostgreSQL stores no NUL, and the rest could forge lines in mails.
 		if strings.ContainsFunc(*text.value, func(r rune) bool {
-			return unicode.IsControl(r) && !(text.field == "description" && strings.ContainsRune("\n\r\t", r))
+			return unicode.IsControl(r) && !strings.ContainsRune(text.controls, r)
 		}) {
 			return Details{}, problem.Field(text.field, "%s must not contain control characters", text.field)
 		}
