@@ -121,7 +121,9 @@ func run(t *testing.T, handler http.Handler, workers ...func(context.Context) er
 
 	ctx, stop := context.WithCancel(t.Context())
 	r := running{fmt.Sprintf("http://127.0.0.1:%d", port), stop, make(chan error, 1)}
-	go func() { r.ended <- web.Serve(ctx, web.Config{ListenHost: "127.0.0.1", Port: port}, handler, workers...) }()
+	go func() {
+		r.ended <- web.Serve(ctx, web.Config{ListenHost: "127.0.0.1", Port: port}, handler, workers...)
+	}()
 	t.Cleanup(stop)
 	require.Eventually(t, func() bool {
 		conn, err := net.Dial("tcp", free.Addr().String())

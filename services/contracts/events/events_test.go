@@ -1,0 +1,128 @@
+package events_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+)
+
+// payload is what all events have in common.
+type payload interface {
+	Type() string
+	Topic() string
+	Subject() string
+	Attributes() map[string]string
+}
+
+var (
+	order   = uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")
+	user    = uuid.MustParse("550e8400-e29b-41d4-a716-446655440000")
+	event   = uuid.MustParse("770e8400-e29b-41d4-a716-446655440000")
+	booking = uuid.MustParse("bb0e8400-e29b-41d4-a716-446655440000")
+	kind    = uuid.MustParse("990e8400-e29b-41d4-a716-446655440000")
+)
+
+// The wanted JSON is the contract's own example, with the fields that are ours added.
+func TestPayloadsAreTheContracts(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name           string
+		payload        payload
+		topic, subject string
+		attributes     map[string]string
+		json           string
+	}{
+		{
+			"PAYMENT_COMPLETED",
+			events.PaymentCompleted{
+				OrderID: order, OrderNumber: "ORD-2024-001234", UserID: user, EventID: event, ReservationID: booking,
+				HolderName: "John Doe", TotalAmount: "150.00", Currency: "USD", PaymentMethod: "CREDIT_CARD",
+				TransactionID: "txn-987654", Items: []events.OrderItem{{TicketTypeID: kind, Quantity: 2, UnitPrice: "50.00"}},
+			},
+			"payment-events", order.String(),
+			map[string]string{"orderid": order.String(), "userid": user.String()},
+			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","orderNumber":"ORD-2024-001234",
+			"userId":"550e8400-e29b-41d4-a716-446655440000","eventId":"770e8400-e29b-41d4-a716-446655440000",
+			"reservationId":"bb0e8400-e29b-41d4-a716-446655440000","holderName":"John Doe",
+			"totalAmount":150.00,"currency":"USD","paymentMethod":"CREDIT_CARD","transactionId":"txn-987654",
+			"items":[{"ticketTypeId":"990e8400-e29b-41d4-a716-446655440000","quantity":2,"unitPrice":50.00}]}`,
+		},
+		{
+			"PAYMENT_FAILED",
+			events.PaymentFailed{
+				OrderID: order, UserID: user, EventID: event, ReservationID: booking,
+				FailureReason: "INSUFFICIENT_FUNDS", ErrorMessage: "Payment declined by issuing bank",
+			},
+			"payment-events", order.String(),
+			map[string]string{"orderid": order.String(), "userid": user.String()},
+			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","reservationId":"bb0e8400-e29b-41d4-a716-446655440000",
+			"failureReason":"INSUFFICIENT_FUNDS","errorMessage":"Payment declined by issuing bank","retryable":false}`,
+		},
+		{
+			"REFUND_PROCESSED",
+			events.RefundProcessed{
+				OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "150.00", Currency: "USD",
+				Reason: "TICKETS_UNAVAILABLE",
+			},
+			"payment-events", order.String(),
+			map[string]string{"orderid": order.String(), "userid": user.String()},
+			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","refundId":"re_1","amount":150.00,"currency":"USD",
+			"reason":"TICKETS_UNAVAILABLE"}`,
+		},
+		{
+			"TICKETS_GENERATED",
+			events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
+				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, QRCode: "https://cdn.example.com/qr/dd0e8400.png",
+			}}},
+			"ticket-events", order.String(),
+			map[string]string{"orderid": order.String()},
+			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","tickets":[{
+			"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","ticketNumber":"TKT-2024-001234",
+			"ticketTypeId":"990e8400-e29b-41d4-a716-446655440000","qrCode":"https://cdn.example.com/qr/dd0e8400.png"}]}`,
+		},
+		{
+			"EVENT_PUBLISHED",
+			events.EventPublished{EventDetails: events.EventDetails{
+				EventID: event, OrganizerID: user, EventName: "Summer Music Festival 2024", EventDate: at,
+				VenueName: "Central Park Amphitheater", Category: "MUSIC", Status: "PUBLISHED", UpdatedAt: at,
+			}},
+			"event-events", event.String(),
+			map[string]string{"eventid": event.String(), "organizerid": user.String()},
+			`{"eventId":"770e8400-e29b-41d4-a716-446655440000","organizerId":"550e8400-e29b-41d4-a716-446655440000",
+			"eventName":"Summer Music Festival 2024","eventDate":"2024-07-15T18:00:00Z",
+			"venueName":"Central Park Amphitheater","category":"MUSIC","status":"PUBLISHED","updatedAt":"2024-07-15T18:00:00Z"}`,
+		},
+		{
+			"EVENT_CANCELLED",
+			events.EventCancelled{
+				EventID: event, EventName: "Summer Music Festival 2024", OrganizerID: user,
+				CancellationReason: "Venue unavailable", AffectedTicketCount: 150, UpdatedAt: at,
+			},
+			"event-events", event.String(),
+			map[string]string{"eventid": event.String(), "organizerid": user.String()},
+			`{"eventId":"770e8400-e29b-41d4-a716-446655440000","eventName":"Summer Music Festival 2024",
+			"organizerId":"550e8400-e29b-41d4-a716-446655440000","cancellationReason":"Venue unavailable",
+			"affectedTicketCount":150,"updatedAt":"2024-07-15T18:00:00Z"}`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tt.name, tt.payload.Type())
+			require.Equal(t, tt.topic, tt.payload.Topic())
+			require.Equal(t, tt.subject, tt.payload.Subject())
+			require.Equal(t, tt.attributes, tt.payload.Attributes())
+			got, err := json.Marshal(tt.payload)
+			require.NoError(t, err)
+			require.JSONEq(t, tt.json, string(got))
+		})
+	}
+}
