@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/subtle"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,11 @@ func FetchKeys(ctx context.Context, url string) (Verifier, error) {
 		RefreshInterval:   10 * time.Minute,
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(3*time.Second), 3),
 		RateLimitWaitMax:  3 * time.Second,
+		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
+			return func(ctx context.Context, err error) {
+				slog.WarnContext(ctx, "auth-service's keys not fetched, they will be at the next token", "error", err.Error())
+			}
+		},
 	})
 	if err != nil {
 		return Verifier{}, err
