@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"fmt"
 	"image/png"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"codeberg.org/go-pdf/fpdf"
 	"github.com/boombuler/barcode"
@@ -44,8 +46,18 @@ const (
 	lineSpace = 7.0
 )
 
+// inFont replaces the letters beyond Unicode's first plane, an emoji say, which fpdf refuses to draw.
+func inFont(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r > 0xFFFF {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+}
+
 // PDF draws the ticket on one A5 page in landscape. Its font covers Latin, Greek and Cyrillic; another
-// letter shows as an empty box.
+// letter shows as an empty box. Names too long for the page are cut off.
 func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	picture, err := QRCode(code)
 	if err != nil {
@@ -56,8 +68,9 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	doc.AddUTF8FontFromBytes("Go", "B", gobold.TTF)
 	doc.SetTitle(t.Number, true)
 	doc.SetSubject(e.Name, true)
-	doc.SetCreationDate(t.CreatedAt) // the same ticket gives the same file
-	doc.SetModificationDate(t.CreatedAt)
+	doc.SetCreationDate(t.CreatedAt.UTC()) // the same ticket gives the same file
+	doc.SetModificationDate(t.CreatedAt.UTC())
+	doc.SetCatalogSort(true)
 	doc.SetMargins(margin, margin, margin)
 	doc.SetAutoPageBreak(false, 0)
 	doc.AddPage()
@@ -67,12 +80,20 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	doc.SetFillColor(24, 42, 74)
 	doc.Rect(0, 0, width, 6, "F")
 	doc.SetXY(margin, margin+4)
+	// write sets text in at most maxLines lines, so that the longest name leaves room for the rest.
+	write := func(width, height float64, text string, maxLines int) {
+		lines := doc.SplitText(inFont(text), width)
+		if len(lines) > maxLines {
+			lines = append(lines[:maxLines-1], lines[maxLines-1]+"…")
+		}
+		doc.MultiCell(width, height, strings.Join(lines, "\n"), "", "L", false)
+	}
 	doc.SetFont("Go", "B", 18)
-	doc.MultiCell(textWidth, 8, e.Name, "", "L", false)
+	write(textWidth, 8, e.Name, 3)
 	doc.SetFont("Go", "", 11)
 	for _, text := range []string{e.Date.UTC().Format("Monday, 2 January 2006, 15:04 MST"), e.VenueName} {
 		doc.SetX(margin)
-		doc.MultiCell(textWidth, lineSpace, text, "", "L", false)
+		write(textWidth, lineSpace, text, 2)
 	}
 	doc.Ln(4)
 	for _, field := range [][2]string{
@@ -85,7 +106,7 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 		doc.CellFormat(22, lineSpace, field[0], "", 0, "L", false, 0, "")
 		doc.SetFont("Go", "B", 11)
 		doc.SetTextColor(0, 0, 0)
-		doc.MultiCell(textWidth-22, lineSpace, field[1], "", "L", false)
+		write(textWidth-22, lineSpace, field[1], 2)
 	}
 
 	image := fpdf.ImageOptions{ImageType: "PNG"}

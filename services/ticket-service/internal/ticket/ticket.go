@@ -28,7 +28,9 @@
 package ticket
 
 import (
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -99,11 +101,17 @@ func (t Type) Validate() error {
 	switch n := utf8.RuneCountInString(t.Name); {
 	case n == 0 || n > MaxNameLen:
 		return problem.Field("name", "name must have 1 to %d characters", MaxNameLen)
+	case hasControl(t.Name):
+		return problem.Field("name", "name must not contain control characters")
 	case t.Capacity < 1 || t.Capacity > MaxCapacity:
 		return problem.Field("capacity", "capacity must be between 1 and %d", MaxCapacity)
 	}
 	return nil
 }
+
+// hasControl reports whether text has what has no business on a ticket. PostgreSQL could not even
+// store a NUL.
+func hasControl(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
 
 // Limits of a reservation.
 const (
@@ -227,6 +235,9 @@ const MaxHolderName = 200
 func ValidateHolder(name string) error {
 	if n := utf8.RuneCountInString(name); n == 0 || n > MaxHolderName {
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
+	}
+	if hasControl(name) {
+		return problem.Field("holderName", "holderName must not contain control characters")
 	}
 	return nil
 }

@@ -1,0 +1,119 @@
+package printing_test
+
+import (
+	"bytes"
+	"image/png"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+type bundle struct {
+	ticket ticket.Ticket
+	event  ticket.Event
+	code   string
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	signer, err := ticket.NewSigner("c2VlZHNlZWRzZWVkc2VlZHNlZWRzZWVkc2VlZHNlZWQ=")
+	require.NoError(t, err)
+	b := &bundle{
+		ticket: ticket.Ticket{
+			ID: uuid.New(), Number: "TKT-2026-000042", TypeName: "VIP", EventID: uuid.New(), HolderName: "Ann O'Hara",
+			Status: ticket.Valid, CodeVersion: 1, CreatedAt: time.Date(2026, 1, 15, 10, 30, 0, 0, time.UTC),
+		},
+		event: ticket.Event{
+			Name: "Summer Music Festival", VenueName: "Central Park", Date: time.Date(2026, 7, 15, 18, 0, 0, 0, time.UTC),
+		},
+	}
+	b.code, err = signer.Code(b.ticket)
+	require.NoError(t, err)
+	return b
+}
+
+func requirePDF(t *testing.T, content []byte) {
+	t.Helper()
+	require.True(t, bytes.HasPrefix(content, []byte("%PDF-")))
+	require.True(t, bytes.HasSuffix(bytes.TrimSpace(content), []byte("%%EOF")))
+}
+
+// A scanner reads from the picture the very token that the signer made.
+func TestQRCode(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	content, err := printing.QRCode(b.code)
+	require.NoError(t, err)
+	picture, err := png.Decode(bytes.NewReader(content))
+	require.NoError(t, err)
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
+	require.NoError(t, err)
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	require.NoError(t, err)
+	require.Equal(t, b.code, read.GetText())
+
+	again, err := printing.QRCode(b.code)
+	require.NoError(t, err)
+	require.Equal(t, content, again)
+
+	t.Run("TooLongForOne", func(t *testing.T) {
+		t.Parallel()
+		_, err := printing.QRCode(strings.Repeat("x", 10_000))
+		require.Error(t, err)
+	})
+}
+
+func TestPDF(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	content, err := printing.PDF(b.ticket, b.event, b.code)
+	require.NoError(t, err)
+	requirePDF(t, content)
+
+	// fpdf keeps fonts in maps, so that one repetition may be the same by luck.
+	for range 8 {
+		b.ticket.CreatedAt = b.ticket.CreatedAt.In(time.FixedZone("elsewhere", 3600))
+		again, err := printing.PDF(b.ticket, b.event, b.code)
+		require.NoError(t, err)
+		require.Equal(t, content, again)
+	}
+}
+
+// Whatever letters people have in their names, a ticket that is paid can be printed.
+func TestPDFOfAnyText(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, text string }{
+		{"Polish", "Łucja Żółć"},
+		{"Greek", "Ωμέγα"},
+		{"Cyrillic", "Пётр"},
+		{"Arabic", "محمد"},
+		{"Chinese", "王小明"},
+		{"Combining", "Ame\u0301lie\u200d"},
+		{"Emoji", "Ann 😀"},
+		{"FirstBeyondTheFirstPlane", "\U00010000"},
+		{"LastOfTheFirstPlane", "\uffff"},
+		{"Empty", ""},
+		{"LineBreaks", "Ann\r\n\nO'Hara\n"},
+		{"LongWords", strings.Repeat("W", 200)},
+		{"LongText", strings.Repeat("Ann ", 50)},
+		{"LongChinese", strings.Repeat("王", 200)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.ticket.TypeName, b.ticket.HolderName = tt.text, tt.text
+			b.event.Name, b.event.VenueName = tt.text, tt.text
+			content, err := printing.PDF(b.ticket, b.event, b.code)
+			require.NoError(t, err)
+			requirePDF(t, content)
+		})
+	}
+}

@@ -1,0 +1,184 @@
+package ticket_test
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// requireField asserts that err blames the field, or nobody if there is none.
+func requireField(t *testing.T, err error, field string) {
+	t.Helper()
+	if field == "" {
+		require.NoError(t, err)
+		return
+	}
+	p, ok := errors.AsType[*problem.Error](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, problem.Invalid, p.Kind)
+	require.Equal(t, field, p.Field)
+}
+
+func TestTypeValidate(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*ticket.Type)
+		field  string
+	}{
+		{"Good", func(*ticket.Type) {}, ""},
+		{"Free", func(y *ticket.Type) { y.Price = money.Of(0, "USD") }, ""},
+		{"OneLetter", func(y *ticket.Type) { y.Name = "A" }, ""},
+		{"LongestName", func(y *ticket.Type) { y.Name = strings.Repeat("ä", ticket.MaxNameLen) }, ""},
+		{"OneTicket", func(y *ticket.Type) { y.Capacity = 1 }, ""},
+		{"LargestCapacity", func(y *ticket.Type) { y.Capacity = ticket.MaxCapacity }, ""},
+		{"NoName", func(y *ticket.Type) { y.Name = "" }, "name"},
+		{"NameTooLong", func(y *ticket.Type) { y.Name = strings.Repeat("a", ticket.MaxNameLen+1) }, "name"},
+		{"NULInName", func(y *ticket.Type) { y.Name = "VIP\x00" }, "name"},
+		{"LineBreakInName", func(y *ticket.Type) { y.Name = "VIP\nfree" }, "name"},
+		{"NoCapacity", func(y *ticket.Type) { y.Capacity = 0 }, "capacity"},
+		{"NegativeCapacity", func(y *ticket.Type) { y.Capacity = -1 }, "capacity"},
+		{"CapacityTooLarge", func(y *ticket.Type) { y.Capacity = ticket.MaxCapacity + 1 }, "capacity"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			kind := ticket.Type{Name: "Early bird", Price: money.Of(50_00, "USD"), Capacity: 100}
+			tt.change(&kind)
+			requireField(t, kind.Validate(), tt.field)
+		})
+	}
+}
+
+func TestAvailable(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 3, ticket.Type{Capacity: 10, Sold: 5, Held: 2}.Available())
+}
+
+func TestValidateLines(t *testing.T) {
+	t.Parallel()
+	vip, seat := uuid.New(), uuid.New()
+	lines := func(n int) []ticket.Line {
+		many := make([]ticket.Line, n)
+		for i := range many {
+			many[i] = ticket.Line{TypeID: uuid.New(), Quantity: 1}
+		}
+		return many
+	}
+	const quantity = "ticketRequests.quantity"
+	for _, tt := range []struct {
+		name  string
+		lines []ticket.Line
+		field string
+	}{
+		{"One", []ticket.Line{{TypeID: vip, Quantity: 1}}, ""},
+		{"TwoTypes", []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}, ""},
+		{"MostOfOneType", []ticket.Line{{TypeID: vip, Quantity: ticket.MaxQuantity}}, ""},
+		{"MostTypes", lines(ticket.MaxLines), ""},
+		{"Missing", nil, "ticketRequests"},
+		{"Empty", []ticket.Line{}, "ticketRequests"},
+		{"TooManyTypes", lines(ticket.MaxLines + 1), "ticketRequests"},
+		{"NoTicket", []ticket.Line{{TypeID: vip, Quantity: 0}}, quantity},
+		{"NegativeQuantity", []ticket.Line{{TypeID: vip, Quantity: 2}, {TypeID: seat, Quantity: -1}}, quantity},
+		{"TooManyTickets", []ticket.Line{{TypeID: vip, Quantity: ticket.MaxQuantity + 1}}, quantity},
+		{"HugeQuantity", []ticket.Line{{TypeID: vip, Quantity: math.MaxInt}}, quantity},
+		{"SameTypeTwice", []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: vip, Quantity: 1}}, "ticketRequests.ticketTypeId"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			requireField(t, ticket.ValidateLines(tt.lines), tt.field)
+		})
+	}
+}
+
+func TestQuantity(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, 0, ticket.Quantity(nil))
+	require.Equal(t, 5, ticket.Quantity([]ticket.Line{{Quantity: 2}, {Quantity: 3}}))
+}
+
+func TestHoldFor(t *testing.T) {
+	t.Parallel()
+	minutes := func(n int) *int { return &n }
+	for _, tt := range []struct {
+		name    string
+		minutes *int
+		hold    time.Duration
+		field   string
+	}{
+		{"NotSaid", nil, ticket.HoldTime, ""},
+		{"AsAskedFor", minutes(5), 5 * time.Minute, ""},
+		{"Shortest", minutes(1), time.Minute, ""},
+		{"Longest", minutes(15), 15 * time.Minute, ""},
+		{"LongerThanWeHold", minutes(16), 15 * time.Minute, ""},
+		{"BeyondAnyDuration", minutes(math.MaxInt), 15 * time.Minute, ""},
+		{"Zero", minutes(0), 0, "reservationDurationMinutes"},
+		{"Negative", minutes(-5), 0, "reservationDurationMinutes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			hold, err := ticket.HoldFor(tt.minutes)
+			requireField(t, err, tt.field)
+			require.Equal(t, tt.hold, hold)
+		})
+	}
+}
+
+func TestSameRequest(t *testing.T) {
+	t.Parallel()
+	user, event, vip, seat := uuid.New(), uuid.New(), uuid.New(), uuid.New()
+	reserved := ticket.Reservation{
+		UserID: user, EventID: event, Lines: []ticket.Line{
+			{TypeID: vip, Quantity: 1, UnitPrice: money.Of(90_00, "USD")},
+			{TypeID: seat, Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
+		},
+	}
+	same := []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}
+	for _, tt := range []struct {
+		name        string
+		user, event uuid.UUID
+		lines       []ticket.Line
+		same        bool
+	}{
+		{"Same", user, event, same, true},
+		{"OtherOrder", user, event, []ticket.Line{same[1], same[0]}, true},
+		{"OtherUser", uuid.New(), event, same, false},
+		{"OtherEvent", user, uuid.New(), same, false},
+		{"OtherQuantity", user, event, []ticket.Line{same[0], {TypeID: seat, Quantity: 3}}, false},
+		{"OtherType", user, event, []ticket.Line{same[0], {TypeID: uuid.New(), Quantity: 2}}, false},
+		{"LineLess", user, event, same[:1], false},
+		{"LineMore", user, event, append(same[:2:2], ticket.Line{TypeID: uuid.New(), Quantity: 1}), false},
+		{"None", user, event, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tt.same, reserved.SameRequest(tt.user, tt.event, tt.lines))
+		})
+	}
+}
+
+func TestValidateHolder(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, holder, field string }{
+		{"Good", "Ann O'Hara", ""},
+		{"AnyScript", "Žofie Łęcka 王小明 😀", ""},
+		{"Longest", strings.Repeat("ä", ticket.MaxHolderName), ""},
+		{"Empty", "", "holderName"},
+		{"TooLong", strings.Repeat("a", ticket.MaxHolderName+1), "holderName"},
+		{"NUL", "Ann\x00", "holderName"},
+		{"LineBreak", "Ann\r\nBob", "holderName"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			requireField(t, ticket.ValidateHolder(tt.holder), tt.field)
+		})
+	}
+}
