@@ -44,7 +44,7 @@ func DecodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) erro
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return decodeError(err)
+		return decodeError(body, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return malformed("The body has more than one JSON value")
@@ -56,7 +56,7 @@ func malformed(message string) *problem.Error {
 	return problem.New(problem.Invalid, "MALFORMED_JSON", "%s", message)
 }
 
-func decodeError(err error) error {
+func decodeError(body []byte, err error) error {
 	if errors.Is(err, io.EOF) {
 		return malformed("The body is empty").Because(err)
 	}
@@ -74,6 +74,9 @@ func decodeError(err error) error {
 	}
 	if p, ok := errors.AsType[*problem.Error](err); ok { // from an UnmarshalJSON of ours
 		return p
+	}
+	if json.Valid(body) { // from another type's own unmarshalling, a UUID's say, which names no field
+		return problem.New(problem.Invalid, "VALIDATION_ERROR", "A value in the body has the wrong form").Because(err)
 	}
 	return malformed("The body is not valid JSON").Because(err)
 }

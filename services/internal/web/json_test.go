@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +60,7 @@ func TestDecode(t *testing.T) {
 		Items []struct {
 			Quantity int `json:"quantity"`
 		} `json:"items"`
+		Buyer uuid.UUID `json:"buyer"`
 	}
 	server := serve(t, func(r *mux.Router) {
 		r.Handle("/orders", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -100,6 +102,8 @@ func TestDecode(t *testing.T) {
 		{"WrongTypeDeepInside", `{"items":[{"quantity":"2"}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
 		{"FractionOfATicket", `{"items":[{"quantity":1.5}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
 		{"QuantityBeyondInt64", `{"items":[{"quantity":99999999999999999999}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
+		{"IDThatIsNone", `{"buyer":"ann"}`, 400, "VALIDATION_ERROR", ""},
+		{"IDThatIsNoneInBrokenJSON", `{"buyer":"ann"`, 400, "MALFORMED_JSON", ""},
 		{"PriceWithAnExponent", `{"price":1e2}`, 400, "VALIDATION_ERROR", "price"},
 		{"PriceAsAString", `{"price":"50.00"}`, 400, "VALIDATION_ERROR", "price"},
 		{"DeepNesting", strings.Repeat("[", 200_000), 400, "MALFORMED_JSON", ""},
