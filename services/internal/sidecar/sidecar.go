@@ -39,7 +39,7 @@ var ErrUnavailable = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A 
 // which end well before it.
 const callTimeout = 45 * time.Second
 
-// maxAnswer bounds how much of an answer is read.
+// maxAnswer bounds how long an answer may be.
 const maxAnswer = 16 << 20
 
 // Client is a connection to the sidecar. It is safe for concurrent use.
@@ -56,12 +56,13 @@ type Client struct {
 // Connect opens the connection of the service with this app-id to its sidecar. The sidecar may still
 // be starting: Connect waits for its API, bounded by ctx and by a minute.
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
-	client, err := dapr.NewClientWithAddressContext(ctx, "127.0.0.1:"+strconv.Itoa(grpcPort))
-	if err != nil {
-		return nil, fmt.Errorf("connect to the sidecar (DAPR_GRPC_PORT=%d): %w", grpcPort, err)
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	client, err := dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort))
+	for errors.Is(err, context.DeadlineExceeded) && starting.Err() == nil { // the SDK's own five seconds
+		client, err = dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort))
 	}
-	if err := client.Wait(ctx, time.Minute); err != nil {
-		client.Close()
+	if err != nil {
 		return nil, fmt.Errorf("the sidecar does not answer (DAPR_GRPC_PORT=%d): %w", grpcPort, err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -162,7 +163,7 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) ([]by
 		return nil, ErrUnavailable.Because(fmt.Errorf("call %s: %w", app, err))
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	answer, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	if err != nil {
 		return nil, ErrUnavailable.Because(fmt.Errorf("read the answer of %s: %w", app, err))
 	}
