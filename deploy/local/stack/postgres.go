@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
@@ -64,7 +65,7 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 		claims:  []claim{{"PostgreSQL", c.PostgresPort, "POSTGRES_PORT"}},
 		prepare: func(ctx context.Context) error {
 			if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err == nil {
-				return nil
+				return forgetZombie(filepath.Join(data, "postmaster.pid"))
 			}
 			return c.initdb(ctx, programs, data, s[secretSuperuser], credential)
 		},
@@ -76,6 +77,24 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 			return conn.Close(ctx)
 		},
 	}, nil
+}
+
+// forgetZombie removes the lock file of a PostgreSQL that was killed and that nobody has reaped, as in a container whose
+// first process does not: PostgreSQL would take its remains for a running server.
+func forgetZombie(lockFile string) error {
+	content, err := os.ReadFile(lockFile)
+	if err != nil {
+		return nil //nolint:nilerr // it was shut down in order
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(first)
+	if err != nil || identity(pid) != "" || syscall.Kill(pid, 0) != nil {
+		return nil //nolint:nilerr // PostgreSQL can tell by itself
+	}
+	if err := os.Remove(lockFile); err != nil {
+		return fmt.Errorf("remove the lock of a PostgreSQL that was killed: %w", err)
+	}
+	return nil
 }
 
 // initdb makes the data directory under another name first, so that what has the right name is whole.
@@ -123,7 +142,8 @@ func (c *Config) initdb(ctx context.Context, programs, data, password string, cr
 func (c *Config) ensureDatabases(ctx context.Context, s secrets) error {
 	conn, err := pgx.Connect(ctx, c.superuserURL(s))
 	if err != nil {
-		return fmt.Errorf("PostgreSQL does not take our superuser (POSTGRES_URL): %w", err)
+		// One line: pgx writes one for each address that it tried.
+		return fmt.Errorf("PostgreSQL does not let us in (POSTGRES_URL): %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	for _, database := range append(databases, stateDatabase) {

@@ -181,7 +181,7 @@ func (s *Stack) waitHealthy(ctx context.Context, failed func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not healthy after %s: %s (logs in %s): %w", healthyDeadline, now, s.cfg.DataDir, ctx.Err())
+			return fmt.Errorf("not healthy after %s: %s (logs in %s): %w", time.Since(began).Round(time.Second), now, s.cfg.DataDir, ctx.Err())
 		case <-time.After(pollInterval):
 		}
 	}
