@@ -1,0 +1,81 @@
+package httpapi
+
+import (
+	"context"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+)
+
+func message[P any](event messaging.Event[P]) store.Message {
+	return store.Message{ID: event.ID, Type: event.EventType}
+}
+
+func (a API) eventCreated(ctx context.Context, e messaging.Event[events.EventCreated]) error {
+	return a.put(ctx, message(e), e.Payload.EventDetails)
+}
+
+func (a API) eventUpdated(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
+	return a.put(ctx, message(e), e.Payload.EventDetails)
+}
+
+func (a API) eventPublished(ctx context.Context, e messaging.Event[events.EventPublished]) error {
+	return a.put(ctx, message(e), e.Payload.EventDetails)
+}
+
+func (a API) put(ctx context.Context, m store.Message, d events.EventDetails) error {
+	e := sales.Event{
+		ID: d.EventID, OrganizerID: d.OrganizerID, Name: d.EventName, Status: d.Status, UpdatedAt: d.UpdatedAt,
+	}
+	if err := e.Check(); err != nil {
+		return err
+	}
+	return a.Store.Put(ctx, m, e)
+}
+
+func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
+	p := e.Payload
+	return a.put(ctx, message(e), events.EventDetails{
+		EventID: p.EventID, OrganizerID: p.OrganizerID, EventName: p.EventName,
+		Status: sales.StatusCancelled, UpdatedAt: p.UpdatedAt,
+	})
+}
+
+func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
+	lines := make([]sales.Line, len(e.Payload.Items))
+	for i, item := range e.Payload.Items {
+		lines[i] = sales.Line(item)
+	}
+	change, err := sales.Order(e.Payload.EventID, e.Payload.Currency, lines)
+	if err != nil {
+		return err
+	}
+	return a.add(ctx, message(e), change)
+}
+
+func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {
+	return a.add(ctx, message(e), sales.Change{EventID: e.Payload.EventID, OrdersFailed: 1})
+}
+
+func (a API) refundProcessed(ctx context.Context, e messaging.Event[events.RefundProcessed]) error {
+	change, err := sales.Refund(e.Payload.EventID, e.Payload.Currency, e.Payload.Amount)
+	if err != nil {
+		return err
+	}
+	return a.add(ctx, message(e), change)
+}
+
+func (a API) ticketsGenerated(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
+	return a.add(ctx, message(e), sales.Change{
+		EventID: e.Payload.EventID, TicketsGenerated: len(e.Payload.Tickets),
+	})
+}
+
+func (a API) add(ctx context.Context, m store.Message, c sales.Change) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	return a.Store.Add(ctx, m, c)
+}

@@ -1,0 +1,97 @@
+// Package httpapi is analytics-service's HTTP API: figures for organizers, and the events that they are
+// made of.
+package httpapi
+
+import (
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/gorilla/mux"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// API answers the service's routes.
+type API struct {
+	Store store.Store
+	Guard identity.Guard
+}
+
+// Router gives the routes.
+func (a API) Router() *mux.Router {
+	pool := a.Store.Pool
+	r := web.NewRouter()
+	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
+
+	for path, handler := range map[string]web.Handler{
+		"/events/event-created":     messaging.Handle(pool, a.eventCreated),
+		"/events/event-updated":     messaging.Handle(pool, a.eventUpdated),
+		"/events/event-published":   messaging.Handle(pool, a.eventPublished),
+		"/events/event-cancelled":   messaging.Handle(pool, a.eventCancelled),
+		"/events/payment-completed": messaging.Handle(pool, a.paymentCompleted),
+		"/events/payment-failed":    messaging.Handle(pool, a.paymentFailed),
+		"/events/refund-processed":  messaging.Handle(pool, a.refundProcessed),
+		"/events/tickets-generated": messaging.Handle(pool, a.ticketsGenerated),
+	} {
+		r.Handle(path, a.Guard.Sidecar(handler)).Methods(http.MethodPost)
+	}
+	// Every other event: those of the subscription's default route, and those that it has a route for
+	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
+	r.PathPrefix("/events/").Handler(a.Guard.Sidecar(messaging.Unknown(pool))).Methods(http.MethodPost)
+	return r
+}
+
+type salesJSON struct {
+	EventID          uuid.UUID       `json:"eventId"`
+	EventName        string          `json:"eventName"`
+	Status           string          `json:"status"`
+	Currency         *money.Currency `json:"currency"` // null before any money moved
+	OrdersCompleted  int64           `json:"ordersCompleted"`
+	OrdersFailed     int64           `json:"ordersFailed"`
+	TicketsSold      int64           `json:"ticketsSold"`
+	TicketsGenerated int64           `json:"ticketsGenerated"`
+	Revenue          money.Decimal   `json:"revenue"`
+	Refunded         money.Decimal   `json:"refunded"`
+	ByTicketType     []typeSalesJSON `json:"byTicketType"`
+}
+
+type typeSalesJSON struct {
+	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
+	TicketsSold  int64         `json:"ticketsSold"`
+	Revenue      money.Decimal `json:"revenue"`
+}
+
+func (a API) sales(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	report, err := a.Store.Report(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	if !report.VisibleTo(identity.CurrentUser(r.Context())) {
+		return sales.ErrNotFound // and not "forbidden", which would say that it exists
+	}
+	decimal := func(minor int64) money.Decimal { return money.Of(minor, report.Currency).Decimal() }
+	out := salesJSON{
+		EventID: id, EventName: report.Event.Name, Status: report.Event.Status,
+		OrdersCompleted: report.OrdersCompleted, OrdersFailed: report.OrdersFailed,
+		TicketsSold: report.Tickets(), TicketsGenerated: report.TicketsGenerated,
+		Revenue: decimal(report.Revenue()), Refunded: decimal(report.Refunded),
+		ByTicketType: make([]typeSalesJSON, len(report.ByTicketType)),
+	}
+	if report.Currency != "" {
+		out.Currency = &report.Currency
+	}
+	for i, t := range report.ByTicketType {
+		out.ByTicketType[i] = typeSalesJSON{TicketTypeID: t.TicketTypeID, TicketsSold: t.Tickets, Revenue: decimal(t.Revenue)}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}

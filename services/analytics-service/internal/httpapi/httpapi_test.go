@@ -1,0 +1,250 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+)
+
+const (
+	apiToken    = "the sidecar's token"
+	organizerID = "550e8400-e29b-41d4-a716-446655440000"
+	eventID     = "770e8400-e29b-41d4-a716-446655440000"
+	salesPath   = "/api/analytics/events/" + eventID + "/sales"
+)
+
+// Payloads as the contract shows them.
+const (
+	eventDetails = `{"eventId": "` + eventID + `", "organizerId": "` + organizerID + `", "eventName": "Summer Music Festival 2024",
+		"eventDate": "2024-07-15T18:00:00Z", "venueName": "Central Park Amphitheater", "category": "MUSIC",
+		"status": "%s", "updatedAt": "%s"}`
+	eventCancelled = `{"eventId": "` + eventID + `", "eventName": "Summer Music Festival 2024", "organizerId": "` + organizerID + `",
+		"cancellationReason": "Venue unavailable", "affectedTicketCount": 150, "updatedAt": "2024-01-15T12:00:00Z"}`
+	paymentCompleted = `{"orderId": "cc0e8400-e29b-41d4-a716-446655440000", "orderNumber": "ORD-2024-001234",
+		"userId": "660e8400-e29b-41d4-a716-446655440001", "eventId": "` + eventID + `", "totalAmount": 150.00, "currency": "USD",
+		"paymentMethod": "CREDIT_CARD", "transactionId": "txn-987654", "items": [
+			{"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "quantity": 2, "unitPrice": 50.00},
+			{"ticketTypeId": "aa0e8400-e29b-41d4-a716-446655440001", "quantity": 1, "unitPrice": 50.00}]}`
+	paymentFailed = `{"orderId": "cc0e8400-e29b-41d4-a716-446655440001", "userId": "660e8400-e29b-41d4-a716-446655440001",
+		"eventId": "` + eventID + `", "reservationId": "bb0e8400-e29b-41d4-a716-446655440000",
+		"failureReason": "INSUFFICIENT_FUNDS", "errorMessage": "Payment declined by issuing bank", "retryable": false}`
+	ticketsGenerated = `{"orderId": "cc0e8400-e29b-41d4-a716-446655440000", "userId": "660e8400-e29b-41d4-a716-446655440001",
+		"eventId": "` + eventID + `", "tickets": [
+			{"ticketId": "dd0e8400-e29b-41d4-a716-446655440000", "ticketNumber": "TKT-2024-001234", "qrCode": "https://cdn.example.com/qr/1.png"},
+			{"ticketId": "ee0e8400-e29b-41d4-a716-446655440001", "ticketNumber": "TKT-2024-001235", "qrCode": "https://cdn.example.com/qr/2.png"}]}`
+	refundProcessed = `{"orderId": "cc0e8400-e29b-41d4-a716-446655440000", "userId": "660e8400-e29b-41d4-a716-446655440001",
+		"eventId": "` + eventID + `", "refundId": "re_1", "amount": 150.00, "currency": "USD", "reason": "INSUFFICIENT_INVENTORY"}`
+)
+
+var (
+	eventCreated   = fmt.Sprintf(eventDetails, "DRAFT", "2024-01-15T10:00:00Z")
+	eventUpdated   = fmt.Sprintf(eventDetails, "DRAFT", "2024-01-15T10:30:00Z")
+	eventPublished = fmt.Sprintf(eventDetails, "PUBLISHED", "2024-01-15T11:00:00Z")
+)
+
+type bundle struct {
+	url string
+	key ed25519.PrivateKey
+	db  store.Store
+}
+
+func setup(t *testing.T) bundle {
+	t.Helper()
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	b := bundle{key: private, db: store.Store{Pool: postgrestest.New(t, messaging.Migrations(), store.Migrations())}}
+	server := httptest.NewServer(httpapi.API{Store: b.db, Guard: identity.Guard{
+		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
+		AppAPIToken: apiToken,
+	}}.Router())
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	return b
+}
+
+func (b bundle) do(t *testing.T, method, path, body string, headers ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(answer)
+}
+
+// deliver does what the sidecar does with a message.
+func (b bundle) deliver(t *testing.T, id uuid.UUID, eventType, payload string) int {
+	t.Helper()
+	status, _ := b.do(t, http.MethodPost, "/events/"+strings.ToLower(strings.ReplaceAll(eventType, "_", "-")),
+		fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": "test", "type": %q, "data": {"eventType": %q, "version": "1.0",
+			"timestamp": "2024-01-15T10:31:00Z", "correlationId": "corr-123456", "payload": %s}}`, id, eventType, eventType, payload),
+		"dapr-api-token", apiToken)
+	return status
+}
+
+func (b bundle) token(t *testing.T, user string, life time.Duration, roles ...identity.Role) string {
+	t.Helper()
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: user,
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(life)),
+		},
+		Roles: roles,
+	}).SignedString(b.key)
+	require.NoError(t, err)
+	return "Bearer " + signed
+}
+
+func (b bundle) sales(t *testing.T, authorization string) (int, string) {
+	t.Helper()
+	return b.do(t, http.MethodGet, salesPath, "", "Authorization", authorization)
+}
+
+func TestSales(t *testing.T) {
+	b := setup(t)
+	organizer := b.token(t, organizerID, time.Minute, identity.RoleUser, identity.RoleOrganizer)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", eventCreated))
+	status, body := b.sales(t, organizer)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "DRAFT", "currency": null,
+		"ordersCompleted": 0, "ordersFailed": 0, "ticketsSold": 0, "ticketsGenerated": 0, "revenue": 0, "refunded": 0, "byTicketType": []}`, body)
+
+	for eventType, payload := range map[string]string{
+		"PAYMENT_COMPLETED": paymentCompleted, "PAYMENT_FAILED": paymentFailed, "REFUND_PROCESSED": refundProcessed,
+		"TICKETS_GENERATED": ticketsGenerated, "EVENT_PUBLISHED": eventPublished, "EVENT_UPDATED": eventUpdated,
+	} {
+		id := uuid.New()
+		for range 2 { // at least once is twice
+			require.Equal(t, http.StatusOK, b.deliver(t, id, eventType, payload), eventType)
+		}
+	}
+	status, body = b.sales(t, organizer)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "PUBLISHED", "currency": "USD",
+		"ordersCompleted": 1, "ordersFailed": 1, "ticketsSold": 3, "ticketsGenerated": 2, "revenue": 150.00, "refunded": 150.00,
+		"byTicketType": [{"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "ticketsSold": 2, "revenue": 100.00},
+			{"ticketTypeId": "aa0e8400-e29b-41d4-a716-446655440001", "ticketsSold": 1, "revenue": 50.00}]}`, body)
+	require.Contains(t, body, "150.00", "all digits of the currency")
+}
+
+func TestEventCancelled(t *testing.T) {
+	b := setup(t)
+	// The latest is the first to come.
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CANCELLED", eventCancelled))
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_PUBLISHED", eventPublished))
+	_, body := b.sales(t, b.token(t, organizerID, time.Minute))
+	require.Contains(t, body, `"status":"CANCELLED"`)
+}
+
+func TestWhoSeesSales(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", eventCreated))
+	stranger := uuid.NewString()
+	_, forger, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		name, authorization string
+		status              int
+		code                string
+	}{
+		{"Organizer", b.token(t, organizerID, time.Minute, identity.RoleOrganizer), http.StatusOK, ""},
+		{"Admin", b.token(t, stranger, time.Minute, identity.RoleAdmin), http.StatusOK, ""},
+		{"AnotherOrganizer", b.token(t, stranger, time.Minute, identity.RoleOrganizer), http.StatusNotFound, "EVENT_NOT_FOUND"},
+		{"Buyer", b.token(t, stranger, time.Minute, identity.RoleUser), http.StatusNotFound, "EVENT_NOT_FOUND"},
+		{"NoToken", "", http.StatusUnauthorized, "TOKEN_MISSING"},
+		{"ExpiredToken", b.token(t, organizerID, -time.Minute, identity.RoleOrganizer), http.StatusUnauthorized, "TOKEN_EXPIRED"},
+		{"ForgedToken", bundle{key: forger}.token(t, organizerID, time.Minute, identity.RoleOrganizer), http.StatusUnauthorized, "TOKEN_INVALID"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := b.sales(t, tt.authorization)
+			require.Equal(t, tt.status, status, body)
+			if tt.code != "" {
+				var problem struct{ Error string }
+				require.NoError(t, json.Unmarshal([]byte(body), &problem))
+				require.Equal(t, tt.code, problem.Error)
+			}
+		})
+	}
+}
+
+func TestSalesOfNoEvent(t *testing.T) {
+	b := setup(t)
+	admin := b.token(t, organizerID, time.Minute, identity.RoleAdmin)
+	status, body := b.sales(t, admin)
+	require.Equal(t, http.StatusNotFound, status)
+	require.Contains(t, body, `"EVENT_NOT_FOUND"`)
+
+	status, body = b.do(t, http.MethodGet, "/api/analytics/events/1/sales", "", "Authorization", admin)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Contains(t, body, `"field":"eventId"`)
+}
+
+// What cannot be counted is refused, so that it ends in the dead-letter queue and is seen there.
+func TestEventsThatCannotBeCounted(t *testing.T) {
+	b := setup(t)
+	for name, event := range map[string][2]string{
+		"NegativeQuantity": {"PAYMENT_COMPLETED", strings.Replace(paymentCompleted, `"quantity": 2`, `"quantity": -2`, 1)},
+		"TooPrecise":       {"PAYMENT_COMPLETED", strings.Replace(paymentCompleted, `"unitPrice": 50.00`, `"unitPrice": 50.001`, 1)},
+		"NoCurrency":       {"PAYMENT_COMPLETED", strings.Replace(paymentCompleted, `"USD"`, `""`, 1)},
+		"PriceAsString":    {"PAYMENT_COMPLETED", strings.Replace(paymentCompleted, `"unitPrice": 50.00`, `"unitPrice": "50.00"`, 1)},
+		"NegativeRefund":   {"REFUND_PROCESSED", strings.Replace(refundProcessed, `150.00`, `-150.00`, 1)},
+		"FailureOfNoEvent": {"PAYMENT_FAILED", `{}`},
+		"TicketsOfNoEvent": {"TICKETS_GENERATED", `{}`},
+		"EventWithoutTime": {"EVENT_CREATED", `{"eventId": "` + eventID + `"}`},
+	} {
+		require.GreaterOrEqual(t, b.deliver(t, uuid.New(), event[0], event[1]), 400, name)
+	}
+	var counted int
+	require.NoError(t, b.db.Pool.QueryRow(t.Context(),
+		`SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM event_sales) + (SELECT count(*) FROM events)`).Scan(&counted))
+	require.Zero(t, counted)
+}
+
+// An event that is not for us is kept, also when the subscription has a route for it that we have not.
+func TestOtherEventsAreRecorded(t *testing.T) {
+	b := setup(t)
+	for _, path := range []string{"/events/unknown", "/events/ticket-cancelled"} {
+		id := uuid.NewString()
+		status, _ := b.do(t, http.MethodPost, path, `{"id": "`+id+`", "type": "TICKET_CANCELLED", "data": {}}`, "dapr-api-token", apiToken)
+		require.Equal(t, http.StatusOK, status)
+		var recorded int
+		require.NoError(t, b.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM unknown_events WHERE event_id = $1`, id).Scan(&recorded))
+		require.Equal(t, 1, recorded, path)
+	}
+}
+
+func TestOnlyTheSidecarDelivers(t *testing.T) {
+	b := setup(t)
+	for _, path := range []string{
+		"event-created", "event-updated", "event-published", "event-cancelled",
+		"payment-completed", "payment-failed", "refund-processed", "tickets-generated", "unknown",
+	} {
+		for _, token := range []string{"", "a guess"} {
+			status, _ := b.do(t, http.MethodPost, "/events/"+path, `{}`, "dapr-api-token", token)
+			require.Equal(t, http.StatusUnauthorized, status, path)
+		}
+	}
+}

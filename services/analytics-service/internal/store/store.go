@@ -1,0 +1,132 @@
+// Package store keeps analytics-service's read models in PostgreSQL.
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations creates the service's tables.
+func Migrations() postgres.Migrations {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
+	return postgres.Migrations{VersionTable: "analytics_service_version", Files: files}
+}
+
+// Store is the service's database. Each method is one transaction.
+type Store struct{ Pool *pgxpool.Pool }
+
+// Message is the message whose effect a method is. Its effect happens once; again it is a no-op.
+type Message struct {
+	ID   uuid.UUID
+	Type string
+}
+
+// Put makes e what is known of the event, unless something later is known.
+func (s Store) Put(ctx context.Context, m Message, e sales.Event) error {
+	return s.once(ctx, m, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+			INSERT INTO events AS e (id, organizer_id, name, status, updated_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (id) DO UPDATE SET organizer_id = $2, name = $3, status = $4, updated_at = $5
+			WHERE e.updated_at < $5`,
+			e.ID, e.OrganizerID, e.Name, e.Status, e.UpdatedAt)
+		if err != nil {
+			return fmt.Errorf("put event %s: %w", e.ID, err)
+		}
+		return nil
+	})
+}
+
+// Add adds c to the figures of its event, of which nothing else need be known yet. It returns
+// sales.ErrCurrency, and then adds nothing.
+func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
+	return s.once(ctx, m, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated, refunded_minor)
+			VALUES ($1, nullif($2, ''), $3, $4, $5, $6)
+			ON CONFLICT (event_id) DO UPDATE SET
+				currency          = coalesce(s.currency, excluded.currency),
+				orders_completed  = s.orders_completed + excluded.orders_completed,
+				orders_failed     = s.orders_failed + excluded.orders_failed,
+				tickets_generated = s.tickets_generated + excluded.tickets_generated,
+				refunded_minor    = s.refunded_minor + excluded.refunded_minor
+			WHERE s.currency IS NULL OR excluded.currency IS NULL OR s.currency = excluded.currency`,
+			c.EventID, c.Currency, c.OrdersCompleted, c.OrdersFailed, c.TicketsGenerated, c.Refunded)
+		if err != nil {
+			return fmt.Errorf("add to the sales of event %s: %w", c.EventID, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return sales.ErrCurrency
+		}
+		for _, t := range c.Sold {
+			if _, err := tx.Exec(ctx, `
+				INSERT INTO ticket_type_sales AS s (event_id, ticket_type_id, tickets, revenue_minor) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (event_id, ticket_type_id) DO UPDATE SET
+					tickets       = s.tickets + excluded.tickets,
+					revenue_minor = s.revenue_minor + excluded.revenue_minor`,
+				c.EventID, t.TicketTypeID, t.Tickets, t.Revenue); err != nil {
+				return fmt.Errorf("add to the sales of ticket type %s: %w", t.TicketTypeID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// once gives m its effect, unless it had it before.
+func (s Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) error {
+	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, m.ID, m.Type); err != nil || !first {
+			return err
+		}
+		return effect(tx)
+	})
+}
+
+// Report gives the figures of an event, all as of one moment. It returns sales.ErrNotFound for an event
+// that is not known, even if sales of it are.
+func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, error) {
+	r := sales.Report{Event: sales.Event{ID: eventID}}
+	err := pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `
+			SELECT e.organizer_id, e.name, e.status, e.updated_at, coalesce(s.currency, ''),
+			       coalesce(s.orders_completed, 0), coalesce(s.orders_failed, 0),
+			       coalesce(s.tickets_generated, 0), coalesce(s.refunded_minor, 0)
+			FROM events e LEFT JOIN event_sales s ON s.event_id = e.id
+			WHERE e.id = $1`, eventID).
+			Scan(&r.Event.OrganizerID, &r.Event.Name, &r.Event.Status, &r.Event.UpdatedAt, &r.Currency,
+				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.Refunded); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `
+			SELECT ticket_type_id, tickets, revenue_minor FROM ticket_type_sales
+			WHERE event_id = $1 ORDER BY ticket_type_id`, eventID)
+		if err != nil {
+			return err
+		}
+		r.ByTicketType, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sales.TypeSales])
+		return err
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return sales.Report{}, sales.ErrNotFound
+	}
+	if err != nil {
+		return sales.Report{}, fmt.Errorf("sales of event %s: %w", eventID, err)
+	}
+	return r, nil
+}
