@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -59,7 +58,7 @@ func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
 			won++
 			continue
 		}
-		assert.ErrorIs(t, err, claim.ErrHeld)
+		require.ErrorIs(t, err, claim.ErrHeld)
 	}
 	require.Equal(t, 1, won)
 }

@@ -1,7 +1,6 @@
 package notification_test
 
 import (
-	"regexp"
 	"testing"
 	"time"
 
@@ -86,5 +85,5 @@ func TestNothingIsLoadedFromElsewhere(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Confirmation{To: buyer, Order: order, Occasion: festival}.Mail()
 	require.NoError(t, err)
-	require.NotRegexp(t, regexp.MustCompile(`(?i)<(img|link|script|iframe)\b|url\(|@import|https?:`), m.HTML)
+	require.NotRegexp(t, `(?i)<(img|link|script|iframe)\b|url\(|@import|https?:`, m.HTML)
 }
