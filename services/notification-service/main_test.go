@@ -244,6 +244,16 @@ func TestTicketsGenerated(t *testing.T) {
 	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
 }
 
+func TestTicketsGeneratedForALargeOrder(t *testing.T) {
+	b := setup(t)
+	one := `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234", "qrCode": ""}`
+	payload := strings.Replace(ticketsGenerated, `"tickets": [`, `"tickets": [`+strings.Repeat(one+",", notification.MaxAttached), 1)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", payload))
+	require.Len(t, b.services.sent(), 1)
+	require.Len(t, b.services.sent()[0].Attachments, notification.MaxAttached)
+	require.Contains(t, b.services.sent()[0].Text, "The other one is in your account")
+}
+
 func TestPaymentFailed(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()

@@ -26,9 +26,12 @@ func (c Courier) TicketsGenerated(ctx context.Context, event messaging.Event[eve
 	return c.deliver(ctx, n, func(ctx context.Context) (notification.Mail, error) {
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(lookups)
-		m := notification.Confirmation{Tickets: make([]notification.Ticket, len(p.Tickets))}
+		attached := p.Tickets[:min(len(p.Tickets), notification.MaxAttached)]
+		m := notification.Confirmation{
+			Tickets: make([]notification.Ticket, len(attached)), Others: len(p.Tickets) - len(attached),
+		}
 		c.lookUp(gctx, g, p.UserID, p.OrderID, p.EventID, &m.To, &m.Order, &m.Occasion)
-		for i, t := range p.Tickets {
+		for i, t := range attached {
 			g.Go(func() error {
 				pdf, err := c.Services.Fetch(gctx, ticketService, "/api/tickets/internal/"+t.TicketID.String()+"/ticket.pdf")
 				m.Tickets[i] = notification.Ticket{Number: t.TicketNumber, PDF: pdf}

@@ -61,15 +61,21 @@ type Ticket struct {
 	PDF    []byte
 }
 
+// MaxAttached is how many tickets come with a mail. A larger order is confirmed with its first ones
+// and says where the others are: with all of them the mail would be too large to be delivered (a
+// ticket takes about 33 kB in base64, and a sidecar 4 MiB in all), and too slow to be put together.
+const MaxAttached = 100
+
 // Confirmation tells a buyer that an order is paid, and brings its tickets.
 type Confirmation struct {
 	To       Recipient
 	Order    Order
 	Occasion Occasion
-	Tickets  []Ticket
+	Tickets  []Ticket // the first MaxAttached of them
+	Others   int      // how many more there are
 }
 
-// Mail puts the confirmation into words, with one PDF for each ticket.
+// Mail puts the confirmation into words, with one PDF for each of its Tickets.
 func (c Confirmation) Mail() (Mail, error) {
 	m := Mail{To: c.To, Subject: subject("Your tickets for %s", c.Occasion.Name)}
 	for _, t := range c.Tickets {

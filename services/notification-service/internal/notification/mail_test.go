@@ -48,6 +48,29 @@ func TestConfirmation(t *testing.T) {
 	}, m.Attachments)
 }
 
+func TestConfirmationInNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		tickets, others int
+		says            string
+	}{
+		{"One", 1, 0, "your ticket is attached"},
+		{"Several", 3, 0, "your 3 tickets are attached"},
+		{"MoreThanFit", 100, 20, "the first 100 of your tickets are attached, each as a PDF file. The other 20 are in your account"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.Confirmation{
+				To: buyer, Order: order, Occasion: festival, Tickets: make([]notification.Ticket, tt.tickets), Others: tt.others,
+			}.Mail()
+			require.NoError(t, err)
+			require.Contains(t, m.HTML, tt.says)
+			require.Contains(t, m.Text, tt.says)
+		})
+	}
+}
+
 func TestDecline(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Decline{To: buyer, Order: order, Occasion: festival, Reason: "Payment declined by issuing bank."}.Mail()
