@@ -50,7 +50,8 @@ type Store struct {
 }
 
 // FillEvent stores a copy of an event that was asked for. It fills in what no EVENT_* message has told
-// yet and never overrides one, since an answer has no place in their order.
+// yet, and moves a draft on, whose publication may still be under way to us. Else it never overrides a
+// message, since an answer has no place in their order.
 func (s Store) FillEvent(ctx context.Context, e ticket.Event) error {
 	_, err := s.Pool.Exec(ctx, `
 		INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status)

@@ -1,0 +1,370 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, 5), b.newType(t, 10)
+	id := uuid.New()
+	r, err := b.reserve(t.Context(), id, line(vip, 1), line(seat, 2))
+	require.NoError(t, err)
+	require.Equal(t, id, r.ID)
+	require.Equal(t, ticket.Active, r.Status)
+	require.WithinDuration(t, time.Now().Add(ticket.HoldTime), r.ExpiresAt, time.Minute)
+	require.ElementsMatch(t, []ticket.Line{
+		{TypeID: vip, Quantity: 1, UnitPrice: money.Of(50_00, "USD")},
+		{TypeID: seat, Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
+	}, r.Lines)
+	b.requireInventory(t, vip, 0, 1)
+	b.requireInventory(t, seat, 0, 2)
+
+	t.Run("SameAgain", func(t *testing.T) {
+		again, err := b.reserve(t.Context(), id, line(seat, 2), line(vip, 1))
+		require.NoError(t, err)
+		require.Equal(t, r, again)
+		b.requireInventory(t, seat, 0, 2)
+	})
+	t.Run("PriceStaysAsReserved", func(t *testing.T) {
+		_, err := b.pool.Exec(t.Context(), `UPDATE ticket_types SET price_minor = 9900`)
+		require.NoError(t, err)
+		again, err := b.reserve(t.Context(), id, line(seat, 2), line(vip, 1))
+		require.NoError(t, err)
+		require.Equal(t, r, again)
+	})
+	for _, tt := range []struct {
+		name        string
+		user, event uuid.UUID
+		lines       []ticket.Line
+	}{
+		{"OtherLines", b.user, b.event, []ticket.Line{line(seat, 2)}},
+		{"OtherQuantity", b.user, b.event, []ticket.Line{line(vip, 2), line(seat, 2)}},
+		{"OtherUser", uuid.New(), b.event, []ticket.Line{line(vip, 1), line(seat, 2)}},
+		{"OtherEvent", b.user, uuid.New(), []ticket.Line{line(vip, 1), line(seat, 2)}},
+	} {
+		t.Run("SameIDFor"+tt.name, func(t *testing.T) {
+			_, err := b.store.Reserve(t.Context(), id, tt.user, tt.event, ticket.HoldTime, tt.lines)
+			require.ErrorIs(t, err, ticket.ErrReservationReused)
+			b.requireInventory(t, vip, 0, 1)
+			b.requireInventory(t, seat, 0, 2)
+		})
+	}
+}
+
+// A reserve that is refused leaves nothing: neither tickets of the types that had some, nor its id.
+func TestReserveRefuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	scarce, plenty := b.newType(t, 1), b.newType(t, 100)
+	other := &bundle{store: b.store, pool: b.pool, event: uuid.New(), user: b.user}
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", other.festival(ticket.EventPublished, time.Now())))
+	elsewhere := other.newType(t, 100)
+	draft := uuid.New()
+	require.NoError(t, b.store.FillEvent(t.Context(), ticket.Event{ID: draft, Status: ticket.EventDraft}))
+
+	for _, tt := range []struct {
+		name  string
+		event uuid.UUID
+		lines []ticket.Line
+		err   error
+	}{
+		{"AllOrNothing", b.event, []ticket.Line{line(plenty, 2), line(scarce, 2)}, ticket.ErrInsufficientInventory},
+		{"AllOrNothingInOtherOrder", b.event, []ticket.Line{line(scarce, 2), line(plenty, 2)}, ticket.ErrInsufficientInventory},
+		{"UnknownType", b.event, []ticket.Line{line(plenty, 2), line(uuid.New(), 1)}, ticket.ErrTypeNotFound},
+		{"TypeOfAnotherEvent", b.event, []ticket.Line{line(plenty, 2), line(elsewhere, 1)}, ticket.ErrTypeNotFound},
+		{"DraftEvent", draft, []ticket.Line{line(plenty, 1)}, ticket.ErrEventNotOnSale},
+		{"UnknownEvent", uuid.New(), []ticket.Line{line(plenty, 1)}, ticket.ErrEventNotOnSale},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			id := uuid.New()
+			_, err := b.store.Reserve(t.Context(), id, b.user, tt.event, ticket.HoldTime, tt.lines)
+			require.ErrorIs(t, err, tt.err)
+			_, err = b.store.Confirm(t.Context(), b.purchase(id))
+			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+		})
+	}
+	var taken int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT sum(held + sold) FROM ticket_types`).Scan(&taken))
+	require.Zero(t, taken)
+}
+
+// The last tickets go to as many buyers as there are tickets, and to nobody else.
+func TestReserveRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const left = 10
+	last := b.newType(t, 100)
+	for range 90 {
+		_, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, line(last, 1))))
+		require.NoError(t, err)
+	}
+	won := 0
+	for _, err := range race(64, func(int) error {
+		_, err := b.reserve(t.Context(), uuid.New(), line(last, 1))
+		return err
+	}) {
+		if err == nil {
+			won++
+			continue
+		}
+		require.ErrorIs(t, err, ticket.ErrInsufficientInventory)
+	}
+	require.Equal(t, left, won)
+	b.requireInventory(t, last, 90, left)
+}
+
+// The constraint stands behind every statement that this service may ever have.
+func TestNeverOversold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 10)
+	for _, wrong := range []string{"sold = 11", "held = 11", "sold = 6, held = 5", "held = -1", "sold = -1"} {
+		_, err := b.pool.Exec(t.Context(), `UPDATE ticket_types SET `+wrong+` WHERE id = $1`, kind)
+		require.Error(t, err, wrong)
+	}
+}
+
+// Workers that want two types in opposite orders, while holds are released and expire, all get an answer.
+func TestOppositeOrders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	x, y := b.newType(t, 1000), b.newType(t, 1000)
+	var releasing, due []uuid.UUID
+	for range connections {
+		releasing = append(releasing, b.reserved(t, line(x, 1), line(y, 1)))
+		due = append(due, b.reserved(t, line(y, 1), line(x, 1)))
+	}
+	b.runOut(t, due...)
+	const workers = 64
+	requireAll(t, race(workers, func(i int) error {
+		lines := []ticket.Line{line(x, 1), line(y, 2)}
+		if i%2 == 0 {
+			lines = []ticket.Line{line(y, 2), line(x, 1)}
+		}
+		if _, err := b.reserve(t.Context(), uuid.New(), lines...); err != nil {
+			return err
+		}
+		if i < connections {
+			// One that a sweep may be ending at this moment, and one that it is not.
+			for _, id := range []uuid.UUID{releasing[i], due[i]} {
+				if _, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED"); err != nil {
+					return err
+				}
+			}
+		}
+		_, err := b.store.ExpireDue(t.Context(), 3)
+		return err
+	}))
+	b.requireInventory(t, x, 0, workers)
+	b.requireInventory(t, y, 0, 2*workers)
+}
+
+func TestSameReserveRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id := b.newType(t, 10), uuid.New()
+	requireAll(t, race(connections, func(int) error {
+		_, err := b.reserve(t.Context(), id, line(kind, 3))
+		return err
+	}))
+	b.requireInventory(t, kind, 0, 3)
+}
+
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, 5), b.newType(t, 5)
+
+	t.Run("Live", func(t *testing.T) {
+		id := b.reserved(t, line(vip, 1), line(seat, 2))
+		for range 3 {
+			released, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+			require.NoError(t, err)
+			require.Equal(t, 3, released)
+		}
+		b.requireStatus(t, id, ticket.Cancelled)
+	})
+	t.Run("Expired", func(t *testing.T) {
+		id := b.reserved(t, line(vip, 1), line(seat, 2))
+		b.expire(t, id)
+		for range 2 {
+			released, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+			require.NoError(t, err)
+			require.Equal(t, 3, released)
+		}
+		b.requireStatus(t, id, ticket.Expired)
+	})
+	t.Run("BeforeReserve", func(t *testing.T) {
+		id := uuid.New()
+		for range 2 {
+			released, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+			require.NoError(t, err)
+			require.Zero(t, released)
+		}
+		for range 2 {
+			_, err := b.reserve(t.Context(), id, line(vip, 1))
+			require.ErrorIs(t, err, ticket.ErrReservationEnded)
+		}
+		_, err := b.store.Confirm(t.Context(), b.purchase(id))
+		require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+		b.requireStatus(t, id, ticket.Cancelled)
+	})
+	t.Run("ReserveAfterRelease", func(t *testing.T) {
+		id := b.reserved(t, line(vip, 1))
+		_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+		require.NoError(t, err)
+		_, err = b.reserve(t.Context(), id, line(vip, 1))
+		require.ErrorIs(t, err, ticket.ErrReservationEnded)
+	})
+	b.requireInventory(t, vip, 0, 0)
+	b.requireInventory(t, seat, 0, 0)
+	t.Run("AfterConfirm", func(t *testing.T) {
+		id := b.reserved(t, line(vip, 2))
+		_, err := b.store.Confirm(t.Context(), b.purchase(id))
+		require.NoError(t, err)
+		for range 2 {
+			_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+			require.ErrorIs(t, err, ticket.ErrReservationCompleted)
+		}
+		b.requireStatus(t, id, ticket.Completed)
+		b.requireInventory(t, vip, 2, 0)
+	})
+}
+
+// However a reserve and its release fall, no ticket stays held.
+func TestReserveAndReleaseRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 100)
+	ids := make([]uuid.UUID, 32)
+	for i := range ids {
+		ids[i] = uuid.New()
+	}
+	requireAll(t, race(2*len(ids), func(i int) error {
+		id := ids[i/2]
+		if i%2 == 0 {
+			_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
+			return err
+		}
+		if _, err := b.reserve(t.Context(), id, line(kind, 1)); !errors.Is(err, ticket.ErrReservationEnded) {
+			return err
+		}
+		return nil
+	}))
+	b.requireInventory(t, kind, 0, 0)
+}
+
+func TestReleaseFailed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 5)
+	failed := func(id uuid.UUID) events.PaymentFailed {
+		return events.PaymentFailed{ReservationID: id, FailureReason: "INSUFFICIENT_FUNDS"}
+	}
+	t.Run("OncePerMessage", func(t *testing.T) {
+		id, message := b.reserved(t, line(kind, 2)), uuid.New()
+		requireAll(t, race(8, func(int) error { return b.store.ReleaseFailed(t.Context(), message, failed(id)) }))
+		b.requireStatus(t, id, ticket.Cancelled)
+		b.requireInventory(t, kind, 0, 0)
+		// The same message has no second effect, whatever it is taken to say.
+		live := b.reserved(t, line(kind, 1))
+		require.NoError(t, b.store.ReleaseFailed(t.Context(), message, failed(live)))
+		b.requireInventory(t, kind, 0, 1)
+		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(live)))
+	})
+	t.Run("BeforeReserve", func(t *testing.T) {
+		id := uuid.New()
+		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
+		_, err := b.reserve(t.Context(), id, line(kind, 1))
+		require.ErrorIs(t, err, ticket.ErrReservationEnded)
+	})
+	t.Run("AfterConfirm", func(t *testing.T) {
+		id := b.reserved(t, line(kind, 2))
+		_, err := b.store.Confirm(t.Context(), b.purchase(id))
+		require.NoError(t, err)
+		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
+		b.requireStatus(t, id, ticket.Completed)
+		b.requireInventory(t, kind, 2, 0)
+	})
+}
+
+func TestExpire(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, 5), b.newType(t, 5)
+	live := b.reserved(t, line(seat, 1))
+	overdue := []uuid.UUID{b.reserved(t, line(vip, 1), line(seat, 1)), b.reserved(t, line(seat, 2))}
+	b.runOut(t, overdue...)
+
+	n, err := b.store.ExpireDue(t.Context(), 1) // a batch of one
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	n, err = b.store.ExpireAllDue(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	n, err = b.store.ExpireAllDue(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
+
+	b.requireStatus(t, live, ticket.Active)
+	for _, id := range overdue {
+		b.requireStatus(t, id, ticket.Expired)
+	}
+	b.requireInventory(t, vip, 0, 0)
+	b.requireInventory(t, seat, 0, 1)
+
+	_, err = b.reserve(t.Context(), overdue[1], line(seat, 2))
+	require.ErrorIs(t, err, ticket.ErrReservationEnded)
+}
+
+// Sweepers of several replicas give each hold back once.
+func TestExpireRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 100)
+	overdue := make([]uuid.UUID, 60)
+	for i := range overdue {
+		overdue[i] = b.reserved(t, line(kind, 1))
+	}
+	live := b.reserved(t, line(kind, 1))
+	b.runOut(t, overdue...)
+	ended := make([]int, 4)
+	requireAll(t, race(len(ended), func(i int) error {
+		for {
+			n, err := b.store.ExpireDue(t.Context(), 5)
+			ended[i] += n
+			if err != nil || n == 0 {
+				return err
+			}
+		}
+	}))
+	require.Equal(t, len(overdue), ended[0]+ended[1]+ended[2]+ended[3])
+	b.requireStatus(t, live, ticket.Active)
+	b.requireInventory(t, kind, 0, 1)
+}
+
+// A buyer need not wait for the sweep to get what nobody holds any more.
+func TestReserveTakesExpiredHolds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 2)
+	abandoned := b.reserved(t, line(kind, 2))
+	_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+	require.ErrorIs(t, err, ticket.ErrInsufficientInventory)
+
+	b.runOut(t, abandoned)
+	b.reserved(t, line(kind, 1))
+	b.requireStatus(t, abandoned, ticket.Expired)
+	b.requireInventory(t, kind, 0, 1)
+}

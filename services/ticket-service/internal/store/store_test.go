@@ -1,0 +1,175 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+type bundle struct {
+	store store.Store
+	pool  *pgxpool.Pool
+	event uuid.UUID // published
+	user  uuid.UUID
+}
+
+// connections is how many transactions of a test run at the same time.
+const connections = 16
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	config := postgrestest.New(t, messaging.Migrations(), store.Migrations()).Config()
+	config.MaxConns = connections
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	b := &bundle{
+		store: store.Store{Pool: pool, QRCodeURL: func(id uuid.UUID) string { return "https://tickets.test/" + id.String() }},
+		pool:  pool, event: uuid.New(), user: uuid.New(),
+	}
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", b.festival(ticket.EventPublished, time.Now())))
+	return b
+}
+
+// festival is the bundle's event.
+func (b *bundle) festival(status ticket.EventStatus, updatedAt time.Time) ticket.Event {
+	return ticket.Event{
+		ID: b.event, OrganizerID: uuid.New(), Name: "Festival", Date: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC),
+		VenueName: "Park", Status: status, UpdatedAt: updatedAt,
+	}
+}
+
+// newType adds a ticket type at 50.00 USD.
+func (b *bundle) newType(t *testing.T, capacity int) uuid.UUID {
+	t.Helper()
+	id := uuid.New()
+	require.NoError(t, b.store.CreateType(t.Context(), ticket.Type{
+		ID: id, EventID: b.event, Name: id.String(), Price: money.Of(50_00, "USD"), Capacity: capacity,
+	}))
+	return id
+}
+
+func line(typeID uuid.UUID, quantity int) ticket.Line {
+	return ticket.Line{TypeID: typeID, Quantity: quantity}
+}
+
+func (b *bundle) reserve(ctx context.Context, id uuid.UUID, lines ...ticket.Line) (ticket.Reservation, error) {
+	return b.store.Reserve(ctx, id, b.user, b.event, ticket.HoldTime, lines)
+}
+
+// reserved makes a reservation that is live.
+func (b *bundle) reserved(t *testing.T, lines ...ticket.Line) uuid.UUID {
+	t.Helper()
+	id := uuid.New()
+	_, err := b.reserve(t.Context(), id, lines...)
+	require.NoError(t, err)
+	return id
+}
+
+// runOut ends the reservations' time, which no sweep has noticed yet.
+func (b *bundle) runOut(t *testing.T, ids ...uuid.UUID) {
+	t.Helper()
+	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = now() - interval '1 second' WHERE id = ANY($1)`, ids)
+	require.NoError(t, err)
+}
+
+// expire runs the reservations' time out and sweeps.
+func (b *bundle) expire(t *testing.T, ids ...uuid.UUID) {
+	t.Helper()
+	b.runOut(t, ids...)
+	n, err := b.store.ExpireAllDue(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, len(ids), n)
+}
+
+func (b *bundle) purchase(reservation uuid.UUID) store.Purchase {
+	return store.Purchase{ReservationID: reservation, OrderID: uuid.New(), UserID: b.user, HolderName: "Ann O'Hara"}
+}
+
+// fulfil delivers the PAYMENT_COMPLETED of a purchase.
+func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p store.Purchase) error {
+	return b.store.Fulfil(ctx, message, p, events.PaymentCompleted{
+		OrderID: p.OrderID, UserID: p.UserID, EventID: b.event, ReservationID: p.ReservationID, HolderName: p.HolderName,
+	})
+}
+
+// requireInventory asserts what of a type is sold and held, and that the counters say what the rows say.
+func (b *bundle) requireInventory(t *testing.T, typeID uuid.UUID, sold, held int) {
+	t.Helper()
+	var got struct{ Sold, Held, Tickets, Lines int }
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT sold, held, (SELECT count(*) FROM tickets WHERE ticket_type_id = y.id),
+		       (SELECT coalesce(sum(quantity), 0) FROM reservation_lines l JOIN reservations r ON r.id = l.reservation_id
+		        WHERE ticket_type_id = y.id AND r.status = 'ACTIVE')
+		FROM ticket_types y WHERE id = $1`, typeID).Scan(&got.Sold, &got.Held, &got.Tickets, &got.Lines))
+	require.Equal(t, sold, got.Sold, "sold")
+	require.Equal(t, held, got.Held, "held")
+	require.Equal(t, got.Sold, got.Tickets, "tickets that exist")
+	require.Equal(t, got.Held, got.Lines, "tickets on live reservations")
+}
+
+func (b *bundle) requireStatus(t *testing.T, id uuid.UUID, status ticket.ReservationStatus) {
+	t.Helper()
+	var got ticket.ReservationStatus
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT status FROM reservations WHERE id = $1`, id).Scan(&got))
+	require.Equal(t, status, got)
+}
+
+// message is what a test looks at in an event of the outbox.
+type message struct {
+	Type string
+	Data struct {
+		Payload struct {
+			OrderID uuid.UUID
+			Reason  string
+			Tickets []events.Ticket
+		}
+	}
+}
+
+// outbox gives the events that were written, in their order.
+func (b *bundle) outbox(t *testing.T) []message {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), `SELECT cloud_event FROM outbox ORDER BY position`)
+	require.NoError(t, err)
+	bodies, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
+	require.NoError(t, err)
+	messages := make([]message, len(bodies))
+	for i, body := range bodies {
+		require.NoError(t, json.Unmarshal(body, &messages[i]))
+	}
+	return messages
+}
+
+// race runs n workers at once and gives their errors.
+func race(n int, worker func(i int) error) []error {
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = worker(i) })
+	}
+	wg.Wait()
+	return errs
+}
+
+// requireAll asserts that no worker of a race failed.
+func requireAll(t *testing.T, errs []error) {
+	t.Helper()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+}
