@@ -20,13 +20,20 @@ func (c *Config) awsEndpoint() string {
 
 // environment is what a shell needs for `dapr run -f .`. Secrets are not in it, but for the token that has no other way
 // to a sidecar.
-func (c *Config) environment(s secrets) []variable {
+func (c *Config) environment(s secrets, f *runFile) []variable {
 	vars := []variable{
 		{"APP_API_TOKEN", s[secretAppToken]},
 		{"LISTEN_HOST", "127.0.0.1"},
 		{"AWS_ENDPOINT_URL", c.awsEndpoint()},
 	}
 	var managed []string
+	if os.Getenv("PUBLIC_URL") == "" || c.PortOffset != 0 {
+		for _, a := range f.Apps {
+			if a.AppID == "ticket-service" { // whose addresses are in the mails
+				vars = append(vars, variable{"PUBLIC_URL", "http://" + loopback(a.AppPort)})
+			}
+		}
+	}
 	ours := func(name, value string) {
 		vars = append(vars, variable{name, value})
 		managed = append(managed, name)
@@ -62,10 +69,10 @@ func (c *Config) environment(s secrets) []variable {
 
 // processEnv is our own environment with the stack's variables in it. STRIPE_API_KEY and SMTP_PASSWORD are in the secret
 // store by now, and no process needs them from here.
-func (c *Config) processEnv(s secrets) []string {
+func (c *Config) processEnv(s secrets, f *runFile) []string {
 	set := map[string]bool{"STRIPE_API_KEY": true, "SMTP_PASSWORD": true, "POSTGRES_URL": true}
 	var env []string
-	for _, v := range c.environment(s) {
+	for _, v := range c.environment(s, f) {
 		set[v.name] = true
 		if v.value != "" {
 			env = append(env, v.name+"="+v.value)
@@ -80,10 +87,10 @@ func (c *Config) processEnv(s secrets) []string {
 }
 
 // writeEnv writes the environment as a file that a shell can read.
-func (c *Config) writeEnv(s secrets) error {
+func (c *Config) writeEnv(s secrets, f *runFile) error {
 	var b strings.Builder
 	b.WriteString("# For `. " + filepath.Join(c.DataDir, "env") + "` in a shell that is to run `dapr run -f .`\n")
-	for _, v := range c.environment(s) {
+	for _, v := range c.environment(s, f) {
 		if v.value == "" {
 			fmt.Fprintf(&b, "unset %s\n", v.name)
 			continue

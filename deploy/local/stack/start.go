@@ -38,9 +38,9 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	}
 	for i, a := range f.Apps {
 		sidecar := cfg.process(a.AppID+"-sidecar", t.daprd, append(loopbackArgs, f.daprdArgs(a)...)...)
-		sidecar.env = cfg.processEnv(s)
+		sidecar.env = cfg.processEnv(s, f)
 		app := cfg.process(a.AppID, a.Command[0], a.Command[1:]...)
-		app.env = append(cfg.processEnv(s), f.appEnv(a)...)
+		app.env = append(cfg.processEnv(s, f), f.appEnv(a)...)
 		st.apps[i].Process, st.apps[i].Sidecar = app, sidecar
 		for _, p := range []*Process{sidecar, app} {
 			if err := p.Start(); err != nil {
@@ -101,7 +101,7 @@ func (c *Config) prepare(ctx context.Context, t tools) (secrets, *runFile, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.writeEnv(s); err != nil {
+	if err := c.writeEnv(s, f); err != nil {
 		return nil, nil, err
 	}
 	if err := c.writeWrapper(t.daprd); err != nil {

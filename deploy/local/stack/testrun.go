@@ -36,6 +36,7 @@ func Test(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("prepare the tests: %w", err)
 	}
 
+	var wrong []error
 	for _, check := range []struct {
 		name string
 		args []string
@@ -44,9 +45,10 @@ func Test(ctx context.Context, cfg Config) (err error) {
 		{"gofumpt", []string{cfg.bin("gofumpt"), "-l", "deploy", "services", "tools"}},
 		{"golangci-lint", []string{cfg.bin("golangci-lint"), "run", "./..."}},
 	} {
-		if err := cfg.check(ctx, check.name, check.args); err != nil {
-			return err
-		}
+		wrong = append(wrong, cfg.check(ctx, check.name, check.args))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return err
 	}
 
 	own, err := Throwaway(cfg.Root)

@@ -42,7 +42,7 @@ func Up(ctx context.Context, cfg Config) (*Stack, error) {
 	}
 	stampPath := filepath.Join(cfg.DataDir, "run", "apps.stamp")
 	cli := cfg.process("dapr", t.dapr, "run", "-f", cfg.Root)
-	cli.dir, cli.env = cfg.Root, cfg.processEnv(st.secrets)
+	cli.dir, cli.env = cfg.Root, cfg.processEnv(st.secrets, f)
 	if cli.Alive() {
 		have, err := os.ReadFile(stampPath)
 		if err == nil && string(have) == stamp && st.healthyWithin(ctx, 10*time.Second) {
@@ -138,7 +138,7 @@ func (c *Config) runArgs(f *runFile) ([]string, error) {
 // appsStamp changes with whatever the running apps and sidecars were made from.
 func (c *Config) appsStamp(f *runFile, s secrets, t tools) (string, error) {
 	hash := sha256.New()
-	fmt.Fprintln(hash, t.daprd, t.dapr, c.environment(s))
+	fmt.Fprintln(hash, t.daprd, t.dapr, c.environment(s, f))
 	for _, key := range slices.Sorted(maps.Keys(s)) {
 		fmt.Fprintln(hash, key, s[key])
 	}
