@@ -119,11 +119,12 @@ const retryAfter = 5 * time.Second
 // sagaTimeout bounds how long a buyer waits for an answer.
 const sagaTimeout = 50 * time.Second
 
+// orderRequest is an order as a buyer sends it. Ids are read later, so that a bad one can be named.
 type orderRequest struct {
-	EventID        uuid.UUID `json:"eventId"`
+	EventID        string `json:"eventId"`
 	TicketRequests []struct {
-		TicketTypeID uuid.UUID `json:"ticketTypeId"`
-		Quantity     int       `json:"quantity"`
+		TicketTypeID string `json:"ticketTypeId"`
+		Quantity     int    `json:"quantity"`
 	} `json:"ticketRequests"`
 	PaymentMethod order.Method `json:"paymentMethod"`
 	PaymentToken  string       `json:"paymentToken"`
@@ -132,23 +133,32 @@ type orderRequest struct {
 
 func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get("Idempotency-Key")
-	if key == "" || len(key) > order.MaxKey {
-		return problem.Field("Idempotency-Key", "The header Idempotency-Key must have 1 to %d characters", order.MaxKey)
+	if !order.IsToken(key) {
+		return problem.Field("Idempotency-Key",
+			"The header Idempotency-Key must have 1 to %d printable ASCII characters", order.MaxToken)
 	}
 	var in orderRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
+	eventID, err := web.ParseID("eventId", in.EventID)
+	if err != nil {
+		return err
+	}
 	user := identity.CurrentUser(r.Context())
 	o := order.Order{
-		ID: uuid.New(), ReservationID: uuid.New(), UserID: user.ID, EventID: in.EventID,
+		ID: uuid.New(), ReservationID: uuid.New(), UserID: user.ID, EventID: eventID,
 		HolderName: strings.TrimSpace(in.HolderName), Method: in.PaymentMethod, PaymentToken: in.PaymentToken,
 	}
 	if in.HolderName == "" {
 		o.HolderName = user.Name
 	}
 	for _, t := range in.TicketRequests {
-		o.Items = append(o.Items, order.Item{TicketTypeID: t.TicketTypeID, Quantity: t.Quantity})
+		typeID, err := web.ParseID("ticketRequests.ticketTypeId", t.TicketTypeID)
+		if err != nil {
+			return err
+		}
+		o.Items = append(o.Items, order.Item{TicketTypeID: typeID, Quantity: t.Quantity})
 	}
 	if err := o.Validate(); err != nil {
 		return err

@@ -26,7 +26,9 @@
 package order
 
 import (
+	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -137,9 +139,15 @@ const (
 	MaxItems      = 20
 	MaxQuantity   = 100 // tickets of one type
 	MaxHolderName = 200 // characters
-	MaxToken      = 255 // bytes
-	MaxKey        = 255 // bytes of an Idempotency-Key
+	MaxToken      = 255 // characters
 )
+
+// IsToken reports whether text can be an opaque name of somebody else's, such as a payment token or an
+// Idempotency-Key: 1 to MaxToken printable ASCII characters, which every log and column takes.
+func IsToken(text string) bool {
+	return text != "" && len(text) <= MaxToken &&
+		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+}
 
 // Validate checks a new order. It returns a *problem.Error that names the first bad field.
 func (o Order) Validate() error {
@@ -150,10 +158,12 @@ func (o Order) Validate() error {
 		return problem.Field("ticketRequests", "ticketRequests must have 1 to %d entries", MaxItems)
 	case o.Method != CreditCard:
 		return problem.Field("paymentMethod", "paymentMethod must be %s", CreditCard)
-	case o.PaymentToken == "" || len(o.PaymentToken) > MaxToken:
-		return problem.Field("paymentToken", "paymentToken must have 1 to %d characters", MaxToken)
+	case !IsToken(o.PaymentToken):
+		return problem.Field("paymentToken", "paymentToken must have 1 to %d printable ASCII characters", MaxToken)
 	case n == 0 || n > MaxHolderName:
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
+	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // it is printed on tickets
+		return problem.Field("holderName", "holderName must not contain control characters")
 	}
 	seen := map[uuid.UUID]bool{}
 	for _, i := range o.Items {

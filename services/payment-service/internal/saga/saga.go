@@ -116,35 +116,51 @@ func (s Saga) reserve(ctx context.Context, o order.Order) error {
 		requests[i] = request{item.TicketTypeID, item.Quantity}
 	}
 	var answer struct {
-		Reserved  bool           `json:"reserved"`
-		ExpiresAt time.Time      `json:"expiresAt"`
-		Currency  money.Currency `json:"currency"`
+		Reserved  bool      `json:"reserved"`
+		ExpiresAt time.Time `json:"expiresAt"`
+		Currency  string    `json:"currency"`
 		Tickets   []struct {
 			TicketTypeID uuid.UUID     `json:"ticketTypeId"`
 			Quantity     int           `json:"quantity"`
 			UnitPrice    money.Decimal `json:"unitPrice"`
 		} `json:"tickets"`
 	}
-	err := s.Services.Call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/reserve", map[string]any{
+	refusal, err := s.call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/reserve", map[string]any{
 		"userId": o.UserID, "eventId": o.EventID, "reservationId": o.ReservationID,
 		"ticketRequests": requests, "reservationDurationMinutes": 15,
-	}, &answer)
-	if refusal, refused := refusedBy(err, problem.Invalid, problem.NotFound, problem.Conflict); refused {
-		return s.Store.Refused(ctx, o.ID, order.Failure{Code: refusal.Code, Message: refusal.Message})
-	}
+	}, &answer, problem.Invalid, problem.NotFound, problem.Conflict)
 	if err != nil {
 		return err
 	}
+	if refusal != nil {
+		return s.Store.Refused(ctx, o.ID, order.Failure{Code: refusal.Code, Message: refusal.Message})
+	}
 
-	total := money.Of(0, answer.Currency)
+	// The price is what will be charged: an answer that lacks it, or is about other tickets, must not
+	// pass for a free order.
+	currency, err := money.ParseCurrency(answer.Currency)
+	if err != nil {
+		return sidecar.ErrUnavailable.Because(fmt.Errorf("currency of ticket-service's: %w", err))
+	}
+	missing := map[uuid.UUID]int{}
+	for _, item := range o.Items {
+		missing[item.TicketTypeID] = item.Quantity
+	}
+	total := money.Of(0, currency)
 	items := make([]order.Item, len(answer.Tickets))
 	for i, t := range answer.Tickets {
-		price, err := t.UnitPrice.In(answer.Currency)
+		price, err := t.UnitPrice.In(currency)
 		if err != nil {
 			return sidecar.ErrUnavailable.Because(fmt.Errorf("price of ticket-service's: %w", err))
 		}
 		items[i] = order.Item{TicketTypeID: t.TicketTypeID, Quantity: t.Quantity, UnitPrice: price}
 		total = total.Plus(price.Times(t.Quantity))
+		if missing[t.TicketTypeID] == t.Quantity {
+			delete(missing, t.TicketTypeID)
+		}
+	}
+	if !answer.Reserved || len(items) != len(o.Items) || len(missing) > 0 {
+		return sidecar.ErrUnavailable.Because(errors.New("ticket-service reserved something else"))
 	}
 	return s.Store.Reserved(ctx, o.ID, items, total, answer.ExpiresAt)
 }
@@ -161,24 +177,26 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		Message       string `json:"message"`
 		Retryable     bool   `json:"retryable"`
 	}
+	var refusal *problem.Error
 	var err error
 	if o.ChargeAge > order.ChargeWindow {
-		// The hold may be gone: no new charge any more, only the question what became of the old one.
+		// The hold may be gone: no new charge any more, only the question what became of the old one. To
+		// refuse the question is no answer to it.
 		query := url.Values{"attemptKey": {o.AttemptKey()}}
-		err = s.Services.Call(ctx, "payment-gateway", http.MethodGet, "/api/gateway/internal/charges?"+query.Encode(), nil, &answer)
+		_, err = s.call(ctx, "payment-gateway", http.MethodGet, "/api/gateway/internal/charges?"+query.Encode(), nil, &answer)
 	} else {
-		err = s.Services.Call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/charges", map[string]any{
+		refusal, err = s.call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/charges", map[string]any{
 			"attemptKey": o.AttemptKey(), "orderId": o.ID, "amount": o.Total.Decimal(), "currency": o.Total.Currency,
 			"paymentToken": o.PaymentToken, "description": "Order " + o.Number,
-		}, &answer)
-	}
-	if refusal, refused := refusedBy(err, problem.Invalid, problem.Unprocessable); refused {
-		// The gateway refused the request itself, a payment token that it does not know, say: nothing
-		// was charged, and nothing will be.
-		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
+		}, &answer, problem.Invalid, problem.Unprocessable)
 	}
 	if err != nil {
 		return err
+	}
+	if refusal != nil {
+		// The gateway refused the request itself, an amount too large, say: nothing was charged, and
+		// nothing will be.
+		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
 	}
 	switch answer.Status {
 	case "SUCCEEDED":
@@ -203,7 +221,7 @@ func (s Saga) release(ctx context.Context, o order.Order) error {
 	var answer struct {
 		TicketsReleased int `json:"ticketsReleased"`
 	}
-	if err := s.Services.Call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/release-reservation",
+	if _, err := s.call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/release-reservation",
 		map[string]any{"reservationId": o.ReservationID, "reason": "PAYMENT_FAILED"}, &answer); err != nil {
 		return err
 	}
@@ -217,23 +235,32 @@ func (s Saga) refund(ctx context.Context, o order.Order) error {
 		FailureCode string `json:"failureCode"`
 	}
 	if o.Total.Minor > 0 {
-		if err := s.Services.Call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
+		if _, err := s.call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
 			"refundKey": o.RefundKey(), "transactionId": o.TransactionID,
 			"amount": o.Total.Decimal(), "currency": o.Total.Currency, "reason": o.Failure.Code,
 		}, &answer); err != nil {
 			return err
 		}
 		// PENDING is the gateway's promise that the money goes back. Refunded already is refunded.
-		if answer.Status == "FAILED" && answer.FailureCode != "ALREADY_REFUNDED" {
-			return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
+		promised := answer.Status == "SUCCEEDED" || answer.Status == "PENDING"
+		if !promised && answer.FailureCode != "ALREADY_REFUNDED" {
+			return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s %s", answer.Status, answer.FailureCode))
 		}
 	}
 	return s.Store.Refunded(ctx, o, answer.RefundID)
 }
 
-// refusedBy tells a callee's own refusal of one of these kinds, after which nothing was done, from an
-// answer that did not come or is not about the order, such as a refused service token.
-func refusedBy(err error, kinds ...problem.Kind) (*problem.Error, bool) {
-	p, ok := errors.AsType[*problem.Error](err)
-	return p, ok && slices.Contains(kinds, p.Kind)
+// call calls another service. A refusal of one of these kinds, after which nothing was done, is an
+// answer. Any other refusal is not about the order: a refused service token, say. It counts as no
+// answer, sidecar.ErrUnavailable, and never reaches the buyer.
+func (s Saga) call(ctx context.Context, app, method, path string, in, out any, refusals ...problem.Kind) (*problem.Error, error) {
+	err := s.Services.Call(ctx, app, method, path, in, out)
+	p, refused := errors.AsType[*problem.Error](err)
+	switch {
+	case refused && slices.Contains(refusals, p.Kind):
+		return p, nil
+	case refused && !errors.Is(err, sidecar.ErrUnavailable):
+		return nil, sidecar.ErrUnavailable.Because(err)
+	}
+	return nil, err
 }
