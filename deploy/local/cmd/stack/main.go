@@ -10,10 +10,13 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-const usage = "usage: stack up | servers | down | clean | status | logs | test"
+const usage = "usage: stack demo | up | servers | down | clean | status | logs | test"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -45,6 +48,25 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Printf("\nUp after %s.\n\n", time.Since(began).Round(100*time.Millisecond))
 		return st.Describe(os.Stdout)
+	case "demo":
+		st, err := stack.Up(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		_, err = demo.Tell(ctx, demo.Config{
+			// Any sidecar would do.
+			Sidecar: st.App("auth-service").SidecarURL(), Mail: demo.Sink(st.MailURL()),
+			Out: os.Stdout, Color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "",
+		})
+		if err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		fmt.Printf("Everything is still running:\n\n")
+		if err := st.Describe(os.Stdout); err != nil {
+			return err
+		}
+		fmt.Printf("\nmake logs follows the logs, make down stops everything and keeps the data, make demo tells it again.\n")
+		return nil
 	case "servers":
 		_, err := stack.UpServers(ctx, cfg)
 		return err
