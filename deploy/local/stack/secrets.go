@@ -24,6 +24,7 @@ const stateDatabase = "dapr_state"
 const (
 	secretServiceAuth   = "service-auth-secret"
 	secretKeyEncryption = "auth-service-key-encryption-key"
+	secretAdminPassword = "auth-service-admin-password"
 	secretSigningSeed   = "ticket-service-signing-seed"
 	secretStripeKey     = "payment-gateway-stripe-api-key"
 	secretSMTPPassword  = "email-service-smtp-password"
@@ -66,7 +67,7 @@ func (c *Config) loadSecrets() (secrets, error) {
 			return nil, fmt.Errorf("%s is not JSON any more: %w", c.secretsPath(), err)
 		}
 	}
-	for _, key := range []string{secretServiceAuth, secretAppToken, secretSuperuser} {
+	for _, key := range []string{secretServiceAuth, secretAdminPassword, secretAppToken, secretSuperuser} {
 		if s[key] == "" {
 			s[key] = hex.EncodeToString(randomBytes())
 		}

@@ -16,6 +16,8 @@ const (
 	TopicPayments = "payment-events"
 	TopicTickets  = "ticket-events"
 	TopicEvents   = "event-events"
+	// TopicUsers is ours: what auth-service has to tell.
+	TopicUsers = "user-events"
 )
 
 // OrderItem is one line of an order.
@@ -132,7 +134,8 @@ func (e TicketGenerationFailed) Attributes() map[string]string {
 }
 
 // EventDetails is what EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED say of an event. UpdatedAt
-// orders them: one that is not newer than what a consumer has is stale.
+// orders them: one that is not newer than what a consumer has is stale. Only the EVENT_UPDATED of a
+// postponement has PostponedFrom, the date until then, and Reason.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
 	OrganizerID uuid.UUID `json:"organizerId"`
@@ -142,6 +145,9 @@ type EventDetails struct {
 	Category    string    `json:"category"`
 	Status      string    `json:"status"`
 	UpdatedAt   time.Time `json:"updatedAt"`
+
+	PostponedFrom *time.Time `json:"postponedFrom,omitempty"`
+	Reason        string     `json:"reason,omitempty"`
 }
 
 // Topic, Subject and Attributes are common to what embeds EventDetails.
@@ -186,3 +192,29 @@ func (e EventCancelled) Subject() string { return e.EventID.String() }
 func (e EventCancelled) Attributes() map[string]string {
 	return map[string]string{"eventid": e.EventID.String(), "organizerid": e.OrganizerID.String()}
 }
+
+// AccountMailRequest is what EMAIL_VERIFICATION_REQUESTED and PASSWORD_RESET_REQUESTED say. Neither the
+// address nor the token is in it: whoever sends the mail asks auth-service for them by RequestID.
+type AccountMailRequest struct {
+	UserID    uuid.UUID `json:"userId"`
+	RequestID uuid.UUID `json:"requestId"`
+}
+
+// Topic, Subject and Attributes are common to what embeds AccountMailRequest.
+func (AccountMailRequest) Topic() string     { return TopicUsers }
+func (e AccountMailRequest) Subject() string { return e.UserID.String() }
+func (e AccountMailRequest) Attributes() map[string]string {
+	return map[string]string{"userid": e.UserID.String()}
+}
+
+// EmailVerificationRequested asks for the mail with which a person proves that an address is theirs.
+type EmailVerificationRequested struct{ AccountMailRequest }
+
+// Type makes EmailVerificationRequested publishable.
+func (EmailVerificationRequested) Type() string { return "EMAIL_VERIFICATION_REQUESTED" }
+
+// PasswordResetRequested asks for the mail with which a person sets a new password.
+type PasswordResetRequested struct{ AccountMailRequest }
+
+// Type makes PasswordResetRequested publishable.
+func (PasswordResetRequested) Type() string { return "PASSWORD_RESET_REQUESTED" }

@@ -96,12 +96,17 @@ func (g Guard) Service(h web.Handler, allowed ...string) web.Handler {
 // Sidecar lets a request through to h only if it shows the sidecar's APP_API_TOKEN.
 func (g Guard) Sidecar(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Dapr sends it in this header (Dapr docs, "Authenticate requests from Dapr using token authentication").
-		shown := r.Header.Get("dapr-api-token")
-		// Without a token configured nothing is the sidecar: no token would equal no token.
-		if g.AppAPIToken == "" || subtle.ConstantTimeCompare([]byte(shown), []byte(g.AppAPIToken)) != 1 {
+		if !g.BySidecar(r) {
 			return ErrNotSidecar
 		}
 		return h(w, r)
 	}
+}
+
+// BySidecar reports whether a request shows the sidecar's APP_API_TOKEN.
+func (g Guard) BySidecar(r *http.Request) bool {
+	// Dapr sends it in this header (Dapr docs, "Authenticate requests from Dapr using token authentication").
+	shown := r.Header.Get("dapr-api-token")
+	// Without a token configured nothing is the sidecar: no token would equal no token.
+	return g.AppAPIToken != "" && subtle.ConstantTimeCompare([]byte(shown), []byte(g.AppAPIToken)) == 1
 }

@@ -60,8 +60,9 @@ var (
 // AccessClaims are the claims of an access token.
 type AccessClaims struct {
 	jwt.RegisteredClaims
-	Name  string `json:"name"`
-	Roles []Role `json:"roles"`
+	Name    string    `json:"name"`
+	Roles   []Role    `json:"roles"`
+	Session uuid.UUID `json:"sid"` // that the token was issued in
 }
 
 // Verifier checks access tokens. Keys finds the public key of a token, by its kid.
