@@ -71,15 +71,18 @@ func (e PaymentFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
-// RefundProcessed reports that money went back.
+// RefundProcessed reports that money went back: Amount now, RefundedTotal of the order so far. An order
+// of which everything went back is OrderRefunded.
 type RefundProcessed struct {
-	OrderID  uuid.UUID      `json:"orderId"`
-	UserID   uuid.UUID      `json:"userId"`
-	EventID  uuid.UUID      `json:"eventId"`
-	RefundID string         `json:"refundId"`
-	Amount   money.Decimal  `json:"amount"`
-	Currency money.Currency `json:"currency"`
-	Reason   string         `json:"reason"`
+	OrderID       uuid.UUID      `json:"orderId"`
+	UserID        uuid.UUID      `json:"userId"`
+	EventID       uuid.UUID      `json:"eventId"`
+	RefundID      string         `json:"refundId"`
+	Amount        money.Decimal  `json:"amount"`
+	RefundedTotal money.Decimal  `json:"refundedTotal,omitempty"`
+	Currency      money.Currency `json:"currency"`
+	Reason        string         `json:"reason"`
+	OrderRefunded bool           `json:"orderRefunded"`
 }
 
 // Type, Topic, Subject and Attributes make RefundProcessed publishable.
@@ -131,6 +134,69 @@ func (TicketGenerationFailed) Topic() string     { return TopicTickets }
 func (e TicketGenerationFailed) Subject() string { return e.OrderID.String() }
 func (e TicketGenerationFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String()}
+}
+
+// Who cancelled a ticket.
+const (
+	CancelledByOwner  = "OWNER"
+	CancelledByRefund = "REFUND" // its money goes back
+	CancelledByEvent  = "EVENT"  // which will not take place
+)
+
+// TicketCancelled reports that a ticket lets nobody in any more, and that its place is on sale again.
+type TicketCancelled struct {
+	TicketID     uuid.UUID `json:"ticketId"`
+	TicketNumber string    `json:"ticketNumber"`
+	TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	OrderID      uuid.UUID `json:"orderId"`
+	UserID       uuid.UUID `json:"userId"` // whose it was
+	EventID      uuid.UUID `json:"eventId"`
+	Reason       string    `json:"reason"`
+	CancelledBy  string    `json:"cancelledBy"`
+}
+
+// Type, Topic, Subject and Attributes make TicketCancelled publishable.
+func (TicketCancelled) Type() string      { return "TICKET_CANCELLED" }
+func (TicketCancelled) Topic() string     { return TopicTickets }
+func (e TicketCancelled) Subject() string { return e.TicketID.String() }
+func (e TicketCancelled) Attributes() map[string]string {
+	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
+}
+
+// TicketTransferred reports that a ticket has another owner, and that its code until then is void.
+type TicketTransferred struct {
+	TicketID   uuid.UUID `json:"ticketId"`
+	OrderID    uuid.UUID `json:"orderId"`
+	EventID    uuid.UUID `json:"eventId"`
+	FromUserID uuid.UUID `json:"fromUserId"`
+	ToUserID   uuid.UUID `json:"toUserId"`
+}
+
+// Type, Topic, Subject and Attributes make TicketTransferred publishable.
+func (TicketTransferred) Type() string      { return "TICKET_TRANSFERRED" }
+func (TicketTransferred) Topic() string     { return TopicTickets }
+func (e TicketTransferred) Subject() string { return e.TicketID.String() }
+func (e TicketTransferred) Attributes() map[string]string {
+	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
+}
+
+// TicketCheckedIn reports that a ticket let somebody in. It is not in the contract's list of types;
+// organizers' figures need it.
+type TicketCheckedIn struct {
+	TicketID     uuid.UUID `json:"ticketId"`
+	OrderID      uuid.UUID `json:"orderId"`
+	EventID      uuid.UUID `json:"eventId"`
+	TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	CheckedInAt  time.Time `json:"checkedInAt"`
+	Gate         string    `json:"gate"`
+}
+
+// Type, Topic, Subject and Attributes make TicketCheckedIn publishable.
+func (TicketCheckedIn) Type() string      { return "TICKET_CHECKED_IN" }
+func (TicketCheckedIn) Topic() string     { return TopicTickets }
+func (e TicketCheckedIn) Subject() string { return e.TicketID.String() }
+func (e TicketCheckedIn) Attributes() map[string]string {
+	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
 }
 
 // EventDetails is what EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED say of an event. UpdatedAt

@@ -68,14 +68,14 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 		{
 			"REFUND_PROCESSED",
 			events.RefundProcessed{
-				OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "150.00", Currency: "USD",
-				Reason: "TICKETS_UNAVAILABLE",
+				OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "50.00", RefundedTotal: "150.00",
+				Currency: "USD", Reason: "TICKETS_UNAVAILABLE", OrderRefunded: true,
 			},
 			"payment-events", order.String(),
 			map[string]string{"orderid": order.String(), "userid": user.String()},
 			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
-			"eventId":"770e8400-e29b-41d4-a716-446655440000","refundId":"re_1","amount":150.00,"currency":"USD",
-			"reason":"TICKETS_UNAVAILABLE"}`,
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","refundId":"re_1","amount":50.00,"refundedTotal":150.00,
+			"currency":"USD","reason":"TICKETS_UNAVAILABLE","orderRefunded":true}`,
 		},
 		{
 			"TICKETS_GENERATED",
@@ -88,6 +88,37 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 			"eventId":"770e8400-e29b-41d4-a716-446655440000","tickets":[{
 			"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","ticketNumber":"TKT-2024-001234",
 			"ticketTypeId":"990e8400-e29b-41d4-a716-446655440000","qrCode":"https://cdn.example.com/qr/dd0e8400.png"}]}`,
+		},
+		{
+			"TICKET_CANCELLED",
+			events.TicketCancelled{
+				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user, EventID: event,
+				Reason: "Ill", CancelledBy: events.CancelledByOwner,
+			},
+			"ticket-events", booking.String(),
+			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
+			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","ticketNumber":"TKT-2024-001234",
+			"ticketTypeId":"990e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"userId":"550e8400-e29b-41d4-a716-446655440000","eventId":"770e8400-e29b-41d4-a716-446655440000",
+			"reason":"Ill","cancelledBy":"OWNER"}`,
+		},
+		{
+			"TICKET_TRANSFERRED",
+			events.TicketTransferred{TicketID: booking, OrderID: order, EventID: event, FromUserID: user, ToUserID: kind},
+			"ticket-events", booking.String(),
+			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
+			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","fromUserId":"550e8400-e29b-41d4-a716-446655440000",
+			"toUserId":"990e8400-e29b-41d4-a716-446655440000"}`,
+		},
+		{
+			"TICKET_CHECKED_IN",
+			events.TicketCheckedIn{TicketID: booking, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North"},
+			"ticket-events", booking.String(),
+			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
+			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","ticketTypeId":"990e8400-e29b-41d4-a716-446655440000",
+			"checkedInAt":"2024-07-15T18:00:00Z","gate":"North"}`,
 		},
 		{
 			"EVENT_PUBLISHED",
@@ -130,13 +161,15 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 		{
 			"EMAIL_VERIFICATION_REQUESTED",
 			events.EmailVerificationRequested{AccountMailRequest: events.AccountMailRequest{UserID: user, RequestID: kind}},
-			"user-events", user.String(), map[string]string{"userid": user.String()},
+			"user-events", user.String(),
+			map[string]string{"userid": user.String()},
 			`{"userId":"550e8400-e29b-41d4-a716-446655440000","requestId":"990e8400-e29b-41d4-a716-446655440000"}`,
 		},
 		{
 			"PASSWORD_RESET_REQUESTED",
 			events.PasswordResetRequested{AccountMailRequest: events.AccountMailRequest{UserID: user, RequestID: kind}},
-			"user-events", user.String(), map[string]string{"userid": user.String()},
+			"user-events", user.String(),
+			map[string]string{"userid": user.String()},
 			`{"userId":"550e8400-e29b-41d4-a716-446655440000","requestId":"990e8400-e29b-41d4-a716-446655440000"}`,
 		},
 	} {

@@ -34,7 +34,7 @@ const (
 	MaxAttachments      = 200
 	MaxAttachmentsBytes = 10 << 20 // of all attachments together, before base64
 	MaxText             = 512 << 10
-	maxName             = 200
+	maxName             = 201 // a first and a last name, of 100 characters each
 	maxSubject          = 250
 	maxAddress          = 254 // RFC 5321, section 4.5.3.1, with errata 1690
 	maxFilename         = 150

@@ -46,6 +46,8 @@ func TestValidate(t *testing.T) {
 		"HeaderInAddress":     {change: func(m *email.Message) { m.To.Address = "zoe@example.com\r\nBcc: all@example.com" }, kind: problem.Invalid, field: "to.address"},
 		"LongAddress":         {change: func(m *email.Message) { m.To.Address = strings.Repeat("a", 250) + "@x.org" }, kind: problem.Invalid, field: "to.address"},
 		"UnicodeAddress":      {change: func(m *email.Message) { m.To.Address = "zoë@example.com" }, kind: problem.Invalid, field: "to.address"},
+		"LongestName":         {change: func(m *email.Message) { m.To.Name = strings.Repeat("ü", 100) + " " + strings.Repeat("ü", 100) }},
+		"LongName":            {change: func(m *email.Message) { m.To.Name = strings.Repeat("ü", 202) }, kind: problem.Invalid, field: "to.name"},
 		"HeaderInName":        {change: func(m *email.Message) { m.To.Name = "Zoe\r\nBcc: all@example.com" }, kind: problem.Invalid, field: "to.name"},
 		"NoSubject":           {change: func(m *email.Message) { m.Subject = "" }, kind: problem.Invalid, field: "subject"},
 		"HeaderInSubject":     {change: func(m *email.Message) { m.Subject = "Hi\nBcc: all@example.com" }, kind: problem.Invalid, field: "subject"},
