@@ -260,10 +260,22 @@ func (a API) internalTicket(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
 }
 
+// internalPDF prints a ticket for a mail. ?userId= says who gets the mail: it may be about to go to
+// somebody who has given the ticket away, to whom its code must not go, so that somebody else's ticket
+// is not found.
 func (a API) internalPDF(w http.ResponseWriter, r *http.Request) error {
 	t, err := a.ticketInPath(r)
 	if err != nil {
 		return err
+	}
+	if r.URL.Query().Has("userId") {
+		userID, err := web.ParseID("userId", r.URL.Query().Get("userId"))
+		if err != nil {
+			return err
+		}
+		if t.OwnerID != userID {
+			return ticket.ErrTicketNotFound
+		}
 	}
 	content, err := a.draw(r.Context(), t)
 	if err != nil {
