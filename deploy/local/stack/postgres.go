@@ -40,6 +40,12 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 			return nil, err
 		}
 		credential = account
+		if !reachable(c.DataDir) || !reachable(programs) {
+			// Whatever our umask is, the other user has to get in.
+			if err := errors.Join(os.MkdirAll(c.refuge(), 0o755), os.Chmod(c.refuge(), 0o755)); err != nil {
+				return nil, fmt.Errorf("make a place for PostgreSQL: %w", err)
+			}
+		}
 		if !reachable(c.DataDir) {
 			data = filepath.Join(c.refuge(), "data")
 		}

@@ -132,8 +132,16 @@ func Clean(ctx context.Context, cfg Config) error {
 	if err := Down(ctx, cfg); err != nil {
 		return err
 	}
-	for _, dir := range []string{cfg.DataDir, cfg.ToolsDir, cfg.refuge()} {
-		if err := os.RemoveAll(dir); err != nil {
+	remove := []string{cfg.ToolsDir, cfg.refuge()}
+	// DATA_DIR may be a directory that holds more than a stack.
+	for _, name := range []string{
+		".dapr", "dapr.yaml", "env", "fauxqs", "logs", "mail", "nameresolution.db", "nameresolution.db-shm", "nameresolution.db-wal",
+		"postgres", "run", "secrets.json", "stripe",
+	} {
+		remove = append(remove, filepath.Join(cfg.DataDir, name))
+	}
+	for _, path := range remove {
+		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("clean: %w", err)
 		}
 	}
