@@ -33,6 +33,7 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	sc.Authenticate(func() (string, error) { return identity.SignServiceToken([]byte(secret), service) })
 
 	pool, err := postgres.Open(ctx, url, messaging.Migrations(), store.Migrations())
 	if err != nil {
@@ -46,7 +47,7 @@ func run(ctx context.Context, cfg config) error {
 
 	router := web.NewRouter()
 	web.Health(router, web.Check{Name: "database", Probe: pool.Ping})
-	httpapi.API{Store: store.New(pool)}.Route(router,
+	httpapi.API{Store: store.New(pool), Services: sc}.Route(router,
 		identity.Guard{Verifier: verifier, ServiceSecret: []byte(secret), AppAPIToken: cfg.AppAPIToken})
 	return web.Serve(ctx, cfg.Config, router,
 		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run)

@@ -2,6 +2,8 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -12,19 +14,33 @@ import (
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // maxBatch is how many events one call may ask for.
 const maxBatch = 100
 
+// Caller calls other services through the sidecar.
+type Caller interface {
+	Call(ctx context.Context, app, method, path string, in, out any) error
+}
+
 // API answers event-service's routes.
-type API struct{ Store *store.Store }
+type API struct {
+	Store    *store.Store
+	Services Caller
+}
 
 // Route adds the API's routes to router.
 func (a API) Route(router *mux.Router, guard identity.Guard) {
 	router.Handle("/api/events", guard.Person(a.create, identity.RoleOrganizer)).Methods(http.MethodPost)
+	router.Handle("/api/events", web.Handler(a.search)).Methods(http.MethodGet)
+	router.Handle("/api/events/mine", guard.Person(a.mine)).Methods(http.MethodGet)
 	router.Handle("/api/events/{eventId}/publish", guard.Person(a.publish)).Methods(http.MethodPost)
+	router.Handle("/api/events/{eventId}/postpone", guard.Person(a.postpone)).Methods(http.MethodPost)
+	router.Handle("/api/events/{eventId}/cancel", guard.Person(a.cancel)).Methods(http.MethodPost)
+	router.Handle("/api/events/{eventId}", guard.Person(a.change)).Methods(http.MethodPatch)
 	router.Handle("/api/events/{eventId}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Header.Get("Authorization") == "" {
 			return a.get(w, r)
@@ -67,9 +83,9 @@ func (a API) create(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	var date time.Time
-	if err := date.UnmarshalText([]byte(in.EventDate)); err != nil { // stricter than time.Parse
-		return problem.Field("eventDate", "eventDate must be an RFC 3339 time").Because(err)
+	date, err := parseTime("eventDate", in.EventDate)
+	if err != nil {
+		return err
 	}
 	details, err := event.Details{
 		Name: in.Name, Description: in.Description, Date: date, VenueName: in.VenueName, VenueAddress: in.VenueAddress,
@@ -86,6 +102,14 @@ func (a API) create(w http.ResponseWriter, r *http.Request) error {
 	return writeEvent(w, http.StatusCreated, e)
 }
 
+func parseTime(field, value string) (time.Time, error) {
+	var t time.Time
+	if err := t.UnmarshalText([]byte(value)); err != nil { // stricter than time.Parse
+		return time.Time{}, problem.Field(field, "%s must be an RFC 3339 time", field).Because(err)
+	}
+	return t.UTC(), nil
+}
+
 func (a API) publish(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
 	if err != nil {
@@ -96,6 +120,165 @@ func (a API) publish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeEvent(w, http.StatusOK, e)
+}
+
+func (a API) change(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Name         web.Optional[string]         `json:"name"`
+		Description  web.Optional[string]         `json:"description"`
+		EventDate    web.Optional[string]         `json:"eventDate"`
+		VenueName    web.Optional[string]         `json:"venueName"`
+		VenueAddress web.Optional[string]         `json:"venueAddress"`
+		Category     web.Optional[event.Category] `json:"category"`
+		ImageURL     web.Optional[string]         `json:"imageUrl"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	change := event.Change{
+		Name: in.Name.Value, Description: in.Description.Value, VenueName: in.VenueName.Value,
+		VenueAddress: in.VenueAddress.Value, Category: in.Category.Value, ImageURL: in.ImageURL.Value,
+	}
+	if in.EventDate.Value != nil {
+		date, err := parseTime("eventDate", *in.EventDate.Value)
+		if err != nil {
+			return err
+		}
+		change.Date = &date
+	}
+	e, err := a.Store.Change(r.Context(), id, identity.CurrentUser(r.Context()), change)
+	if err != nil {
+		return err
+	}
+	return writeEvent(w, http.StatusOK, e)
+}
+
+func (a API) postpone(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	var in struct {
+		EventDate string `json:"eventDate"`
+		Reason    string `json:"reason"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	date, err := parseTime("eventDate", in.EventDate)
+	if err != nil {
+		return err
+	}
+	reason, err := event.CheckReason(in.Reason)
+	if err != nil {
+		return err
+	}
+	e, err := a.Store.Postpone(r.Context(), id, identity.CurrentUser(r.Context()), date, reason)
+	if err != nil {
+		return err
+	}
+	return writeEvent(w, http.StatusOK, e)
+}
+
+func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Reason string `json:"reason"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	reason, err := event.CheckReason(in.Reason)
+	if err != nil {
+		return err
+	}
+	user := identity.CurrentUser(r.Context())
+	e, err := a.Store.Event(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	// Before anybody is asked on behalf of someone who may not cancel, or for what is done already.
+	if cancelled, err := e.Cancel(user, reason); err != nil {
+		return err
+	} else if cancelled == e {
+		return writeEvent(w, http.StatusOK, e)
+	}
+	tickets := 0 // of a draft nobody can have bought any
+	if e.Status == event.Published {
+		if tickets, err = a.countTickets(r.Context(), id); err != nil {
+			return err
+		}
+	}
+	if e, err = a.Store.Cancel(r.Context(), id, user, reason, e.Status, tickets); err != nil {
+		return err
+	}
+	return writeEvent(w, http.StatusOK, e)
+}
+
+// countTickets asks ticket-service how many tickets of the event there are. It returns
+// sidecar.ErrUnavailable.
+func (a API) countTickets(ctx context.Context, id uuid.UUID) (int, error) {
+	var answer struct {
+		TicketCount *int `json:"ticketCount"`
+	}
+	err := a.Services.Call(ctx, "ticket-service", http.MethodGet,
+		"/api/tickets/internal/events/"+id.String()+"/ticket-count", nil, &answer)
+	switch {
+	case errors.Is(err, event.NotFound(id)):
+		return 0, nil // it sells tickets only of events that it knows
+	case err != nil:
+		// Whatever else ticket-service said, the one who cancels can do nothing about it.
+		return 0, sidecar.ErrUnavailable.Because(err)
+	case answer.TicketCount == nil:
+		return 0, sidecar.ErrUnavailable.Because(errors.New("ticket-service answered without ticketCount"))
+	}
+	return *answer.TicketCount, nil
+}
+
+func (a API) search(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	search := event.Search{Category: event.Category(query.Get("category")), Words: query.Get("q")}
+	for _, bound := range []struct {
+		name string
+		time *time.Time
+	}{{"from", &search.From}, {"to", &search.To}} {
+		if value := query.Get(bound.name); value != "" {
+			if *bound.time, err = parseTime(bound.name, value); err != nil {
+				return err
+			}
+		}
+	}
+	if search, err = search.Check(); err != nil {
+		return err
+	}
+	found, err := a.Store.Published(r.Context(), search, page)
+	if err != nil {
+		return err
+	}
+	return writePage(w, page, found)
+}
+
+func (a API) mine(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	found, err := a.Store.OrganizedBy(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	if err != nil {
+		return err
+	}
+	return writePage(w, page, found)
 }
 
 func (a API) get(w http.ResponseWriter, r *http.Request) error {
@@ -122,7 +305,7 @@ func (a API) getInternal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeEvent(w, http.StatusOK, e)
+	return web.WriteJSON(w, http.StatusOK, detail(e))
 }
 
 func (a API) validateOrganizer(w http.ResponseWriter, r *http.Request) error {
@@ -175,20 +358,49 @@ func (a API) batch(w http.ResponseWriter, r *http.Request) error {
 	}{summaries})
 }
 
-// writeEvent answers with the contract's "Get Event Details".
-func writeEvent(w http.ResponseWriter, status int, e event.Event) error {
-	return web.WriteJSON(w, status, struct {
-		EventID      uuid.UUID      `json:"eventId"`
-		OrganizerID  uuid.UUID      `json:"organizerId"`
-		Name         string         `json:"name"`
-		Description  string         `json:"description"`
-		EventDate    time.Time      `json:"eventDate"`
-		VenueName    string         `json:"venueName"`
-		VenueAddress string         `json:"venueAddress"`
-		Category     event.Category `json:"category"`
-		Status       event.Status   `json:"status"`
-		ImageURL     string         `json:"imageUrl,omitempty"`
-	}{
+// details is the contract's "Get Event Details".
+type details struct {
+	EventID      uuid.UUID      `json:"eventId"`
+	OrganizerID  uuid.UUID      `json:"organizerId"`
+	Name         string         `json:"name"`
+	Description  string         `json:"description"`
+	EventDate    time.Time      `json:"eventDate"`
+	VenueName    string         `json:"venueName"`
+	VenueAddress string         `json:"venueAddress"`
+	Category     event.Category `json:"category"`
+	Status       event.Status   `json:"status"`
+	ImageURL     string         `json:"imageUrl,omitempty"`
+}
+
+func detail(e event.Event) details {
+	return details{
 		e.ID, e.OrganizerID, e.Name, e.Description, e.Date, e.VenueName, e.VenueAddress, e.Category, e.Status, e.ImageURL,
-	})
+	}
+}
+
+// publicEvent is an event as people see it: the contract's, and what became of it.
+type publicEvent struct {
+	details
+	CancellationReason string    `json:"cancellationReason,omitempty"`
+	PostponedFrom      time.Time `json:"postponedFrom,omitzero"`
+}
+
+func public(e event.Event) publicEvent {
+	return publicEvent{detail(e), e.CancellationReason, e.PostponedFrom}
+}
+
+func writeEvent(w http.ResponseWriter, status int, e event.Event) error {
+	return web.WriteJSON(w, status, public(e))
+}
+
+func writePage(w http.ResponseWriter, page web.Page, found []event.Event) error {
+	found, next := web.CutPage(page, found, func(e event.Event) (time.Time, uuid.UUID) { return e.Date, e.ID })
+	listed := make([]publicEvent, len(found))
+	for i, e := range found {
+		listed[i] = public(e)
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Events     []publicEvent `json:"events"`
+		NextCursor string        `json:"nextCursor,omitempty"`
+	}{listed, next})
 }

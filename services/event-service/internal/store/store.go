@@ -19,6 +19,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // source names this service in the events it publishes.
@@ -44,15 +45,20 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
 // columns are those that scan reads, in its order.
 const columns = `id, organizer_id, status, updated_at,
-	name, description, event_date, venue_name, venue_address, category, image_url`
+	name, description, event_date, venue_name, venue_address, category, image_url,
+	cancellation_reason, postponed_from`
 
-func scan(row pgx.Row, more ...any) (event.Event, error) {
+func scan(row pgx.Row) (event.Event, error) {
 	var e event.Event
-	err := row.Scan(append([]any{
+	var postponedFrom *time.Time
+	err := row.Scan(
 		&e.ID, &e.OrganizerID, &e.Status, &e.UpdatedAt,
 		&e.Name, &e.Description, &e.Date, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
-	}, more...)...)
+		&e.CancellationReason, &postponedFrom)
 	e.UpdatedAt, e.Date = e.UpdatedAt.UTC(), e.Date.UTC()
+	if postponedFrom != nil {
+		e.PostponedFrom = postponedFrom.UTC()
+	}
 	return e, err
 }
 
@@ -78,37 +84,114 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 	return created, err
 }
 
-// Publish puts the event on sale and announces EVENT_PUBLISHED with it. Of any number of callers one
-// changes and announces it; the others get what that one did. It returns event.NotFound,
-// identity.ErrForbidden, event.ErrNotDraft or event.ErrDatePassed.
+// Publish puts the event on sale and announces EVENT_PUBLISHED with it. Its errors are
+// event.Event.Publish's.
 func (s *Store) Publish(ctx context.Context, id uuid.UUID, by identity.User) (event.Event, error) {
-	var published event.Event
+	return s.change(ctx, id,
+		func(e event.Event, now time.Time) (event.Event, error) { return e.Publish(by, now) },
+		func(_, after event.Event) messaging.Payload {
+			return events.EventPublished{EventDetails: announce(after)}
+		})
+}
+
+// Change changes the event's details and announces EVENT_UPDATED with them. Its errors are
+// event.Event.Change's.
+func (s *Store) Change(ctx context.Context, id uuid.UUID, by identity.User, c event.Change) (event.Event, error) {
+	return s.change(ctx, id,
+		func(e event.Event, now time.Time) (event.Event, error) { return e.Change(by, now, c) },
+		func(_, after event.Event) messaging.Payload {
+			return events.EventUpdated{EventDetails: announce(after)}
+		})
+}
+
+// Postpone moves the event to another date and announces EVENT_UPDATED with both dates and the reason.
+// Its errors are event.Event.Postpone's.
+func (s *Store) Postpone(
+	ctx context.Context, id uuid.UUID, by identity.User, date time.Time, reason string,
+) (event.Event, error) {
+	return s.change(ctx, id,
+		func(e event.Event, now time.Time) (event.Event, error) { return e.Postpone(by, now, date) },
+		func(before, after event.Event) messaging.Payload {
+			details := announce(after)
+			details.PostponedFrom, details.Reason = &before.Date, reason
+			return events.EventUpdated{EventDetails: details}
+		})
+}
+
+// Cancel ends the event and announces EVENT_CANCELLED with how many tickets that affects: tickets, as
+// counted while the event had the status counted. Its errors are event.Event.Cancel's, and
+// event.ErrChangedMeanwhile when the count is of no use because the event has another status by now.
+func (s *Store) Cancel(
+	ctx context.Context, id uuid.UUID, by identity.User, reason string, counted event.Status, tickets int,
+) (event.Event, error) {
+	return s.change(ctx, id,
+		func(e event.Event, _ time.Time) (event.Event, error) {
+			after, err := e.Cancel(by, reason)
+			if err == nil && after != e && e.Status != counted {
+				return event.Event{}, event.ErrChangedMeanwhile
+			}
+			return after, err
+		},
+		func(_, after event.Event) messaging.Payload {
+			return events.EventCancelled{
+				EventID: after.ID, EventName: after.Name, OrganizerID: after.OrganizerID,
+				CancellationReason: after.CancellationReason, AffectedTicketCount: tickets, UpdatedAt: after.UpdatedAt,
+			}
+		})
+}
+
+// change writes what decide makes of the event and announces it. Of any number of callers that want the
+// same one changes and announces; the others get what that one did. It returns event.NotFound and
+// decide's errors.
+func (s *Store) change(
+	ctx context.Context, id uuid.UUID,
+	decide func(e event.Event, now time.Time) (event.Event, error),
+	announce func(before, after event.Event) messaging.Payload,
+) (event.Event, error) {
+	var after event.Event
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		var now time.Time
-		// The lock makes callers take turns, so that the rule stays in one place: event.Publish.
-		e, err := scan(tx.QueryRow(ctx, `SELECT `+columns+`, now() FROM events WHERE id = $1 FOR UPDATE`, id), &now)
+		// The lock makes callers take turns, so that the rules stay in one place: package event.
+		before, err := scan(tx.QueryRow(ctx, `SELECT `+columns+` FROM events WHERE id = $1 FOR UPDATE`, id))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return event.NotFound(id)
 		}
 		if err != nil {
-			return fmt.Errorf("publish event %s: %w", id, err)
+			return fmt.Errorf("lock event %s: %w", id, err)
 		}
-		if published, err = e.Publish(by, now); err != nil || published.Status == e.Status {
+		// Not now(): that is when this transaction began, and it may have waited for the lock since.
+		var now time.Time
+		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+			return fmt.Errorf("change event %s: %w", id, err)
+		}
+		if after, err = decide(before, now); err != nil || after == before {
 			return err
 		}
-		// Consumers order an event's changes by updated_at. now() would be when this transaction began,
-		// which may be before the change that it waited for.
-		published, err = scan(tx.QueryRow(ctx, `
+		// Consumers order an event's changes by updated_at.
+		err = tx.QueryRow(ctx, `
 			UPDATE events
-			SET status = $2, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
-			WHERE id = $1 AND status = $3
-			RETURNING `+columns, id, published.Status, e.Status))
+			SET status = $2, name = $3, description = $4, event_date = $5, venue_name = $6, venue_address = $7,
+			    category = $8, image_url = $9, cancellation_reason = $10, postponed_from = $11,
+			    updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
+			WHERE id = $1
+			RETURNING updated_at`,
+			id, after.Status, after.Name, after.Description, after.Date, after.VenueName, after.VenueAddress,
+			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom)).
+			Scan(&after.UpdatedAt)
 		if err != nil { // no row included: the lock is ours
-			return fmt.Errorf("publish event %s: %w", id, err)
+			return fmt.Errorf("change event %s: %w", id, err)
 		}
-		return messaging.AddTx(ctx, tx, source, events.EventPublished{EventDetails: announce(published)})
+		after.UpdatedAt = after.UpdatedAt.UTC()
+		return messaging.AddTx(ctx, tx, source, announce(before, after))
 	})
-	return published, err
+	return after, err
+}
+
+// orNull gives SQL's NULL for a zero time.
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // announce gives what other services hear of an event.
@@ -137,6 +220,35 @@ func (s *Store) Events(ctx context.Context, ids []uuid.UUID) ([]event.Event, err
 		SELECT `+columns+`
 		FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, position) JOIN events USING (id)
 		ORDER BY position`, ids)
+	return collect(rows, err)
+}
+
+// Published gives the published events that are searched for, by date. There is one more than the page
+// has room for when the list goes on after it.
+func (s *Store) Published(ctx context.Context, search event.Search, page web.Page) ([]event.Event, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+columns+` FROM events
+		WHERE status = 'PUBLISHED'
+			AND ($1 = '' OR category = $1)
+			AND ($2 = '' OR search @@ plainto_tsquery('simple', $2))
+			AND ($3::timestamptz IS NULL OR event_date >= $3)
+			AND ($4::timestamptz IS NULL OR event_date < $4)
+			AND ($5::timestamptz IS NULL OR (event_date, id) > ($5, $6))
+		ORDER BY event_date, id LIMIT $7`,
+		search.Category, search.Words, orNull(search.From), orNull(search.To), page.After, page.AfterID, page.Limit+1)
+	return collect(rows, err)
+}
+
+// OrganizedBy gives the user's own events, by date, like Published.
+func (s *Store) OrganizedBy(ctx context.Context, organizer uuid.UUID, page web.Page) ([]event.Event, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+columns+` FROM events
+		WHERE organizer_id = $1 AND ($2::timestamptz IS NULL OR (event_date, id) > ($2, $3))
+		ORDER BY event_date, id LIMIT $4`, organizer, page.After, page.AfterID, page.Limit+1)
+	return collect(rows, err)
+}
+
+func collect(rows pgx.Rows, err error) ([]event.Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}

@@ -1,0 +1,48 @@
+package web_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+func TestOptional(t *testing.T) {
+	t.Parallel()
+	type body struct {
+		Name web.Optional[string] `json:"name"`
+	}
+	for _, tt := range []struct {
+		name, json string
+		value      *string
+		refused    bool
+	}{
+		{"Absent", `{}`, nil, false},
+		{"Present", `{"name":"Ann"}`, new("Ann"), false},
+		{"Empty", `{"name":""}`, new(""), false},
+		{"Null", `{"name":null}`, nil, true},
+		{"WrongType", `{"name":7}`, nil, true},
+		{"Object", `{"name":{}}`, nil, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var in body
+			err := web.Decode(httptest.NewRecorder(), httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(tt.json)), &in)
+			if !tt.refused {
+				require.NoError(t, err)
+				require.Equal(t, tt.value, in.Name.Value)
+				return
+			}
+			p, ok := errors.AsType[*problem.Error](err)
+			require.True(t, ok, "%v is no problem", err)
+			require.Equal(t, "VALIDATION_ERROR", p.Code)
+			require.Equal(t, "name", p.Field)
+		})
+	}
+}
