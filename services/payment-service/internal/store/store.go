@@ -316,7 +316,8 @@ func (s Store) Refunded(ctx context.Context, o order.Order, refundID string) err
 		}
 		return messaging.AddTx(ctx, tx, source, events.RefundProcessed{
 			OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, RefundID: refundID,
-			Amount: o.Total.Decimal(), Currency: o.Total.Currency, Reason: o.Failure.Code,
+			Amount: o.Total.Decimal(), RefundedTotal: o.Total.Decimal(), Currency: o.Total.Currency,
+			Reason: o.Failure.Code, OrderRefunded: true,
 		})
 	})
 }

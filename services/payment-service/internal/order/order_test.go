@@ -1,0 +1,102 @@
+package order_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+)
+
+func valid() order.Order {
+	return order.Order{
+		EventID: uuid.New(), HolderName: "Ann O'Hara", Method: order.CreditCard, PaymentToken: "pm_card_visa",
+		Items: []order.Item{{TicketTypeID: uuid.New(), Quantity: 1}, {TicketTypeID: uuid.New(), Quantity: order.MaxQuantity}},
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	items := func(n int) []order.Item {
+		items := make([]order.Item, n)
+		for i := range items {
+			items[i] = order.Item{TicketTypeID: uuid.New(), Quantity: 1}
+		}
+		return items
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(o *order.Order)
+		field  string // at fault; none when the order is fine
+	}{
+		{"Fine", func(*order.Order) {}, ""},
+		{"MostItems", func(o *order.Order) { o.Items = items(order.MaxItems) }, ""},
+		{"LongestName", func(o *order.Order) { o.HolderName = strings.Repeat("å", order.MaxHolderName) }, ""},
+		{"NameOfAnyScript", func(o *order.Order) { o.HolderName = "山田 太郎 👩‍🎤" }, ""},
+		{"LongestToken", func(o *order.Order) { o.PaymentToken = strings.Repeat("a", order.MaxToken) }, ""},
+
+		{"NoEvent", func(o *order.Order) { o.EventID = uuid.Nil }, "eventId"},
+		{"NoItems", func(o *order.Order) { o.Items = nil }, "ticketRequests"},
+		{"TooManyItems", func(o *order.Order) { o.Items = items(order.MaxItems + 1) }, "ticketRequests"},
+		{"NoType", func(o *order.Order) { o.Items[1].TicketTypeID = uuid.Nil }, "ticketRequests.ticketTypeId"},
+		{"TypeTwice", func(o *order.Order) { o.Items[1].TicketTypeID = o.Items[0].TicketTypeID }, "ticketRequests.ticketTypeId"},
+		{"NoQuantity", func(o *order.Order) { o.Items[0].Quantity = 0 }, "ticketRequests.quantity"},
+		{"NegativeQuantity", func(o *order.Order) { o.Items[1].Quantity = -1 }, "ticketRequests.quantity"},
+		{"TooManyTickets", func(o *order.Order) { o.Items[0].Quantity = order.MaxQuantity + 1 }, "ticketRequests.quantity"},
+		{"NoMethod", func(o *order.Order) { o.Method = "" }, "paymentMethod"},
+		{"OtherMethod", func(o *order.Order) { o.Method = "CASH" }, "paymentMethod"},
+		{"LowerCaseMethod", func(o *order.Order) { o.Method = "credit_card" }, "paymentMethod"},
+		{"NoToken", func(o *order.Order) { o.PaymentToken = "" }, "paymentToken"},
+		{"LongToken", func(o *order.Order) { o.PaymentToken = strings.Repeat("a", order.MaxToken+1) }, "paymentToken"},
+		{"NULInToken", func(o *order.Order) { o.PaymentToken = "pm_\x00" }, "paymentToken"},
+		{"NoName", func(o *order.Order) { o.HolderName = "" }, "holderName"},
+		{"LongName", func(o *order.Order) { o.HolderName = strings.Repeat("å", order.MaxHolderName+1) }, "holderName"},
+		{"NULInName", func(o *order.Order) { o.HolderName = "Ann\x00" }, "holderName"},
+		{"LineBreakInName", func(o *order.Order) { o.HolderName = "Ann\nBcc: all" }, "holderName"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := valid()
+			tt.change(&o)
+			err := o.Validate()
+			if tt.field == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, problem.Field("", ""))
+			var p *problem.Error
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, problem.Invalid, p.Kind)
+			require.Equal(t, tt.field, p.Field)
+		})
+	}
+}
+
+func TestIsToken(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"8e03978e-40d5-43e8-bc93-6894a57f9324": true,
+		" ~":                                   true,
+		strings.Repeat("k", order.MaxToken):    true,
+		strings.Repeat("k", order.MaxToken+1):  false,
+		"":                                     false,
+		"a\nb":                                 false,
+		"a\x00":                                false,
+		"a\x7f":                                false,
+		"ключ":                                 false,
+		"\xff":                                 false,
+	} {
+		require.Equal(t, want, order.IsToken(text), "%q", text)
+	}
+}
+
+// The keys are derived, so that no crash can lose them, and are two.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	o := order.Order{ID: uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")}
+	require.Equal(t, "charge-cc0e8400-e29b-41d4-a716-446655440000", o.AttemptKey())
+	require.Equal(t, "refund-cc0e8400-e29b-41d4-a716-446655440000", o.RefundKey())
+}
