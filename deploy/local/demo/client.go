@@ -344,14 +344,18 @@ func (c Client) Sales(ctx context.Context, organizer Person, event uuid.UUID) (S
 	})
 }
 
-// patience is how long Await waits for what the system does by itself.
+// patience is how long Await waits for what the system does by itself, unless its context says otherwise.
 const patience = 45 * time.Second
 
-// Await asks again and again until the answer is enough, and gives that answer. Its error, after a while, says what it
-// got last.
+// Await asks again and again until the answer is enough, and gives that answer. Its error, when ctx ends or after a
+// while, says what it got last.
 func Await[T any](ctx context.Context, ask func() (T, error), enough func(T) bool) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	began := time.Now()
 	for {
 		got, err := ask()
 		if err == nil && enough(got) {
@@ -359,7 +363,7 @@ func Await[T any](ctx context.Context, ask func() (T, error), enough func(T) boo
 		}
 		select {
 		case <-ctx.Done():
-			return got, errors.Join(fmt.Errorf("not what it should be, even after %s: %+v", patience, got), err)
+			return got, errors.Join(fmt.Errorf("not what it should be after %s: %+v", time.Since(began).Round(time.Second), got), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -1,0 +1,160 @@
+// Package e2e_test runs the whole system (the eight apps, a real sidecar each, PostgreSQL, the SNS/SQS emulator, the mail
+// sink and the Stripe simulator) on ports and in a directory of its own, and holds it to its promises from outside.
+//
+// Tests that break something for everybody, such as a process or Stripe's answers, are not parallel: they run one by
+// one before the others.
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+)
+
+// system is the stack that all tests share.
+var system *stack.Stack
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root, err := stack.FindRoot()
+	if err != nil {
+		return fail(err)
+	}
+	cfg, err := stack.Throwaway(root)
+	if err != nil {
+		return fail(err)
+	}
+	cfg.Out = os.Stderr
+	system, err = stack.Start(ctx, cfg)
+	tearDown := func() {
+		// Whatever ended the tests, what they started ends with them.
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		if err := system.Stop(stopping); err != nil {
+			code = fail(err)
+		}
+		if code != 0 {
+			fmt.Fprintln(os.Stderr, "e2e: logs and data are left in", cfg.DataDir)
+		} else if err := os.RemoveAll(cfg.DataDir); err != nil {
+			code = fail(err)
+		}
+	}
+	if err != nil {
+		code = fail(err)
+		tearDown()
+		return code
+	}
+	ended := make(chan int, 1)
+	go func() { ended <- m.Run() }()
+	select {
+	case code = <-ended:
+	case <-ctx.Done():
+		code = fail(ctx.Err())
+	}
+	tearDown()
+	return code
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "e2e:", err)
+	return 1
+}
+
+// client calls through a sidecar that none of these tests touches.
+func client() demo.Client {
+	return demo.Client{Sidecar: system.App("auth-service").SidecarURL()}
+}
+
+// sale is an event on sale with one ticket type.
+type sale struct {
+	demo.Client
+	organizer, buyer demo.Person
+	event            demo.Event
+	tickets          demo.TicketType
+}
+
+// newSale puts an event of a new organizer on sale, with so many tickets, and brings a new buyer.
+func newSale(t *testing.T, capacity int) sale {
+	t.Helper()
+	ctx := t.Context()
+	s := sale{Client: client()}
+	var err error
+	s.organizer, err = s.Join(ctx, "Olivia", "Stone", true)
+	require.NoError(t, err)
+	s.buyer, err = s.Join(ctx, "Ben", "Ito", false)
+	require.NoError(t, err)
+	s.event, err = s.Draft(ctx, s.organizer, t.Name())
+	require.NoError(t, err)
+	s.tickets, err = s.AddTicketType(ctx, s.organizer, s.event.EventID, "Floor", "49.50", capacity)
+	require.NoError(t, err)
+	s.event, err = s.Publish(ctx, s.organizer, s.event.EventID)
+	require.NoError(t, err)
+	return s
+}
+
+// purchase is an order of this sale under a new key.
+func (s sale) purchase(quantity int, card string) demo.Purchase {
+	return demo.Purchase{
+		Event: s.event.EventID, TicketType: s.tickets.TicketTypeID, Quantity: quantity, Card: card, Key: uuid.NewString(),
+	}
+}
+
+// left is how many tickets are for sale.
+func (s sale) left(t *testing.T) int {
+	t.Helper()
+	a, err := s.Availability(t.Context(), s.event.EventID)
+	require.NoError(t, err)
+	return a.Of(s.tickets.TicketTypeID)
+}
+
+// fulfilled waits until the buyer has n tickets, and then holds that it stays at n, with one confirmation for the order.
+func (s sale) fulfilled(ctx context.Context, t *testing.T, order uuid.UUID, n int) {
+	t.Helper()
+	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return s.Tickets(ctx, s.buyer) },
+		func(got []demo.Ticket) bool { return len(got) >= n })
+	require.NoError(t, err)
+	require.Len(t, tickets, n)
+	for _, ticket := range tickets {
+		require.Equal(t, order, ticket.OrderID)
+	}
+	inbox, err := demo.Await(ctx, func() ([]demo.Mail, error) { return sink().Inbox(ctx, s.buyer.Email) },
+		func(got []demo.Mail) bool { return len(got) > 0 })
+	require.NoError(t, err)
+	require.Len(t, inbox, 1)
+	require.Len(t, inbox[0].Attachments, n)
+}
+
+func sink() demo.Sink { return demo.Sink(system.MailURL()) }
+
+// refusal calls and demands to be refused.
+func refusal(t *testing.T, c demo.Client, req demo.Request) *demo.Refusal {
+	t.Helper()
+	err := c.Do(t.Context(), req, nil)
+	require.Error(t, err)
+	var r *demo.Refusal
+	require.ErrorAs(t, err, &r)
+	return r
+}
+
+// get and post make requests of no body, or of one.
+func get(app, path string, token demo.Token) demo.Request {
+	return demo.Request{Method: http.MethodGet, App: app, Path: path, Token: token}
+}
+
+func post(app, path string, token demo.Token, body any) demo.Request {
+	return demo.Request{Method: http.MethodPost, App: app, Path: path, Token: token, Body: body}
+}
