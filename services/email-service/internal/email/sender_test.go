@@ -210,7 +210,7 @@ func TestSendAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		to, err := parsed.Header.AddressList("To")
 		require.NoError(t, err)
-		require.Equal(t, got.to, []string{to[0].Address}, "nobody gets another's message")
+		require.Equal(t, []string{to[0].Address}, got.to, "nobody gets another's message")
 	}
 }
 

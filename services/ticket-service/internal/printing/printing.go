@@ -97,7 +97,9 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	}
 	doc.Ln(4)
 	for _, field := range [][2]string{
-		{"Ticket", t.TypeName}, {"Holder", t.HolderName}, {"Number", t.Number},
+		{"Ticket", t.TypeName},
+		{"Holder", t.HolderName},
+		{"Number", t.Number},
 		{"Issued", t.CreatedAt.UTC().Format(time.DateOnly)},
 	} {
 		doc.SetX(margin)
