@@ -3,7 +3,9 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -46,6 +48,9 @@ func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
 		TicketRequests []ticketRequest `json:"ticketRequests"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if err := required(map[string]uuid.UUID{"eventId": in.EventID}); err != nil {
 		return err
 	}
 	lines, err := linesOf(in.TicketRequests)
@@ -204,8 +209,8 @@ func (a API) release(w http.ResponseWriter, r *http.Request) error {
 	if err := required(map[string]uuid.UUID{"reservationId": in.ReservationID}); err != nil {
 		return err
 	}
-	if len(in.Reason) > maxReason {
-		return problem.Field("reason", "reason must have at most %d bytes", maxReason)
+	if len(in.Reason) > maxReason || strings.ContainsFunc(in.Reason, unicode.IsControl) {
+		return problem.Field("reason", "reason must have at most %d bytes and no control characters", maxReason)
 	}
 	released, err := a.Store.Release(r.Context(), in.ReservationID, in.Reason)
 	if err != nil {

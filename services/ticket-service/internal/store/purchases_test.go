@@ -127,10 +127,9 @@ func TestConfirmRefuses(t *testing.T) {
 func TestTicketNumbers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	kind := b.newType(t, 100)
 	ids := make([]uuid.UUID, connections)
 	for i := range ids {
-		ids[i] = b.reserved(t, line(kind, 3))
+		ids[i] = b.reserved(t, line(b.newType(t, 3), 3)) // a type each, whose rows make nobody wait
 	}
 	tickets := make([][]ticket.Ticket, len(ids))
 	requireAll(t, race(len(ids), func(i int) (err error) {

@@ -1,0 +1,132 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+)
+
+// What event-service announces decides what is on sale, without asking it.
+func TestEventEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.events.say(b.event, "DRAFT", nil)
+	kind := b.newType(t, b.event, "VIP", "10")
+	b.events.say(b.event, "DRAFT", sidecar.ErrUnavailable)
+	details := func(name, status, updatedAt string) string {
+		return `{"eventId":"` + b.event.String() + `","organizerId":"` + b.organizer.String() + `","eventName":"` + name + `",
+			"eventDate":"2030-07-15T18:00:00Z","venueName":"Park","category":"MUSIC","status":"` + status + `","updatedAt":"` + updatedAt + `"}`
+	}
+	reserve := func() (int, string) {
+		return b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1"))
+	}
+	for _, step := range []struct {
+		route, eventType, payload string
+		name                      string // of the event from then on
+		status                    int    // of a reserve
+	}{
+		{"event-created", "EVENT_CREATED", details("Festival", "DRAFT", "2030-01-01T10:00:01Z"), "Festival", 503},
+		{"event-published", "EVENT_PUBLISHED", details("Festival", "PUBLISHED", "2030-01-01T10:00:02Z"), "Festival", 200},
+		{"event-updated", "EVENT_UPDATED", details("Summer Festival", "PUBLISHED", "2030-01-01T10:00:04Z"), "Summer Festival", 200},
+		{"event-updated", "EVENT_UPDATED", details("Stale Festival", "DRAFT", "2030-01-01T10:00:03Z"), "Summer Festival", 200},
+		{"event-cancelled", "EVENT_CANCELLED", `{"eventId":"` + b.event.String() + `","eventName":"Summer Festival",
+			"organizerId":"` + b.organizer.String() + `","cancellationReason":"Venue unavailable","affectedTicketCount":0,
+			"updatedAt":"2030-01-01T10:00:05Z"}`, "Summer Festival", 503},
+	} {
+		status, body := b.deliver(t, step.route, step.eventType, step.payload)
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"status":"SUCCESS"}`, body)
+		e, err := b.store.Event(t.Context(), b.event)
+		require.NoError(t, err)
+		require.Equal(t, step.name, e.Name)
+		status, body = reserve()
+		require.Equal(t, step.status, status, body)
+	}
+}
+
+// A payment's events end what payment-service did not live to end itself.
+func TestPaymentEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, user := b.newType(t, b.event, "VIP", "2"), uuid.New()
+	paid, failed := uuid.New(), uuid.New()
+	for _, id := range []uuid.UUID{paid, failed} {
+		status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "1"))
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	status, body := b.deliver(t, "payment-completed", "PAYMENT_COMPLETED", `{"orderId":"`+uuid.NewString()+`",
+		"orderNumber":"ORD-2030-000001","userId":"`+user.String()+`","eventId":"`+b.event.String()+`",
+		"reservationId":"`+paid.String()+`","holderName":"Ann O'Hara","totalAmount":50.00,"currency":"USD",
+		"paymentMethod":"CREDIT_CARD","transactionId":"txn-987654",
+		"items":[{"ticketTypeId":"`+kind.String()+`","quantity":1,"unitPrice":50.00}]}`)
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = b.deliver(t, "payment-failed", "PAYMENT_FAILED", `{"orderId":"`+uuid.NewString()+`",
+		"userId":"`+user.String()+`","reservationId":"`+failed.String()+`","failureReason":"INSUFFICIENT_FUNDS",
+		"errorMessage":"Payment declined by issuing bank","retryable":false}`)
+	require.Equal(t, http.StatusOK, status, body)
+
+	tickets, err := b.store.TicketsOf(t.Context(), user, 10)
+	require.NoError(t, err)
+	require.Len(t, tickets, 1)
+	require.Equal(t, "Ann O'Hara", tickets[0].HolderName)
+	types, err := b.store.Types(t.Context(), b.event)
+	require.NoError(t, err)
+	require.Equal(t, 1, types[0].Sold)
+	require.Equal(t, 0, types[0].Held)
+}
+
+func TestEventsThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	header := http.Header{"Dapr-Api-Token": {appAPIToken}}
+	for _, tt := range []struct {
+		name, body string
+		status     int
+	}{
+		{"MalformedJSON", `{"id":`, 422},
+		{"NoID", `{"type":"PAYMENT_FAILED","data":{}}`, 422},
+		{"NoData", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED"}`, 422},
+		{"OtherTypeInside", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_COMPLETED","version":"1.0"}}`, 422},
+		{"WrongPayload", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"1.0","payload":{"reservationId":"x"}}}`, 422},
+		{"OtherVersion", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"2.0"}}`, 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodPost, "/events/payment-failed", tt.body, header)
+			require.Equal(t, tt.status, status, body)
+		})
+	}
+	t.Run("UnknownType", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.deliver(t, "unknown", "TICKET_UPGRADED", `{}`)
+		require.Equal(t, http.StatusOK, status, body)
+	})
+}
+
+func TestExpireReservations(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id := b.newType(t, b.event, "VIP", "1"), uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, uuid.New(), b.event, kind, "1"))
+	require.Equal(t, http.StatusOK, status, body)
+	tick := func() string {
+		status, body := b.send(t, http.MethodPost, "/bindings/expire-reservations", "", http.Header{"Dapr-Api-Token": {appAPIToken}})
+		require.Equal(t, http.StatusOK, status, body)
+		return body
+	}
+	require.JSONEq(t, `{"expired":0}`, tick())
+	_, err := b.store.Pool.Exec(t.Context(), `UPDATE reservations SET expires_at = $1`, time.Now().Add(-time.Hour))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"expired":1}`, tick())
+	require.JSONEq(t, `{"expired":0}`, tick())
+
+	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", b.as(t, uuid.New(), identity.RoleUser))
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, `"quantityAvailable":1`)
+}

@@ -1,0 +1,205 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+const (
+	serviceSecret = "a secret that services share"
+	appAPIToken   = "a token that sidecars show"
+)
+
+// eventService is event-service as this service sees it.
+type eventService struct {
+	mu        sync.Mutex
+	organizer uuid.UUID
+	statuses  map[uuid.UUID]string // of the events it knows
+	failure   error                // what every call gets, if set
+}
+
+func (e *eventService) Call(_ context.Context, app, method, path string, in, out any) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id, found := strings.CutPrefix(path, "/api/events/internal/")
+	switch {
+	case app != "event-service" || method != http.MethodGet || !found || in != nil:
+		return problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
+	case e.failure != nil:
+		return e.failure
+	}
+	status, known := e.statuses[uuid.MustParse(id)]
+	if !known {
+		return problem.New(problem.NotFound, "EVENT_NOT_FOUND", "Event with ID %s not found", id)
+	}
+	return json.Unmarshal([]byte(`{"eventId":"`+id+`","organizerId":"`+e.organizer.String()+`","name":"Festival",
+		"description":"","eventDate":"2030-07-15T18:00:00Z","venueName":"Park","venueAddress":"1 Park Ave",
+		"category":"MUSIC","status":"`+status+`","imageUrl":""}`), out)
+}
+
+// say sets what event-service says of an event, and after that of everything if failure is set.
+func (e *eventService) say(event uuid.UUID, status string, failure error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.statuses[event], e.failure = status, failure
+}
+
+type bundle struct {
+	url       string
+	store     store.Store
+	signer    *ticket.Signer
+	key       ed25519.PrivateKey
+	events    *eventService
+	organizer uuid.UUID
+	event     uuid.UUID // the organizer's, published, as event-service knows and we do not yet
+}
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	signer, err := ticket.NewSigner(base64.StdEncoding.EncodeToString(make([]byte, ed25519.SeedSize)))
+	require.NoError(t, err)
+	b := &bundle{
+		store: store.Store{
+			Pool:      postgrestest.New(t, messaging.Migrations(), store.Migrations()),
+			QRCodeURL: func(id uuid.UUID) string { return "https://tickets.test/" + id.String() + "/qr.png" },
+		},
+		signer: signer, key: private, organizer: uuid.New(), event: uuid.New(),
+	}
+	b.events = &eventService{organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}}
+	server := httptest.NewServer(httpapi.API{
+		Store: b.store, Signer: signer, Services: b.events,
+		Guard: identity.Guard{
+			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
+			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
+		},
+	}.Router())
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	return b
+}
+
+// send makes a request and gives the status and the body of its answer.
+func (b *bundle) send(t *testing.T, method, path, body string, header http.Header) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header = header
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(answer)
+}
+
+// from gives the headers that a service's call arrives with.
+func from(t *testing.T, service string) http.Header {
+	t.Helper()
+	token, err := identity.SignServiceToken([]byte(serviceSecret), service)
+	require.NoError(t, err)
+	return http.Header{"X-Service-Token": {token}, "X-Service-Name": {service}, "Dapr-Api-Token": {appAPIToken}}
+}
+
+// as gives the headers that a person's request comes with.
+func (b *bundle) as(t *testing.T, user uuid.UUID, roles ...identity.Role) http.Header {
+	t.Helper()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: user.String(),
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(15 * time.Minute)),
+		},
+		Name: "Ann O'Hara", Roles: roles,
+	}).SignedString(b.key)
+	require.NoError(t, err)
+	return http.Header{"Authorization": {"Bearer " + token}}
+}
+
+// internal calls one of the contract's endpoints as payment-service.
+func (b *bundle) internal(t *testing.T, endpoint, body string) (int, string) {
+	t.Helper()
+	return b.send(t, http.MethodPost, "/api/tickets/internal/"+endpoint, body, from(t, "payment-service"))
+}
+
+// newType makes a ticket type at 50.00 USD as its organizer does.
+func (b *bundle) newType(t *testing.T, event uuid.UUID, name, capacity string) uuid.UUID {
+	t.Helper()
+	status, body := b.send(t, http.MethodPost, "/api/tickets/types",
+		`{"eventId":"`+event.String()+`","name":"`+name+`","price":50.00,"currency":"USD","capacity":`+capacity+`}`,
+		b.as(t, b.organizer, identity.RoleUser, identity.RoleOrganizer))
+	require.Equal(t, http.StatusCreated, status, body)
+	var made struct{ TicketTypeID uuid.UUID }
+	require.NoError(t, json.Unmarshal([]byte(body), &made))
+	return made.TicketTypeID
+}
+
+func reserveBody(id, user, event, kind uuid.UUID, quantity string) string {
+	return `{"userId":"` + user.String() + `","eventId":"` + event.String() + `","reservationId":"` + id.String() + `",
+		"ticketRequests":[{"ticketTypeId":"` + kind.String() + `","quantity":` + quantity + `}],"reservationDurationMinutes":15}`
+}
+
+func confirmBody(reservation, order, user uuid.UUID) string {
+	return `{"reservationId":"` + reservation.String() + `","orderId":"` + order.String() + `","userId":"` + user.String() + `","holderName":"Ann O'Hara"}`
+}
+
+func releaseBody(reservation uuid.UUID) string {
+	return `{"reservationId":"` + reservation.String() + `","reason":"PAYMENT_FAILED"}`
+}
+
+// confirmedTicket is a ticket in the answer to confirm-purchase.
+type confirmedTicket struct {
+	TicketID     uuid.UUID
+	TicketNumber string
+}
+
+// buy gives a user that many tickets.
+func (b *bundle) buy(t *testing.T, user, kind uuid.UUID, quantity string) []confirmedTicket {
+	t.Helper()
+	id := uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, quantity))
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = b.internal(t, "confirm-purchase", confirmBody(id, uuid.New(), user))
+	require.Equal(t, http.StatusOK, status, body)
+	var confirmed struct{ Tickets []confirmedTicket }
+	require.NoError(t, json.Unmarshal([]byte(body), &confirmed))
+	return confirmed.Tickets
+}
+
+func requireFailure(t *testing.T, body, code, field string) {
+	t.Helper()
+	var f struct{ Error, Message, Field string }
+	require.NoError(t, json.Unmarshal([]byte(body), &f), body)
+	require.Equal(t, code, f.Error, body)
+	require.NotEmpty(t, f.Message)
+	require.Equal(t, field, f.Field)
+}
+
+// deliver hands an event to the route as the sidecar does.
+func (b *bundle) deliver(t *testing.T, route, eventType, payload string) (int, string) {
+	t.Helper()
+	return b.send(t, http.MethodPost, "/events/"+route, `{"specversion":"1.0","id":"`+uuid.NewString()+`","source":"test",
+		"type":"`+eventType+`","data":{"eventType":"`+eventType+`","version":"1.0","timestamp":"2030-01-15T10:30:00Z",
+		"correlationId":"corr-123456","payload":`+payload+`}}`, http.Header{"Dapr-Api-Token": {appAPIToken}})
+}

@@ -1,0 +1,328 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+func TestCheckAvailability(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, b.event, "VIP", "1"), b.newType(t, b.event, "Seat", "50")
+	ask := func(t *testing.T, lines string) string {
+		t.Helper()
+		status, body := b.internal(t, "check-availability", `{"eventId":"`+b.event.String()+`","ticketRequests":[`+lines+`]}`)
+		require.Equal(t, http.StatusOK, status, body)
+		return body
+	}
+	want := func(kind uuid.UUID, quantity string) string {
+		return `{"ticketTypeId":"` + kind.String() + `","quantity":` + quantity + `}`
+	}
+	t.Run("Available", func(t *testing.T) {
+		t.Parallel()
+		require.JSONEq(t, `{"available":true,"ticketAvailability":[
+			{"ticketTypeId":"`+seat.String()+`","available":true,"quantityAvailable":50,"quantityRequested":50},
+			{"ticketTypeId":"`+vip.String()+`","available":true,"quantityAvailable":1,"quantityRequested":1}]}`,
+			ask(t, want(seat, "50")+","+want(vip, "1")))
+	})
+	t.Run("InsufficientInventory", func(t *testing.T) {
+		t.Parallel()
+		require.JSONEq(t, `{"available":false,"ticketAvailability":[
+			{"ticketTypeId":"`+vip.String()+`","available":false,"quantityAvailable":1,"quantityRequested":2,"error":"INSUFFICIENT_INVENTORY"},
+			{"ticketTypeId":"`+seat.String()+`","available":true,"quantityAvailable":50,"quantityRequested":1}]}`,
+			ask(t, want(vip, "2")+","+want(seat, "1")))
+	})
+	t.Run("UnknownType", func(t *testing.T) {
+		t.Parallel()
+		unknown := uuid.New()
+		require.JSONEq(t, `{"available":false,"ticketAvailability":[
+			{"ticketTypeId":"`+unknown.String()+`","available":false,"quantityAvailable":0,"quantityRequested":1,"error":"TICKET_TYPE_NOT_FOUND"}]}`,
+			ask(t, want(unknown, "1")))
+	})
+}
+
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id, user := b.newType(t, b.event, "VIP", "3"), uuid.New(), uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "2"))
+	require.Equal(t, http.StatusOK, status, body)
+	var stamps struct{ ExpiresAt string }
+	require.NoError(t, json.Unmarshal([]byte(body), &stamps))
+	expiresAt, err := time.Parse(time.RFC3339, stamps.ExpiresAt)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(15*time.Minute), expiresAt, time.Minute)
+	require.True(t, strings.HasSuffix(stamps.ExpiresAt, "Z"), "UTC")
+	require.JSONEq(t, `{"reservationId":"`+id.String()+`","reserved":true,"expiresAt":"`+stamps.ExpiresAt+`","currency":"USD",
+		"tickets":[{"ticketTypeId":"`+kind.String()+`","quantity":2,"unitPrice":50.00,"totalPrice":100.00}]}`, body)
+	require.Contains(t, body, `"unitPrice":50.00,"totalPrice":100.00`) // all digits of the currency
+
+	t.Run("SameAgain", func(t *testing.T) {
+		status, again := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "2"))
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, body, again)
+	})
+	t.Run("InsufficientInventory", func(t *testing.T) {
+		status, body := b.internal(t, "reserve", reserveBody(uuid.New(), user, b.event, kind, "2"))
+		require.Equal(t, http.StatusConflict, status)
+		require.JSONEq(t, `{"reserved":false,"error":"INSUFFICIENT_INVENTORY","message":"Not enough tickets available"}`, body)
+	})
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"OtherRequestUnderTheID", reserveBody(id, user, b.event, kind, "1"), 409, "RESERVATION_ID_REUSED"},
+		{"UnknownType", reserveBody(uuid.New(), user, b.event, uuid.New(), "1"), 404, "TICKET_TYPE_NOT_FOUND"},
+		{"UnknownEvent", reserveBody(uuid.New(), user, uuid.New(), kind, "1"), 404, "EVENT_NOT_FOUND"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := b.internal(t, "reserve", tt.body)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, "")
+			require.Contains(t, body, `"reserved":false`)
+		})
+	}
+}
+
+// A buyer who is faster than EVENT_PUBLISHED is not turned down for it.
+func TestReserveAsksForTheEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.events.say(b.event, "DRAFT", nil)
+	kind := b.newType(t, b.event, "VIP", "10")
+	reserve := func(t *testing.T) (int, string) {
+		t.Helper()
+		return b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1"))
+	}
+
+	status, body := reserve(t)
+	require.Equal(t, http.StatusConflict, status)
+	require.JSONEq(t, `{"reserved":false,"error":"EVENT_NOT_ON_SALE","message":"The event is not on sale"}`, body)
+
+	for name, failure := range map[string]error{
+		"EventServiceDown":    sidecar.ErrUnavailable,
+		"EventServiceRefuses": problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "This service may not call this route"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.events.say(b.event, "PUBLISHED", failure)
+			status, body := reserve(t)
+			require.Equal(t, http.StatusServiceUnavailable, status)
+			requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
+		})
+	}
+
+	b.events.say(b.event, "PUBLISHED", nil)
+	status, body = reserve(t)
+	require.Equal(t, http.StatusOK, status, body)
+
+	// From here on the event is known.
+	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
+	status, body = reserve(t)
+	require.Equal(t, http.StatusOK, status, body)
+}
+
+func TestConfirmPurchase(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id, user, order := b.newType(t, b.event, "VIP", "10"), uuid.New(), uuid.New(), uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "2"))
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = b.internal(t, "confirm-purchase", confirmBody(id, order, user))
+	require.Equal(t, http.StatusOK, status, body)
+	var confirmed struct{ Tickets []confirmedTicket }
+	require.NoError(t, json.Unmarshal([]byte(body), &confirmed))
+	require.Len(t, confirmed.Tickets, 2)
+	ticketJSON := func(k confirmedTicket) string {
+		require.Regexp(t, `^TKT-\d{4}-\d{6}$`, k.TicketNumber)
+		return `{"ticketId":"` + k.TicketID.String() + `","ticketNumber":"` + k.TicketNumber + `",
+			"qrCode":"https://tickets.test/` + k.TicketID.String() + `/qr.png","ticketTypeId":"` + kind.String() + `"}`
+	}
+	require.JSONEq(t, `{"confirmed":true,"orderId":"`+order.String()+`","tickets":[
+		`+ticketJSON(confirmed.Tickets[0])+`,`+ticketJSON(confirmed.Tickets[1])+`]}`, body)
+
+	t.Run("SameAgain", func(t *testing.T) {
+		t.Parallel()
+		status, again := b.internal(t, "confirm-purchase", confirmBody(id, order, user))
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, body, again)
+	})
+	t.Run("NotFound", func(t *testing.T) {
+		t.Parallel()
+		unknown := uuid.New()
+		status, body := b.internal(t, "confirm-purchase", confirmBody(unknown, order, user))
+		require.Equal(t, http.StatusNotFound, status)
+		require.JSONEq(t, `{"confirmed":false,"error":"RESERVATION_NOT_FOUND",
+			"message":"Reservation `+unknown.String()+` not found or expired"}`, body)
+	})
+	t.Run("SomebodyElses", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "confirm-purchase", confirmBody(id, order, uuid.New()))
+		require.Equal(t, http.StatusNotFound, status)
+		require.JSONEq(t, `{"confirmed":false,"error":"RESERVATION_NOT_FOUND",
+			"message":"Reservation `+id.String()+` not found or expired"}`, body)
+	})
+	t.Run("OtherOrder", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "confirm-purchase", confirmBody(id, uuid.New(), user))
+		require.Equal(t, http.StatusConflict, status)
+		require.JSONEq(t, `{"confirmed":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already bought"}`, body)
+	})
+	t.Run("ReleaseAfterIt", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "release-reservation", releaseBody(id))
+		require.Equal(t, http.StatusConflict, status)
+		require.JSONEq(t, `{"released":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already bought"}`, body)
+	})
+	t.Run("Ticket", func(t *testing.T) {
+		t.Parallel()
+		k := confirmed.Tickets[0]
+		status, body := b.send(t, http.MethodGet, "/api/tickets/internal/"+k.TicketID.String(), "", from(t, "notification-service"))
+		require.Equal(t, http.StatusOK, status)
+		var stamps struct{ CreatedAt string }
+		require.NoError(t, json.Unmarshal([]byte(body), &stamps))
+		require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`, stamps.CreatedAt)
+		require.JSONEq(t, `{"ticketId":"`+k.TicketID.String()+`","ticketNumber":"`+k.TicketNumber+`",
+			"ticketTypeId":"`+kind.String()+`","eventId":"`+b.event.String()+`","orderId":"`+order.String()+`",
+			"holderName":"Ann O'Hara","qrCode":"https://tickets.test/`+k.TicketID.String()+`/qr.png","status":"ACTIVE",
+			"createdAt":"`+stamps.CreatedAt+`"}`, body)
+	})
+	t.Run("PDF", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/internal/"+confirmed.Tickets[0].TicketID.String()+"/ticket.pdf", "", from(t, "notification-service"))
+		require.Equal(t, http.StatusOK, status)
+		require.True(t, strings.HasPrefix(body, "%PDF-"))
+	})
+	for _, path := range []string{uuid.NewString(), uuid.NewString() + "/ticket.pdf"} {
+		t.Run("NoSuchTicket", func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodGet, "/api/tickets/internal/"+path, "", from(t, "notification-service"))
+			require.Equal(t, http.StatusNotFound, status)
+			require.JSONEq(t, `{"error":"TICKET_NOT_FOUND","message":"No such ticket"}`, body)
+		})
+	}
+}
+
+func TestReleaseReservation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id, user := b.newType(t, b.event, "VIP", "2"), uuid.New(), uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "2"))
+	require.Equal(t, http.StatusOK, status, body)
+	for range 2 {
+		status, body := b.internal(t, "release-reservation", releaseBody(id))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"released":true,"reservationId":"`+id.String()+`","ticketsReleased":2}`, body)
+	}
+
+	t.Run("BeforeReserve", func(t *testing.T) {
+		t.Parallel()
+		late := uuid.New()
+		status, body := b.internal(t, "release-reservation", releaseBody(late))
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"released":true,"reservationId":"`+late.String()+`","ticketsReleased":0}`, body)
+		status, body = b.internal(t, "reserve", reserveBody(late, user, b.event, kind, "1"))
+		require.Equal(t, http.StatusConflict, status)
+		require.JSONEq(t, `{"reserved":false,"error":"RESERVATION_ENDED","message":"The reservation was released or has expired"}`, body)
+	})
+	t.Run("NoReason", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "release-reservation", `{"reservationId":"`+id.String()+`"}`)
+		require.Equal(t, http.StatusOK, status, body)
+	})
+	t.Run("TicketsAreOnSaleAgain", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "reserve", reserveBody(uuid.New(), user, b.event, kind, "2"))
+		require.Equal(t, http.StatusOK, status, body)
+	})
+}
+
+// Nothing that a caller sends is more than a 4xx that says what is wrong.
+func TestInternalRefusesBadInput(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id := b.newType(t, b.event, "VIP", "10"), uuid.New()
+	reserve := func(old, replacement string) string {
+		good := reserveBody(id, b.organizer, b.event, kind, "1")
+		require.Contains(t, good, old)
+		return strings.Replace(good, old, replacement, 1)
+	}
+	line := `{"ticketTypeId":"` + kind.String() + `","quantity":1}`
+	check := func(lines string) string {
+		return `{"eventId":"` + b.event.String() + `","ticketRequests":` + lines + `}`
+	}
+	confirm := func(old, replacement string) string {
+		return strings.Replace(confirmBody(id, id, id), old, replacement, 1)
+	}
+	for _, tt := range []struct {
+		name, endpoint, body string
+		status               int
+		code, field          string
+	}{
+		{"Empty", "reserve", "", 400, "MALFORMED_JSON", ""},
+		{"MalformedJSON", "reserve", reserve("}", ""), 400, "MALFORMED_JSON", ""},
+		{"Array", "reserve", "[]", 400, "MALFORMED_JSON", ""},
+		{"TwoValues", "reserve", reserve("", "") + "{}", 400, "MALFORMED_JSON", ""},
+		{"BrokenUTF8", "reserve", reserve("userId", "\xff"), 400, "MALFORMED_JSON", ""},
+		{"TooLarge", "reserve", reserve("{", "{"+strings.Repeat(" ", web.MaxBody)), 413, "BODY_TOO_LARGE", ""},
+		{"UnknownField", "reserve", reserve("{", `{"price":1,`), 400, "VALIDATION_ERROR", "price"},
+		{"NoUser", "reserve", reserve(`"userId":"`+b.organizer.String()+`",`, ""), 400, "VALIDATION_ERROR", "userId"},
+		{"NoEvent", "reserve", reserve(`"eventId":"`+b.event.String()+`",`, ""), 400, "VALIDATION_ERROR", "eventId"},
+		{"NullReservation", "reserve", reserve(`"reservationId":"`+id.String()+`"`, `"reservationId":null`), 400, "VALIDATION_ERROR", "reservationId"},
+		{"IDThatIsNone", "reserve", reserve(id.String(), "ann"), 400, "VALIDATION_ERROR", ""},
+		{"IDWithGarbage", "reserve", reserve(id.String(), strings.Repeat("g", 36)), 400, "VALIDATION_ERROR", ""},
+		{"NumberForID", "reserve", reserve(`"`+id.String()+`"`, "7"), 400, "VALIDATION_ERROR", "reservationId"},
+		{"QuantityZero", "reserve", reserve(`"quantity":1`, `"quantity":0`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityMissing", "reserve", reserve(`,"quantity":1`, ""), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityNegative", "reserve", reserve(`"quantity":1`, `"quantity":-1`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityTooLarge", "reserve", reserve(`"quantity":1`, `"quantity":101`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityBeyondInt32", "reserve", reserve(`"quantity":1`, `"quantity":4294967297`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityBeyondInt64", "reserve", reserve(`"quantity":1`, `"quantity":99999999999999999999`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityFraction", "reserve", reserve(`"quantity":1`, `"quantity":1.5`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"QuantityString", "reserve", reserve(`"quantity":1`, `"quantity":"1"`), 400, "VALIDATION_ERROR", "ticketRequests.quantity"},
+		{"SameTypeTwice", "reserve", reserve(line, line+","+line), 400, "VALIDATION_ERROR", "ticketRequests.ticketTypeId"},
+		{"NoLines", "reserve", reserve(line, ""), 400, "VALIDATION_ERROR", "ticketRequests"},
+		{"TooManyLines", "reserve", reserve(line, strings.Repeat(line+",", 20)+line), 400, "VALIDATION_ERROR", "ticketRequests"},
+		{"LinesNoArray", "reserve", reserve("["+line+"]", line), 400, "VALIDATION_ERROR", "ticketRequests"},
+		{"NoTime", "reserve", reserve(`Minutes":15`, `Minutes":0`), 400, "VALIDATION_ERROR", "reservationDurationMinutes"},
+		{"NegativeTime", "reserve", reserve(`Minutes":15`, `Minutes":-15`), 400, "VALIDATION_ERROR", "reservationDurationMinutes"},
+
+		{"CheckNoEvent", "check-availability", `{"ticketRequests":[` + line + `]}`, 400, "VALIDATION_ERROR", "eventId"},
+		{"CheckNoLines", "check-availability", check("[]"), 400, "VALIDATION_ERROR", "ticketRequests"},
+		{"CheckSameTypeTwice", "check-availability", check("[" + line + "," + line + "]"), 400, "VALIDATION_ERROR", "ticketRequests.ticketTypeId"},
+
+		{"ConfirmNullOrder", "confirm-purchase", confirm(`"orderId":"`+id.String()+`"`, `"orderId":null`), 400, "VALIDATION_ERROR", "orderId"},
+		{"ConfirmNoHolder", "confirm-purchase", confirm("Ann O'Hara", ""), 400, "VALIDATION_ERROR", "holderName"},
+		{"ConfirmLongHolder", "confirm-purchase", confirm("Ann", strings.Repeat("Ann", 100)), 400, "VALIDATION_ERROR", "holderName"},
+		{"ConfirmNULInHolder", "confirm-purchase", confirm("Ann", `Ann\u0000`), 400, "VALIDATION_ERROR", "holderName"},
+
+		{"ReleaseNothing", "release-reservation", `{}`, 400, "VALIDATION_ERROR", "reservationId"},
+		{"ReleaseLongReason", "release-reservation", strings.Replace(releaseBody(id), "PAYMENT", strings.Repeat("P", 300), 1), 400, "VALIDATION_ERROR", "reason"},
+		{"ReleaseNULInReason", "release-reservation", strings.Replace(releaseBody(id), "PAYMENT", `\u0000`, 1), 400, "VALIDATION_ERROR", "reason"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.internal(t, tt.endpoint, tt.body)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, tt.field)
+		})
+	}
+	t.Run("LongerThanWeHold", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.internal(t, "reserve", strings.Replace(reserve("", ""), `Minutes":15`, `Minutes":100000`, 1))
+		require.Equal(t, http.StatusOK, status, body)
+		var got struct{ ExpiresAt time.Time }
+		require.NoError(t, json.Unmarshal([]byte(body), &got))
+		require.WithinDuration(t, time.Now().Add(15*time.Minute), got.ExpiresAt, time.Minute)
+	})
+}

@@ -1,0 +1,285 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/png"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+func typeBody(event uuid.UUID) string {
+	return `{"eventId":"` + event.String() + `","name":" Early bird ","price":12.5,"currency":"USD","capacity":100}`
+}
+
+func TestCreateType(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	post := func(t *testing.T, body string, header http.Header) (int, string) {
+		t.Helper()
+		return b.send(t, http.MethodPost, "/api/tickets/types", body, header)
+	}
+	organizer := b.as(t, b.organizer, identity.RoleUser, identity.RoleOrganizer)
+	status, body := post(t, typeBody(b.event), organizer)
+	require.Equal(t, http.StatusCreated, status, body)
+	var made struct{ TicketTypeID string }
+	require.NoError(t, json.Unmarshal([]byte(body), &made))
+	require.JSONEq(t, `{"ticketTypeId":"`+made.TicketTypeID+`","eventId":"`+b.event.String()+`","name":"Early bird",
+		"price":12.50,"currency":"USD","capacity":100,"quantityAvailable":100}`, body)
+	require.Contains(t, body, `"price":12.50,`)
+
+	for _, tt := range []struct {
+		name, body string
+		header     http.Header
+		status     int
+		code       string
+	}{
+		{"SameNameAgain", typeBody(b.event), organizer, 409, "TICKET_TYPE_EXISTS"},
+		{"OtherCurrency", strings.Replace(typeBody(b.event), "USD", "EUR", 1), organizer, 409, "CURRENCY_MISMATCH"},
+		{"UnknownEvent", typeBody(uuid.New()), organizer, 404, "EVENT_NOT_FOUND"},
+		{"NotTheOrganizer", typeBody(b.event), b.as(t, uuid.New(), identity.RoleOrganizer), 403, "NOT_EVENT_ORGANIZER"},
+		{"NoOrganizerAtAll", typeBody(b.event), b.as(t, b.organizer, identity.RoleUser), 403, "FORBIDDEN"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := post(t, tt.body, tt.header)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, "")
+		})
+	}
+	t.Run("Admin", func(t *testing.T) {
+		t.Parallel()
+		status, body := post(t, strings.Replace(typeBody(b.event), "Early bird", "Press", 1), b.as(t, uuid.New(), identity.RoleAdmin))
+		require.Equal(t, http.StatusCreated, status, body)
+	})
+	t.Run("Free", func(t *testing.T) {
+		t.Parallel()
+		status, body := post(t, strings.NewReplacer("Early bird", "Children", "12.5", "0").Replace(typeBody(b.event)), organizer)
+		require.Equal(t, http.StatusCreated, status, body)
+		require.Contains(t, body, `"price":0.00,`)
+	})
+}
+
+func TestCreateTypeRefusesBadInput(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	change := func(old, replacement string) string {
+		require.Contains(t, typeBody(b.event), old)
+		return strings.Replace(typeBody(b.event), old, replacement, 1)
+	}
+	for _, tt := range []struct {
+		name, body  string
+		status      int
+		code, field string
+	}{
+		{"Empty", "", 400, "MALFORMED_JSON", ""},
+		{"MalformedJSON", change("}", ""), 400, "MALFORMED_JSON", ""},
+		{"TooLarge", change("Early", strings.Repeat("a", web.MaxBody)), 413, "BODY_TOO_LARGE", ""},
+		{"UnknownField", change("{", `{"sold":0,`), 400, "VALIDATION_ERROR", "sold"},
+		{"EventThatIsNone", change(b.event.String(), "festival"), 400, "VALIDATION_ERROR", ""},
+		{"NoEvent", change(`"`+b.event.String()+`"`, "null"), 400, "VALIDATION_ERROR", "eventId"},
+		{"NoName", change(" Early bird ", " "), 400, "VALIDATION_ERROR", "name"},
+		{"LongName", change("Early", strings.Repeat("a", 100)), 400, "VALIDATION_ERROR", "name"},
+		{"NULInName", change("Early", `\u0000`), 400, "VALIDATION_ERROR", "name"},
+		{"NumberForName", change(`" Early bird "`, "7"), 400, "VALIDATION_ERROR", "name"},
+		{"NoPrice", change(`"price":12.5,`, ""), 400, "VALIDATION_ERROR", "price"},
+		{"NullPrice", change("12.5", "null"), 400, "VALIDATION_ERROR", "price"},
+		{"StringPrice", change("12.5", `"12.5"`), 400, "VALIDATION_ERROR", "price"},
+		{"ThreeDecimals", change("12.5", "12.505"), 400, "VALIDATION_ERROR", "price"},
+		{"NegativePrice", change("12.5", "-12.5"), 400, "VALIDATION_ERROR", "price"},
+		{"PriceWithAnExponent", change("12.5", "1e2"), 400, "VALIDATION_ERROR", "price"},
+		{"HugePrice", change("12.5", "99999999999999999999"), 400, "VALIDATION_ERROR", "price"},
+		{"DecimalsThatTheCurrencyHasNot", change("USD", "JPY"), 400, "VALIDATION_ERROR", "price"},
+		{"NoCurrency", change("USD", ""), 400, "VALIDATION_ERROR", "currency"},
+		{"LowerCaseCurrency", change("USD", "usd"), 400, "VALIDATION_ERROR", "currency"},
+		{"UnknownCurrency", change("USD", "ABC"), 400, "VALIDATION_ERROR", "currency"},
+		{"NoCapacity", change(`,"capacity":100`, ""), 400, "VALIDATION_ERROR", "capacity"},
+		{"NegativeCapacity", change("100", "-1"), 400, "VALIDATION_ERROR", "capacity"},
+		{"HugeCapacity", change("100", "1000001"), 400, "VALIDATION_ERROR", "capacity"},
+		{"FractionOfASeat", change("100", "1.5"), 400, "VALIDATION_ERROR", "capacity"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodPost, "/api/tickets/types", tt.body, b.as(t, b.organizer, identity.RoleOrganizer))
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, tt.field)
+		})
+	}
+}
+
+func TestCreateTypeWithoutEventService(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
+	status, body := b.send(t, http.MethodPost, "/api/tickets/types", typeBody(b.event), b.as(t, b.organizer, identity.RoleOrganizer))
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
+}
+
+func TestAvailability(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	get := func(t *testing.T, event string) (int, string) {
+		t.Helper()
+		return b.send(t, http.MethodGet, "/api/tickets/events/"+event+"/availability", "", nil)
+	}
+
+	t.Run("OnSale", func(t *testing.T) {
+		t.Parallel()
+		event := uuid.New()
+		b.events.say(event, "PUBLISHED", nil)
+		kind := b.newType(t, event, "VIP", "3")
+		status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), event, kind, "1"))
+		require.Equal(t, http.StatusOK, status, body)
+		status, body = get(t, event.String())
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"eventId":"`+event.String()+`","onSale":true,"ticketTypes":[{"ticketTypeId":"`+kind.String()+`",
+			"eventId":"`+event.String()+`","name":"VIP","price":50.00,"currency":"USD","capacity":3,"quantityAvailable":2}]}`, body)
+	})
+	t.Run("NoTypes", func(t *testing.T) {
+		t.Parallel()
+		status, body := get(t, b.event.String())
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"eventId":"`+b.event.String()+`","onSale":true,"ticketTypes":[]}`, body)
+	})
+	t.Run("Cancelled", func(t *testing.T) {
+		t.Parallel()
+		event := uuid.New()
+		b.events.say(event, "CANCELLED", nil)
+		status, body := get(t, event.String())
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"eventId":"`+event.String()+`","onSale":false,"ticketTypes":[]}`, body)
+	})
+	t.Run("DraftThatIsPublishedMeanwhile", func(t *testing.T) {
+		t.Parallel()
+		event := uuid.New()
+		b.events.say(event, "DRAFT", nil)
+		b.newType(t, event, "VIP", "3")
+		status, body := get(t, event.String())
+		require.Equal(t, http.StatusNotFound, status)
+		require.JSONEq(t, `{"error":"EVENT_NOT_FOUND","message":"No such event"}`, body)
+		b.events.say(event, "PUBLISHED", nil)
+		status, body = get(t, event.String())
+		require.Equal(t, http.StatusOK, status, body)
+	})
+	t.Run("Unknown", func(t *testing.T) {
+		t.Parallel()
+		status, body := get(t, uuid.NewString())
+		require.Equal(t, http.StatusNotFound, status)
+		require.JSONEq(t, `{"error":"EVENT_NOT_FOUND","message":"No such event"}`, body)
+	})
+	for _, bad := range []string{"festival", strings.Repeat("g", 36), "%7B" + b.event.String() + "%7D"} {
+		t.Run("NoUUID", func(t *testing.T) {
+			t.Parallel()
+			status, body := get(t, bad)
+			require.Equal(t, http.StatusBadRequest, status)
+			requireFailure(t, body, "VALIDATION_ERROR", "eventId")
+		})
+	}
+}
+
+func TestAvailabilityWithoutEventService(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.newType(t, b.event, "VIP", "3")
+	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
+	status, body := b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
+	require.Equal(t, http.StatusOK, status, body) // what is known needs nobody
+	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+uuid.NewString()+"/availability", "", nil)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
+}
+
+func TestOwnTickets(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	user := uuid.New()
+	tickets := b.buy(t, user, b.newType(t, b.event, "VIP", "10"), "2")
+	first := tickets[0].TicketID
+	owner, stranger := b.as(t, user, identity.RoleUser), b.as(t, uuid.New(), identity.RoleUser)
+
+	t.Run("Mine", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/mine", "", owner)
+		require.Equal(t, http.StatusOK, status)
+		var mine struct{ Tickets []confirmedTicket }
+		require.NoError(t, json.Unmarshal([]byte(body), &mine))
+		require.ElementsMatch(t, tickets, mine.Tickets)
+		require.Contains(t, body, `"qrCode":"https://tickets.test/`+first.String()+`/qr.png"`)
+	})
+	t.Run("NoneAreMine", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/mine", "", stranger)
+		require.Equal(t, http.StatusOK, status)
+		require.JSONEq(t, `{"tickets":[]}`, body)
+	})
+	t.Run("QRCode", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/"+first.String()+"/qr.png", "", owner)
+		require.Equal(t, http.StatusOK, status)
+		picture, err := png.Decode(strings.NewReader(body))
+		require.NoError(t, err)
+		bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
+		require.NoError(t, err)
+		read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+		require.NoError(t, err)
+		id, version, err := b.signer.Verify(read.GetText())
+		require.NoError(t, err)
+		require.Equal(t, first.String(), id)
+		require.Equal(t, 1, version)
+	})
+	t.Run("PDF", func(t *testing.T) {
+		t.Parallel()
+		path := "/api/tickets/" + first.String() + "/ticket.pdf"
+		status, body := b.send(t, http.MethodGet, path, "", owner)
+		require.Equal(t, http.StatusOK, status)
+		require.True(t, strings.HasPrefix(body, "%PDF-"))
+		_, mailed := b.send(t, http.MethodGet, strings.Replace(path, "tickets/", "tickets/internal/", 1), "", from(t, "notification-service"))
+		require.True(t, bytes.Equal([]byte(body), []byte(mailed)), "what is mailed is what is downloaded")
+	})
+	for _, file := range []string{"qr.png", "ticket.pdf"} {
+		t.Run(file+"/SomebodyElses", func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodGet, "/api/tickets/"+first.String()+"/"+file, "", stranger)
+			require.Equal(t, http.StatusNotFound, status)
+			// To the letter what a ticket that does not exist gets.
+			unknownStatus, unknown := b.send(t, http.MethodGet, "/api/tickets/"+uuid.NewString()+"/"+file, "", stranger)
+			require.Equal(t, http.StatusNotFound, unknownStatus)
+			require.Equal(t, unknown, body)
+			requireFailure(t, body, "TICKET_NOT_FOUND", "")
+		})
+		t.Run(file+"/NotEvenAnAdmin", func(t *testing.T) {
+			t.Parallel()
+			status, _ := b.send(t, http.MethodGet, "/api/tickets/"+first.String()+"/"+file, "",
+				b.as(t, uuid.New(), identity.RoleAdmin))
+			require.Equal(t, http.StatusNotFound, status)
+		})
+		t.Run(file+"/NoUUID", func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodGet, "/api/tickets/mine/"+file, "", owner)
+			require.Equal(t, http.StatusBadRequest, status)
+			requireFailure(t, body, "VALIDATION_ERROR", "ticketId")
+		})
+		t.Run(file+"/KeptByNoCache", func(t *testing.T) {
+			t.Parallel()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/api/tickets/"+first.String()+"/"+file, nil)
+			require.NoError(t, err)
+			req.Header = owner
+			res, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			defer res.Body.Close()
+			require.Equal(t, "private, no-store", res.Header.Get("Cache-Control"))
+			require.Equal(t, map[string]string{"qr.png": "image/png", "ticket.pdf": "application/pdf"}[file], res.Header.Get("Content-Type"))
+		})
+	}
+}
