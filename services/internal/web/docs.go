@@ -1,0 +1,42 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/gorilla/mux"
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+
+	"github.com/eventbooking/eventbooking/services/contracts/openapi"
+)
+
+// docsPolicy keeps a browser from loading anything for the page from elsewhere. Swagger UI sets styles
+// and starts itself inline.
+const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+// docsFiles are what the page loads, as a pattern: any other name is unknown, and answered like every
+// unknown path.
+const docsFiles = `swagger-ui-(?:bundle|standalone-preset)\.js|swagger-ui\.css|favicon-(?:16x16|32x32)\.png`
+
+// Docs adds /docs, a page of the service's OpenAPI document, and /docs/openapi.yaml, the document. The
+// addresses on the page are relative, so that it works under the sidecar's prefix too. A service
+// without a document is a bug and panics.
+func Docs(r *mux.Router, service string) {
+	document, err := openapi.Document(service)
+	if err != nil {
+		panic(err)
+	}
+	page := v5emb.NewHandlerWithConfig(swgui.Config{
+		Title: service, SwaggerJSON: "./openapi.yaml", BasePath: "docs", InternalBasePath: "/docs",
+	})
+	protected := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", docsPolicy)
+		page.ServeHTTP(w, r)
+	}
+	r.Methods(http.MethodGet).Path("/docs/openapi.yaml").HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		_, _ = w.Write(document)
+	})
+	r.Methods(http.MethodGet).Path("/docs").HandlerFunc(protected)
+	r.Methods(http.MethodGet).Path("/docs/{file:" + docsFiles + "}").HandlerFunc(protected)
+}
