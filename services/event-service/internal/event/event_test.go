@@ -78,9 +78,6 @@ func TestDetailsCheck(t *testing.T) {
 func TestPublish(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	organizer := identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
-	stranger := identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
-	admin := identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleAdmin}}
 	for _, tt := range []struct {
 		name   string
 		status event.Status
@@ -117,7 +114,6 @@ func TestPublish(t *testing.T) {
 
 func TestVisibleTo(t *testing.T) {
 	t.Parallel()
-	organizer := identity.User{ID: uuid.New()}
 	for _, tt := range []struct {
 		name    string
 		status  event.Status
@@ -136,4 +132,207 @@ func TestVisibleTo(t *testing.T) {
 			require.Equal(t, tt.visible, event.Event{OrganizerID: organizer.ID, Status: tt.status}.VisibleTo(tt.user))
 		})
 	}
+}
+
+// Those who may and may not change the events of organizer.
+var (
+	organizer = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
+	stranger  = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
+	admin     = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleAdmin}}
+)
+
+func of(status event.Status, date time.Time) event.Event {
+	return event.Event{ID: uuid.New(), OrganizerID: organizer.ID, Status: status, Details: event.Details{
+		Name: "Summer Music Festival", Date: date, VenueName: "Central Park Amphitheater",
+		VenueAddress: "123 Park Ave, New York, NY 10001", Category: event.Music,
+	}}
+}
+
+func TestChange(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	name := event.Change{Name: new(" Winter Music Festival ")}
+	date := func(d time.Duration) event.Change { return event.Change{Date: new(now.Add(d))} }
+	renamed := func(e *event.Event) { e.Name = "Winter Music Festival" }
+	for _, tt := range []struct {
+		name   string
+		status event.Status
+		by     identity.User
+		change event.Change
+		err    error
+		want   func(e *event.Event)
+	}{
+		{"NothingAsked", event.Published, organizer, event.Change{}, nil, func(*event.Event) {}},
+		{"DraftsName", event.Draft, organizer, name, nil, renamed},
+		{"PublishedName", event.Published, organizer, name, nil, renamed},
+		{"ByAnAdmin", event.Published, admin, name, nil, renamed},
+		{"Everything", event.Draft, organizer, event.Change{
+			Name: new("A"), Description: new("B"), Date: new(now.Add(time.Minute)), VenueName: new("C"),
+			VenueAddress: new("D"), Category: new(event.Comedy), ImageURL: new("https://example.com/a.jpg"),
+		}, nil, func(e *event.Event) {
+			e.Details = event.Details{
+				Name: "A", Description: "B", Date: now.Add(time.Minute), VenueName: "C", VenueAddress: "D",
+				Category: event.Comedy, ImageURL: "https://example.com/a.jpg",
+			}
+		}},
+		{"DraftsDate", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) { e.Date = now.Add(time.Minute) }},
+		{"DraftsDateToNow", event.Draft, organizer, date(0), event.ErrDateNotFuture, nil},
+		{"PublishedDate", event.Published, organizer, date(time.Minute), event.ErrDateFixed, nil},
+		{"PublishedDateToItself", event.Published, organizer, date(time.Hour), event.ErrDateFixed, nil},
+		{"Cancelled", event.Cancelled, organizer, name, event.ErrCancelled, nil},
+		{"DraftByAnother", event.Draft, stranger, name, event.NotFound(uuid.Nil), nil},
+		{"PublishedByAnother", event.Published, stranger, name, identity.ErrForbidden, nil},
+		{"CancelledByAnother", event.Cancelled, stranger, name, identity.ErrForbidden, nil},
+		{"ToABlankName", event.Draft, organizer, event.Change{Name: new(" ")}, problem.Field("name", ""), nil},
+		{"ToABadImage", event.Draft, organizer, event.Change{ImageURL: new("javascript:alert(1)")}, problem.Field("imageUrl", ""), nil},
+		{"ToNoSuchCategory", event.Draft, organizer, event.Change{Category: new(event.Category("OPERA"))}, problem.Field("category", ""), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := of(tt.status, now.Add(time.Hour))
+			after, err := e.Change(tt.by, now, tt.change)
+			if tt.err != nil {
+				requireProblem(t, tt.err, err)
+				return
+			}
+			require.NoError(t, err)
+			tt.want(&e)
+			require.Equal(t, e, after)
+		})
+	}
+}
+
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	was := now.Add(time.Hour)
+	for _, tt := range []struct {
+		name   string
+		status event.Status
+		by     identity.User
+		date   time.Time
+		err    error
+	}{
+		{"Later", event.Published, organizer, was.Add(time.Hour), nil},
+		{"Earlier", event.Published, organizer, now.Add(time.Microsecond), nil},
+		{"ByAnAdmin", event.Published, admin, was.Add(time.Hour), nil},
+		{"ToNow", event.Published, organizer, now, event.ErrDateNotFuture},
+		{"BeyondTheFormat", event.Published, organizer, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), problem.Field("eventDate", "")},
+		{"Draft", event.Draft, organizer, was.Add(time.Hour), event.ErrNotPublished},
+		{"Cancelled", event.Cancelled, organizer, was.Add(time.Hour), event.ErrCancelled},
+		{"DraftByAnother", event.Draft, stranger, was.Add(time.Hour), event.NotFound(uuid.Nil)},
+		{"PublishedByAnother", event.Published, stranger, was.Add(time.Hour), identity.ErrForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := of(tt.status, was)
+			after, err := e.Postpone(tt.by, now, tt.date)
+			if tt.err != nil {
+				requireProblem(t, tt.err, err)
+				return
+			}
+			require.NoError(t, err)
+			e.Date, e.PostponedFrom = tt.date, was
+			require.Equal(t, e, after)
+
+			again, err := after.Postpone(tt.by, now, tt.date)
+			require.NoError(t, err)
+			require.Equal(t, after, again)
+		})
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		status event.Status
+		by     identity.User
+		err    error
+	}{
+		{"Draft", event.Draft, organizer, nil},
+		{"Published", event.Published, organizer, nil},
+		{"ByAnAdmin", event.Published, admin, nil},
+		{"DraftByAnother", event.Draft, stranger, event.NotFound(uuid.Nil)},
+		{"PublishedByAnother", event.Published, stranger, identity.ErrForbidden},
+		{"CancelledByAnother", event.Cancelled, stranger, identity.ErrForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := of(tt.status, time.Now())
+			after, err := e.Cancel(tt.by, "Venue unavailable")
+			require.ErrorIs(t, err, tt.err)
+			if tt.err != nil {
+				return
+			}
+			e.Status, e.CancellationReason = event.Cancelled, "Venue unavailable"
+			require.Equal(t, e, after)
+
+			again, err := after.Cancel(tt.by, "Another reason")
+			require.NoError(t, err)
+			require.Equal(t, after, again)
+		})
+	}
+}
+
+func TestCheckReason(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, reason, want string }{
+		{"Trimmed", " Storm ", "Storm"},
+		{"Longest", strings.Repeat("ü", 500), strings.Repeat("ü", 500)},
+		{"Blank", " \t ", ""},
+		{"TooLong", strings.Repeat("ü", 501), ""},
+		{"LineBreak", "Storm\nBcc: x", ""},
+		{"NUL", "Storm\x00", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			reason, err := event.CheckReason(tt.reason)
+			require.Equal(t, tt.want, reason)
+			if tt.want == "" {
+				requireProblem(t, problem.Field("reason", ""), err)
+			}
+		})
+	}
+}
+
+func TestSearchCheck(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	for _, tt := range []struct {
+		name   string
+		search event.Search
+		field  string // empty when accepted
+	}{
+		{"Nothing", event.Search{}, ""},
+		{"Everything", event.Search{Category: event.Music, Words: "summer park", From: at, To: at.Add(1)}, ""},
+		{"OnlyTo", event.Search{To: at}, ""},
+		{"UnknownCategory", event.Search{Category: "OPERA"}, "category"},
+		{"NULInWords", event.Search{Words: "a\x00"}, "q"},
+		{"BrokenUTF8", event.Search{Words: "\xff"}, "q"},
+		{"WordsTooLong", event.Search{Words: strings.Repeat("a", 201)}, "q"},
+		{"FromAfterTo", event.Search{From: at, To: at}, "to"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			search, err := tt.search.Check()
+			if tt.field != "" {
+				requireProblem(t, problem.Field(tt.field, ""), err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.search, search)
+		})
+	}
+}
+
+// requireProblem compares what callers branch on: the code and the field.
+func requireProblem(t *testing.T, want, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, want)
+	p, ok := errors.AsType[*problem.Error](err)
+	require.True(t, ok)
+	w, ok := errors.AsType[*problem.Error](want)
+	require.True(t, ok)
+	require.Equal(t, w.Field, p.Field)
 }

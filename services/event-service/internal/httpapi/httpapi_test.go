@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -14,14 +15,17 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -34,7 +38,23 @@ type bundle struct {
 	url                        string
 	pool                       *pgxpool.Pool
 	key                        ed25519.PrivateKey
+	tickets                    *ticketService
 	organizer, stranger, admin uuid.UUID
+}
+
+// ticketService answers every call alike.
+type ticketService struct {
+	answer string
+	err    error
+	asked  []string // "app method path", in order; one request at a time asks
+}
+
+func (s *ticketService) Call(_ context.Context, app, method, path string, _, out any) error {
+	s.asked = append(s.asked, app+" "+method+" "+path)
+	if s.err != nil {
+		return s.err
+	}
+	return json.Unmarshal([]byte(s.answer), out)
 }
 
 func setup(t *testing.T) *bundle {
@@ -43,7 +63,8 @@ func setup(t *testing.T) *bundle {
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	router := web.NewRouter()
-	httpapi.API{Store: store.New(pool)}.Route(router, identity.Guard{
+	tickets := &ticketService{answer: `{"ticketCount":150}`}
+	httpapi.API{Store: store.New(pool), Services: tickets}.Route(router, identity.Guard{
 		Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
 			return func(*jwt.Token) (any, error) { return public, nil }
 		}},
@@ -52,7 +73,7 @@ func setup(t *testing.T) *bundle {
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
 	return &bundle{
-		url: server.URL, pool: pool, key: private,
+		url: server.URL, pool: pool, key: private, tickets: tickets,
 		organizer: uuid.New(), stranger: uuid.New(), admin: uuid.New(),
 	}
 }
@@ -212,6 +233,10 @@ func TestPersonsAreChecked(t *testing.T) {
 	for _, route := range []struct{ method, path, body string }{
 		{http.MethodPost, "/api/events", request(nil)},
 		{http.MethodPost, "/api/events/" + id + "/publish", ""},
+		{http.MethodPost, "/api/events/" + id + "/postpone", `{"eventDate":"2099-07-16T18:00:00Z","reason":"Storm"}`},
+		{http.MethodPost, "/api/events/" + id + "/cancel", `{"reason":"Storm"}`},
+		{http.MethodPatch, "/api/events/" + id, `{"name":"Winter Festival"}`},
+		{http.MethodGet, "/api/events/mine", ""},
 		{http.MethodGet, "/api/events/" + id, ""},
 	} {
 		for _, tt := range []struct {
@@ -241,10 +266,17 @@ func TestPersonsAreChecked(t *testing.T) {
 			})
 		}
 	}
-	for _, path := range []string{"/api/events", "/api/events/" + id + "/publish"} {
-		t.Run(path+"/NoToken", func(t *testing.T) {
+	for _, route := range []struct{ method, path string }{
+		{http.MethodPost, "/api/events"},
+		{http.MethodPost, "/api/events/" + id + "/publish"},
+		{http.MethodPost, "/api/events/" + id + "/postpone"},
+		{http.MethodPost, "/api/events/" + id + "/cancel"},
+		{http.MethodPatch, "/api/events/" + id},
+		{http.MethodGet, "/api/events/mine"},
+	} {
+		t.Run(route.method+route.path+"/NoToken", func(t *testing.T) {
 			t.Parallel()
-			status, body := b.send(t, http.MethodPost, path, request(nil), nil)
+			status, body := b.send(t, route.method, route.path, request(nil), nil)
 			require.Equal(t, http.StatusUnauthorized, status)
 			requireFailure(t, body, "TOKEN_MISSING", "")
 		})
@@ -341,6 +373,294 @@ func TestGet(t *testing.T) {
 			requireFailure(t, body, "VALIDATION_ERROR", "eventId")
 		})
 	}
+}
+
+const published, cancelled = `UPDATE events SET status = 'PUBLISHED' WHERE id = $1`, `UPDATE events SET status = 'CANCELLED' WHERE id = $1`
+
+func TestChange(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, tt := range []struct {
+		name   string
+		user   uuid.UUID
+		role   identity.Role
+		change string // SQL
+		body   string
+		status int
+		code   string // empty when it succeeds
+		field  string
+	}{
+		{"Draft", b.organizer, identity.RoleOrganizer, ``, `{"description":"Bring a hat.","eventDate":"2099-08-15T18:00:00Z"}`, 200, "", ""},
+		{"Published", b.organizer, identity.RoleOrganizer, published, `{"description":"Bring a hat."}`, 200, "", ""},
+		{"ByAnAdmin", b.admin, identity.RoleAdmin, published, `{"description":"Bring a hat."}`, 200, "", ""},
+		{"Nothing", b.organizer, identity.RoleOrganizer, published, `{}`, 200, "", ""},
+		{"PublishedDate", b.organizer, identity.RoleOrganizer, published, `{"eventDate":"2099-08-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"PastDate", b.organizer, identity.RoleOrganizer, ``, `{"eventDate":"2001-08-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"NoDate", b.organizer, identity.RoleOrganizer, ``, `{"eventDate":"tomorrow"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"Null", b.organizer, identity.RoleOrganizer, ``, `{"name":null}`, 400, "VALIDATION_ERROR", "name"},
+		{"WrongType", b.organizer, identity.RoleOrganizer, ``, `{"category":7}`, 400, "VALIDATION_ERROR", "category"},
+		{"BlankName", b.organizer, identity.RoleOrganizer, ``, `{"name":" "}`, 400, "VALIDATION_ERROR", "name"},
+		{"Status", b.organizer, identity.RoleOrganizer, ``, `{"status":"PUBLISHED"}`, 400, "VALIDATION_ERROR", "status"},
+		{"NoBody", b.organizer, identity.RoleOrganizer, ``, ``, 400, "MALFORMED_JSON", ""},
+		{"Cancelled", b.organizer, identity.RoleOrganizer, cancelled, `{"name":"A"}`, 409, "EVENT_CANCELLED", ""},
+		{"AnothersDraft", b.stranger, identity.RoleOrganizer, ``, `{"name":"A"}`, 404, "EVENT_NOT_FOUND", ""},
+		{"AnothersPublished", b.stranger, identity.RoleOrganizer, published, `{"name":"A"}`, 403, "FORBIDDEN", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			id := b.create(t)
+			if tt.change != "" {
+				_, err := b.pool.Exec(t.Context(), tt.change, id)
+				require.NoError(t, err)
+			}
+			status, body := b.send(t, http.MethodPatch, "/api/events/"+id, tt.body, b.as(t, tt.user, tt.role))
+			require.Equal(t, tt.status, status, body)
+			if tt.code != "" {
+				requireFailure(t, body, tt.code, tt.field)
+				return
+			}
+			var asked, got map[string]any
+			require.NoError(t, json.Unmarshal([]byte(tt.body), &asked))
+			require.NoError(t, json.Unmarshal([]byte(body), &got))
+			for field, value := range asked {
+				require.Equal(t, value, got[field])
+			}
+			require.Equal(t, "Summer Music Festival", got["name"])
+		})
+	}
+}
+
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const later = `{"eventDate":"2099-08-15T18:00:00Z","reason":"Storm"}`
+	for _, tt := range []struct {
+		name   string
+		change string // SQL
+		body   string
+		status int
+		code   string // empty when it succeeds
+		field  string
+	}{
+		{"Published", published, later, 200, "", ""},
+		{"Draft", ``, later, 409, "EVENT_NOT_PUBLISHED", ""},
+		{"Cancelled", cancelled, later, 409, "EVENT_CANCELLED", ""},
+		{"ToThePast", published, `{"eventDate":"2001-08-15T18:00:00Z","reason":"Storm"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"NoDate", published, `{"reason":"Storm"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"NoReason", published, `{"eventDate":"2099-08-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "reason"},
+		{"NULInReason", published, `{"eventDate":"2099-08-15T18:00:00Z","reason":"a\u0000"}`, 400, "VALIDATION_ERROR", "reason"},
+		{"UnknownField", published, `{"date":"2099-08-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "date"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			id := b.create(t)
+			if tt.change != "" {
+				_, err := b.pool.Exec(t.Context(), tt.change, id)
+				require.NoError(t, err)
+			}
+			status, body := b.send(t, http.MethodPost, "/api/events/"+id+"/postpone", tt.body, b.as(t, b.organizer, identity.RoleOrganizer))
+			require.Equal(t, tt.status, status, body)
+			if tt.code != "" {
+				requireFailure(t, body, tt.code, tt.field)
+				return
+			}
+			want := strings.NewReplacer("2099-07-15", "2099-08-15", `"PUBLISHED"`, `"PUBLISHED","postponedFrom":"2099-07-15T18:00:00Z"`).
+				Replace(b.details(id, "PUBLISHED"))
+			require.JSONEq(t, want, body)
+		})
+	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		change  string // SQL
+		answer  string
+		err     error
+		status  int
+		code    string // empty when it succeeds
+		tickets int    // announced
+	}{
+		{"Draft", ``, ``, errors.New("not to be asked"), 200, "", 0},
+		{"Published", published, `{"eventId":"x","ticketCount":150}`, nil, 200, "", 150},
+		{"PublishedWithoutTickets", published, `{"ticketCount":0}`, nil, 200, "", 0},
+		{"NobodySellsTickets", published, ``, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "no"), 200, "", 0},
+		{"NoAnswer", published, ``, sidecar.ErrUnavailable, 503, "SERVICE_UNAVAILABLE", 0},
+		{"Refused", published, ``, identity.ErrServiceForbidden, 503, "SERVICE_UNAVAILABLE", 0},
+		{"AnswerWithoutCount", published, `{}`, nil, 503, "SERVICE_UNAVAILABLE", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.tickets.answer, b.tickets.err = tt.answer, tt.err
+			id := b.create(t)
+			if tt.change != "" {
+				_, err := b.pool.Exec(t.Context(), tt.change, id)
+				require.NoError(t, err)
+			}
+			status, body := b.send(t, http.MethodPost, "/api/events/"+id+"/cancel", `{"reason":"Storm"}`, b.as(t, b.organizer, identity.RoleOrganizer))
+			require.Equal(t, tt.status, status, body)
+			rows, err := b.pool.Query(t.Context(), `
+				SELECT (cloud_event->'data'->'payload'->>'affectedTicketCount')::int FROM outbox
+				WHERE cloud_event->>'type' = 'EVENT_CANCELLED'`)
+			require.NoError(t, err)
+			announced, err := pgx.CollectRows(rows, pgx.RowTo[int])
+			require.NoError(t, err)
+			if tt.code != "" {
+				requireFailure(t, body, tt.code, "")
+				require.Empty(t, announced)
+				_, body = b.send(t, http.MethodGet, "/api/events/"+id, "", nil)
+				require.JSONEq(t, b.details(id, "PUBLISHED"), body)
+				return
+			}
+			want := strings.Replace(b.details(id, "CANCELLED"), `"CANCELLED"`, `"CANCELLED","cancellationReason":"Storm"`, 1)
+			require.JSONEq(t, want, body)
+			require.Equal(t, []int{tt.tickets}, announced)
+			if tt.change == published {
+				require.Equal(t, []string{"ticket-service GET /api/tickets/internal/events/" + id + "/ticket-count"}, b.tickets.asked)
+			}
+
+			// Again, and for another reason: nothing is asked and nothing changes.
+			asked := len(b.tickets.asked)
+			status, body = b.send(t, http.MethodPost, "/api/events/"+id+"/cancel", `{"reason":"Rain"}`, b.as(t, b.admin, identity.RoleAdmin))
+			require.Equal(t, http.StatusOK, status)
+			require.JSONEq(t, want, body)
+			require.Len(t, b.tickets.asked, asked)
+
+			// What other services get is the contract's and nothing more.
+			_, body = b.send(t, http.MethodGet, "/api/events/internal/"+id, "", from(t, "ticket-service"))
+			require.JSONEq(t, b.details(id, "CANCELLED"), body)
+		})
+	}
+}
+
+func TestCancelRefuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	t.Cleanup(func() { require.Empty(t, b.tickets.asked) })
+	draft, public := b.create(t), b.create(t)
+	b.publish(t, public)
+	for _, tt := range []struct {
+		name, id, body string
+		user           uuid.UUID
+		status         int
+		code, field    string
+	}{
+		{"AnothersDraft", draft, `{"reason":"Storm"}`, b.stranger, 404, "EVENT_NOT_FOUND", ""},
+		{"AnothersPublished", public, `{"reason":"Storm"}`, b.stranger, 403, "FORBIDDEN", ""},
+		{"Unknown", uuid.NewString(), `{"reason":"Storm"}`, b.organizer, 404, "EVENT_NOT_FOUND", ""},
+		{"NoUUID", "mine", `{"reason":"Storm"}`, b.organizer, 400, "VALIDATION_ERROR", "eventId"},
+		{"NoReason", public, `{}`, b.organizer, 400, "VALIDATION_ERROR", "reason"},
+		{"LongReason", public, `{"reason":"` + strings.Repeat("a", 501) + `"}`, b.organizer, 400, "VALIDATION_ERROR", "reason"},
+		{"NoBody", public, ``, b.organizer, 400, "MALFORMED_JSON", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodPost, "/api/events/"+tt.id+"/cancel", tt.body, b.as(t, tt.user, identity.RoleOrganizer))
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, tt.field)
+		})
+	}
+}
+
+type list struct {
+	Events     []struct{ EventID, Status string }
+	NextCursor string
+}
+
+func (b *bundle) list(t *testing.T, path string, header http.Header) list {
+	t.Helper()
+	status, body := b.send(t, http.MethodGet, path, "", header)
+	require.Equal(t, http.StatusOK, status, body)
+	var l list
+	require.NoError(t, json.Unmarshal([]byte(body), &l))
+	return l
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	public := b.create(t)
+	b.create(t) // a draft is not found
+	b.publish(t, public)
+	for _, tt := range []struct {
+		query string
+		found int
+	}{
+		{"", 1},
+		{"?category=&q=&from=&to=", 1},
+		{"?category=MUSIC&q=amphitheater%20SUMMER&from=2099-07-15T20:00:00%2B02:00&to=2099-07-16T00:00:00Z&limit=1", 1},
+		{"?category=SPORTS", 0},
+		{"?q=winter", 0},
+		{"?to=2099-07-15T18:00:00Z", 0},
+		{"?from=2099-07-15T18:00:01Z", 0},
+		{"?from=9999-12-31T23:59:59-23:00", 0},
+		{"?from=0000-01-01T00:00:00%2B23:00", 1},
+	} {
+		t.Run(tt.query, func(t *testing.T) {
+			t.Parallel()
+			l := b.list(t, "/api/events"+tt.query, nil)
+			require.Len(t, l.Events, tt.found)
+			require.Empty(t, l.NextCursor)
+			for _, e := range l.Events {
+				require.Equal(t, public, e.EventID)
+			}
+		})
+	}
+	t.Run("NobodyHasNull", func(t *testing.T) {
+		t.Parallel()
+		_, body := b.send(t, http.MethodGet, "/api/events?q=winter", "", nil)
+		require.JSONEq(t, `{"events":[]}`, body)
+	})
+	for _, tt := range []struct{ query, field string }{
+		{"?category=OPERA", "category"},
+		{"?q=a%00", "q"},
+		{"?q=%ff", "q"},
+		{"?q=" + strings.Repeat("a", 5000), "q"},
+		{"?from=tomorrow", "from"},
+		{"?to=2099-02-30T18:00:00Z", "to"},
+		{"?from=2099-07-16T00:00:00Z&to=2099-07-15T00:00:00Z", "to"},
+		{"?limit=0", "limit"},
+		{"?limit=101", "limit"},
+		{"?limit=many", "limit"},
+		{"?cursor=%27%3BDROP", "cursor"},
+	} {
+		t.Run("Refuses"+tt.query[:min(40, len(tt.query))], func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodGet, "/api/events"+tt.query, "", nil)
+			require.Equal(t, http.StatusBadRequest, status, body)
+			requireFailure(t, body, "VALIDATION_ERROR", tt.field)
+		})
+	}
+}
+
+func TestMine(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	want := map[string]string{}
+	for i := range 5 {
+		id := b.create(t)
+		want[id] = "DRAFT"
+		if i%2 == 0 {
+			b.publish(t, id)
+			want[id] = "PUBLISHED"
+		}
+	}
+	got, path := map[string]string{}, "/api/events/mine?limit=2"
+	for pages := 1; ; pages++ {
+		l := b.list(t, path, b.as(t, b.organizer, identity.RoleOrganizer))
+		for _, e := range l.Events {
+			got[e.EventID] = e.Status
+		}
+		if l.NextCursor == "" {
+			require.Equal(t, 3, pages)
+			break
+		}
+		path = "/api/events/mine?limit=2&cursor=" + l.NextCursor
+	}
+	require.Equal(t, want, got)
+	require.Empty(t, b.list(t, "/api/events/mine", b.as(t, b.admin, identity.RoleAdmin)).Events)
 }
 
 func TestGetInternal(t *testing.T) {

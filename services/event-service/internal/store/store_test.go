@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 type bundle struct {
@@ -57,18 +59,32 @@ type announcement struct {
 	Data                       messaging.Envelope[events.EventDetails]
 }
 
-// announced gives what the outbox holds, in order.
-func (b *bundle) announced(t *testing.T) []announcement {
+// outbox gives what the outbox holds, in order.
+func (b *bundle) outbox(t *testing.T) []json.RawMessage {
 	t.Helper()
 	rows, err := b.pool.Query(t.Context(), `SELECT cloud_event FROM outbox WHERE topic = 'event-events' ORDER BY position`)
 	require.NoError(t, err)
 	bodies, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
 	require.NoError(t, err)
+	return bodies
+}
+
+// announced gives what the outbox holds as what most events say.
+func (b *bundle) announced(t *testing.T) []announcement {
+	t.Helper()
+	bodies := b.outbox(t)
 	all := make([]announcement, len(bodies))
 	for i, body := range bodies {
 		require.NoError(t, json.Unmarshal(body, &all[i]))
 	}
 	return all
+}
+
+func (b *bundle) publish(t *testing.T) event.Event {
+	t.Helper()
+	e, err := b.store.Publish(t.Context(), b.create(t).ID, b.organizer)
+	require.NoError(t, err)
+	return e
 }
 
 func requireAnnounces(t *testing.T, eventType string, e event.Event, a announcement) {
@@ -212,4 +228,216 @@ func TestEvents(t *testing.T) {
 		_, err := b.store.Event(t.Context(), uuid.New())
 		require.ErrorIs(t, err, event.NotFound(uuid.Nil))
 	})
+}
+
+func TestChange(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	published := b.publish(t)
+	before := len(b.announced(t))
+
+	same, err := b.store.Change(t.Context(), published.ID, b.organizer, event.Change{Name: &published.Name})
+	require.NoError(t, err)
+	require.Equal(t, published, same)
+	require.Len(t, b.announced(t), before)
+
+	changed, err := b.store.Change(t.Context(), published.ID, b.organizer, event.Change{Name: new("Winter Festival")})
+	require.NoError(t, err)
+	require.True(t, changed.UpdatedAt.After(published.UpdatedAt))
+	want := published
+	want.Name, want.UpdatedAt = "Winter Festival", changed.UpdatedAt
+	require.Equal(t, want, changed)
+	found, err := b.store.Event(t.Context(), published.ID)
+	require.NoError(t, err)
+	require.Equal(t, changed, found)
+	announced := b.announced(t)
+	require.Len(t, announced, before+1)
+	requireAnnounces(t, "EVENT_UPDATED", changed, announced[before])
+
+	_, err = b.store.Change(t.Context(), uuid.New(), b.organizer, event.Change{})
+	require.ErrorIs(t, err, event.NotFound(uuid.Nil))
+	_, err = b.store.Change(t.Context(), published.ID, b.organizer, event.Change{Name: new("")})
+	require.Error(t, err)
+	require.Len(t, b.announced(t), before+1)
+}
+
+// The time that a date has to be later than is the database's.
+func TestChangeDateOfADraft(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	created := b.create(t)
+	_, err := b.store.Change(t.Context(), created.ID, b.organizer, event.Change{Date: new(time.Now().Add(-time.Second))})
+	require.ErrorIs(t, err, event.ErrDateNotFuture)
+	date := time.Now().Add(2 * time.Hour).UTC().Truncate(time.Microsecond)
+	changed, err := b.store.Change(t.Context(), created.ID, b.organizer, event.Change{Date: &date})
+	require.NoError(t, err)
+	require.Equal(t, date, changed.Date)
+}
+
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	published := b.publish(t)
+	before := len(b.announced(t))
+	date := published.Date.Add(24 * time.Hour)
+
+	for range 2 { // the second time is a repetition
+		postponed, err := b.store.Postpone(t.Context(), published.ID, b.organizer, date, "Storm")
+		require.NoError(t, err)
+		require.Equal(t, date, postponed.Date)
+		require.Equal(t, published.Date, postponed.PostponedFrom)
+		found, err := b.store.Event(t.Context(), published.ID)
+		require.NoError(t, err)
+		require.Equal(t, postponed, found)
+	}
+	announced := b.announced(t)
+	require.Len(t, announced, before+1)
+	require.Equal(t, "EVENT_UPDATED", announced[before].Type)
+	payload := announced[before].Data.Payload
+	require.Equal(t, date, payload.EventDate)
+	require.Equal(t, &published.Date, payload.PostponedFrom)
+	require.Equal(t, "Storm", payload.Reason)
+
+	_, err := b.store.Postpone(t.Context(), published.ID, b.organizer, time.Now(), "Storm")
+	require.ErrorIs(t, err, event.ErrDateNotFuture)
+}
+
+// Whoever cancels at once, the event is cancelled once, for one reason, and announced once.
+func TestCancelRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	published := b.publish(t)
+	before := len(b.announced(t))
+	const workers = 8
+	cancelled, errs := make([]event.Event, workers), make([]error, workers)
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() {
+			cancelled[i], errs[i] = b.store.Cancel(t.Context(), published.ID, b.organizer, fmt.Sprint("Reason ", i), event.Published, 150)
+		})
+	}
+	wg.Wait()
+	for i := range workers {
+		require.NoError(t, errs[i])
+		require.Equal(t, cancelled[0], cancelled[i])
+	}
+	require.Equal(t, event.Cancelled, cancelled[0].Status)
+
+	bodies := b.outbox(t)[before:]
+	require.Len(t, bodies, 1)
+	var announced struct {
+		Data messaging.Envelope[events.EventCancelled]
+	}
+	require.NoError(t, json.Unmarshal(bodies[0], &announced))
+	require.Equal(t, "EVENT_CANCELLED", announced.Data.EventType)
+	require.Equal(t, events.EventCancelled{
+		EventID: published.ID, EventName: published.Name, OrganizerID: b.organizer.ID,
+		CancellationReason: cancelled[0].CancellationReason, AffectedTicketCount: 150, UpdatedAt: cancelled[0].UpdatedAt,
+	}, announced.Data.Payload)
+}
+
+// A draft that goes on sale while its organizer cancels it may have sold tickets that nobody counted.
+func TestCancelCountedAnotherStatus(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	published := b.publish(t)
+	_, err := b.store.Cancel(t.Context(), published.ID, b.organizer, "Storm", event.Draft, 0)
+	require.ErrorIs(t, err, event.ErrChangedMeanwhile)
+	found, err := b.store.Event(t.Context(), published.ID)
+	require.NoError(t, err)
+	require.Equal(t, published, found)
+}
+
+func TestPublished(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	day := time.Date(2099, 7, 15, 18, 0, 0, 0, time.UTC)
+	put := func(name, description, venue string, category event.Category, date time.Time) uuid.UUID {
+		d := details(date)
+		d.Name, d.Description, d.VenueName, d.Category = name, description, venue, category
+		e, err := b.store.Create(t.Context(), b.organizer.ID, d)
+		require.NoError(t, err)
+		_, err = b.store.Publish(t.Context(), e.ID, b.organizer)
+		require.NoError(t, err)
+		return e.ID
+	}
+	jazz := put("Jazz Night", "Trumpets", "Blue Note", event.Music, day.AddDate(0, 0, 2))
+	opera := put("Opera Night", "Sopranos", "Scala", event.Theater, day)
+	rock := put("Rock am Ring", "Loud. Trumpets too!", "Nürburgring", event.Music, day.AddDate(0, 0, 1))
+	gone := put("Gone Night", "Trumpets", "Nowhere", event.Music, day)
+	_, err := b.store.Cancel(t.Context(), gone, b.organizer, "Storm", event.Published, 0)
+	require.NoError(t, err)
+	b.create(t) // a draft
+
+	for _, tt := range []struct {
+		name   string
+		search event.Search
+		found  []uuid.UUID
+	}{
+		{"AllByDate", event.Search{}, []uuid.UUID{opera, rock, jazz}},
+		{"Category", event.Search{Category: event.Music}, []uuid.UUID{rock, jazz}},
+		{"WordOfTheName", event.Search{Words: "NIGHT"}, []uuid.UUID{opera, jazz}},
+		{"WordOfTheDescription", event.Search{Words: "trumpets"}, []uuid.UUID{rock, jazz}},
+		{"WordOfTheVenue", event.Search{Words: "Nürburgring"}, []uuid.UUID{rock}},
+		{"WordOfTheAddress", event.Search{Words: "York"}, []uuid.UUID{opera, rock, jazz}},
+		{"AllWords", event.Search{Words: "night trumpets"}, []uuid.UUID{jazz}},
+		{"NoSuchWord", event.Search{Words: "ballet"}, nil},
+		{"OperatorsAreNone", event.Search{Words: "night & !trumpets | :* <-> ' \\"}, []uuid.UUID{jazz}},
+		{"NoWords", event.Search{Words: "!!!"}, nil},
+		{"From", event.Search{From: day.AddDate(0, 0, 1)}, []uuid.UUID{rock, jazz}},
+		{"BeforeTo", event.Search{To: day.AddDate(0, 0, 1)}, []uuid.UUID{opera}},
+		{"Everything", event.Search{
+			Category: event.Music, Words: "loud", From: day, To: day.AddDate(0, 0, 9),
+		}, []uuid.UUID{rock}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			found, err := b.store.Published(t.Context(), tt.search, web.Page{Limit: 10})
+			require.NoError(t, err)
+			require.Equal(t, tt.found, ids(found))
+		})
+	}
+
+	t.Run("OnePastThePage", func(t *testing.T) {
+		found, err := b.store.Published(t.Context(), event.Search{}, web.Page{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, []uuid.UUID{opera, rock}, ids(found))
+		found, err = b.store.Published(t.Context(), event.Search{}, web.Page{Limit: 1, After: &found[0].Date, AfterID: opera})
+		require.NoError(t, err)
+		require.Equal(t, []uuid.UUID{rock, jazz}, ids(found))
+	})
+}
+
+// Events of one moment are paged by id: none is left out, none comes twice.
+func TestOrganizedBy(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	date := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	want := map[uuid.UUID]bool{}
+	for range 5 {
+		e, err := b.store.Create(t.Context(), b.organizer.ID, details(date))
+		require.NoError(t, err)
+		want[e.ID] = true
+	}
+	_, err := b.store.Create(t.Context(), uuid.New(), details(date))
+	require.NoError(t, err)
+
+	page := web.Page{Limit: 2}
+	for range 3 {
+		found, err := b.store.OrganizedBy(t.Context(), b.organizer.ID, page)
+		require.NoError(t, err)
+		for _, e := range found[:min(page.Limit, len(found))] {
+			require.True(t, want[e.ID], "%s is another's or was there before", e.ID)
+			delete(want, e.ID)
+			page.After, page.AfterID = &e.Date, e.ID
+		}
+	}
+	require.Empty(t, want)
+}
+
+func ids(found []event.Event) []uuid.UUID {
+	var all []uuid.UUID
+	for _, e := range found {
+		all = append(all, e.ID)
+	}
+	return all
 }
