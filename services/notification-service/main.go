@@ -1,13 +1,12 @@
-// Notification-service tells people what happened to their orders, by e-mail.
+// Notification-service tells people what happened to their orders, tickets and accounts, by e-mail.
 package main
 
 import (
 	"context"
-	"net/http"
+	"fmt"
+	"net/url"
+	"strings"
 	"time"
-
-	"github.com/gorilla/mux"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -16,16 +15,24 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
 
 const appID = "notification-service"
 
-type config struct{ web.Config }
+type config struct {
+	web.Config
+	// PublicURL is where people reach us; the links in account mails start with it.
+	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+}
 
 func main() { web.Main(appID, run) }
 
 func run(ctx context.Context, cfg config) error {
+	if u, err := url.Parse(cfg.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("PUBLIC_URL must be an absolute http or https URL, not %q", cfg.PublicURL)
+	}
 	sc, err := sidecar.Connect(ctx, appID, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
 	if err != nil {
 		return err
@@ -45,30 +52,20 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
-
-	guard := identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, newRouter(pool, guard, courier.Courier{
+	verifier, err := identity.FetchKeys(ctx, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	if err != nil {
+		return err
+	}
+	c := courier.Courier{
 		Claims: claim.Claims{
 			States: sc.Dapr, Store: "statestore", Consumer: appID,
 			Lease: courier.Lease, Keep: 24 * time.Hour,
 		},
-		Store:    store.Store{Pool: pool},
-		Services: sc,
-	}))
-}
-
-func newRouter(pool *pgxpool.Pool, guard identity.Guard, c courier.Courier) *mux.Router {
-	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
-	for path, handler := range map[string]web.Handler{
-		"/events/tickets-generated": messaging.Handle(pool, c.TicketsGenerated),
-		"/events/payment-completed": messaging.Handle(pool, c.PaymentCompleted),
-		"/events/payment-failed":    messaging.Handle(pool, c.PaymentFailed),
-	} {
-		r.Handle(path, guard.Sidecar(handler)).Methods(http.MethodPost)
+		Store:     store.Store{Pool: pool},
+		Services:  sc,
+		PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 	}
-	// Every other event: those of the subscription's default route, and those that it has a route for
-	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
-	r.PathPrefix("/events/").Handler(guard.Sidecar(messaging.Unknown(pool))).Methods(http.MethodPost)
-	return r
+	// No service secret in the guard: no service calls us.
+	guard := identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken}
+	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.RunResends)
 }

@@ -12,6 +12,10 @@
 // What remains is dying after email-service took the mail and before 4: the mail then goes out again,
 // with the same Message-ID, by which mail programs can tell. SMTP has no way to close that gap, and a
 // ticket that comes twice is better than one that never does.
+//
+// A person may ask for a notification again. That is another one of the same facts, with a message id of
+// its own, which goes through the same steps; only that what brings it here is not a queue but the store,
+// again and again until it is settled.
 package courier
 
 import (
@@ -20,8 +24,6 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -45,20 +47,24 @@ type Services interface {
 
 // Courier sends notifications.
 type Courier struct {
-	Claims   claim.Claims
-	Store    store.Store
-	Services Services
+	Claims    claim.Claims
+	Store     store.Store
+	Services  Services
+	PublicURL string // where people reach us; what the links in mails begin with
 }
 
-// deliver tells n with the mail that compose makes. It returns nil once there is nothing left to do,
+// deliver tells n with the mail that compose makes of it. It returns nil once there is nothing left to do,
 // claim.ErrHeld while another worker is at it, and any other error if it has to be tried again.
-func (c Courier) deliver(ctx context.Context, n notification.Notification, compose func(context.Context) (notification.Mail, error)) error {
+func (c Courier) deliver(ctx context.Context, n notification.Notification) error {
 	// Counted from before the lease begins, so that it ends before the lease does.
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
 	held, err := c.Claims.Take(work, n.MessageID)
 	if errors.Is(err, claim.ErrDone) {
-		slog.InfoContext(ctx, "notification was settled before", "eventId", n.MessageID)
+		slog.InfoContext(ctx, "notification was settled before", "eventId", n.EventID)
+		if n.Resend { // and is due, so that it was sent without being settled
+			return c.Store.Settle(work, n.After(nil))
+		}
 		return nil
 	}
 	if err != nil {
@@ -68,7 +74,7 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification, compo
 	n, err = c.Store.Begin(work, n)
 	attempted := err == nil && !n.Settled()
 	if attempted {
-		err = c.send(work, n.MessageID, compose)
+		err = c.send(work, n)
 		n = n.After(err)
 	}
 
@@ -79,27 +85,28 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification, compo
 	if attempted {
 		settleErr = c.Store.Settle(after, n)
 	}
-	if !n.Settled() {
+	// A claim that is done says that a mail is out. That one was given up has to be known to the database.
+	if !n.Settled() || n.Status == notification.Failed && settleErr != nil {
 		return errors.Join(err, settleErr, held.Release(after))
 	}
 	if n.Status == notification.Failed {
-		slog.WarnContext(ctx, "notification given up", "eventId", n.MessageID, "kind", n.Kind, "code", n.ErrorCode)
+		slog.WarnContext(ctx, "notification given up", "eventId", n.EventID, "kind", n.Kind, "code", n.ErrorCode)
 	}
 	// The mail is out, or never will be: an error now would only bring it a second time. Either record
 	// alone keeps later deliveries from that.
 	if err := errors.Join(settleErr, held.Done(after)); err != nil {
-		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.MessageID, "error", err.Error())
+		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.EventID, "error", err.Error())
 	}
 	return nil
 }
 
-func (c Courier) send(ctx context.Context, messageID uuid.UUID, compose func(context.Context) (notification.Mail, error)) error {
-	mail, err := compose(ctx)
+func (c Courier) send(ctx context.Context, n notification.Notification) error {
+	mail, err := c.compose(ctx, n)
 	if err != nil {
 		return err
 	}
 	m := message{
-		MessageID:   messageID,
+		MessageID:   n.MessageID,
 		To:          recipient{Name: mail.To.Name, Address: mail.To.Address},
 		Subject:     mail.Subject,
 		Text:        mail.Text,

@@ -2,47 +2,26 @@ package courier
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"net/http"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// lookups bounds how many calls one mail makes at a time.
-const lookups = 4
+// The handlers of events. The errors of those that tell somebody are deliver's.
 
-// TicketsGenerated sends the order confirmation with the tickets. Its errors are deliver's.
+// TicketsGenerated sends the order confirmation with the tickets.
 func (c Courier) TicketsGenerated(ctx context.Context, event messaging.Event[events.TicketsGenerated]) error {
-	p := event.Payload
-	n := notification.Notification{
-		MessageID: event.ID, UserID: p.UserID, OrderID: p.OrderID, Kind: notification.OrderConfirmation,
+	n, err := telling(event, notification.OrderConfirmation, event.Payload.UserID, event.Payload.OrderID)
+	if err != nil {
+		return err
 	}
-	return c.deliver(ctx, n, func(ctx context.Context) (notification.Mail, error) {
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(lookups)
-		attached := p.Tickets[:min(len(p.Tickets), notification.MaxAttached)]
-		m := notification.Confirmation{
-			Tickets: make([]notification.Ticket, len(attached)), Others: len(p.Tickets) - len(attached),
-		}
-		c.lookUp(gctx, g, p.UserID, p.OrderID, p.EventID, &m.To, &m.Order, &m.Occasion)
-		for i, t := range attached {
-			g.Go(func() error {
-				pdf, err := c.Services.Fetch(gctx, ticketService, "/api/tickets/internal/"+t.TicketID.String()+"/ticket.pdf")
-				m.Tickets[i] = notification.Ticket{Number: t.TicketNumber, PDF: pdf}
-				return err
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return notification.Mail{}, err
-		}
-		return m.Mail()
-	})
+	return c.deliver(ctx, n)
 }
 
 // PaymentCompleted acknowledges the event and does nothing. The contract sends the confirmation with
@@ -52,73 +31,81 @@ func (c Courier) PaymentCompleted(context.Context, messaging.Event[events.Paymen
 	return nil
 }
 
-// PaymentFailed tells the buyer that nothing was charged. Its errors are deliver's.
+// PaymentFailed tells the buyer that nothing was charged.
 func (c Courier) PaymentFailed(ctx context.Context, event messaging.Event[events.PaymentFailed]) error {
-	p := event.Payload
-	n := notification.Notification{
-		MessageID: event.ID, UserID: p.UserID, OrderID: p.OrderID, Kind: notification.PaymentFailed,
+	n, err := telling(event, notification.PaymentFailed, event.Payload.UserID, event.Payload.OrderID)
+	if err != nil {
+		return err
 	}
-	return c.deliver(ctx, n, func(ctx context.Context) (notification.Mail, error) {
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(lookups)
-		m := notification.Decline{Reason: p.ErrorMessage}
-		c.lookUp(gctx, g, p.UserID, p.OrderID, p.EventID, &m.To, &m.Order, &m.Occasion)
-		if err := g.Wait(); err != nil {
-			return notification.Mail{}, err
-		}
-		return m.Mail()
-	})
+	return c.deliver(ctx, n)
 }
 
-// lookUp asks for what every mail about an order says, in g.
-func (c Courier) lookUp(ctx context.Context, g *errgroup.Group, userID, orderID, eventID uuid.UUID,
-	to *notification.Recipient, order *notification.Order, occasion *notification.Occasion,
-) {
-	g.Go(func() error {
-		var u userInfo
-		err := c.Services.Call(ctx, authService, http.MethodGet, "/api/auth/internal/users/"+userID.String(), nil, &u)
-		*to = notification.Recipient{Name: u.FirstName + " " + u.LastName, Address: u.Email}
+// RefundProcessed tells the buyer that money is on its way back.
+func (c Courier) RefundProcessed(ctx context.Context, event messaging.Event[events.RefundProcessed]) error {
+	n, err := telling(event, notification.RefundProcessed, event.Payload.UserID, event.Payload.OrderID)
+	if err != nil {
 		return err
-	})
-	g.Go(func() error {
-		var e eventInfo
-		err := c.Services.Call(ctx, eventService, http.MethodGet, "/api/events/internal/"+eventID.String(), nil, &e)
-		*occasion = notification.Occasion{
-			Name: e.Name, Date: e.EventDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
-		}
-		return err
-	})
-	g.Go(func() error {
-		var o orderInfo
-		if err := c.Services.Call(ctx, paymentService, http.MethodGet,
-			"/api/payments/internal/orders/"+orderID.String(), nil, &o); err != nil {
-			return err
-		}
-		var err error
-		*order, err = o.order()
-		return err
-	})
+	}
+	return c.deliver(ctx, n)
 }
 
-// order reads the amounts.
-func (o orderInfo) order() (notification.Order, error) {
-	order := notification.Order{Number: o.OrderNumber, Lines: make([]notification.Line, len(o.Items))}
-	amount := func(to *money.Amount, d money.Decimal) error {
-		a, err := d.In(o.Currency)
-		if err != nil {
-			return fmt.Errorf("amount %q of order %s: %w", d, o.OrderNumber, err)
-		}
-		*to = a
+// TicketTransferred tells both who gave the ticket and who got it, each in a mail of their own: one of
+// them may be out while the other has to be tried again.
+func (c Courier) TicketTransferred(ctx context.Context, event messaging.Event[events.TicketTransferred]) error {
+	p := event.Payload
+	given, err := telling(event, notification.TicketTransferred, p.FromUserID, p.OrderID)
+	if err != nil {
+		return err
+	}
+	got := given // the order is not theirs
+	got.Kind, got.UserID, got.OrderID = notification.TicketReceived, p.ToUserID, uuid.Nil
+
+	var g errgroup.Group // at once: one after the other, they would take longer than the queue waits
+	for _, n := range []notification.Notification{given, got} {
+		n.MessageID = uuid.NewSHA1(event.ID, []byte(n.Kind))
+		g.Go(func() error { return c.deliver(ctx, n) })
+	}
+	return g.Wait()
+}
+
+// TicketCancelled tells the owner who cancelled a ticket that it is void. Of one that a refund or the
+// event's end cancelled, people hear with that.
+func (c Courier) TicketCancelled(ctx context.Context, event messaging.Event[events.TicketCancelled]) error {
+	if event.Payload.CancelledBy != events.CancelledByOwner {
 		return nil
 	}
-	for i, item := range o.Items {
-		order.Lines[i].Quantity = item.Quantity
-		if err := amount(&order.Lines[i].UnitPrice, item.UnitPrice); err != nil {
-			return notification.Order{}, err
-		}
-		if err := amount(&order.Lines[i].Total, item.TotalPrice); err != nil {
-			return notification.Order{}, err
-		}
+	n, err := telling(event, notification.TicketCancelled, event.Payload.UserID, event.Payload.OrderID)
+	if err != nil {
+		return err
 	}
-	return order, amount(&order.Total, o.TotalAmount)
+	return c.deliver(ctx, n)
+}
+
+// EmailVerificationRequested sends the link that proves an address.
+func (c Courier) EmailVerificationRequested(ctx context.Context, event messaging.Event[events.EmailVerificationRequested]) error {
+	n, err := telling(event, notification.EmailVerification, event.Payload.UserID, uuid.Nil)
+	if err != nil {
+		return err
+	}
+	return c.deliver(ctx, n)
+}
+
+// PasswordResetRequested sends the link with which a password is set anew.
+func (c Courier) PasswordResetRequested(ctx context.Context, event messaging.Event[events.PasswordResetRequested]) error {
+	n, err := telling(event, notification.PasswordReset, event.Payload.UserID, uuid.Nil)
+	if err != nil {
+		return err
+	}
+	return c.deliver(ctx, n)
+}
+
+// telling makes the notification of an event to a user.
+func telling[P any](event messaging.Event[P], kind notification.Kind, userID, orderID uuid.UUID) (notification.Notification, error) {
+	facts, err := json.Marshal(event.Payload)
+	if err != nil {
+		return notification.Notification{}, fmt.Errorf("facts of %s: %w", event.EventType, err)
+	}
+	return notification.Notification{
+		MessageID: event.ID, EventID: event.ID, UserID: userID, OrderID: orderID, Kind: kind, Facts: facts,
+	}, nil
 }

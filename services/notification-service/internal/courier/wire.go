@@ -17,7 +17,8 @@ const (
 	emailService   = "email-service"
 )
 
-// What is read of the contract's OrderInfoDto, UserInfoDto and EventInfoDto.
+// What is read of the contract's OrderInfoDto, UserInfoDto, TicketInfoDto and EventInfoDto, and of auth-service's answer about an
+// account mail.
 type (
 	orderInfo struct {
 		OrderNumber string         `json:"orderNumber"`
@@ -34,11 +35,20 @@ type (
 		FirstName string `json:"firstName"`
 		LastName  string `json:"lastName"`
 	}
+	ticketInfo struct {
+		TicketNumber string `json:"ticketNumber"`
+	}
 	eventInfo struct {
 		Name         string    `json:"name"`
 		EventDate    time.Time `json:"eventDate"`
 		VenueName    string    `json:"venueName"`
 		VenueAddress string    `json:"venueAddress"`
+	}
+	accountMailInfo struct {
+		Email     string    `json:"email"`
+		FirstName string    `json:"firstName"`
+		Token     string    `json:"token"`
+		ExpiresAt time.Time `json:"expiresAt"`
 	}
 )
 

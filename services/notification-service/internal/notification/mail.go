@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	htmltemplate "html/template"
+	"regexp"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -53,7 +54,9 @@ type Occasion struct {
 
 // When gives the date for people. In UTC, and it says so: where the event takes place is not known as
 // a time zone.
-func (o Occasion) When() string { return o.Date.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }
+func (o Occasion) When() string { return when(o.Date) }
+
+func when(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }
 
 // Ticket is a ticket with its printable form.
 type Ticket struct {
@@ -73,6 +76,7 @@ type Confirmation struct {
 	Occasion Occasion
 	Tickets  []Ticket // the first MaxAttached of them
 	Others   int      // how many more there are
+	Gone     int      // how many of the first ones were given away, cancelled or used by now
 }
 
 // Mail puts the confirmation into words, with one PDF for each of its Tickets.
@@ -102,6 +106,78 @@ func (d Decline) Mail() (Mail, error) {
 	return declineWords.fill(m, d)
 }
 
+// Refund tells a buyer that money is on its way back.
+type Refund struct {
+	To       Recipient
+	Order    Order
+	Occasion Occasion
+	Amount   money.Amount
+	Whole    bool   // nothing of the order is left
+	Reason   string // an organizer's words, or a code of ours
+}
+
+// A reason in this form is a code of ours, for a refund that no person decided.
+var reasonCode = regexp.MustCompile(`^[A-Z]+(_[A-Z]+)+$`)
+
+// Mail puts the refund into words.
+func (r Refund) Mail() (Mail, error) {
+	if r.Reason == "INSUFFICIENT_INVENTORY" {
+		r.Reason = "there were not enough tickets left"
+	} else if reasonCode.MatchString(r.Reason) {
+		r.Reason = "the tickets could not be issued"
+	}
+	r.Reason = strings.TrimRight(r.Reason, ". ")
+	return refundWords.fill(Mail{To: r.To, Subject: subject("Your refund for %s", r.Occasion.Name)}, r)
+}
+
+// Transfer tells that a ticket has changed hands: whom, is its kind's matter.
+type Transfer struct {
+	Kind         Kind // TicketTransferred or TicketReceived
+	From, To     Recipient
+	Occasion     Occasion
+	TicketNumber string
+}
+
+// Mail puts the transfer into words. The ticket does not come with it: by the time that the mail is made
+// it may belong to a third person.
+func (t Transfer) Mail() (Mail, error) {
+	if t.Kind == TicketReceived {
+		return receivedWords.fill(Mail{To: t.To, Subject: subject("You have a ticket for %s", t.Occasion.Name)}, t)
+	}
+	return transferredWords.fill(Mail{To: t.From, Subject: subject("Your ticket for %s has a new owner", t.Occasion.Name)}, t)
+}
+
+// Cancellation tells an owner that a ticket is void as they wished.
+type Cancellation struct {
+	To           Recipient
+	Occasion     Occasion
+	TicketNumber string
+}
+
+// Mail puts the cancellation into words.
+func (c Cancellation) Mail() (Mail, error) {
+	return cancellationWords.fill(Mail{To: c.To, Subject: subject("Your ticket for %s is cancelled", c.Occasion.Name)}, c)
+}
+
+// AccountMail brings a link that only the owner of an address should have.
+type AccountMail struct {
+	Kind    Kind // EmailVerification or PasswordReset
+	To      Recipient
+	Link    string
+	Expires time.Time
+}
+
+// Until gives the link's end for people.
+func (a AccountMail) Until() string { return when(a.Expires) }
+
+// Mail puts the account mail into words.
+func (a AccountMail) Mail() (Mail, error) {
+	if a.Kind == PasswordReset {
+		return resetWords.fill(Mail{To: a.To, Subject: "Set a new password"}, a)
+	}
+	return verificationWords.fill(Mail{To: a.To, Subject: "Confirm your e-mail address"}, a)
+}
+
 // subject keeps a name with line breaks in it from being refused as a header.
 func subject(format, name string) string {
 	return fmt.Sprintf(format, strings.Join(strings.Fields(name), " "))
@@ -119,6 +195,12 @@ type words struct {
 var (
 	confirmationWords = parse("confirmation")
 	declineWords      = parse("decline")
+	refundWords       = parse("refund")
+	transferredWords  = parse("transferred")
+	receivedWords     = parse("received")
+	cancellationWords = parse("cancellation")
+	verificationWords = parse("verification")
+	resetWords        = parse("reset")
 )
 
 func parse(name string) words {

@@ -2,7 +2,9 @@
 package notification
 
 import (
+	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,6 +18,12 @@ type Kind string
 const (
 	OrderConfirmation Kind = "ORDER_CONFIRMATION"
 	PaymentFailed     Kind = "PAYMENT_FAILED"
+	RefundProcessed   Kind = "REFUND_PROCESSED"
+	TicketTransferred Kind = "TICKET_TRANSFERRED" // to who gave it
+	TicketReceived    Kind = "TICKET_RECEIVED"    // to who got it
+	TicketCancelled   Kind = "TICKET_CANCELLED"
+	EmailVerification Kind = "EMAIL_VERIFICATION"
+	PasswordReset     Kind = "PASSWORD_RESET"
 )
 
 // Status is how far a notification got.
@@ -28,23 +36,58 @@ const (
 	Failed  Status = "FAILED"
 )
 
-// Notification is one fact told to one person.
+// Limits of sending again.
+const (
+	// MaxResends is how often one fact may be sent again.
+	MaxResends = 3
+	// MaxResendAttempts is how often one such sending is attempted. A first sending is attempted as
+	// often as the queue delivers its event.
+	MaxResendAttempts = 5
+)
+
+// Notification is one fact told to one person, once. Telling it again is another one.
 type Notification struct {
 	ID        uuid.UUID
-	MessageID uuid.UUID // the event that it tells of, and the e-mail's own id: the same at every attempt
+	MessageID uuid.UUID // the e-mail's own id, the same at every attempt
+	EventID   uuid.UUID // the event that it tells of
 	UserID    uuid.UUID
 	OrderID   uuid.UUID // uuid.Nil when it is not about an order
 	Kind      Kind
+	Facts     json.RawMessage // the event's payload
+	Resend    bool            // it was told before, and its person asked for it again
 	Status    Status
 	Attempts  int
 	ErrorCode string // why the last attempt did not succeed
 }
 
-// ErrRejected is email-service's answer to a message that the mail server will never take.
-var ErrRejected = problem.New(problem.Unprocessable, "EMAIL_REJECTED", "The mail server refuses the message")
+// Summary is what a notification's person sees of it.
+type Summary struct {
+	ID        uuid.UUID
+	Kind      Kind
+	Status    Status
+	OrderID   *uuid.UUID
+	CreatedAt time.Time
+	SentAt    *time.Time
+}
 
-// After gives n after an attempt that ended in err: sent if err is nil, given up if it is
-// ErrRejected, and otherwise still to be sent.
+// What the others say where there is nothing more to attempt.
+var (
+	// ErrRejected is email-service's answer to a message that the mail server will never take.
+	ErrRejected = problem.New(problem.Unprocessable, "EMAIL_REJECTED", "The mail server refuses the message")
+	// ErrAccountMailGone is auth-service's answer when nobody needs an account mail any more: its token
+	// was used or has expired.
+	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
+)
+
+// What can be in the way of sending a notification again.
+var (
+	ErrNotFound       = problem.New(problem.NotFound, "NOTIFICATION_NOT_FOUND", "No such notification")
+	ErrNotResendable  = problem.New(problem.Conflict, "NOT_RESENDABLE", "This notification cannot be sent again")
+	ErrTooManyResends = problem.New(problem.Throttled, "TOO_MANY_RESENDS", "A notification can be sent again %d times", MaxResends)
+)
+
+// After gives n after an attempt that ended in err: sent if err is nil; given up if no further one can
+// do better, or if it was a resend's last; and otherwise still to be sent.
 func (n Notification) After(err error) Notification {
 	n.Status, n.ErrorCode = Pending, "INTERNAL_ERROR"
 	if p, ok := errors.AsType[*problem.Error](err); ok {
@@ -53,7 +96,7 @@ func (n Notification) After(err error) Notification {
 	switch {
 	case err == nil:
 		n.Status, n.ErrorCode = Sent, ""
-	case errors.Is(err, ErrRejected):
+	case errors.Is(err, ErrRejected), errors.Is(err, ErrAccountMailGone), n.Resend && n.Attempts >= MaxResendAttempts:
 		n.Status = Failed
 	}
 	return n

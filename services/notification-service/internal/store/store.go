@@ -4,14 +4,18 @@ package store
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -38,12 +42,12 @@ type Store struct{ Pool *pgxpool.Pool }
 func (s Store) Begin(ctx context.Context, n notification.Notification) (notification.Notification, error) {
 	orderID := uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}
 	if err := s.Pool.QueryRow(ctx, `
-		INSERT INTO notifications AS n (message_id, user_id, order_id, kind, status, attempts)
-		VALUES ($1, $2, $3, $4, 'PENDING', 1)
+		INSERT INTO notifications AS n (message_id, event_id, user_id, order_id, kind, facts, status, attempts)
+		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 1)
 		ON CONFLICT (message_id, user_id) DO UPDATE
 		SET attempts = n.attempts + CASE n.status WHEN 'PENDING' THEN 1 ELSE 0 END
 		RETURNING id, status, attempts, coalesce(error_code, '')`,
-		n.MessageID, n.UserID, orderID, n.Kind,
+		n.MessageID, n.EventID, n.UserID, orderID, n.Kind, n.Facts,
 	).Scan(&n.ID, &n.Status, &n.Attempts, &n.ErrorCode); err != nil {
 		return n, fmt.Errorf("begin notification of %s: %w", n.MessageID, err)
 	}
@@ -64,4 +68,121 @@ func (s Store) Settle(ctx context.Context, n notification.Notification) error {
 		return ErrSettled
 	}
 	return nil
+}
+
+const summaryColumns = `id, kind, status, order_id, created_at, sent_at`
+
+// List gives a page of what the user was told, the latest first, and one more entry if there is a next
+// page.
+func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]notification.Summary, error) {
+	summaries, err := collectSummaries(s.Pool.Query(ctx, `
+		SELECT `+summaryColumns+` FROM notifications
+		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)
+		ORDER BY created_at DESC, id DESC LIMIT $4::integer + 1`,
+		userID, page.After, page.AfterID, page.Limit))
+	if err != nil {
+		return nil, fmt.Errorf("list notifications of user %s: %w", userID, err)
+	}
+	return summaries, nil
+}
+
+const notificationColumns = `id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
+	facts, resend_of IS NOT NULL, status, attempts, coalesce(error_code, '')`
+
+// Get gives a notification of the user's. It returns notification.ErrNotFound if there is none, or it is
+// somebody else's.
+func (s Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Notification, error) {
+	rows, err := s.Pool.Query(ctx, `SELECT `+notificationColumns+` FROM notifications WHERE id = $1 AND user_id = $2`, id, userID)
+	if err != nil {
+		return notification.Notification{}, fmt.Errorf("get notification %s: %w", id, err)
+	}
+	n, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[notification.Notification])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return notification.Notification{}, notification.ErrNotFound
+	}
+	if err != nil {
+		return notification.Notification{}, fmt.Errorf("get notification %s: %w", id, err)
+	}
+	return n, nil
+}
+
+// Resend writes down that a notification of the user's is to be sent again. While that is still to
+// happen, asking once more gives the same answer. It returns notification.ErrNotFound;
+// notification.ErrNotResendable for one that is still on its way, or from before its facts were kept;
+// and notification.ErrTooManyResends.
+func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) (notification.Summary, error) {
+	var resend notification.Summary
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		// All resends are of the first one, whose lock lets one request at a time decide.
+		var first uuid.UUID
+		var settled, known bool
+		err := tx.QueryRow(ctx, `
+			SELECT id, status <> 'PENDING', facts IS NOT NULL FROM notifications
+			WHERE id = (SELECT coalesce(resend_of, id) FROM notifications WHERE id = $1 AND user_id = $2)
+			FOR UPDATE`, id, userID).Scan(&first, &settled, &known)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return notification.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if !settled || !known {
+			return notification.ErrNotResendable
+		}
+		pending, err := collectSummaries(tx.Query(ctx, `
+			SELECT `+summaryColumns+` FROM notifications WHERE resend_of = $1 AND status = 'PENDING'`, first))
+		if err != nil {
+			return err
+		}
+		if len(pending) > 0 {
+			resend = pending[0]
+			return nil
+		}
+		made, err := collectSummaries(tx.Query(ctx, `
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at)
+			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now()
+			FROM notifications
+			WHERE id = $1 AND (SELECT count(*) FROM notifications WHERE resend_of = $1) < $2
+			RETURNING `+summaryColumns, first, notification.MaxResends))
+		if err != nil {
+			return err
+		}
+		if len(made) == 0 {
+			return notification.ErrTooManyResends
+		}
+		resend = made[0]
+		return nil
+	})
+	if err != nil {
+		return notification.Summary{}, fmt.Errorf("resend notification %s: %w", id, err)
+	}
+	return resend, nil
+}
+
+func collectSummaries(rows pgx.Rows, err error) ([]notification.Summary, error) {
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Summary])
+}
+
+// Due gives up to limit resends whose time has come, to nobody else for the length of the lease. What is
+// pending then is due again.
+func (s Store) Due(ctx context.Context, limit int, lease time.Duration) ([]notification.Notification, error) {
+	rows, err := s.Pool.Query(ctx, `
+		UPDATE notifications SET due_at = now() + $2
+		WHERE id IN (
+			SELECT id FROM notifications
+			WHERE status = 'PENDING' AND resend_of IS NOT NULL AND due_at <= now()
+			ORDER BY due_at LIMIT $1
+			FOR UPDATE SKIP LOCKED)
+		RETURNING `+notificationColumns, limit, lease)
+	if err != nil {
+		return nil, fmt.Errorf("lease resends: %w", err)
+	}
+	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Notification])
+	if err != nil {
+		return nil, fmt.Errorf("lease resends: %w", err)
+	}
+	return due, nil
 }

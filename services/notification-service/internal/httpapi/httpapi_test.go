@@ -1,8 +1,9 @@
-package main
+package httpapi_test
 
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -26,6 +28,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim/claimtest"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
@@ -43,7 +46,7 @@ const (
 	userPath  = "/api/auth/internal/users/" + userID
 	eventPath = "/api/events/internal/" + eventID
 	orderPath = "/api/payments/internal/orders/" + orderID
-	pdfPath   = "/api/tickets/internal/" + ticketID + "/ticket.pdf"
+	pdfPath   = "/api/tickets/internal/" + ticketID + "/ticket.pdf?userId=" + userID
 )
 
 // The contract's own examples.
@@ -160,6 +163,8 @@ type bundle struct {
 	states   *claimtest.States
 	claims   claim.Claims
 	services *services
+	courier  courier.Courier
+	key      ed25519.PrivateKey
 	url      string
 }
 
@@ -176,10 +181,16 @@ func setup(t *testing.T) *bundle {
 	}
 	b.store = store.Store{Pool: b.pool}
 	b.claims = claim.Claims{
-		States: b.states, Store: "statestore", Consumer: appID, Lease: courier.Lease, Keep: 24 * time.Hour,
+		States: b.states, Store: "statestore", Consumer: "notification-service", Lease: courier.Lease, Keep: 24 * time.Hour,
 	}
-	server := httptest.NewServer(newRouter(b.pool, identity.Guard{AppAPIToken: apiToken},
-		courier.Courier{Claims: b.claims, Store: b.store, Services: b.services}))
+	public, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	b.key = private
+	b.courier = courier.Courier{Claims: b.claims, Store: b.store, Services: b.services, PublicURL: "https://tickets.example.com"}
+	server := httptest.NewServer(httpapi.API{Courier: b.courier, Guard: identity.Guard{
+		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
+		AppAPIToken: apiToken,
+	}}.Router())
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b

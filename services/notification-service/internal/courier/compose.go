@@ -1,0 +1,231 @@
+package courier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+// compose makes the mail of n from its facts and what else the other services know now.
+func (c Courier) compose(ctx context.Context, n notification.Notification) (notification.Mail, error) {
+	switch n.Kind {
+	case notification.OrderConfirmation:
+		return composeOf(ctx, n, c.confirmation)
+	case notification.PaymentFailed:
+		return composeOf(ctx, n, c.decline)
+	case notification.RefundProcessed:
+		return composeOf(ctx, n, c.refund)
+	case notification.TicketTransferred, notification.TicketReceived:
+		return composeOf(ctx, n, func(ctx context.Context, p events.TicketTransferred) (notification.Mail, error) {
+			return c.transfer(ctx, n.Kind, p)
+		})
+	case notification.TicketCancelled:
+		return composeOf(ctx, n, c.cancellation)
+	case notification.EmailVerification, notification.PasswordReset:
+		return composeOf(ctx, n, func(ctx context.Context, p events.AccountMailRequest) (notification.Mail, error) {
+			return c.accountMail(ctx, n.Kind, p)
+		})
+	}
+	return notification.Mail{}, fmt.Errorf("no mail for the kind %q", n.Kind)
+}
+
+func composeOf[P any](ctx context.Context, n notification.Notification,
+	compose func(context.Context, P) (notification.Mail, error),
+) (notification.Mail, error) {
+	var facts P
+	if err := json.Unmarshal(n.Facts, &facts); err != nil {
+		return notification.Mail{}, fmt.Errorf("facts of a notification of %s: %w", n.EventID, err)
+	}
+	return compose(ctx, facts)
+}
+
+// lookups bounds how many calls one mail makes at a time.
+const lookups = 4
+
+func newLookups(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookups)
+	return g, ctx
+}
+
+// into puts what lookUp finds for the id into to, in g.
+func into[T any](ctx context.Context, g *errgroup.Group, to *T, lookUp func(context.Context, uuid.UUID) (T, error), id uuid.UUID) {
+	g.Go(func() error {
+		found, err := lookUp(ctx, id)
+		*to = found
+		return err
+	})
+}
+
+// What ticket-service says of a ticket that this person can no longer use.
+var (
+	errTicketNotFound  = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket of theirs")
+	errTicketNotActive = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "Cancelled or used")
+)
+
+func (c Courier) confirmation(ctx context.Context, p events.TicketsGenerated) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	attached := p.Tickets[:min(len(p.Tickets), notification.MaxAttached)]
+	tickets := make([]notification.Ticket, len(attached))
+	m := notification.Confirmation{Others: len(p.Tickets) - len(attached)}
+	into(ctx, g, &m.To, c.recipient, p.UserID)
+	into(ctx, g, &m.Order, c.order, p.OrderID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	for i, t := range attached {
+		g.Go(func() error {
+			// For this person's eyes: a ticket may have been given away before its mail is made.
+			pdf, err := c.Services.Fetch(ctx, ticketService,
+				"/api/tickets/internal/"+t.TicketID.String()+"/ticket.pdf?userId="+p.UserID.String())
+			if errors.Is(err, errTicketNotFound) || errors.Is(err, errTicketNotActive) {
+				return nil
+			}
+			tickets[i] = notification.Ticket{Number: t.TicketNumber, PDF: pdf}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	for _, t := range tickets {
+		if t.PDF != nil {
+			m.Tickets = append(m.Tickets, t)
+		}
+	}
+	m.Gone = len(attached) - len(m.Tickets)
+	return m.Mail()
+}
+
+func (c Courier) decline(ctx context.Context, p events.PaymentFailed) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	m := notification.Decline{Reason: p.ErrorMessage}
+	into(ctx, g, &m.To, c.recipient, p.UserID)
+	into(ctx, g, &m.Order, c.order, p.OrderID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	return m.Mail()
+}
+
+func (c Courier) refund(ctx context.Context, p events.RefundProcessed) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	m := notification.Refund{Reason: p.Reason}
+	into(ctx, g, &m.To, c.recipient, p.UserID)
+	into(ctx, g, &m.Order, c.order, p.OrderID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	var err error
+	if m.Amount, err = p.Amount.In(p.Currency); err != nil {
+		return notification.Mail{}, fmt.Errorf("refund %s of %q: %w", p.RefundID, p.Amount, err)
+	}
+	m.Whole = p.OrderRefunded || m.Amount == m.Order.Total
+	return m.Mail()
+}
+
+func (c Courier) transfer(ctx context.Context, kind notification.Kind, p events.TicketTransferred) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	m := notification.Transfer{Kind: kind}
+	into(ctx, g, &m.From, c.recipient, p.FromUserID)
+	into(ctx, g, &m.To, c.recipient, p.ToUserID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	into(ctx, g, &m.TicketNumber, c.ticketNumber, p.TicketID)
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	return m.Mail()
+}
+
+func (c Courier) cancellation(ctx context.Context, p events.TicketCancelled) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	m := notification.Cancellation{TicketNumber: p.TicketNumber}
+	into(ctx, g, &m.To, c.recipient, p.UserID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	return m.Mail()
+}
+
+// The pages that the links of account mails lead to.
+var accountPages = map[notification.Kind]string{
+	notification.EmailVerification: "/verify-email",
+	notification.PasswordReset:     "/reset-password",
+}
+
+func (c Courier) accountMail(ctx context.Context, kind notification.Kind, p events.AccountMailRequest) (notification.Mail, error) {
+	info, err := c.accountMailInfo(ctx, p.RequestID)
+	if err != nil {
+		return notification.Mail{}, err
+	}
+	return notification.AccountMail{
+		Kind:    kind,
+		To:      notification.Recipient{Name: info.FirstName, Address: info.Email},
+		Link:    c.PublicURL + accountPages[kind] + "?token=" + url.QueryEscape(info.Token),
+		Expires: info.ExpiresAt,
+	}.Mail()
+}
+
+// accountMailInfo asks for what an account mail says. It returns notification.ErrAccountMailGone when
+// nobody needs it any more.
+func (c Courier) accountMailInfo(ctx context.Context, requestID uuid.UUID) (accountMailInfo, error) {
+	var info accountMailInfo
+	err := c.Services.Call(ctx, authService, http.MethodGet, "/api/auth/internal/account-mails/"+requestID.String(), nil, &info)
+	return info, err
+}
+
+func (c Courier) recipient(ctx context.Context, userID uuid.UUID) (notification.Recipient, error) {
+	var u userInfo
+	err := c.Services.Call(ctx, authService, http.MethodGet, "/api/auth/internal/users/"+userID.String(), nil, &u)
+	return notification.Recipient{Name: u.FirstName + " " + u.LastName, Address: u.Email}, err
+}
+
+func (c Courier) occasion(ctx context.Context, eventID uuid.UUID) (notification.Occasion, error) {
+	var e eventInfo
+	err := c.Services.Call(ctx, eventService, http.MethodGet, "/api/events/internal/"+eventID.String(), nil, &e)
+	return notification.Occasion{Name: e.Name, Date: e.EventDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress}, err
+}
+
+func (c Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string, error) {
+	var t ticketInfo
+	err := c.Services.Call(ctx, ticketService, http.MethodGet, "/api/tickets/internal/"+ticketID.String(), nil, &t)
+	return t.TicketNumber, err
+}
+
+func (c Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Order, error) {
+	var o orderInfo
+	if err := c.Services.Call(ctx, paymentService, http.MethodGet, "/api/payments/internal/orders/"+orderID.String(), nil, &o); err != nil {
+		return notification.Order{}, err
+	}
+	order := notification.Order{Number: o.OrderNumber, Lines: make([]notification.Line, len(o.Items))}
+	amount := func(to *money.Amount, d money.Decimal) error {
+		a, err := d.In(o.Currency)
+		if err != nil {
+			return fmt.Errorf("amount %q of order %s: %w", d, o.OrderNumber, err)
+		}
+		*to = a
+		return nil
+	}
+	for i, item := range o.Items {
+		order.Lines[i].Quantity = item.Quantity
+		if err := amount(&order.Lines[i].UnitPrice, item.UnitPrice); err != nil {
+			return notification.Order{}, err
+		}
+		if err := amount(&order.Lines[i].Total, item.TotalPrice); err != nil {
+			return notification.Order{}, err
+		}
+	}
+	return order, amount(&order.Total, o.TotalAmount)
+}

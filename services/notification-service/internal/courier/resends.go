@@ -1,0 +1,86 @@
+package courier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+const (
+	// resendPoll is how often a Courier looks for resends.
+	resendPoll = 2 * time.Second
+	// resendBatch is how many are delivered at once, so that none waits while its lease runs out.
+	resendBatch = 5
+	// resendLease is how long a resend is nobody else's, and then due again: longer than a claim, which
+	// its next attempt would find held otherwise.
+	resendLease = Lease + 5*time.Second
+)
+
+// Resend has a notification of the user's sent again by and by. Its errors are the store's, and
+// notification.ErrNotResendable for an account mail that nobody needs any more.
+func (c Courier) Resend(ctx context.Context, userID, id uuid.UUID) (notification.Summary, error) {
+	n, err := c.Store.Get(ctx, userID, id)
+	if err != nil {
+		return notification.Summary{}, err
+	}
+	if _, account := accountPages[n.Kind]; account {
+		var p events.AccountMailRequest
+		if err := json.Unmarshal(n.Facts, &p); err != nil {
+			return notification.Summary{}, fmt.Errorf("facts of notification %s: %w", n.ID, err)
+		}
+		_, err := c.accountMailInfo(ctx, p.RequestID)
+		if errors.Is(err, notification.ErrAccountMailGone) {
+			return notification.Summary{}, notification.ErrNotResendable.Because(err)
+		}
+		if err != nil { // whatever it says, the one who asks us can do nothing about it
+			return notification.Summary{}, sidecar.ErrUnavailable.Because(err)
+		}
+	}
+	return c.Store.Resend(ctx, userID, id)
+}
+
+// RunResends delivers resends until ctx ends.
+func (c Courier) RunResends(ctx context.Context) error {
+	ticker := time.NewTicker(resendPoll)
+	defer ticker.Stop()
+	for {
+		if err := c.DeliverResends(ctx); err != nil && ctx.Err() == nil {
+			slog.ErrorContext(ctx, "resends not looked for, trying again", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// DeliverResends attempts each resend that is due, once. Those that do not succeed are due again later.
+func (c Courier) DeliverResends(ctx context.Context) error {
+	for {
+		due, err := c.Store.Due(ctx, resendBatch, resendLease)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		var g errgroup.Group
+		for _, n := range due {
+			g.Go(func() error {
+				if err := c.deliver(ctx, n); err != nil {
+					slog.WarnContext(ctx, "notification not sent again yet", "notificationId", n.ID, "error", err.Error())
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // each has said what went wrong
+	}
+}
