@@ -23,6 +23,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
 
+// deadline bounds what a test waits for.
+const deadline = 20 * time.Second
+
 type bundle struct {
 	pool  *pgxpool.Pool
 	store store.Store
@@ -194,6 +197,33 @@ func TestOrderNumberRace(t *testing.T) {
 		b.exec(t, fmt.Sprintf(`SELECT setval('order_number_%d', 999999)`, time.Now().UTC().Year()))
 		require.Regexp(t, `^ORD-\d{4}-1000000$`, b.create(t).Number)
 	})
+}
+
+// The transaction that makes the year's sequence may take its time, and may fail.
+func TestOrderNumberWaits(t *testing.T) {
+	for name, end := range map[string]func(pgx.Tx, context.Context) error{"Committed": pgx.Tx.Commit, "RolledBack": pgx.Tx.Rollback} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			first, err := b.pool.Begin(t.Context())
+			require.NoError(t, err)
+			var number string
+			require.NoError(t, first.QueryRow(t.Context(), `SELECT next_order_number()`).Scan(&number))
+
+			o := newOrder()
+			var creation sync.WaitGroup
+			creation.Go(func() { _, _, err = b.store.Create(t.Context(), o, "key", hash) })
+			require.Eventually(t, func() bool {
+				var waiting bool
+				b.query(t, &waiting, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))`,
+					first.Conn().PgConn().PID())
+				return waiting
+			}, deadline, 5*time.Millisecond)
+			require.NoError(t, end(first, t.Context()))
+			creation.Wait()
+			require.NoError(t, err)
+			require.Equal(t, name == "RolledBack", number == b.order(t, o.ID).Number)
+		})
+	}
 }
 
 // The moves of the saga, by name, each with what it does to an order that stands at its step.
@@ -518,6 +548,23 @@ func TestLeaseDueRace(t *testing.T) {
 		collect(ids)
 	}
 	require.Equal(t, want, got)
+}
+
+// A saga that somebody else is changing right now is passed over, and nobody waits for it.
+func TestLeaseDuePassesOver(t *testing.T) {
+	b := setup(t)
+	busy, free := b.create(t), b.create(t)
+	b.timeOut(t)
+	tx, err := b.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback(t.Context())) }()
+	_, err = tx.Exec(t.Context(), `SELECT FROM orders WHERE id = $1 FOR UPDATE`, busy.ID)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	ids, err := b.store.LeaseDue(ctx, 10)
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{free.ID}, ids)
 }
 
 func TestLeaseDue(t *testing.T) {
