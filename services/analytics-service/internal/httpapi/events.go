@@ -48,7 +48,7 @@ func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.Paym
 	for i, item := range e.Payload.Items {
 		lines[i] = sales.Line(item)
 	}
-	change, err := sales.Order(e.Payload.EventID, e.Payload.Currency, lines)
+	change, err := sales.Order(e.Payload.EventID, e.Payload.Currency, lines, e.Timestamp)
 	if err != nil {
 		return err
 	}
@@ -71,6 +71,16 @@ func (a API) ticketsGenerated(ctx context.Context, e messaging.Event[events.Tick
 	return a.add(ctx, message(e), sales.Change{
 		EventID: e.Payload.EventID, TicketsGenerated: len(e.Payload.Tickets),
 	})
+}
+
+func (a API) ticketCancelled(ctx context.Context, e messaging.Event[events.TicketCancelled]) error {
+	p := e.Payload
+	return a.add(ctx, message(e), sales.Cancellation(p.EventID, p.TicketTypeID, p.CancelledBy == events.CancelledByRefund))
+}
+
+func (a API) ticketCheckedIn(ctx context.Context, e messaging.Event[events.TicketCheckedIn]) error {
+	p := e.Payload
+	return a.add(ctx, message(e), sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
 }
 
 func (a API) add(ctx context.Context, m store.Message, c sales.Change) error {

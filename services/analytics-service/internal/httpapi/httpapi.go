@@ -4,6 +4,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
@@ -27,6 +28,7 @@ func (a API) Router() *mux.Router {
 	pool := a.Store.Pool
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	r.Handle("/api/analytics/events", a.Guard.Person(a.events)).Methods(http.MethodGet)
 	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
 
 	for path, handler := range map[string]web.Handler{
@@ -38,6 +40,8 @@ func (a API) Router() *mux.Router {
 		"/events/payment-failed":    messaging.Handle(pool, a.paymentFailed),
 		"/events/refund-processed":  messaging.Handle(pool, a.refundProcessed),
 		"/events/tickets-generated": messaging.Handle(pool, a.ticketsGenerated),
+		"/events/ticket-cancelled":  messaging.Handle(pool, a.ticketCancelled),
+		"/events/ticket-checked-in": messaging.Handle(pool, a.ticketCheckedIn),
 	} {
 		r.Handle(path, a.Guard.Sidecar(handler)).Methods(http.MethodPost)
 	}
@@ -56,15 +60,28 @@ type salesJSON struct {
 	OrdersFailed     int64           `json:"ordersFailed"`
 	TicketsSold      int64           `json:"ticketsSold"`
 	TicketsGenerated int64           `json:"ticketsGenerated"`
+	TicketsCancelled int64           `json:"ticketsCancelled"`
+	CheckedIn        int64           `json:"checkedIn"`
 	Revenue          money.Decimal   `json:"revenue"`
+	Refunds          int64           `json:"refunds"`
 	Refunded         money.Decimal   `json:"refunded"`
 	ByTicketType     []typeSalesJSON `json:"byTicketType"`
+	ByHour           []hourSalesJSON `json:"byHour"`
 }
 
 type typeSalesJSON struct {
 	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
 	TicketsSold  int64         `json:"ticketsSold"`
 	Revenue      money.Decimal `json:"revenue"`
+	CheckedIn    int64         `json:"checkedIn"`
+	Refunded     int64         `json:"refunded"` // tickets
+}
+
+type hourSalesJSON struct {
+	Hour        time.Time     `json:"hour"`
+	TicketsSold int64         `json:"ticketsSold"`
+	Revenue     money.Decimal `json:"revenue"`
+	CheckedIn   int64         `json:"checkedIn"`
 }
 
 func (a API) sales(w http.ResponseWriter, r *http.Request) error {
@@ -81,17 +98,69 @@ func (a API) sales(w http.ResponseWriter, r *http.Request) error {
 	}
 	decimal := func(minor int64) money.Decimal { return money.Of(minor, report.Currency).Decimal() }
 	out := salesJSON{
-		EventID: id, EventName: report.Event.Name, Status: report.Event.Status,
+		EventID: id, EventName: report.Event.Name, Status: report.Event.Status, Currency: orNull(report.Currency),
 		OrdersCompleted: report.OrdersCompleted, OrdersFailed: report.OrdersFailed,
 		TicketsSold: report.Tickets(), TicketsGenerated: report.TicketsGenerated,
-		Revenue: decimal(report.Revenue()), Refunded: decimal(report.Refunded),
+		TicketsCancelled: report.TicketsCancelled, CheckedIn: report.CheckedIn(),
+		Revenue: decimal(report.Revenue()), Refunds: report.Refunds, Refunded: decimal(report.Refunded),
 		ByTicketType: make([]typeSalesJSON, len(report.ByTicketType)),
-	}
-	if report.Currency != "" {
-		out.Currency = &report.Currency
+		ByHour:       make([]hourSalesJSON, len(report.ByHour)),
 	}
 	for i, t := range report.ByTicketType {
-		out.ByTicketType[i] = typeSalesJSON{TicketTypeID: t.TicketTypeID, TicketsSold: t.Tickets, Revenue: decimal(t.Revenue)}
+		out.ByTicketType[i] = typeSalesJSON{
+			TicketTypeID: t.TicketTypeID, TicketsSold: t.Tickets, Revenue: decimal(t.Revenue),
+			CheckedIn: t.CheckedIn, Refunded: t.Refunded,
+		}
+	}
+	for i, h := range report.ByHour {
+		out.ByHour[i] = hourSalesJSON{
+			Hour: h.Hour.UTC(), TicketsSold: h.Tickets, Revenue: decimal(h.Revenue), CheckedIn: h.CheckedIn,
+		}
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+type totalsJSON struct {
+	EventID     uuid.UUID       `json:"eventId"`
+	EventName   string          `json:"eventName"`
+	Status      string          `json:"status"`
+	Currency    *money.Currency `json:"currency"` // null before any money moved
+	TicketsSold int64           `json:"ticketsSold"`
+	CheckedIn   int64           `json:"checkedIn"`
+	Revenue     money.Decimal   `json:"revenue"`
+	Refunded    money.Decimal   `json:"refunded"`
+}
+
+// events lists the caller's own events: who organizes none has an empty list.
+func (a API) events(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	found, err := a.Store.Totals(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	if err != nil {
+		return err
+	}
+	var out struct {
+		Events     []totalsJSON `json:"events"`
+		NextCursor string       `json:"nextCursor,omitempty"`
+	}
+	found, out.NextCursor = web.CutPage(page, found, func(t sales.Totals) (time.Time, uuid.UUID) { return t.KnownSince, t.EventID })
+	out.Events = make([]totalsJSON, len(found))
+	for i, t := range found {
+		out.Events[i] = totalsJSON{
+			EventID: t.EventID, EventName: t.Name, Status: t.Status, Currency: orNull(t.Currency),
+			TicketsSold: t.Tickets, CheckedIn: t.CheckedIn,
+			Revenue:  money.Of(t.Revenue, t.Currency).Decimal(),
+			Refunded: money.Of(t.Refunded, t.Currency).Decimal(),
+		}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func orNull(c money.Currency) *money.Currency {
+	if c == "" {
+		return nil
+	}
+	return &c
 }

@@ -50,7 +50,14 @@ const (
 			{"ticketId": "dd0e8400-e29b-41d4-a716-446655440000", "ticketNumber": "TKT-2024-001234", "qrCode": "https://cdn.example.com/qr/1.png"},
 			{"ticketId": "ee0e8400-e29b-41d4-a716-446655440001", "ticketNumber": "TKT-2024-001235", "qrCode": "https://cdn.example.com/qr/2.png"}]}`
 	refundProcessed = `{"orderId": "cc0e8400-e29b-41d4-a716-446655440000", "userId": "660e8400-e29b-41d4-a716-446655440001",
-		"eventId": "` + eventID + `", "refundId": "re_1", "amount": 150.00, "currency": "USD", "reason": "INSUFFICIENT_INVENTORY"}`
+		"eventId": "` + eventID + `", "refundId": "re_1", "amount": 150.00, "refundedTotal": 150.00, "currency": "USD", "reason": "INSUFFICIENT_INVENTORY",
+		"orderRefunded": true}`
+	ticketCancelled = `{"ticketId": "dd0e8400-e29b-41d4-a716-446655440000", "ticketNumber": "TKT-2024-001234",
+		"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "orderId": "cc0e8400-e29b-41d4-a716-446655440000",
+		"userId": "660e8400-e29b-41d4-a716-446655440001", "eventId": "` + eventID + `", "reason": "Ill", "cancelledBy": "REFUND"}`
+	ticketCheckedIn = `{"ticketId": "ee0e8400-e29b-41d4-a716-446655440001", "orderId": "cc0e8400-e29b-41d4-a716-446655440000",
+		"eventId": "` + eventID + `", "ticketTypeId": "990e8400-e29b-41d4-a716-446655440000",
+		"checkedInAt": "2024-07-15T17:12:34Z", "gate": "North"}`
 )
 
 var (
@@ -130,11 +137,13 @@ func TestSales(t *testing.T) {
 	status, body := b.sales(t, organizer)
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "DRAFT", "currency": null,
-		"ordersCompleted": 0, "ordersFailed": 0, "ticketsSold": 0, "ticketsGenerated": 0, "revenue": 0, "refunded": 0, "byTicketType": []}`, body)
+		"ordersCompleted": 0, "ordersFailed": 0, "ticketsSold": 0, "ticketsGenerated": 0, "ticketsCancelled": 0, "checkedIn": 0,
+		"revenue": 0, "refunds": 0, "refunded": 0, "byTicketType": [], "byHour": []}`, body)
 
 	for eventType, payload := range map[string]string{
 		"PAYMENT_COMPLETED": paymentCompleted, "PAYMENT_FAILED": paymentFailed, "REFUND_PROCESSED": refundProcessed,
 		"TICKETS_GENERATED": ticketsGenerated, "EVENT_PUBLISHED": eventPublished, "EVENT_UPDATED": eventUpdated,
+		"TICKET_CANCELLED": ticketCancelled, "TICKET_CHECKED_IN": ticketCheckedIn,
 	} {
 		id := uuid.New()
 		for range 2 { // at least once is twice
@@ -144,10 +153,58 @@ func TestSales(t *testing.T) {
 	status, body = b.sales(t, organizer)
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "PUBLISHED", "currency": "USD",
-		"ordersCompleted": 1, "ordersFailed": 1, "ticketsSold": 3, "ticketsGenerated": 2, "revenue": 150.00, "refunded": 150.00,
-		"byTicketType": [{"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "ticketsSold": 2, "revenue": 100.00},
-			{"ticketTypeId": "aa0e8400-e29b-41d4-a716-446655440001", "ticketsSold": 1, "revenue": 50.00}]}`, body)
+		"ordersCompleted": 1, "ordersFailed": 1, "ticketsSold": 3, "ticketsGenerated": 2, "ticketsCancelled": 1, "checkedIn": 1,
+		"revenue": 150.00, "refunds": 1, "refunded": 150.00,
+		"byTicketType": [{"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "ticketsSold": 2, "revenue": 100.00, "checkedIn": 1, "refunded": 1},
+			{"ticketTypeId": "aa0e8400-e29b-41d4-a716-446655440001", "ticketsSold": 1, "revenue": 50.00, "checkedIn": 0, "refunded": 0}],
+		"byHour": [{"hour": "2024-01-15T10:00:00Z", "ticketsSold": 3, "revenue": 150.00, "checkedIn": 0},
+			{"hour": "2024-07-15T17:00:00Z", "ticketsSold": 0, "revenue": 0, "checkedIn": 1}]}`, body)
 	require.Contains(t, body, "150.00", "all digits of the currency")
+
+	status, body = b.do(t, http.MethodGet, "/api/analytics/events", "", "Authorization", organizer)
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"events": [{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "PUBLISHED",
+		"currency": "USD", "ticketsSold": 3, "checkedIn": 1, "revenue": 150.00, "refunded": 150.00}]}`, body)
+}
+
+func TestOwnEvents(t *testing.T) {
+	b := setup(t)
+	const events = 3
+	for range events {
+		id := uuid.NewString()
+		require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", strings.Replace(eventCreated, eventID, id, 1)))
+	}
+	list := func(user, query string) (int, string) {
+		return b.do(t, http.MethodGet, "/api/analytics/events"+query, "", "Authorization", b.token(t, user, time.Minute, identity.RoleOrganizer))
+	}
+	var seen []string
+	query := "?limit=2"
+	for range 2 {
+		status, body := list(organizerID, query)
+		require.Equal(t, http.StatusOK, status)
+		var page struct {
+			Events     []struct{ EventID string }
+			NextCursor string
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &page))
+		for _, e := range page.Events {
+			require.NotContains(t, seen, e.EventID)
+			seen = append(seen, e.EventID)
+		}
+		query = "?limit=2&cursor=" + page.NextCursor
+		require.Equal(t, len(seen) < events, page.NextCursor != "")
+	}
+	require.Len(t, seen, events)
+
+	status, body := list(uuid.NewString(), "")
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"events": []}`, body, "no one else's")
+	for _, query := range []string{"?limit=0", "?limit=101", "?limit=x", "?cursor=x"} {
+		status, _ = list(organizerID, query)
+		require.Equal(t, http.StatusBadRequest, status, query)
+	}
+	status, _ = b.do(t, http.MethodGet, "/api/analytics/events", "")
+	require.Equal(t, http.StatusUnauthorized, status)
 }
 
 func TestEventCancelled(t *testing.T) {
@@ -213,6 +270,8 @@ func TestEventsThatCannotBeCounted(t *testing.T) {
 		"NegativeRefund":   {"REFUND_PROCESSED", strings.Replace(refundProcessed, `150.00`, `-150.00`, 1)},
 		"FailureOfNoEvent": {"PAYMENT_FAILED", `{}`},
 		"TicketsOfNoEvent": {"TICKETS_GENERATED", `{}`},
+		"CheckInOfNoTime":  {"TICKET_CHECKED_IN", strings.Replace(ticketCheckedIn, "checkedInAt", "at", 1)},
+		"RefundOfNoType":   {"TICKET_CANCELLED", strings.Replace(ticketCancelled, "ticketTypeId", "type", 1)},
 		"EventWithoutTime": {"EVENT_CREATED", `{"eventId": "` + eventID + `"}`},
 	} {
 		require.GreaterOrEqual(t, b.deliver(t, uuid.New(), event[0], event[1]), 400, name)
@@ -226,9 +285,9 @@ func TestEventsThatCannotBeCounted(t *testing.T) {
 // An event that is not for us is kept, also when the subscription has a route for it that we have not.
 func TestOtherEventsAreRecorded(t *testing.T) {
 	b := setup(t)
-	for _, path := range []string{"/events/unknown", "/events/ticket-cancelled"} {
+	for _, path := range []string{"/events/unknown", "/events/ticket-transferred"} {
 		id := uuid.NewString()
-		status, _ := b.do(t, http.MethodPost, path, `{"id": "`+id+`", "type": "TICKET_CANCELLED", "data": {}}`, "dapr-api-token", apiToken)
+		status, _ := b.do(t, http.MethodPost, path, `{"id": "`+id+`", "type": "TICKET_TRANSFERRED", "data": {}}`, "dapr-api-token", apiToken)
 		require.Equal(t, http.StatusOK, status)
 		var recorded int
 		require.NoError(t, b.db.Pool.QueryRow(t.Context(), `SELECT count(*) FROM unknown_events WHERE event_id = $1`, id).Scan(&recorded))
@@ -240,7 +299,8 @@ func TestOnlyTheSidecarDelivers(t *testing.T) {
 	b := setup(t)
 	for _, path := range []string{
 		"event-created", "event-updated", "event-published", "event-cancelled",
-		"payment-completed", "payment-failed", "refund-processed", "tickets-generated", "unknown",
+		"payment-completed", "payment-failed", "refund-processed", "tickets-generated",
+		"ticket-cancelled", "ticket-checked-in", "unknown",
 	} {
 		for _, token := range []string{"", "a guess"} {
 			status, _ := b.do(t, http.MethodPost, "/events/"+path, `{}`, "dapr-api-token", token)

@@ -24,8 +24,8 @@ var (
 	ErrCurrency = problem.New(problem.Unprocessable, "CURRENCY_MISMATCH", "All ticket types of an event have one currency")
 	// ErrQuantity is a sale of less than one ticket.
 	ErrQuantity = errors.New("quantity is not positive")
-	// ErrIncomplete is a message that leaves out which event it is of, or since when that is so.
-	ErrIncomplete = errors.New("no event id or no time of change")
+	// ErrIncomplete is a message that leaves out which event or ticket type it is of, or when that was.
+	ErrIncomplete = errors.New("no event id, no ticket type id or no time")
 )
 
 // Event is what is known of an event.
@@ -55,23 +55,52 @@ type Change struct {
 	OrdersCompleted  int
 	OrdersFailed     int
 	TicketsGenerated int
-	Refunded         int64 // minor units
-	Sold             []TypeSales
+	TicketsCancelled int
+	Refunds          int
+	Refunded         int64     // minor units
+	At               time.Time // the hour that sales and check-ins belong to; zero when there are none
+	ByTicketType     []TypeSales
 }
 
-// Check returns ErrIncomplete if c belongs to no event.
+// Check returns ErrIncomplete if c, or a part of it, belongs nowhere.
 func (c Change) Check() error {
 	if c.EventID == uuid.Nil {
 		return ErrIncomplete
 	}
+	for _, t := range c.ByTicketType {
+		if t.TicketTypeID == uuid.Nil || c.At.IsZero() && (t.Tickets > 0 || t.CheckedIn > 0) {
+			return ErrIncomplete
+		}
+	}
 	return nil
 }
 
-// TypeSales is what was sold of one ticket type.
+// Hour gives what c adds to the hour that it belongs to.
+func (c Change) Hour() HourSales {
+	h := HourSales{Hour: c.At.UTC().Truncate(time.Hour)}
+	for _, t := range c.ByTicketType {
+		h.Tickets += t.Tickets
+		h.Revenue += t.Revenue
+		h.CheckedIn += t.CheckedIn
+	}
+	return h
+}
+
+// TypeSales is what was sold of one ticket type, and what became of it.
 type TypeSales struct {
 	TicketTypeID uuid.UUID
 	Tickets      int64
 	Revenue      int64 // minor units
+	CheckedIn    int64 // tickets that let somebody in
+	Refunded     int64 // tickets that were cancelled for a refund
+}
+
+// HourSales is what was sold in one hour, and who came in.
+type HourSales struct {
+	Hour      time.Time // its beginning
+	Tickets   int64
+	Revenue   int64 // minor units
+	CheckedIn int64
 }
 
 // Line is one line of an order.
@@ -81,10 +110,10 @@ type Line struct {
 	UnitPrice    money.Decimal
 }
 
-// Order gives the change that a paid order makes. It returns ErrQuantity, or money's errors for a
-// currency or a price that is none.
-func Order(eventID uuid.UUID, currency money.Currency, lines []Line) (Change, error) {
-	c := Change{EventID: eventID, Currency: currency, OrdersCompleted: 1}
+// Order gives the change that an order makes that was paid at that time. It returns ErrQuantity, or
+// money's errors for a currency or a price that is none.
+func Order(eventID uuid.UUID, currency money.Currency, lines []Line, at time.Time) (Change, error) {
+	c := Change{EventID: eventID, Currency: currency, OrdersCompleted: 1, At: at}
 	if _, err := money.ParseCurrency(string(currency)); err != nil {
 		return Change{}, err
 	}
@@ -105,10 +134,12 @@ func Order(eventID uuid.UUID, currency money.Currency, lines []Line) (Change, er
 		}
 	}
 	for _, s := range byType {
-		c.Sold = append(c.Sold, s)
+		c.ByTicketType = append(c.ByTicketType, s)
 	}
 	// In the order of ids, in which concurrent changes lock their rows.
-	slices.SortFunc(c.Sold, func(a, b TypeSales) int { return cmp.Compare(a.TicketTypeID.String(), b.TicketTypeID.String()) })
+	slices.SortFunc(c.ByTicketType, func(a, b TypeSales) int {
+		return cmp.Compare(a.TicketTypeID.String(), b.TicketTypeID.String())
+	})
 	return c, nil
 }
 
@@ -121,7 +152,22 @@ func Refund(eventID uuid.UUID, currency money.Currency, amount money.Decimal) (C
 	if err != nil {
 		return Change{}, fmt.Errorf("refund of %q: %w", amount, err)
 	}
-	return Change{EventID: eventID, Currency: currency, Refunded: refunded.Minor}, nil
+	return Change{EventID: eventID, Currency: currency, Refunds: 1, Refunded: refunded.Minor}, nil
+}
+
+// Cancellation gives the change that a cancelled ticket makes. Its sale stays a sale, as it stays paid:
+// if money goes back, a refund says so.
+func Cancellation(eventID, ticketTypeID uuid.UUID, forRefund bool) Change {
+	c := Change{EventID: eventID, TicketsCancelled: 1}
+	if forRefund {
+		c.ByTicketType = []TypeSales{{TicketTypeID: ticketTypeID, Refunded: 1}}
+	}
+	return c
+}
+
+// CheckIn gives the change that a ticket makes when it lets somebody in.
+func CheckIn(eventID, ticketTypeID uuid.UUID, at time.Time) Change {
+	return Change{EventID: eventID, At: at, ByTicketType: []TypeSales{{TicketTypeID: ticketTypeID, CheckedIn: 1}}}
 }
 
 // Report is an event's figures.
@@ -131,8 +177,11 @@ type Report struct {
 	OrdersCompleted  int64
 	OrdersFailed     int64
 	TicketsGenerated int64
+	TicketsCancelled int64
+	Refunds          int64
 	Refunded         int64       // minor units
 	ByTicketType     []TypeSales // by id
+	ByHour           []HourSales // from the first on; hours in which nothing happened are left out
 }
 
 // Tickets gives the number of tickets sold.
@@ -153,8 +202,30 @@ func (r Report) Revenue() int64 {
 	return minor
 }
 
+// CheckedIn gives the number of tickets that let somebody in.
+func (r Report) CheckedIn() int64 {
+	var n int64
+	for _, t := range r.ByTicketType {
+		n += t.CheckedIn
+	}
+	return n
+}
+
 // VisibleTo reports whether the user may see the report: it is for the event's organizer and for
 // admins.
 func (r Report) VisibleTo(user identity.User) bool {
 	return user.Has(identity.RoleAdmin) || user.ID == r.Event.OrganizerID
+}
+
+// Totals are an event's figures in short, for a list.
+type Totals struct {
+	EventID    uuid.UUID
+	Name       string
+	Status     string
+	KnownSince time.Time      // when it was first heard of
+	Currency   money.Currency // empty before any money moved
+	Tickets    int64
+	Revenue    int64 // minor units, refunds not taken off
+	Refunded   int64 // minor units
+	CheckedIn  int64
 }

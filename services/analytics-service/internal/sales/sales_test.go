@@ -16,6 +16,7 @@ var (
 	eventID  = uuid.MustParse("770e8400-e29b-41d4-a716-446655440000")
 	standing = uuid.MustParse("990e8400-e29b-41d4-a716-446655440000")
 	seated   = uuid.MustParse("aa0e8400-e29b-41d4-a716-446655440001")
+	at       = time.Date(2024, 1, 15, 10, 31, 7, 0, time.UTC)
 )
 
 func TestOrder(t *testing.T) {
@@ -24,14 +25,15 @@ func TestOrder(t *testing.T) {
 		{TicketTypeID: seated, Quantity: 1, UnitPrice: "50.00"},
 		{TicketTypeID: standing, Quantity: 2, UnitPrice: "20.50"},
 		{TicketTypeID: seated, Quantity: 3, UnitPrice: "50.00"},
-	})
+	}, at)
 	require.NoError(t, err)
 	require.Equal(t, sales.Change{
-		EventID: eventID, Currency: "USD", OrdersCompleted: 1,
-		Sold: []sales.TypeSales{
+		EventID: eventID, Currency: "USD", OrdersCompleted: 1, At: at,
+		ByTicketType: []sales.TypeSales{
 			{TicketTypeID: standing, Tickets: 2, Revenue: 4100}, {TicketTypeID: seated, Tickets: 4, Revenue: 20000},
 		},
 	}, c)
+	require.Equal(t, sales.HourSales{Hour: at.Truncate(time.Hour), Tickets: 6, Revenue: 24100}, c.Hour())
 }
 
 func TestOrderThatCannotBeCounted(t *testing.T) {
@@ -51,7 +53,7 @@ func TestOrderThatCannotBeCounted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := sales.Order(eventID, tt.currency, []sales.Line{tt.line})
+			_, err := sales.Order(eventID, tt.currency, []sales.Line{tt.line}, at)
 			require.ErrorIs(t, err, tt.err)
 		})
 	}
@@ -61,7 +63,7 @@ func TestRefund(t *testing.T) {
 	t.Parallel()
 	c, err := sales.Refund(eventID, "USD", "100.00")
 	require.NoError(t, err)
-	require.Equal(t, sales.Change{EventID: eventID, Currency: "USD", Refunded: 10000}, c)
+	require.Equal(t, sales.Change{EventID: eventID, Currency: "USD", Refunds: 1, Refunded: 10000}, c)
 
 	_, err = sales.Refund(eventID, "USD", "-100.00")
 	require.ErrorIs(t, err, money.ErrRange)
@@ -69,13 +71,47 @@ func TestRefund(t *testing.T) {
 	require.ErrorIs(t, err, money.ErrCurrency)
 }
 
-func TestCheck(t *testing.T) {
+func TestHourIsInUTC(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, sales.Change{EventID: eventID}.Check())
-	require.ErrorIs(t, sales.Change{}.Check(), sales.ErrIncomplete)
-	require.NoError(t, sales.Event{ID: eventID, UpdatedAt: time.Now()}.Check())
+	c := sales.CheckIn(eventID, seated, time.Date(2024, 7, 16, 0, 15, 0, 0, time.FixedZone("Kathmandu", 5*3600+45*60)))
+	require.Equal(t, sales.HourSales{Hour: time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC), CheckedIn: 1}, c.Hour())
+}
+
+func TestCheckChange(t *testing.T) {
+	t.Parallel()
+	order := func(typeID uuid.UUID, at time.Time) sales.Change {
+		c, err := sales.Order(eventID, "USD", []sales.Line{{TicketTypeID: typeID, Quantity: 1, UnitPrice: "0"}}, at)
+		require.NoError(t, err)
+		return c
+	}
+	for _, tt := range []struct {
+		name   string
+		change sales.Change
+		err    error
+	}{
+		{"OfAnEvent", sales.Change{EventID: eventID}, nil},
+		{"OfNoEvent", sales.Change{}, sales.ErrIncomplete},
+		{"Order", order(seated, at), nil},
+		{"OrderOfNoTime", order(seated, time.Time{}), sales.ErrIncomplete},
+		{"OrderOfNoTicketType", order(uuid.Nil, at), sales.ErrIncomplete},
+		{"CheckIn", sales.CheckIn(eventID, seated, at), nil},
+		{"CheckInOfNoTime", sales.CheckIn(eventID, seated, time.Time{}), sales.ErrIncomplete},
+		{"CheckInOfNoTicketType", sales.CheckIn(eventID, uuid.Nil, at), sales.ErrIncomplete},
+		{"Cancellation", sales.Cancellation(eventID, seated, true), nil},
+		{"RefundOfNoTicketType", sales.Cancellation(eventID, uuid.Nil, true), sales.ErrIncomplete},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.ErrorIs(t, tt.change.Check(), tt.err)
+		})
+	}
+}
+
+func TestCheckEvent(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, sales.Event{ID: eventID, UpdatedAt: at}.Check())
 	require.ErrorIs(t, sales.Event{ID: eventID}.Check(), sales.ErrIncomplete)
-	require.ErrorIs(t, sales.Event{UpdatedAt: time.Now()}.Check(), sales.ErrIncomplete)
+	require.ErrorIs(t, sales.Event{UpdatedAt: at}.Check(), sales.ErrIncomplete)
 }
 
 func TestVisibleTo(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 //go:embed migrations/*.sql
@@ -58,31 +59,51 @@ func (s Store) Put(ctx context.Context, m Message, e sales.Event) error {
 func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 	return s.once(ctx, m, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
-			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated, refunded_minor)
-			VALUES ($1, nullif($2, ''), $3, $4, $5, $6)
+			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated, tickets_cancelled,
+				refunds, refunded_minor)
+			VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (event_id) DO UPDATE SET
 				currency          = coalesce(s.currency, excluded.currency),
 				orders_completed  = s.orders_completed + excluded.orders_completed,
 				orders_failed     = s.orders_failed + excluded.orders_failed,
 				tickets_generated = s.tickets_generated + excluded.tickets_generated,
+				tickets_cancelled = s.tickets_cancelled + excluded.tickets_cancelled,
+				refunds           = s.refunds + excluded.refunds,
 				refunded_minor    = s.refunded_minor + excluded.refunded_minor
 			WHERE s.currency IS NULL OR excluded.currency IS NULL OR s.currency = excluded.currency`,
-			c.EventID, c.Currency, c.OrdersCompleted, c.OrdersFailed, c.TicketsGenerated, c.Refunded)
+			c.EventID, c.Currency, c.OrdersCompleted, c.OrdersFailed, c.TicketsGenerated, c.TicketsCancelled,
+			c.Refunds, c.Refunded)
 		if err != nil {
 			return fmt.Errorf("add to the sales of event %s: %w", c.EventID, err)
 		}
 		if tag.RowsAffected() == 0 {
 			return sales.ErrCurrency
 		}
-		for _, t := range c.Sold {
+		for _, t := range c.ByTicketType {
 			if _, err := tx.Exec(ctx, `
-				INSERT INTO ticket_type_sales AS s (event_id, ticket_type_id, tickets, revenue_minor) VALUES ($1, $2, $3, $4)
+				INSERT INTO ticket_type_sales AS s (event_id, ticket_type_id, tickets, revenue_minor, checked_in, refunded)
+				VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (event_id, ticket_type_id) DO UPDATE SET
 					tickets       = s.tickets + excluded.tickets,
-					revenue_minor = s.revenue_minor + excluded.revenue_minor`,
-				c.EventID, t.TicketTypeID, t.Tickets, t.Revenue); err != nil {
+					revenue_minor = s.revenue_minor + excluded.revenue_minor,
+					checked_in    = s.checked_in + excluded.checked_in,
+					refunded      = s.refunded + excluded.refunded`,
+				c.EventID, t.TicketTypeID, t.Tickets, t.Revenue, t.CheckedIn, t.Refunded); err != nil {
 				return fmt.Errorf("add to the sales of ticket type %s: %w", t.TicketTypeID, err)
 			}
+		}
+		if c.At.IsZero() {
+			return nil
+		}
+		h := c.Hour()
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO hourly_sales AS s (event_id, hour, tickets, revenue_minor, checked_in) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (event_id, hour) DO UPDATE SET
+				tickets       = s.tickets + excluded.tickets,
+				revenue_minor = s.revenue_minor + excluded.revenue_minor,
+				checked_in    = s.checked_in + excluded.checked_in`,
+			c.EventID, h.Hour, h.Tickets, h.Revenue, h.CheckedIn); err != nil {
+			return fmt.Errorf("add to the sales of event %s in the hour %s: %w", c.EventID, h.Hour, err)
 		}
 		return nil
 	})
@@ -106,20 +127,29 @@ func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, err
 		if err := tx.QueryRow(ctx, `
 			SELECT e.organizer_id, e.name, e.status, e.updated_at, coalesce(s.currency, ''),
 			       coalesce(s.orders_completed, 0), coalesce(s.orders_failed, 0),
-			       coalesce(s.tickets_generated, 0), coalesce(s.refunded_minor, 0)
+			       coalesce(s.tickets_generated, 0), coalesce(s.tickets_cancelled, 0),
+			       coalesce(s.refunds, 0), coalesce(s.refunded_minor, 0)
 			FROM events e LEFT JOIN event_sales s ON s.event_id = e.id
 			WHERE e.id = $1`, eventID).
 			Scan(&r.Event.OrganizerID, &r.Event.Name, &r.Event.Status, &r.Event.UpdatedAt, &r.Currency,
-				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.Refunded); err != nil {
+				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.TicketsCancelled, &r.Refunds, &r.Refunded); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `
-			SELECT ticket_type_id, tickets, revenue_minor FROM ticket_type_sales
+			SELECT ticket_type_id, tickets, revenue_minor, checked_in, refunded FROM ticket_type_sales
 			WHERE event_id = $1 ORDER BY ticket_type_id`, eventID)
 		if err != nil {
 			return err
 		}
-		r.ByTicketType, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sales.TypeSales])
+		if r.ByTicketType, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sales.TypeSales]); err != nil {
+			return err
+		}
+		rows, err = tx.Query(ctx, `
+			SELECT hour, tickets, revenue_minor, checked_in FROM hourly_sales WHERE event_id = $1 ORDER BY hour`, eventID)
+		if err != nil {
+			return err
+		}
+		r.ByHour, err = pgx.CollectRows(rows, pgx.RowToStructByPos[sales.HourSales])
 		return err
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -129,4 +159,28 @@ func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, err
 		return sales.Report{}, fmt.Errorf("sales of event %s: %w", eventID, err)
 	}
 	return r, nil
+}
+
+// Totals gives a page of the organizer's events, the latest first, and one more entry if there is a next
+// page.
+func (s Store) Totals(ctx context.Context, organizerID uuid.UUID, page web.Page) ([]sales.Totals, error) {
+	rows, err := s.Pool.Query(ctx, `
+		SELECT e.id, e.name, e.status, e.known_since, coalesce(s.currency, ''), t.tickets, t.revenue, coalesce(s.refunded_minor, 0), t.checked_in
+		FROM events e
+		LEFT JOIN event_sales s ON s.event_id = e.id
+		CROSS JOIN LATERAL (
+			SELECT coalesce(sum(tickets), 0)::bigint AS tickets, coalesce(sum(revenue_minor), 0)::bigint AS revenue,
+			       coalesce(sum(checked_in), 0)::bigint AS checked_in
+			FROM ticket_type_sales WHERE event_id = e.id) t
+		WHERE e.organizer_id = $1 AND (e.known_since, e.id) < (coalesce($2::timestamptz, 'infinity'), $3)
+		ORDER BY e.known_since DESC, e.id DESC LIMIT $4::integer + 1`,
+		organizerID, page.After, page.AfterID, page.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("totals of organizer %s: %w", organizerID, err)
+	}
+	totals, err := pgx.CollectRows(rows, pgx.RowToStructByPos[sales.Totals])
+	if err != nil {
+		return nil, fmt.Errorf("totals of organizer %s: %w", organizerID, err)
+	}
+	return totals, nil
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 type bundle struct {
@@ -36,9 +38,11 @@ func setup(t *testing.T) bundle {
 
 func message() store.Message { return store.Message{ID: uuid.New(), Type: "TEST"} }
 
-// order is a paid order of one ticket of each type, for 1.00 and 2.00.
+var noon = time.Date(2026, 1, 3, 12, 0, 0, 0, time.UTC)
+
+// order is a paid order of one ticket of each type, for 1.00 and 2.00, in the hour of noon.
 func (b bundle) order() sales.Change {
-	return sales.Change{EventID: b.event.ID, Currency: "USD", OrdersCompleted: 1, Sold: []sales.TypeSales{
+	return sales.Change{EventID: b.event.ID, Currency: "USD", OrdersCompleted: 1, At: noon.Add(time.Minute), ByTicketType: []sales.TypeSales{
 		{TicketTypeID: b.types[0], Tickets: 1, Revenue: 100}, {TicketTypeID: b.types[1], Tickets: 1, Revenue: 200},
 	}}
 }
@@ -48,32 +52,49 @@ func (b bundle) report(t *testing.T) sales.Report {
 	r, err := b.Report(t.Context(), b.event.ID)
 	require.NoError(t, err)
 	r.Event.UpdatedAt = r.Event.UpdatedAt.UTC()
+	for i := range r.ByHour {
+		r.ByHour[i].Hour = r.ByHour[i].Hour.UTC()
+	}
 	return r
 }
 
 func TestReport(t *testing.T) {
 	b := setup(t)
 	require.NoError(t, b.Put(t.Context(), message(), b.event))
-	require.Equal(t, sales.Report{Event: b.event, ByTicketType: []sales.TypeSales{}}, b.report(t), "nothing sold yet")
+	require.Equal(t, sales.Report{Event: b.event, ByTicketType: []sales.TypeSales{}, ByHour: []sales.HourSales{}}, b.report(t), "nothing sold yet")
 
+	later := b.order()
+	later.At = noon.Add(2 * time.Hour)
 	for _, c := range []sales.Change{
-		b.order(),
+		later,
 		b.order(),
 		{EventID: b.event.ID, OrdersFailed: 1},
 		{EventID: b.event.ID, TicketsGenerated: 2},
-		{EventID: b.event.ID, Currency: "USD", Refunded: 300},
+		{EventID: b.event.ID, Currency: "USD", Refunds: 1, Refunded: 300},
+		sales.Cancellation(b.event.ID, b.types[0], true),
+		sales.Cancellation(b.event.ID, b.types[1], false),
+		sales.CheckIn(b.event.ID, b.types[0], later.At.Add(time.Hour)),
+		sales.CheckIn(b.event.ID, b.types[1], later.At.Add(59*time.Minute)),
 	} {
 		require.NoError(t, b.Add(t.Context(), message(), c))
 	}
 	r := b.report(t)
 	require.Equal(t, sales.Report{
-		Event: b.event, Currency: "USD", OrdersCompleted: 2, OrdersFailed: 1, TicketsGenerated: 2, Refunded: 300,
+		Event: b.event, Currency: "USD", OrdersCompleted: 2, OrdersFailed: 1, TicketsGenerated: 2, TicketsCancelled: 2,
+		Refunds: 1, Refunded: 300,
 		ByTicketType: []sales.TypeSales{
-			{TicketTypeID: b.types[0], Tickets: 2, Revenue: 200}, {TicketTypeID: b.types[1], Tickets: 2, Revenue: 400},
+			{TicketTypeID: b.types[0], Tickets: 2, Revenue: 200, CheckedIn: 1, Refunded: 1},
+			{TicketTypeID: b.types[1], Tickets: 2, Revenue: 400, CheckedIn: 1},
+		},
+		ByHour: []sales.HourSales{
+			{Hour: noon, Tickets: 2, Revenue: 300},
+			{Hour: noon.Add(2 * time.Hour), Tickets: 2, Revenue: 300, CheckedIn: 1},
+			{Hour: noon.Add(3 * time.Hour), CheckedIn: 1},
 		},
 	}, r)
 	require.EqualValues(t, 4, r.Tickets())
 	require.EqualValues(t, 600, r.Revenue())
+	require.EqualValues(t, 2, r.CheckedIn())
 }
 
 func TestReportOfAnotherEvent(t *testing.T) {
@@ -88,6 +109,7 @@ func TestAnyOrder(t *testing.T) {
 	b := setup(t)
 	require.NoError(t, b.Add(t.Context(), message(), sales.Change{EventID: b.event.ID, OrdersFailed: 1}))
 	require.NoError(t, b.Add(t.Context(), message(), sales.Change{EventID: b.event.ID, Currency: "USD", Refunded: 300}))
+	require.NoError(t, b.Add(t.Context(), message(), sales.CheckIn(b.event.ID, b.types[0], noon)))
 	require.NoError(t, b.Add(t.Context(), message(), b.order()))
 	_, err := b.Report(t.Context(), b.event.ID)
 	require.ErrorIs(t, err, sales.ErrNotFound, "whose it is, is not known yet")
@@ -98,6 +120,8 @@ func TestAnyOrder(t *testing.T) {
 	require.EqualValues(t, 1, r.OrdersFailed)
 	require.EqualValues(t, 300, r.Refunded)
 	require.EqualValues(t, 300, r.Revenue())
+	require.EqualValues(t, 1, r.CheckedIn())
+	require.Equal(t, []sales.HourSales{{Hour: noon, Tickets: 2, Revenue: 300, CheckedIn: 1}}, r.ByHour)
 }
 
 func TestDuplicate(t *testing.T) {
@@ -134,6 +158,7 @@ func TestOrdersAtOnce(t *testing.T) {
 	r := b.report(t)
 	require.EqualValues(t, orders, r.OrdersCompleted)
 	require.EqualValues(t, 300*orders, r.Revenue())
+	require.Equal(t, []sales.HourSales{{Hour: noon, Tickets: 2 * orders, Revenue: 300 * orders}}, r.ByHour)
 }
 
 func TestAnotherCurrency(t *testing.T) {
@@ -173,4 +198,41 @@ func TestPut(t *testing.T) {
 			require.Equal(t, want, b.report(t).Event)
 		})
 	}
+}
+
+func TestTotals(t *testing.T) {
+	b := setup(t)
+	var events []uuid.UUID // the latest first
+	for range 5 {
+		e := b.event
+		e.ID = uuid.New()
+		require.NoError(t, b.Put(t.Context(), message(), e))
+		events = slices.Insert(events, 0, e.ID)
+	}
+	other := b.event
+	other.OrganizerID = uuid.New()
+	require.NoError(t, b.Put(t.Context(), message(), other))
+	b.event.ID = events[1]
+	require.NoError(t, b.Add(t.Context(), message(), b.order()))
+	require.NoError(t, b.Add(t.Context(), message(), sales.Change{EventID: b.event.ID, Currency: "USD", Refunds: 1, Refunded: 100}))
+	require.NoError(t, b.Add(t.Context(), message(), sales.CheckIn(b.event.ID, b.types[0], noon)))
+
+	var listed []uuid.UUID
+	page := web.Page{Limit: 2}
+	for range 3 {
+		found, err := b.Totals(t.Context(), b.event.OrganizerID, page)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(found), 3)
+		for _, totals := range found[:min(2, len(found))] {
+			listed = append(listed, totals.EventID)
+			page.After, page.AfterID = new(totals.KnownSince), totals.EventID
+			if totals.EventID == b.event.ID {
+				totals.KnownSince = time.Time{}
+				require.Equal(t, sales.Totals{
+					EventID: b.event.ID, Name: "Festival", Status: "DRAFT", Currency: "USD", Tickets: 2, Revenue: 300, Refunded: 100, CheckedIn: 1,
+				}, totals)
+			}
+		}
+	}
+	require.Equal(t, events, listed)
 }
