@@ -614,7 +614,7 @@ func TestPendingCharge(t *testing.T) {
 // more.
 type process struct {
 	b   *bundle
-	ctx context.Context //nolint:containedctx // it is the process's life
+	ctx context.Context // in a struct, since it is the life of the process
 	die context.CancelFunc
 }
 
