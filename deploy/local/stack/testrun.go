@@ -43,7 +43,7 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	}{
 		{"go vet", []string{"go", "vet", "./..."}},
 		{"gofumpt", []string{cfg.bin("gofumpt"), "-l", "deploy", "services", "tools"}},
-		{"golangci-lint", []string{cfg.bin("golangci-lint"), "run", "./..."}},
+		{"golangci-lint", []string{cfg.bin("golangci-lint"), "run", "--allow-parallel-runners", "./..."}},
 	} {
 		wrong = append(wrong, cfg.check(ctx, check.name, check.args))
 	}
