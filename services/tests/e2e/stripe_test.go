@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -37,8 +38,8 @@ func charged(t *testing.T, order uuid.UUID) []charge {
 	return paid
 }
 
-// switches sets the simulator's switches until the test ends or they are set again.
-func switches(t *testing.T, set map[string]any) {
+// switches sets the simulator's switches until reset is called or the test ends.
+func switches(t *testing.T, set map[string]any) (reset func()) {
 	t.Helper()
 	put := func(method string, body []byte) {
 		req, err := http.NewRequest(method, system.StripeURL()+"/_switches", bytes.NewReader(body))
@@ -51,5 +52,8 @@ func switches(t *testing.T, set map[string]any) {
 	body, err := json.Marshal(set)
 	require.NoError(t, err)
 	put(http.MethodPut, body)
-	t.Cleanup(func() { put(http.MethodDelete, nil) })
+	// Once: by the end of the test, another one may have set its own.
+	reset = sync.OnceFunc(func() { put(http.MethodDelete, nil) })
+	t.Cleanup(reset)
+	return reset
 }

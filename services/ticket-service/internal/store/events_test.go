@@ -13,7 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-const cancelled ticket.EventStatus = "CANCELLED"
+const cancelled = ticket.EventCancelled
 
 // What is known of an event is what the newest message said, in whatever order they come.
 func TestEventMessages(t *testing.T) {
@@ -53,7 +53,10 @@ func TestEventMessages(t *testing.T) {
 		{"StaleCancel", []step{apply(ticket.EventPublished, 2, "b"), cancel(1)}, ticket.EventPublished, "b"},
 		{"FillBeforeAnyMessage", []step{fill(ticket.EventPublished, "asked")}, ticket.EventPublished, "asked"},
 		{"FillOverFill", []step{fill(ticket.EventPublished, "asked"), fill(cancelled, "asked again")}, cancelled, "asked again"},
-		{"MessageOverFill", []step{fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 1, "a")}, ticket.EventDraft, "a"},
+		{"LateDraftUnderFill", []step{fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 1, "a")}, ticket.EventPublished, "a"},
+		{"LateDraftUnderFilledDraft", []step{apply(ticket.EventDraft, 1, "a"), fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 2, "b")}, ticket.EventPublished, "b"},
+		{"LatePublicationUnderFill", []step{fill(cancelled, "asked"), apply(ticket.EventPublished, 1, "a")}, cancelled, "a"},
+		{"MessageOverFill", []step{fill(ticket.EventDraft, "asked"), apply(ticket.EventPublished, 1, "a")}, ticket.EventPublished, "a"},
 		{"FillOverADraft", []step{apply(ticket.EventDraft, 1, "a"), fill(ticket.EventPublished, "asked")}, ticket.EventPublished, "asked"},
 		{"FillUnderAMessage", []step{apply(ticket.EventPublished, 1, "a"), fill(ticket.EventDraft, "asked")}, ticket.EventPublished, "a"},
 		{"FillUnderACancel", []step{cancel(1), fill(ticket.EventPublished, "asked")}, cancelled, "cancelled"},

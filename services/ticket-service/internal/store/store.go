@@ -67,7 +67,9 @@ func (s Store) FillEvent(ctx context.Context, e ticket.Event) error {
 	return nil
 }
 
-// ApplyEvent stores what an EVENT_* message says, once, and unless something newer is known.
+// ApplyEvent stores what an EVENT_* message says, once, and unless something newer is known. An event never
+// goes back to being a draft, nor on from being cancelled: a message that says so was overtaken by an
+// answer that FillEvent kept.
 func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType string, e ticket.Event) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if first, err := messaging.FirstTx(ctx, tx, messageID, messageType); err != nil || !first {
@@ -78,9 +80,11 @@ func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType 
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE
 			SET name = excluded.name, event_date = excluded.event_date, venue_name = excluded.venue_name,
-			    status = excluded.status, updated_at = excluded.updated_at
+			    status = CASE WHEN excluded.status = $8 OR known.status = $9 THEN known.status ELSE excluded.status END,
+			    updated_at = excluded.updated_at
 			WHERE known.updated_at < excluded.updated_at`,
-			e.ID, e.OrganizerID, e.Name, e.Date, e.VenueName, e.Status, e.UpdatedAt)
+			e.ID, e.OrganizerID, e.Name, e.Date, e.VenueName, e.Status, e.UpdatedAt,
+			ticket.EventDraft, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("apply %s of event %s: %w", messageType, e.ID, err)
 		}
@@ -97,10 +101,10 @@ func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.Ev
 		// The event may be unknown here still; then this is its first and last word.
 		_, err := tx.Exec(ctx, `
 			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
-			VALUES ($1, $2, $3, $4, '', 'CANCELLED', $4)
+			VALUES ($1, $2, $3, $4, '', $5, $4)
 			ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at
 			WHERE known.updated_at < excluded.updated_at`,
-			e.EventID, e.OrganizerID, e.EventName, e.UpdatedAt)
+			e.EventID, e.OrganizerID, e.EventName, e.UpdatedAt, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("cancel event %s: %w", e.EventID, err)
 		}

@@ -58,11 +58,12 @@ var (
 // EventStatus is an event's status, in event-service's words.
 type EventStatus string
 
-// The statuses that matter here: tickets are on sale only for a published event, and a draft is
-// nobody's business but its organizer's.
+// The statuses that matter here: tickets are on sale only for a published event, a draft is nobody's
+// business but its organizer's, and a cancelled event stays cancelled.
 const (
 	EventDraft     EventStatus = "DRAFT"
 	EventPublished EventStatus = "PUBLISHED"
+	EventCancelled EventStatus = "CANCELLED"
 )
 
 // Event is this service's copy of an event, kept up to date from event-events.
