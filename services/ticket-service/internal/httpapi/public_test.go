@@ -104,9 +104,9 @@ func TestCreateTypeRefusesBadInput(t *testing.T) {
 		{"LowerCaseCurrency", change("USD", "usd"), 400, "VALIDATION_ERROR", "currency"},
 		{"UnknownCurrency", change("USD", "ABC"), 400, "VALIDATION_ERROR", "currency"},
 		{"NoCapacity", change(`,"capacity":100`, ""), 400, "VALIDATION_ERROR", "capacity"},
-		{"NegativeCapacity", change("100", "-1"), 400, "VALIDATION_ERROR", "capacity"},
-		{"HugeCapacity", change("100", "1000001"), 400, "VALIDATION_ERROR", "capacity"},
-		{"FractionOfASeat", change("100", "1.5"), 400, "VALIDATION_ERROR", "capacity"},
+		{"NegativeCapacity", change(`:100`, `:-1`), 400, "VALIDATION_ERROR", "capacity"},
+		{"HugeCapacity", change(`:100`, `:1000001`), 400, "VALIDATION_ERROR", "capacity"},
+		{"FractionOfASeat", change(`:100`, `:1.5`), 400, "VALIDATION_ERROR", "capacity"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -231,7 +231,8 @@ func TestOwnTickets(t *testing.T) {
 		require.NoError(t, err)
 		bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 		require.NoError(t, err)
-		read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+		// The picture is known to be nothing but the code; the search for one in a photo fails now and then.
+		read, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 		require.NoError(t, err)
 		id, version, err := b.signer.Verify(read.GetText())
 		require.NoError(t, err)

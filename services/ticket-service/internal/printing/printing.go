@@ -4,6 +4,8 @@ package printing
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/draw"
 	"image/png"
 	"strings"
 	"time"
@@ -18,8 +20,12 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// Size of the QR code's picture, in pixels: large enough that a phone's screen shows each module.
-const qrPixels = 600
+// The QR code's picture: modules large enough that a phone's screen shows each, and around them the
+// white frame that the standard asks for (ISO/IEC 18004, quiet zone), whatever the page around it.
+const (
+	modulePixels = 8
+	quietZone    = 4 // modules
+)
 
 // QRCode draws a ticket's token as a PNG.
 func QRCode(code string) ([]byte, error) {
@@ -28,12 +34,17 @@ func QRCode(code string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)
 	}
-	scaled, err := barcode.Scale(symbol, qrPixels, qrPixels)
+	side := symbol.Bounds().Dx() * modulePixels
+	scaled, err := barcode.Scale(symbol, side, side)
 	if err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)
 	}
+	const frame = quietZone * modulePixels
+	picture := image.NewGray(image.Rect(0, 0, side+2*frame, side+2*frame))
+	draw.Draw(picture, picture.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(picture, scaled.Bounds().Add(image.Pt(frame, frame)), scaled, image.Point{}, draw.Src)
 	var out bytes.Buffer
-	if err := png.Encode(&out, scaled); err != nil {
+	if err := png.Encode(&out, picture); err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)
 	}
 	return out.Bytes(), nil
@@ -111,9 +122,9 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 		write(textWidth-22, lineSpace, field[1], 2)
 	}
 
-	image := fpdf.ImageOptions{ImageType: "PNG"}
-	doc.RegisterImageOptionsReader("qr", image, bytes.NewReader(picture))
-	doc.ImageOptions("qr", width-margin-qrSize, margin+6, qrSize, qrSize, false, image, 0, "")
+	options := fpdf.ImageOptions{ImageType: "PNG"}
+	doc.RegisterImageOptionsReader("qr", options, bytes.NewReader(picture))
+	doc.ImageOptions("qr", width-margin-qrSize, margin+6, qrSize, qrSize, false, options, 0, "")
 	doc.SetXY(width-margin-qrSize, margin+6+qrSize+2)
 	doc.SetFont("Go", "", 8)
 	doc.MultiCell(qrSize, 4, "Show this code at the entrance. It admits one person, once.", "", "C", false)

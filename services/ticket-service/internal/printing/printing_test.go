@@ -2,6 +2,8 @@ package printing_test
 
 import (
 	"bytes"
+	"image"
+	"image/color"
 	"image/png"
 	"strings"
 	"testing"
@@ -46,6 +48,10 @@ func requirePDF(t *testing.T, content []byte) {
 	require.True(t, bytes.HasSuffix(bytes.TrimSpace(content), []byte("%%EOF")))
 }
 
+func isWhite(picture image.Image, x, y int) bool {
+	return color.GrayModel.Convert(picture.At(x, y)) == color.Gray{Y: 255}
+}
+
 // A scanner reads from the picture the very token that the signer made.
 func TestQRCode(t *testing.T) {
 	t.Parallel()
@@ -56,13 +62,34 @@ func TestQRCode(t *testing.T) {
 	require.NoError(t, err)
 	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 	require.NoError(t, err)
-	read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
+	// The picture is known to be nothing but the code; the search for one in a photo fails now and then.
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
 	require.NoError(t, err)
 	require.Equal(t, b.code, read.GetText())
 
 	again, err := printing.QRCode(b.code)
 	require.NoError(t, err)
 	require.Equal(t, content, again)
+
+	t.Run("QuietZone", func(t *testing.T) {
+		t.Parallel()
+		// The corner of the frame is the corner of the first finder pattern: black, seven modules wide.
+		size, first := picture.Bounds().Dx(), 0
+		for isWhite(picture, first, first) {
+			first++
+		}
+		module := 0
+		for !isWhite(picture, first+7*module, first) {
+			module++
+		}
+		require.GreaterOrEqual(t, first, 4*module)
+		for i := range size {
+			for j := range first {
+				require.True(t, isWhite(picture, i, j) && isWhite(picture, j, i) &&
+					isWhite(picture, i, size-1-j) && isWhite(picture, size-1-j, i))
+			}
+		}
+	})
 
 	t.Run("TooLongForOne", func(t *testing.T) {
 		t.Parallel()
