@@ -1,8 +1,9 @@
-// Package account is who people are: how they register and how they prove a password.
 package account
 
 import (
 	"net/mail"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -30,6 +31,10 @@ var (
 	// an account.
 	ErrInvalidCredentials = problem.New(problem.Unauthenticated, "INVALID_CREDENTIALS",
 		"The e-mail address or the password is wrong")
+	// ErrWrongPassword is for somebody who is logged in, and whose token is not what is wrong.
+	ErrWrongPassword = problem.Field("currentPassword", "currentPassword is not the account's password")
+	// ErrOwnAdmin keeps an admin from leaving the system without one by mistake.
+	ErrOwnAdmin = problem.New(problem.Conflict, "OWN_ADMIN_ROLE", "An admin cannot remove their own ADMIN role")
 )
 
 // NotFound is the error for a user id that nobody has.
@@ -84,14 +89,14 @@ func (r Registration) Check() (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	if n := utf8.RuneCountInString(r.Password); n < minPassword || n > maxPassword {
-		return User{}, problem.Field("password", "password must have %d to %d characters", minPassword, maxPassword)
+	if err := CheckPassword("password", r.Password); err != nil {
+		return User{}, err
 	}
-	firstName, err := checkName("firstName", r.FirstName)
+	firstName, err := CheckName("firstName", r.FirstName)
 	if err != nil {
 		return User{}, err
 	}
-	lastName, err := checkName("lastName", r.LastName)
+	lastName, err := CheckName("lastName", r.LastName)
 	if err != nil {
 		return User{}, err
 	}
@@ -102,7 +107,16 @@ func (r Registration) Check() (User, error) {
 	return User{Email: email, FirstName: firstName, LastName: lastName, Roles: roles}, nil
 }
 
-func checkName(field, value string) (string, error) {
+// CheckPassword refuses what may not be a password with a *problem.Error that names the field.
+func CheckPassword(field, password string) error {
+	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
+		return problem.Field(field, "%s must have %d to %d characters", field, minPassword, maxPassword)
+	}
+	return nil
+}
+
+// CheckName gives a first or last name as it will be kept, or a *problem.Error that names the field.
+func CheckName(field, value string) (string, error) {
 	value = strings.TrimSpace(value)
 	if n := utf8.RuneCountInString(value); n < 1 || n > maxName {
 		return "", problem.Field(field, "%s must have 1 to %d characters", field, maxName)
@@ -113,3 +127,30 @@ func checkName(field, value string) (string, error) {
 	}
 	return value, nil
 }
+
+// ParseRoles gives the roles of these names as they are kept: each once, in one order, USER among them.
+// It returns a *problem.Error that names the field.
+func ParseRoles(names []string) ([]identity.Role, error) {
+	if len(names) == 0 {
+		return nil, problem.Field("roles", "roles must have an entry")
+	}
+	for i, name := range names {
+		field := "roles[" + strconv.Itoa(i) + "]"
+		if !slices.Contains(allRoles, identity.Role(name)) {
+			return nil, problem.Field(field, "%s must be one of %v", field, allRoles)
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, problem.Field(field, "%s is there already", field)
+		}
+	}
+	var roles []identity.Role
+	for _, role := range allRoles {
+		if role == identity.RoleUser || slices.Contains(names, string(role)) {
+			roles = append(roles, role)
+		}
+	}
+	return roles, nil
+}
+
+// allRoles are the roles in the order in which they are kept.
+var allRoles = []identity.Role{identity.RoleUser, identity.RoleOrganizer, identity.RoleAdmin}

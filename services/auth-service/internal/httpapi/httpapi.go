@@ -2,8 +2,8 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,16 +22,41 @@ const maxBatch = 100
 
 // API answers auth-service's routes.
 type API struct {
-	Store     *store.Store
-	Passwords *account.Passwords
-	Vault     keyring.Vault
+	Store      *store.Store
+	Passwords  *account.Passwords
+	Vault      keyring.Vault
+	MailTokens account.MailTokens
+	// TrustedProxies are those whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	guard identity.Guard
 }
 
 // Route adds the API's routes to router.
 func (a API) Route(router *mux.Router, guard identity.Guard) {
-	router.Handle("/api/auth/register", web.Handler(a.register)).Methods(http.MethodPost)
-	router.Handle("/api/auth/login", web.Handler(a.login)).Methods(http.MethodPost)
-	router.Handle("/api/auth/.well-known/jwks.json", web.Handler(a.keys)).Methods(http.MethodGet)
+	a.guard = guard
+	for _, route := range []struct {
+		method, path string
+		handler      web.Handler
+	}{
+		{http.MethodPost, "/api/auth/register", a.register},
+		{http.MethodPost, "/api/auth/login", a.login},
+		{http.MethodPost, "/api/auth/refresh", a.refresh},
+		{http.MethodPost, "/api/auth/logout", a.logout},
+		{http.MethodGet, "/api/auth/me", a.person(a.me)},
+		{http.MethodPatch, "/api/auth/me", a.person(a.changeMe)},
+		{http.MethodPost, "/api/auth/me/password", a.person(a.changePassword)},
+		{http.MethodPost, "/api/auth/me/organizer", a.person(a.becomeOrganizer)},
+		{http.MethodPost, "/api/auth/verify-email", a.verifyEmail},
+		{http.MethodPost, "/api/auth/verify-email/resend", a.person(a.resendVerification)},
+		{http.MethodPost, "/api/auth/forgot-password", a.forgotPassword},
+		{http.MethodPost, "/api/auth/reset-password", a.resetPassword},
+		{http.MethodPut, "/api/auth/users/{userId}/roles", a.person(a.setRoles, identity.RoleAdmin)},
+		{http.MethodGet, "/api/auth/.well-known/jwks.json", a.keys},
+		{http.MethodPost, "/bindings/rotate-keys", guard.Sidecar(a.rotateKeys)},
+	} {
+		router.Handle(route.path, route.handler).Methods(route.method)
+	}
 
 	// Which service may call what.
 	for _, route := range []struct {
@@ -44,6 +69,7 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		}},
 		{http.MethodPost, "/api/auth/internal/users/batch", a.users, []string{"notification-service", "ticket-service"}},
 		{http.MethodGet, "/api/auth/internal/users/{userId}", a.user, []string{"notification-service", "ticket-service"}},
+		{http.MethodGet, "/api/auth/internal/account-mails/{requestId}", a.mail, []string{"notification-service"}},
 	} {
 		router.Handle(route.path, guard.Service(route.handler, route.callers...)).Methods(route.method)
 	}
@@ -71,56 +97,17 @@ func (a API) register(w http.ResponseWriter, r *http.Request) error {
 	if user, err = a.Store.Register(r.Context(), user, hash); err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusCreated, struct {
+	return writeUser(w, http.StatusCreated, user)
+}
+
+// writeUser answers with what users see of themselves, and admins of others.
+func writeUser(w http.ResponseWriter, status int, user account.User) error {
+	return web.WriteJSON(w, status, struct {
 		userSummary
 		Roles         []identity.Role `json:"roles"`
 		EmailVerified bool            `json:"emailVerified"`
 		CreatedAt     time.Time       `json:"createdAt"`
 	}{summarize(user), user.Roles, user.EmailVerified, user.CreatedAt})
-}
-
-func (a API) login(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		Email    string `json:"email"`
-		Password string `json:"password"`
-	}
-	if err := web.Decode(w, r, &in); err != nil {
-		return err
-	}
-	email, err := account.ParseEmail(in.Email)
-	if err != nil {
-		return err
-	}
-	if in.Password == "" {
-		return problem.Field("password", "password is required")
-	}
-	user, hash, err := a.Store.Credentials(r.Context(), email)
-	// Without an account the hash is empty, and checking it takes its time like any other.
-	if err != nil && !errors.Is(err, account.ErrInvalidCredentials) {
-		return err
-	}
-	matches, err := a.Passwords.Matches(r.Context(), in.Password, hash)
-	if err != nil {
-		return err
-	}
-	if !matches {
-		return account.ErrInvalidCredentials
-	}
-	key, err := a.Store.CurrentKey(r.Context())
-	if err != nil {
-		return err
-	}
-	token, expiresAt, err := a.Vault.Sign(key, user, time.Now())
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	return web.WriteJSON(w, http.StatusOK, struct {
-		AccessToken string    `json:"accessToken"`
-		TokenType   string    `json:"tokenType"`
-		ExpiresIn   int       `json:"expiresIn"`
-		ExpiresAt   time.Time `json:"expiresAt"`
-	}{token, "Bearer", int(keyring.TokenLife.Seconds()), expiresAt})
 }
 
 func (a API) keys(w http.ResponseWriter, r *http.Request) error {
@@ -145,20 +132,12 @@ func (a API) validateToken(w http.ResponseWriter, r *http.Request) error {
 	if in.Token == "" {
 		return problem.Field("token", "token is required")
 	}
-	keys, err := a.Store.PublishedKeys(r.Context())
-	if err != nil { // and not 401: a caller must not take our trouble for a bad token
-		return err
-	}
-	claims, userID, err := keyring.Verifier(keys).Claims(r.Context(), in.Token)
-	if err != nil {
+	claims, user, err := a.authenticate(r.Context(), in.Token)
+	if problem.KindOf(err) == problem.Unauthenticated {
 		return writeInvalid(w, r, err)
 	}
-	users, err := a.Store.Users(r.Context(), userID)
 	if err != nil {
 		return err
-	}
-	if len(users) == 0 {
-		return writeInvalid(w, r, identity.ErrTokenInvalid)
 	}
 	return web.WriteJSON(w, http.StatusOK, struct {
 		Valid  bool          `json:"valid"`
@@ -168,7 +147,7 @@ func (a API) validateToken(w http.ResponseWriter, r *http.Request) error {
 		// the token against the key set does.
 		Roles     []identity.Role `json:"roles"`
 		ExpiresAt time.Time       `json:"expiresAt"`
-	}{true, userID, users[0].Email, claims.Roles, claims.ExpiresAt.UTC()})
+	}{true, user.ID, user.Email, claims.Roles, claims.ExpiresAt.UTC()})
 }
 
 // writeInvalid refuses a token in the contract's form, which has one field more than the common one.

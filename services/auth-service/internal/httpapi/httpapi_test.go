@@ -9,19 +9,24 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -30,10 +35,14 @@ const (
 	serviceSecret = "a secret that services share"
 	appAPIToken   = "a token that sidecars show"
 	password      = "correct horse battery"
+
+	failuresPerAddress = 8
 )
 
 type bundle struct {
 	url   string
+	pool  *pgxpool.Pool
+	mails account.MailTokens
 	store *store.Store
 	vault keyring.Vault
 	key   keyring.Key
@@ -41,7 +50,8 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	db := store.New(postgrestest.New(t, store.Migrations()))
+	pool := postgrestest.New(t, messaging.Migrations(), store.Migrations())
+	db := store.New(pool, failuresPerAddress)
 	vault, err := keyring.OpenVault(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	require.NoError(t, err)
 	key, err := vault.NewKey()
@@ -51,11 +61,15 @@ func setup(t *testing.T) *bundle {
 	require.NoError(t, err)
 
 	router := web.NewRouter()
-	httpapi.API{Store: db, Passwords: passwords, Vault: vault}.Route(router,
+	mails := account.NewMailTokens([]byte("a key"))
+	httpapi.API{
+		Store: db, Passwords: passwords, Vault: vault, MailTokens: mails,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+	}.Route(router,
 		identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken})
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
-	return &bundle{url: server.URL, store: db, vault: vault, key: key}
+	return &bundle{url: server.URL, pool: pool, store: db, vault: vault, key: key, mails: mails}
 }
 
 // send makes a request and gives the status and the body of its answer.
@@ -110,6 +124,44 @@ func (b *bundle) register(t *testing.T, email string) user {
 	require.NoError(t, json.Unmarshal([]byte(body), &u))
 	return u
 }
+
+type tokens struct {
+	AccessToken, TokenType      string
+	ExpiresIn                   int
+	ExpiresAt, RefreshExpiresAt time.Time
+	RefreshToken                string
+}
+
+func (b *bundle) login(t *testing.T, email string) tokens {
+	t.Helper()
+	status, body := b.send(t, http.MethodPost, "/api/auth/login", `{"email":"`+email+`","password":"`+password+`"}`, nil)
+	require.Equal(t, http.StatusOK, status, body)
+	var l tokens
+	require.NoError(t, json.Unmarshal([]byte(body), &l))
+	return l
+}
+
+// session gives the session that an access token was issued in.
+func (b *bundle) session(t *testing.T, accessToken string) uuid.UUID {
+	t.Helper()
+	claims, _, err := keyring.Verifier([]keyring.Key{b.key}).Claims(t.Context(), accessToken)
+	require.NoError(t, err)
+	return claims.Session
+}
+
+// requested gives the mails that the outbox asks for with events of this type, in order.
+func (b *bundle) requested(t *testing.T, eventType string) []events.AccountMailRequest {
+	t.Helper()
+	rows, err := b.pool.Query(t.Context(), `
+		SELECT cloud_event->'data'->'payload' FROM outbox
+		WHERE topic = 'user-events' AND cloud_event->>'type' = $1 ORDER BY position`, eventType)
+	require.NoError(t, err)
+	requests, err := pgx.CollectRows(rows, pgx.RowTo[events.AccountMailRequest])
+	require.NoError(t, err)
+	return requests
+}
+
+func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 
 type failure struct {
 	Valid                 *bool
@@ -188,15 +240,13 @@ func TestLoginAndKeySet(t *testing.T) {
 	registered := b.register(t, "ann@example.com")
 	status, body := b.send(t, http.MethodPost, "/api/auth/login", `{"email":" ANN@example.com ","password":"`+password+`"}`, nil)
 	require.Equal(t, http.StatusOK, status, body)
-	var login struct {
-		AccessToken, TokenType string
-		ExpiresIn              int
-		ExpiresAt              time.Time
-	}
+	var login tokens
 	require.NoError(t, json.Unmarshal([]byte(body), &login))
 	require.Equal(t, "Bearer", login.TokenType)
 	require.Equal(t, 900, login.ExpiresIn)
 	require.WithinDuration(t, time.Now().Add(15*time.Minute), login.ExpiresAt, time.Minute)
+	require.NotEmpty(t, login.RefreshToken)
+	require.WithinDuration(t, time.Now().Add(30*24*time.Hour), login.RefreshExpiresAt, time.Minute)
 
 	verifier, err := identity.FetchKeys(t.Context(), b.url+"/api/auth/.well-known/jwks.json")
 	require.NoError(t, err)
@@ -247,17 +297,27 @@ func TestValidateToken(t *testing.T) {
 		Roles: []identity.Role{identity.RoleUser, identity.RoleOrganizer},
 	}
 	now := time.Now()
+	session := b.session(t, b.login(t, "ann@example.com").AccessToken)
 	sign := func(vault keyring.Vault, key keyring.Key, user account.User, at time.Time) string {
-		token, _, err := vault.Sign(key, user, at)
+		token, _, err := vault.Sign(key, user, session, at)
 		require.NoError(t, err)
 		return token
 	}
+	within := func(session uuid.UUID) string {
+		token, _, err := b.vault.Sign(b.key, subject, session, now)
+		require.NoError(t, err)
+		return token
+	}
+	b.register(t, "bob@example.com")
+	ended := b.login(t, "ann@example.com")
+	over := b.session(t, ended.AccessToken)
+	require.NoError(t, b.store.Logout(t.Context(), account.HashToken(ended.RefreshToken)))
 	// claim signs Ann's claims, changed, in a way of its own.
 	claim := func(method jwt.SigningMethod, signingKey any, change func(*identity.AccessClaims)) string {
 		claims := identity.AccessClaims{RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: ann.UserID.String(),
 			ExpiresAt: jwt.NewNumericDate(now.Add(time.Hour)),
-		}}
+		}, Session: session}
 		change(&claims)
 		token := jwt.NewWithClaims(method, claims)
 		token.Header["kid"] = b.key.ID
@@ -281,7 +341,7 @@ func TestValidateToken(t *testing.T) {
 
 	t.Run("Valid", func(t *testing.T) {
 		t.Parallel()
-		token, expiresAt, err := b.vault.Sign(b.key, subject, now)
+		token, expiresAt, err := b.vault.Sign(b.key, subject, session, now)
 		require.NoError(t, err)
 		status, body := ask(t, token)
 		require.Equal(t, http.StatusOK, status)
@@ -292,6 +352,10 @@ func TestValidateToken(t *testing.T) {
 		{"Expired", sign(b.vault, b.key, subject, now.Add(-time.Hour)), "TOKEN_EXPIRED"},
 		{"UnknownKey", sign(b.vault, stranger, subject, now), "TOKEN_INVALID"},
 		{"NoSuchUser", sign(b.vault, b.key, account.User{ID: uuid.New()}, now), "TOKEN_INVALID"},
+		{"NoSuchSession", within(uuid.New()), "TOKEN_REVOKED"},
+		{"NoSession", within(uuid.Nil), "TOKEN_REVOKED"},
+		{"AnothersSession", within(b.session(t, b.login(t, "bob@example.com").AccessToken)), "TOKEN_REVOKED"},
+		{"SessionOver", within(over), "TOKEN_REVOKED"},
 		{"AnothersSignature", claim(jwt.SigningMethodEdDSA, forger, unchanged), "TOKEN_INVALID"},
 		{"ExpiredAndForged", claim(jwt.SigningMethodEdDSA, forger, func(c *identity.AccessClaims) {
 			c.ExpiresAt = jwt.NewNumericDate(now.Add(-time.Hour))
@@ -390,9 +454,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ann := b.register(t, "ann@example.com")
-	subject := account.User{ID: ann.UserID, Roles: []identity.Role{identity.RoleAdmin}}
-	userToken, _, err := b.vault.Sign(b.key, subject, time.Now())
-	require.NoError(t, err)
+	userToken := b.login(t, "ann@example.com").AccessToken
 	headers := func(change func(h http.Header)) http.Header {
 		h := from(t, "notification-service")
 		change(h)
@@ -410,6 +472,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{http.MethodPost, "/api/auth/internal/validate-token", `{"token":"` + userToken + `"}`},
 		{http.MethodPost, "/api/auth/internal/users/batch", `{"userIds":[]}`},
 		{http.MethodGet, "/api/auth/internal/users/" + ann.UserID.String(), ""},
+		{http.MethodGet, "/api/auth/internal/account-mails/" + b.requested(t, "EMAIL_VERIFICATION_REQUESTED")[0].RequestID.String(), ""},
 	} {
 		for _, tt := range []struct {
 			name   string
@@ -452,10 +515,15 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 			require.Equal(t, http.StatusOK, status, body)
 		})
 	}
-	t.Run("ServiceWithoutThatRoute", func(t *testing.T) {
-		t.Parallel()
-		status, body := b.send(t, http.MethodPost, "/api/auth/internal/users/batch", `{"userIds":[]}`, from(t, "payment-service"))
-		require.Equal(t, http.StatusForbidden, status)
-		requireFailure(t, body, "SERVICE_FORBIDDEN", "")
-	})
+	for _, route := range []struct{ service, method, path string }{
+		{"payment-service", http.MethodPost, "/api/auth/internal/users/batch"},
+		{"ticket-service", http.MethodGet, "/api/auth/internal/account-mails/" + uuid.NewString()},
+	} {
+		t.Run(route.path+"/By"+route.service, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, route.method, route.path, `{"userIds":[]}`, from(t, route.service))
+			require.Equal(t, http.StatusForbidden, status)
+			requireFailure(t, body, "SERVICE_FORBIDDEN", "")
+		})
+	}
 }

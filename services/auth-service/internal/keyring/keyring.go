@@ -9,6 +9,8 @@
 //   - used: from not_before until retired_at, the newest such key signs;
 //   - retired: it signs nothing more, but stays published until the last token it signed has expired.
 //
+// A key retires when its successor begins to sign, which is made as soon as the key is KeyLife old.
+//
 // Keys are read from the database at each use. That costs one short query and saves every question
 // about which replica knows which key.
 package keyring
@@ -18,6 +20,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -31,8 +35,16 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// TokenLife is how long an access token is valid. Nothing revokes one, so it is short.
+// TokenLife is how long an access token is valid. Only those who ask hear that its session has ended, so
+// it is short.
 const TokenLife = 15 * time.Minute
+
+// KeyLife is how long a key signs before it is replaced.
+const KeyLife = 30 * 24 * time.Hour
+
+// PublishedAhead is how long a successor is in the key set before it signs: longer than verifiers keep a
+// copy of the set (identity.FetchKeys).
+const PublishedAhead = 15 * time.Minute
 
 // Key is a signing key as it is stored.
 type Key struct {
@@ -49,9 +61,9 @@ const secretLength = 32
 
 // OpenVault makes the Vault of a secret, 32 bytes in base64.
 func OpenVault(secret string) (Vault, error) {
-	key, err := base64.StdEncoding.DecodeString(secret)
-	if err != nil || len(key) != secretLength {
-		return Vault{}, fmt.Errorf("must be the base64 form of %d bytes", secretLength) // and not err: it quotes the secret
+	key, err := decode(secret)
+	if err != nil {
+		return Vault{}, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -62,6 +74,23 @@ func OpenVault(secret string) (Vault, error) {
 		return Vault{}, err
 	}
 	return Vault{aead: aead}, nil
+}
+
+func decode(secret string) ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(secret)
+	if err != nil || len(key) != secretLength {
+		return nil, fmt.Errorf("must be the base64 form of %d bytes", secretLength) // and not err: it quotes the secret
+	}
+	return key, nil
+}
+
+// Derive makes another key of the same secret as the Vault's, for the purpose and no other.
+func Derive(secret, purpose string) ([]byte, error) {
+	key, err := decode(secret)
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, key, nil, purpose, secretLength)
 }
 
 // NewKey makes a key.
@@ -98,9 +127,9 @@ func (v Vault) open(key Key) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
-// Sign gives an access token for the user, valid from now, and when it expires. It returns
-// ErrWrongSecret.
-func (v Vault) Sign(key Key, user account.User, now time.Time) (string, time.Time, error) {
+// Sign gives an access token for the user in the session, valid from now, and when it expires. It
+// returns ErrWrongSecret.
+func (v Vault) Sign(key Key, user account.User, session uuid.UUID, now time.Time) (string, time.Time, error) {
 	private, err := v.open(key)
 	if err != nil {
 		return "", time.Time{}, err
@@ -114,8 +143,9 @@ func (v Vault) Sign(key Key, user account.User, now time.Time) (string, time.Tim
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: expires,
 		},
-		Name:  user.Name(),
-		Roles: user.Roles,
+		Name:    user.Name(),
+		Roles:   user.Roles,
+		Session: session,
 	})
 	token.Header["kid"] = key.ID
 	signed, err := token.SignedString(private)

@@ -76,7 +76,7 @@ func TestVaultCheck(t *testing.T) {
 			b := setup(t)
 			tt.change(b)
 			require.ErrorIs(t, b.vault.Check(b.key), tt.err)
-			_, _, err := b.vault.Sign(b.key, b.user, time.Now())
+			_, _, err := b.vault.Sign(b.key, b.user, uuid.New(), time.Now())
 			require.ErrorIs(t, err, tt.err)
 		})
 	}
@@ -85,7 +85,7 @@ func TestVaultCheck(t *testing.T) {
 func TestPrivateHalfIsSealed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	token, _, err := b.vault.Sign(b.key, b.user, time.Now())
+	token, _, err := b.vault.Sign(b.key, b.user, uuid.New(), time.Now())
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	require.NotContains(t, string(b.key.Private), string(b.key.Public))
@@ -95,8 +95,8 @@ func TestPrivateHalfIsSealed(t *testing.T) {
 func TestSignAndVerify(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	now := time.Now()
-	token, expiresAt, err := b.vault.Sign(b.key, b.user, now)
+	now, session := time.Now(), uuid.New()
+	token, expiresAt, err := b.vault.Sign(b.key, b.user, session, now)
 	require.NoError(t, err)
 	require.WithinDuration(t, now.Add(keyring.TokenLife), expiresAt, time.Second)
 
@@ -108,6 +108,7 @@ func TestSignAndVerify(t *testing.T) {
 	require.Equal(t, b.user.ID, id)
 	require.Equal(t, "Ann O'Hara", claims.Name)
 	require.Equal(t, b.user.Roles, claims.Roles)
+	require.Equal(t, session, claims.Session)
 	require.True(t, expiresAt.Equal(claims.ExpiresAt.Time))
 
 	t.Run("KeyNoLongerPublished", func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestSignAndVerify(t *testing.T) {
 	})
 	t.Run("Expired", func(t *testing.T) {
 		t.Parallel()
-		old, _, err := b.vault.Sign(b.key, b.user, now.Add(-2*keyring.TokenLife))
+		old, _, err := b.vault.Sign(b.key, b.user, session, now.Add(-2*keyring.TokenLife))
 		require.NoError(t, err)
 		_, _, err = keyring.Verifier([]keyring.Key{b.key}).Claims(t.Context(), old)
 		require.ErrorIs(t, err, identity.ErrTokenExpired)
@@ -139,4 +140,22 @@ func TestPublish(t *testing.T) {
 	body, err = json.Marshal(empty)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"keys":[]}`, string(body))
+}
+
+func TestDerive(t *testing.T) {
+	t.Parallel()
+	secret := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a", 32)))
+	mails, err := keyring.Derive(secret, "mails")
+	require.NoError(t, err)
+	require.Len(t, mails, 32)
+	again, err := keyring.Derive(secret, "mails")
+	require.NoError(t, err)
+	require.Equal(t, mails, again)
+	other, err := keyring.Derive(secret, "another purpose")
+	require.NoError(t, err)
+	require.NotEqual(t, mails, other)
+	require.NotEqual(t, []byte(strings.Repeat("a", 32)), mails)
+	_, err = keyring.Derive("too short", "mails")
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "too short")
 }

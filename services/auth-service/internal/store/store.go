@@ -1,4 +1,5 @@
-// Package store keeps users and signing keys in PostgreSQL. Each exported method is one transaction.
+// Package store keeps users, their sessions and signing keys in PostgreSQL. Each exported method is one
+// transaction, and what other services should hear of a change commits with it.
 package store
 
 import (
@@ -7,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
@@ -29,28 +33,75 @@ func Migrations() postgres.Migrations {
 	return postgres.Migrations{VersionTable: "auth_service_version", Files: files}
 }
 
+// source names this service in the events it publishes.
+const source = "auth-service"
+
 // Store is auth-service's database.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool               *pgxpool.Pool
+	failuresPerAddress int
+}
 
-// New makes a Store on a pool whose database has Migrations applied.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+// New makes a Store on a pool whose database has Migrations and messaging's applied. From one address
+// may come so many failed attempts to prove a password within account.FailureWindow.
+func New(pool *pgxpool.Pool, failuresPerAddress int) *Store {
+	return &Store{pool: pool, failuresPerAddress: failuresPerAddress}
+}
 
-// Register creates the account and gives it with its id and time. It returns account.ErrEmailTaken.
+// userColumns are those of users that userFields takes, in its order.
+const userColumns = `users.id, users.email, users.first_name, users.last_name, users.roles, users.email_verified, users.created_at`
+
+func userFields(u *account.User) []any {
+	return []any{&u.ID, &u.Email, &u.FirstName, &u.LastName, &u.Roles, &u.EmailVerified, &u.CreatedAt}
+}
+
+// Register creates the account and asks for the mail that verifies its address. It gives the account with
+// its id and time. It returns account.ErrEmailTaken.
 func (s *Store) Register(ctx context.Context, user account.User, passwordHash string) (account.User, error) {
-	err := s.pool.QueryRow(ctx, `
-		INSERT INTO users (email, password_hash, first_name, last_name, roles)
-		VALUES ($1, $2, $3, $4, $5)
-		RETURNING id, email_verified, created_at`,
-		user.Email, passwordHash, user.FirstName, user.LastName, user.Roles).
-		Scan(&user.ID, &user.EmailVerified, &user.CreatedAt)
-	if postgres.Violates(err, "users_email_key") {
-		return account.User{}, account.ErrEmailTaken.Because(err)
-	}
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `
+			INSERT INTO users (email, password_hash, first_name, last_name, roles)
+			VALUES ($1, $2, $3, $4, $5)
+			RETURNING `+userColumns,
+			user.Email, passwordHash, user.FirstName, user.LastName, user.Roles).Scan(userFields(&user)...)
+		if postgres.Violates(err, "users_email_key") {
+			return account.ErrEmailTaken.Because(err)
+		}
+		if err != nil {
+			return fmt.Errorf("register: %w", err)
+		}
+		return requestMailTx(ctx, tx, account.EmailVerification, user.Email)
+	})
 	if err != nil {
-		return account.User{}, fmt.Errorf("register: %w", err)
+		return account.User{}, err
 	}
 	user.CreatedAt = user.CreatedAt.UTC()
 	return user, nil
+}
+
+// EnsureAdmin creates the account, which has the role ADMIN, if nobody has that role yet. It returns
+// account.ErrEmailTaken when its address is somebody's who has not.
+func (s *Store) EnsureAdmin(ctx context.Context, admin account.User, passwordHash string) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// Of replicas that start together the second waits here for the first.
+		_, err := tx.Exec(ctx, `
+			INSERT INTO users (email, password_hash, first_name, last_name, roles, email_verified)
+			SELECT $1, $2, $3, $4, $5, true
+			WHERE NOT EXISTS (SELECT FROM users WHERE 'ADMIN' = ANY (roles))
+			ON CONFLICT (email) DO NOTHING`,
+			admin.Email, passwordHash, admin.FirstName, admin.LastName, admin.Roles)
+		if err != nil {
+			return fmt.Errorf("create the first admin: %w", err)
+		}
+		var exists bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM users WHERE 'ADMIN' = ANY (roles))`).Scan(&exists); err != nil {
+			return fmt.Errorf("create the first admin: %w", err)
+		}
+		if !exists {
+			return account.ErrEmailTaken
+		}
+		return nil
+	})
 }
 
 // Credentials gives the account of an address and its password's hash. It returns
@@ -58,11 +109,8 @@ func (s *Store) Register(ctx context.Context, user account.User, passwordHash st
 func (s *Store) Credentials(ctx context.Context, email account.Email) (account.User, string, error) {
 	var user account.User
 	var hash string
-	err := s.pool.QueryRow(ctx, `
-		SELECT id, email, first_name, last_name, roles, email_verified, created_at, password_hash
-		FROM users WHERE email = $1`, email).
-		Scan(&user.ID, &user.Email, &user.FirstName, &user.LastName, &user.Roles, &user.EmailVerified,
-			&user.CreatedAt, &hash)
+	err := s.pool.QueryRow(ctx, `SELECT `+userColumns+`, password_hash FROM users WHERE email = $1`, email).
+		Scan(append(userFields(&user), &hash)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return account.User{}, "", account.ErrInvalidCredentials
 	}
@@ -76,7 +124,7 @@ func (s *Store) Credentials(ctx context.Context, email account.Email) (account.U
 // Users gives the accounts with these ids, in the order of ids. Ids that nobody has are left out.
 func (s *Store) Users(ctx context.Context, ids ...uuid.UUID) ([]account.User, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT id, email, first_name, last_name, roles, email_verified, created_at
+		SELECT `+userColumns+`
 		FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (id, position) JOIN users USING (id)
 		ORDER BY position`, ids)
 	if err != nil {
@@ -92,8 +140,82 @@ func (s *Store) Users(ctx context.Context, ids ...uuid.UUID) ([]account.User, er
 	return users, nil
 }
 
-// EnsureKey keeps candidate as a signing key if there is none to sign with now. Of replicas that start
-// together one keeps its candidate, and the others find it.
+// Rename changes the user's names, those that are not nil. It returns account.NotFound.
+func (s *Store) Rename(ctx context.Context, id uuid.UUID, firstName, lastName *string) (account.User, error) {
+	return s.update(ctx, id, `first_name = coalesce($2, first_name), last_name = coalesce($3, last_name)`, firstName, lastName)
+}
+
+// BecomeOrganizer gives the user the role ORGANIZER, which the next access token has. It returns
+// account.NotFound.
+func (s *Store) BecomeOrganizer(ctx context.Context, id uuid.UUID) (account.User, error) {
+	return s.update(ctx, id, `roles = CASE
+		WHEN 'ORGANIZER' = ANY (roles) THEN roles
+		ELSE array_cat(ARRAY ['USER', 'ORGANIZER'], array_remove(roles, 'USER')) END`)
+}
+
+// update sets columns of the user's.
+func (s *Store) update(ctx context.Context, id uuid.UUID, set string, args ...any) (account.User, error) {
+	var user account.User
+	err := s.pool.QueryRow(ctx, `UPDATE users SET `+set+` WHERE id = $1 RETURNING `+userColumns, append([]any{id}, args...)...).
+		Scan(userFields(&user)...)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return account.User{}, account.NotFound(id)
+	}
+	if err != nil {
+		return account.User{}, fmt.Errorf("update user %s: %w", id, err)
+	}
+	user.CreatedAt = user.CreatedAt.UTC()
+	return user, nil
+}
+
+// SetRoles gives the user these roles, in the name of an admin. When that changes anything, the user's
+// sessions end with it. It returns account.NotFound, account.ErrOwnAdmin, and identity.ErrForbidden when
+// the admin is none any more: of two who demote each other at once, one succeeds.
+func (s *Store) SetRoles(ctx context.Context, admin, id uuid.UUID, roles []identity.Role) (account.User, error) {
+	var user account.User
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT `+userColumns+` FROM users WHERE id = $1 OR id = $2 ORDER BY id FOR UPDATE`, admin, id)
+		if err != nil {
+			return fmt.Errorf("set roles: %w", err)
+		}
+		locked, err := pgx.CollectRows(rows, pgx.RowToStructByPos[account.User])
+		if err != nil {
+			return fmt.Errorf("set roles: %w", err)
+		}
+		isAdmin, found := false, false
+		for _, u := range locked {
+			isAdmin = isAdmin || u.ID == admin && slices.Contains(u.Roles, identity.RoleAdmin)
+			if u.ID == id {
+				user, found = u, true
+			}
+		}
+		switch {
+		case !isAdmin:
+			return identity.ErrForbidden
+		case !found:
+			return account.NotFound(id)
+		case admin == id && !slices.Contains(roles, identity.RoleAdmin):
+			return account.ErrOwnAdmin
+		case slices.Equal(user.Roles, roles):
+			return nil
+		}
+		user.Roles = roles
+		if _, err := tx.Exec(ctx, `UPDATE users SET roles = $2 WHERE id = $1`, id, roles); err != nil {
+			return fmt.Errorf("set roles: %w", err)
+		}
+		return revokeTx(ctx, tx, id, uuid.Nil)
+	})
+	if err != nil {
+		return account.User{}, err
+	}
+	user.CreatedAt = user.CreatedAt.UTC()
+	return user, nil
+}
+
+// EnsureKey keeps candidate as a signing key if there is none to sign with now or the newest is
+// keyring.KeyLife old. In the latter case it signs only after keyring.PublishedAhead, and the older one
+// until then. Of replicas that do this together one keeps its candidate, and the others find it.
 func (s *Store) EnsureKey(ctx context.Context, candidate keyring.Key) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		// Readers go on; another EnsureKey waits here and then sees what this one kept.
@@ -101,15 +223,27 @@ func (s *Store) EnsureKey(ctx context.Context, candidate keyring.Key) error {
 			return fmt.Errorf("lock signing keys: %w", err)
 		}
 		// Not now(): that is when this transaction began, and the key it waited for may be younger.
-		_, err := tx.Exec(ctx, `
-			INSERT INTO signing_keys (kid, public_key, private_key)
-			SELECT $1, $2, $3
-			WHERE NOT EXISTS (
+		var notBefore time.Time
+		err := tx.QueryRow(ctx, `
+			WITH signing AS (
 				SELECT FROM signing_keys
-				WHERE not_before <= clock_timestamp() AND (retired_at IS NULL OR retired_at > clock_timestamp()))`,
-			candidate.ID, candidate.Public, candidate.Private)
+				WHERE not_before <= clock_timestamp() AND (retired_at IS NULL OR retired_at > clock_timestamp()))
+			INSERT INTO signing_keys (kid, public_key, private_key, not_before)
+			SELECT $1, $2, $3, CASE WHEN EXISTS (TABLE signing) THEN clock_timestamp() + $4::interval ELSE clock_timestamp() END
+			WHERE NOT EXISTS (TABLE signing) OR NOT EXISTS (
+				SELECT FROM signing_keys WHERE retired_at IS NULL AND not_before > clock_timestamp() - $5::interval)
+			RETURNING not_before`,
+			candidate.ID, candidate.Public, candidate.Private, keyring.PublishedAhead, keyring.KeyLife).Scan(&notBefore)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("keep a signing key: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE signing_keys SET retired_at = $2 WHERE kid <> $1 AND retired_at IS NULL AND not_before <= $2`,
+			candidate.ID, notBefore); err != nil {
+			return fmt.Errorf("retire signing keys: %w", err)
 		}
 		return nil
 	})
@@ -145,4 +279,20 @@ func (s *Store) PublishedKeys(ctx context.Context) ([]keyring.Key, error) {
 		return nil, fmt.Errorf("published keys: %w", err)
 	}
 	return keys, nil
+}
+
+// Forget deletes what has been over for a day: sessions and their tokens, counted failures, mails and
+// signing keys.
+func (s *Store) Forget(ctx context.Context) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		for _, over := range []string{
+			`sessions WHERE expires_at`, `refresh_tokens WHERE expires_at`, `login_failures WHERE failed_at`,
+			`account_mails WHERE expires_at`, `signing_keys WHERE retired_at`,
+		} {
+			if _, err := tx.Exec(ctx, `DELETE FROM `+over+` < now() - interval '1 day'`); err != nil {
+				return fmt.Errorf("forget %s: %w", over, err)
+			}
+		}
+		return nil
+	})
 }

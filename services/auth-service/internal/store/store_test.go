@@ -14,6 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
@@ -25,10 +26,10 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	pool := postgrestest.New(t, store.Migrations())
+	pool := postgrestest.New(t, messaging.Migrations(), store.Migrations())
 	vault, err := keyring.OpenVault(base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	require.NoError(t, err)
-	return &bundle{store: store.New(pool), pool: pool, vault: vault}
+	return &bundle{store: store.New(pool, 8), pool: pool, vault: vault}
 }
 
 func (b *bundle) newKey(t *testing.T) keyring.Key {
