@@ -113,7 +113,6 @@ func TestChargeFindRefund(t *testing.T) {
 
 func TestDeclineIsAnAnswer(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
 	for name, tt := range map[string]struct{ field, value, code string }{
 		"ByTheBank":            {"paymentToken", `"pm_card_visa_chargeDeclinedInsufficientFunds"`, "INSUFFICIENT_FUNDS"},
 		"UnknownPaymentMethod": {"paymentToken", `"pm_card_nobody"`, "UNKNOWN_PAYMENT_METHOD"},
@@ -122,6 +121,7 @@ func TestDeclineIsAnAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			b := setup(t) // the bodies share their attempt key
 			status, answer := b.as("payment-service", http.MethodPost, charges, chargeBody(tt.field, tt.value))
 			require.Equal(t, http.StatusOK, status, answer)
 			require.Equal(t, "DECLINED", answer["status"])
