@@ -1,0 +1,276 @@
+package contracttest_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+const components = "../../../components/local/"
+
+// asyncAPI is what these tests read of the document.
+type asyncAPI struct {
+	Channels map[string]struct {
+		Address  string
+		Messages map[string]reference
+		Bindings struct {
+			SQS struct {
+				Queue struct {
+					Name              string
+					VisibilityTimeout int `yaml:"visibilityTimeout"`
+					RedrivePolicy     struct {
+						DeadLetterQueue struct{ Name string } `yaml:"deadLetterQueue"`
+						MaxReceiveCount int                   `yaml:"maxReceiveCount"`
+					} `yaml:"redrivePolicy"`
+				}
+			} `yaml:"sqs"`
+		}
+	}
+	Operations map[string]struct {
+		Action   string
+		Channel  reference
+		Messages []reference
+		Bindings struct {
+			SNS struct {
+				Consumers []struct{ Endpoint struct{ Name string } }
+			} `yaml:"sns"`
+		}
+	}
+}
+
+type reference struct {
+	To string `yaml:"$ref"`
+}
+
+// name is the last part of what is referred to.
+func (r reference) name() string { return r.To[strings.LastIndex(r.To, "/")+1:] }
+
+func readAsyncAPI(t *testing.T) (asyncAPI, any) {
+	t.Helper()
+	content, err := os.ReadFile("../asyncapi.yaml")
+	require.NoError(t, err)
+	var document asyncAPI
+	require.NoError(t, yaml.Unmarshal(content, &document))
+	var raw any
+	require.NoError(t, yaml.Unmarshal(content, &raw))
+	return document, raw
+}
+
+// The schema is the AsyncAPI Initiative's (spec-json-schemas 6.11.1, Apache License 2.0).
+func TestAsyncAPIDocumentIsValid(t *testing.T) {
+	t.Parallel()
+	_, document := readAsyncAPI(t)
+	file, err := os.Open("testdata/asyncapi-3.0.0.schema.json.gz")
+	require.NoError(t, err)
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	definition, err := jsonschema.UnmarshalJSON(unzipped)
+	require.NoError(t, err)
+	compiler := jsonschema.NewCompiler()
+	require.NoError(t, compiler.AddResource("asyncapi.json", definition))
+	schema, err := compiler.Compile("asyncapi.json")
+	require.NoError(t, err)
+
+	asJSON, err := json.Marshal(document)
+	require.NoError(t, err)
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+	require.NoError(t, err)
+	require.NoError(t, schema.Validate(value))
+}
+
+func TestAsyncAPIReferencesResolve(t *testing.T) {
+	t.Parallel()
+	_, document := readAsyncAPI(t)
+	schemas := map[string]bool{}
+	var walk func(node any)
+	walk = func(node any) {
+		switch node := node.(type) {
+		case map[string]any:
+			if to, is := node["$ref"].(string); is {
+				if file, external := strings.CutPrefix(to, "events/"); external {
+					require.FileExists(t, "../events/"+file)
+					schemas[file] = true
+				} else {
+					target := document
+					for part := range strings.SplitSeq(strings.TrimPrefix(to, "#/"), "/") {
+						next, found := target.(map[string]any)[part]
+						require.True(t, found, to)
+						target = next
+					}
+				}
+			}
+			for _, child := range node {
+				walk(child)
+			}
+		case []any:
+			for _, child := range node {
+				walk(child)
+			}
+		}
+	}
+	walk(document)
+
+	files, err := filepath.Glob("../events/*.schema.json")
+	require.NoError(t, err)
+	require.Len(t, schemas, len(files), "every event type is a message")
+}
+
+// route is one event type that one service hears.
+type route struct{ service, queue, topic, eventType string }
+
+var eventTypeRule = regexp.MustCompile(`^event\.type == "([A-Z_]+)"$`)
+
+// subscribed reads the routes of the local subscriptions.
+func subscribed(t *testing.T) map[route]bool {
+	t.Helper()
+	files, err := filepath.Glob(components + "subscription-*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	routes := map[route]bool{}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		documents := yaml.NewDecoder(bytes.NewReader(content))
+		for {
+			var subscription struct {
+				Spec struct {
+					PubSub string `yaml:"pubsubname"`
+					Topic  string
+					Routes struct {
+						Rules   []struct{ Match, Path string }
+						Default string
+					}
+				}
+				Scopes []string
+			}
+			err := documents.Decode(&subscription)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(t, err)
+			require.Len(t, subscription.Scopes, 1, file)
+			require.Equal(t, "/events/unknown", subscription.Spec.Routes.Default, file)
+			for _, rule := range subscription.Spec.Routes.Rules {
+				match := eventTypeRule.FindStringSubmatch(rule.Match)
+				require.NotNil(t, match, rule.Match)
+				require.Equal(t, "/events/"+strings.ToLower(strings.ReplaceAll(match[1], "_", "-")), rule.Path)
+				routes[route{subscription.Scopes[0], subscription.Spec.PubSub, subscription.Spec.Topic, match[1]}] = true
+			}
+		}
+	}
+	return routes
+}
+
+// What the document says that services hear is what their subscriptions give them, and the reverse.
+func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
+	t.Parallel()
+	document, _ := readAsyncAPI(t)
+	described, queued := map[route]bool{}, map[route]bool{}
+	for name, operation := range document.Operations {
+		if operation.Action != "receive" {
+			continue
+		}
+		service, _, _ := strings.Cut(name, ".")
+		require.Len(t, operation.Bindings.SNS.Consumers, 1, name)
+		queue := operation.Bindings.SNS.Consumers[0].Endpoint.Name
+		for _, message := range operation.Messages {
+			described[route{service, queue, operation.Channel.name(), message.name()}] = true
+			queued[route{queue: queue, eventType: message.name()}] = true
+		}
+	}
+	require.Equal(t, subscribed(t), described)
+
+	for name, channel := range document.Channels {
+		if channel.Bindings.SQS.Queue.Name == "" {
+			continue
+		}
+		for eventType := range channel.Messages {
+			require.True(t, queued[route{queue: name, eventType: eventType}], "%s in %s", eventType, name)
+			delete(queued, route{queue: name, eventType: eventType})
+		}
+	}
+	require.Empty(t, queued, "heard, and in no queue")
+}
+
+// Every type that Go code can publish goes to the topic that the document says, by the one service that
+// may publish there.
+func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
+	t.Parallel()
+	document, _ := readAsyncAPI(t)
+	published, scopes := map[string]string{}, map[string]string{}
+	for name, operation := range document.Operations {
+		if operation.Action != "send" {
+			continue
+		}
+		service, _, _ := strings.Cut(name, ".")
+		scopes[service] = operation.Channel.name()
+		for _, message := range operation.Messages {
+			published[message.name()] = operation.Channel.name()
+		}
+	}
+	want := map[string]string{}
+	for _, sample := range samples() {
+		want[sample.Type()] = sample.Topic()
+	}
+	require.Equal(t, want, published)
+
+	allowed := map[string]string{}
+	for pair := range strings.SplitSeq(metadata(t, components+"pubsub.yaml")["publishingScopes"], ";") {
+		service, topic, _ := strings.Cut(pair, "=")
+		allowed[service] = topic
+	}
+	require.Equal(t, allowed, scopes)
+}
+
+// The queues are as their components make them.
+func TestAsyncAPISaysWhatQueuesAre(t *testing.T) {
+	t.Parallel()
+	document, _ := readAsyncAPI(t)
+	files, err := filepath.Glob(components + "*-queue.yaml")
+	require.NoError(t, err)
+	queues := 0
+	for name, channel := range document.Channels {
+		require.Equal(t, name, channel.Address)
+		queue := channel.Bindings.SQS.Queue
+		if queue.Name == "" {
+			continue
+		}
+		queues++
+		component := metadata(t, components+name+".yaml")
+		require.Equal(t, component["consumerID"], queue.Name)
+		require.Equal(t, component["sqsDeadLettersQueueName"], queue.RedrivePolicy.DeadLetterQueue.Name)
+		require.Equal(t, component["messageReceiveLimit"], strconv.Itoa(queue.RedrivePolicy.MaxReceiveCount))
+		require.Equal(t, component["messageVisibilityTimeout"], strconv.Itoa(queue.VisibilityTimeout))
+	}
+	require.Equal(t, len(files), queues)
+}
+
+func metadata(t *testing.T, file string) map[string]string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var component struct {
+		Spec struct {
+			Metadata []struct{ Name, Value string }
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(content, &component))
+	values := map[string]string{}
+	for _, entry := range component.Spec.Metadata {
+		values[entry.Name] = entry.Value
+	}
+	return values
+}
