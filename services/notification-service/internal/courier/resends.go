@@ -28,22 +28,22 @@ const (
 
 // Resend has a notification of the user's sent again by and by. Its errors are the store's, and
 // notification.ErrNotResendable for an account mail that nobody needs any more.
-func (c Courier) Resend(ctx context.Context, userID, id uuid.UUID) (notification.Summary, error) {
+func (c Courier) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	n, err := c.Store.Get(ctx, userID, id)
 	if err != nil {
-		return notification.Summary{}, err
+		return err
 	}
 	if _, account := accountPages[n.Kind]; account {
 		var p events.AccountMailRequest
 		if err := json.Unmarshal(n.Facts, &p); err != nil {
-			return notification.Summary{}, fmt.Errorf("facts of notification %s: %w", n.ID, err)
+			return fmt.Errorf("facts of notification %s: %w", n.ID, err)
 		}
 		_, err := c.accountMailInfo(ctx, p.RequestID)
 		if errors.Is(err, notification.ErrAccountMailGone) {
-			return notification.Summary{}, notification.ErrNotResendable.Because(err)
+			return notification.ErrNotResendable.Because(err)
 		}
 		if err != nil { // whatever it says, the one who asks us can do nothing about it
-			return notification.Summary{}, sidecar.ErrUnavailable.Because(err)
+			return sidecar.ErrUnavailable.Because(err)
 		}
 	}
 	return c.Store.Resend(ctx, userID, id)

@@ -27,6 +27,7 @@ func (a API) Router() *mux.Router {
 	c, pool := a.Courier, a.Courier.Store.Pool
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	web.Docs(r, "notification-service")
 	r.Handle("/api/notifications", a.Guard.Person(a.mine)).Methods(http.MethodGet)
 	r.Handle("/api/notifications/{notificationId}/resend", a.Guard.Person(a.resend)).Methods(http.MethodPost)
 
@@ -57,16 +58,6 @@ type summaryJSON struct {
 	SentAt         *time.Time          `json:"sentAt,omitempty"`
 }
 
-func summaryToJSON(s notification.Summary) summaryJSON {
-	out := summaryJSON{
-		NotificationID: s.ID, Kind: s.Kind, Status: s.Status, OrderID: s.OrderID, CreatedAt: s.CreatedAt.UTC(),
-	}
-	if s.SentAt != nil {
-		out.SentAt = new(s.SentAt.UTC())
-	}
-	return out
-}
-
 func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 	page, err := web.ParsePage(r)
 	if err != nil {
@@ -83,7 +74,12 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 	found, out.NextCursor = web.CutPage(page, found, func(s notification.Summary) (time.Time, uuid.UUID) { return s.CreatedAt, s.ID })
 	out.Notifications = make([]summaryJSON, len(found))
 	for i, s := range found {
-		out.Notifications[i] = summaryToJSON(s)
+		out.Notifications[i] = summaryJSON{
+			NotificationID: s.ID, Kind: s.Kind, Status: s.Status, OrderID: s.OrderID, CreatedAt: s.CreatedAt.UTC(),
+		}
+		if s.SentAt != nil {
+			out.Notifications[i].SentAt = new(s.SentAt.UTC())
+		}
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
@@ -93,9 +89,9 @@ func (a API) resend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.Courier.Resend(r.Context(), identity.CurrentUser(r.Context()).ID, id)
-	if err != nil {
+	if err := a.Courier.Resend(r.Context(), identity.CurrentUser(r.Context()).ID, id); err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusAccepted, summaryToJSON(s))
+	w.WriteHeader(http.StatusAccepted)
+	return nil
 }

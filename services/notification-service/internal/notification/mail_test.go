@@ -1,6 +1,7 @@
 package notification_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,141 @@ func TestConfirmationInNumbers(t *testing.T) {
 			require.NoError(t, err)
 			require.Contains(t, m.HTML, tt.says)
 			require.Contains(t, m.Text, tt.says)
+		})
+	}
+}
+
+func TestConfirmationOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		tickets, gone int
+		says          string
+	}{
+		{"One", 1, 1, "your ticket is attached as a PDF file. One ticket was given away, cancelled or used since, and is not attached."},
+		{"All", 0, 2, "It is paid. 2 tickets were given away, cancelled or used since, and are not attached."},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.Confirmation{
+				To: buyer, Order: order, Occasion: festival, Tickets: make([]notification.Ticket, tt.tickets), Gone: tt.gone,
+			}.Mail()
+			require.NoError(t, err)
+			for _, body := range []string{m.HTML, m.Text} {
+				require.Contains(t, body, tt.says)
+				require.Equal(t, tt.tickets > 0, strings.Contains(body, "Show the code"))
+				require.Equal(t, tt.tickets > 0, strings.Contains(body, "Attached"))
+			}
+		})
+	}
+}
+
+func TestRefund(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, reason string
+		whole        bool
+		says, not    string
+	}{
+		{"InPart", "The second act is left out.", false, "The reason given: The second act is left out. ", "the whole order"},
+		{"Whole", "Venue closed", true, "With that, the whole order is refunded.", "stays as it is"},
+		{"NoReason", "", true, "refunded", "reason"},
+		{"SoldOut", "INSUFFICIENT_INVENTORY", true, "there were not enough tickets left", "INSUFFICIENT"},
+		{"AnotherCode", "RESERVATION_NOT_FOUND", true, "the tickets could not be issued", "RESERVATION"},
+		{"OrganizerInCapitals", "STORM", true, "The reason given: STORM.", "issued"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.Refund{
+				To: buyer, Order: order, Occasion: festival, Amount: money.Of(5000, "USD"), Whole: tt.whole, Reason: tt.reason,
+			}.Mail()
+			require.NoError(t, err)
+			require.Equal(t, "Your refund for Summer Music Festival 2024", m.Subject)
+			for _, body := range []string{m.HTML, m.Text} {
+				oneLine := strings.Join(strings.Fields(body), " ")
+				for _, fact := range []string{"John Doe", "50.00 USD of order ORD-2024-001234, which was 100.00 USD in all", festival.Name} {
+					require.Contains(t, oneLine, fact)
+				}
+				require.Contains(t, strings.ReplaceAll(oneLine, "</p>", " "), tt.says)
+				require.NotContains(t, oneLine, tt.not)
+			}
+		})
+	}
+}
+
+func TestTransfer(t *testing.T) {
+	t.Parallel()
+	jane := notification.Recipient{Name: "Jane Smith", Address: "jane@example.com"}
+	transfer := notification.Transfer{From: buyer, To: jane, Occasion: festival, TicketNumber: "TKT-2024-001234"}
+	for _, tt := range []struct {
+		kind    notification.Kind
+		to      notification.Recipient
+		subject string
+		says    string
+	}{
+		{
+			notification.TicketTransferred, buyer, "Your ticket for Summer Music Festival 2024 has a new owner",
+			"Hello John Doe, ticket TKT-2024-001234 now belongs to Jane Smith.",
+		},
+		{
+			notification.TicketReceived, jane, "You have a ticket for Summer Music Festival 2024",
+			"Hello Jane Smith, John Doe gave you ticket TKT-2024-001234.",
+		},
+	} {
+		t.Run(string(tt.kind), func(t *testing.T) {
+			t.Parallel()
+			transfer := transfer
+			transfer.Kind = tt.kind
+			m, err := transfer.Mail()
+			require.NoError(t, err)
+			require.Equal(t, tt.to, m.To)
+			require.Equal(t, tt.subject, m.Subject)
+			require.Empty(t, m.Attachments)
+			for _, body := range []string{m.HTML, m.Text} {
+				oneLine := strings.Join(strings.Fields(body), " ")
+				require.Contains(t, oneLine, tt.says)
+				require.Contains(t, oneLine, festival.Name)
+				require.NotContains(t, body, "@example.com", "nobody learns an address")
+			}
+		})
+	}
+}
+
+func TestCancellation(t *testing.T) {
+	t.Parallel()
+	m, err := notification.Cancellation{To: buyer, Occasion: festival, TicketNumber: "TKT-2024-001234"}.Mail()
+	require.NoError(t, err)
+	require.Equal(t, "Your ticket for Summer Music Festival 2024 is cancelled", m.Subject)
+	for _, body := range []string{m.HTML, m.Text} {
+		require.Contains(t, body, "ticket TKT-2024-001234 is cancelled, as you asked")
+		require.Contains(t, body, festival.Name)
+	}
+}
+
+func TestAccountMail(t *testing.T) {
+	t.Parallel()
+	const link = "https://tickets.example.com/verify-email?token=a-b_c"
+	for _, tt := range []struct {
+		kind          notification.Kind
+		subject, says string
+	}{
+		{notification.EmailVerification, "Confirm your e-mail address", "confirm that this address is yours"},
+		{notification.PasswordReset, "Set a new password", "you can set a new password"},
+	} {
+		t.Run(string(tt.kind), func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.AccountMail{Kind: tt.kind, To: buyer, Link: link, Expires: festival.Date}.Mail()
+			require.NoError(t, err)
+			require.Equal(t, buyer, m.To)
+			require.Equal(t, tt.subject, m.Subject)
+			require.Contains(t, m.HTML, `<a href="`+link+`"`)
+			for _, body := range []string{m.HTML, m.Text} {
+				require.Contains(t, body, tt.says)
+				require.Contains(t, body, link)
+				require.Contains(t, body, "Monday, 15 July 2024, 18:00 UTC")
+				require.Contains(t, body, "ignore it")
+				require.NotContains(t, body, "an order")
+			}
 		})
 	}
 }

@@ -25,6 +25,7 @@ func TestAfter(t *testing.T) {
 		{"RejectedInAWrapping", fmt.Errorf("send: %w", notification.ErrRejected), notification.Failed, "EMAIL_REJECTED", true},
 		{"AnotherRefusal", problem.New(problem.NotFound, "USER_NOT_FOUND", "No user"), notification.Pending, "USER_NOT_FOUND", false},
 		{"Unavailable", problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down"), notification.Pending, "SERVICE_UNAVAILABLE", false},
+		{"AccountMailGone", notification.ErrAccountMailGone, notification.Failed, "ACCOUNT_MAIL_NOT_FOUND", true},
 		{"AnythingElse", errors.New("bug"), notification.Pending, "INTERNAL_ERROR", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,4 +36,16 @@ func TestAfter(t *testing.T) {
 			require.Equal(t, tt.settled, n.Settled())
 		})
 	}
+}
+
+func TestAfterTheLastAttemptOfAResend(t *testing.T) {
+	t.Parallel()
+	down := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
+	n := notification.Notification{Resend: true, Attempts: notification.MaxResendAttempts - 1}
+	require.Equal(t, notification.Pending, n.After(down).Status)
+	n.Attempts++
+	require.Equal(t, notification.Failed, n.After(down).Status)
+	require.Equal(t, notification.Sent, n.After(nil).Status)
+	n.Resend = false
+	require.Equal(t, notification.Pending, n.After(down).Status, "its event decides how often it comes")
 }

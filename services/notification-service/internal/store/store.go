@@ -70,16 +70,18 @@ func (s Store) Settle(ctx context.Context, n notification.Notification) error {
 	return nil
 }
 
-const summaryColumns = `id, kind, status, order_id, created_at, sent_at`
-
 // List gives a page of what the user was told, the latest first, and one more entry if there is a next
 // page.
 func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]notification.Summary, error) {
-	summaries, err := collectSummaries(s.Pool.Query(ctx, `
-		SELECT `+summaryColumns+` FROM notifications
+	rows, err := s.Pool.Query(ctx, `
+		SELECT id, kind, status, order_id, created_at, sent_at FROM notifications
 		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY created_at DESC, id DESC LIMIT $4::integer + 1`,
-		userID, page.After, page.AfterID, page.Limit))
+		userID, page.After, page.AfterID, page.Limit)
+	if err != nil {
+		return nil, fmt.Errorf("list notifications of user %s: %w", userID, err)
+	}
+	summaries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Summary])
 	if err != nil {
 		return nil, fmt.Errorf("list notifications of user %s: %w", userID, err)
 	}
@@ -106,12 +108,10 @@ func (s Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Noti
 	return n, nil
 }
 
-// Resend writes down that a notification of the user's is to be sent again. While that is still to
-// happen, asking once more gives the same answer. It returns notification.ErrNotFound;
-// notification.ErrNotResendable for one that is still on its way, or from before its facts were kept;
-// and notification.ErrTooManyResends.
-func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) (notification.Summary, error) {
-	var resend notification.Summary
+// Resend writes down that a notification of the user's is to be sent again. Asking once more while that is
+// still to happen changes nothing. It returns notification.ErrNotFound; notification.ErrNotResendable for
+// one that was not sent yet, or is from before its facts were kept; and notification.ErrTooManyResends.
+func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		// All resends are of the first one, whose lock lets one request at a time decide.
 		var first uuid.UUID
@@ -129,41 +129,29 @@ func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) (notification.S
 		if !settled || !known {
 			return notification.ErrNotResendable
 		}
-		pending, err := collectSummaries(tx.Query(ctx, `
-			SELECT `+summaryColumns+` FROM notifications WHERE resend_of = $1 AND status = 'PENDING'`, first))
-		if err != nil {
+		var resends int
+		var underWay bool
+		if err := tx.QueryRow(ctx, `
+			SELECT count(*), coalesce(bool_or(status = 'PENDING'), false) FROM notifications WHERE resend_of = $1`, first).
+			Scan(&resends, &underWay); err != nil {
 			return err
 		}
-		if len(pending) > 0 {
-			resend = pending[0]
+		switch {
+		case underWay:
 			return nil
-		}
-		made, err := collectSummaries(tx.Query(ctx, `
-			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at)
-			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now()
-			FROM notifications
-			WHERE id = $1 AND (SELECT count(*) FROM notifications WHERE resend_of = $1) < $2
-			RETURNING `+summaryColumns, first, notification.MaxResends))
-		if err != nil {
-			return err
-		}
-		if len(made) == 0 {
+		case resends >= notification.MaxResends:
 			return notification.ErrTooManyResends
 		}
-		resend = made[0]
-		return nil
+		_, err = tx.Exec(ctx, `
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at)
+			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now()
+			FROM notifications WHERE id = $1`, first)
+		return err
 	})
 	if err != nil {
-		return notification.Summary{}, fmt.Errorf("resend notification %s: %w", id, err)
+		return fmt.Errorf("resend notification %s: %w", id, err)
 	}
-	return resend, nil
-}
-
-func collectSummaries(rows pgx.Rows, err error) ([]notification.Summary, error) {
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Summary])
+	return nil
 }
 
 // Due gives up to limit resends whose time has come, to nobody else for the length of the lease. What is
