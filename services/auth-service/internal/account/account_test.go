@@ -100,6 +100,36 @@ func TestRegistrationRoles(t *testing.T) {
 	require.Equal(t, []identity.Role{identity.RoleUser, identity.RoleOrganizer}, user.Roles)
 }
 
+func TestParseRoles(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		names []string
+		roles []identity.Role
+		field string // empty when accepted
+	}{
+		{"One", []string{"USER"}, []identity.Role{identity.RoleUser}, ""},
+		{"AllInOneOrder", []string{"ADMIN", "ORGANIZER", "USER"}, []identity.Role{identity.RoleUser, identity.RoleOrganizer, identity.RoleAdmin}, ""},
+		{"EverybodyIsAUser", []string{"ADMIN"}, []identity.Role{identity.RoleUser, identity.RoleAdmin}, ""},
+		{"Missing", nil, nil, "roles"},
+		{"None", []string{}, nil, "roles"},
+		{"Unknown", []string{"USER", "ROOT"}, nil, "roles[1]"},
+		{"LowerCase", []string{"admin"}, nil, "roles[0]"},
+		{"Twice", []string{"USER", "ADMIN", "USER"}, nil, "roles[2]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			roles, err := account.ParseRoles(tt.names)
+			require.Equal(t, tt.roles, roles)
+			if tt.field == "" {
+				require.NoError(t, err)
+				return
+			}
+			requireField(t, tt.field, err)
+		})
+	}
+}
+
 func requireField(t *testing.T, field string, err error) {
 	t.Helper()
 	p, ok := errors.AsType[*problem.Error](err)

@@ -35,6 +35,7 @@ type API struct {
 // Route adds the API's routes to router.
 func (a API) Route(router *mux.Router, guard identity.Guard) {
 	a.guard = guard
+	web.Docs(router, "auth-service")
 	for _, route := range []struct {
 		method, path string
 		handler      web.Handler

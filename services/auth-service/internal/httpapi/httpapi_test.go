@@ -40,12 +40,13 @@ const (
 )
 
 type bundle struct {
-	url   string
-	pool  *pgxpool.Pool
-	mails account.MailTokens
-	store *store.Store
-	vault keyring.Vault
-	key   keyring.Key
+	url    string
+	router http.Handler
+	pool   *pgxpool.Pool
+	mails  account.MailTokens
+	store  *store.Store
+	vault  keyring.Vault
+	key    keyring.Key
 }
 
 func setup(t *testing.T) *bundle {
@@ -69,7 +70,7 @@ func setup(t *testing.T) *bundle {
 		identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken})
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
-	return &bundle{url: server.URL, pool: pool, store: db, vault: vault, key: key, mails: mails}
+	return &bundle{url: server.URL, router: router, pool: pool, store: db, vault: vault, key: key, mails: mails}
 }
 
 // send makes a request and gives the status and the body of its answer.

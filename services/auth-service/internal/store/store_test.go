@@ -179,9 +179,157 @@ func TestKeyRotation(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []keyring.Key{next, current, retired}, published)
 
-	// There is one to sign with already.
+	// There is one to sign with already, and one to follow it.
 	require.NoError(t, b.store.EnsureKey(t.Context(), b.newKey(t)))
 	found, err = b.store.CurrentKey(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, current, found)
+	again, err := b.store.PublishedKeys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, published, again)
+
+	require.NoError(t, b.store.Forget(t.Context()))
+	_, err = b.pool.Exec(t.Context(), `UPDATE signing_keys SET retired_at = now() - interval '25 hours' WHERE kid = $1`, forgotten.ID)
+	require.NoError(t, err)
+	require.NoError(t, b.store.Forget(t.Context()))
+	var kept int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT count(*) FROM signing_keys`).Scan(&kept))
+	require.Equal(t, 3, kept)
+}
+
+// age makes everything about a key so much older.
+func (b *bundle) age(t *testing.T, by time.Duration) {
+	t.Helper()
+	_, err := b.pool.Exec(t.Context(), `
+		UPDATE signing_keys SET not_before = not_before - $1::interval, retired_at = retired_at - $1::interval`, by)
+	require.NoError(t, err)
+}
+
+// A key that is old gets one successor, whichever replica brings it. It is published before it signs, and
+// the old one goes on until then and is published until its last token has expired.
+func TestKeyIsReplacedWhenOld(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := b.newKey(t)
+	require.NoError(t, b.store.EnsureKey(t.Context(), old))
+	b.age(t, keyring.KeyLife-time.Minute)
+	require.NoError(t, b.store.EnsureKey(t.Context(), b.newKey(t)))
+	published, err := b.store.PublishedKeys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []keyring.Key{old}, published, "not old yet")
+
+	b.age(t, time.Minute)
+	errs := make([]error, 8)
+	race(func(i int) {
+		candidate, err := b.vault.NewKey()
+		if err == nil {
+			err = b.store.EnsureKey(t.Context(), candidate)
+		}
+		errs[i] = err
+	})
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	published, err = b.store.PublishedKeys(t.Context())
+	require.NoError(t, err)
+	require.Len(t, published, 2)
+	next := published[0]
+	require.Equal(t, []keyring.Key{next, old}, published)
+	for _, step := range []struct {
+		after     time.Duration
+		current   keyring.Key
+		published []keyring.Key
+	}{
+		{0, old, []keyring.Key{next, old}},
+		{keyring.PublishedAhead - time.Minute, old, []keyring.Key{next, old}},
+		{time.Minute, next, []keyring.Key{next, old}},
+		{keyring.TokenLife + time.Minute, next, []keyring.Key{next, old}}, // its last token is over, by our clock
+		{keyring.TokenLife, next, []keyring.Key{next}},
+	} {
+		b.age(t, step.after)
+		require.NoError(t, b.store.EnsureKey(t.Context(), b.newKey(t)))
+		current, err := b.store.CurrentKey(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, step.current, current)
+		published, err := b.store.PublishedKeys(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, step.published, published)
+	}
+}
+
+// Where everything stood still for longer than a key lives, the old one signs until its successor may.
+func TestKeyLongSinceOld(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := b.newKey(t)
+	require.NoError(t, b.store.EnsureKey(t.Context(), old))
+	b.age(t, 10*keyring.KeyLife)
+	require.NoError(t, b.store.EnsureKey(t.Context(), b.newKey(t)))
+	current, err := b.store.CurrentKey(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, old, current)
+}
+
+func TestEnsureAdmin(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	admin := account.User{
+		Email: "admin@example.com", FirstName: "First", LastName: "Admin",
+		Roles: []identity.Role{identity.RoleUser, identity.RoleAdmin},
+	}
+	b.register(t, "ann@example.com")
+	taken := admin
+	taken.Email = "ann@example.com"
+	require.ErrorIs(t, b.store.EnsureAdmin(t.Context(), taken, "hash"), account.ErrEmailTaken)
+
+	errs := make([]error, 8)
+	race(func(i int) { errs[i] = b.store.EnsureAdmin(t.Context(), admin, "hash") })
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	found, hash, err := b.store.Credentials(t.Context(), admin.Email)
+	require.NoError(t, err)
+	require.Equal(t, "hash", hash)
+	require.Equal(t, admin.Roles, found.Roles)
+	require.True(t, found.EmailVerified)
+
+	// There is one: neither another nor another password is wanted, whatever the configuration says now.
+	require.NoError(t, b.store.EnsureAdmin(t.Context(), taken, "hash"))
+	require.NoError(t, b.store.EnsureAdmin(t.Context(), admin, "another hash"))
+	_, hash, err = b.store.Credentials(t.Context(), admin.Email)
+	require.NoError(t, err)
+	require.Equal(t, "hash", hash)
+}
+
+func TestRename(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	want := b.register(t, "ann@example.com")
+	same, err := b.store.Rename(t.Context(), want.ID, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, want, same)
+	want.LastName = "Smith"
+	renamed, err := b.store.Rename(t.Context(), want.ID, nil, new("Smith"))
+	require.NoError(t, err)
+	require.Equal(t, want, renamed)
+	_, err = b.store.Rename(t.Context(), uuid.New(), nil, nil)
+	require.ErrorIs(t, err, account.NotFound(uuid.Nil))
+}
+
+func TestBecomeOrganizer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, tt := range []struct{ before, after []identity.Role }{
+		{[]identity.Role{"USER"}, []identity.Role{"USER", "ORGANIZER"}},
+		{[]identity.Role{"USER", "ORGANIZER"}, []identity.Role{"USER", "ORGANIZER"}},
+		{[]identity.Role{"USER", "ADMIN"}, []identity.Role{"USER", "ORGANIZER", "ADMIN"}},
+	} {
+		user, err := b.store.Register(t.Context(), account.User{
+			Email: account.Email(uuid.NewString()), Roles: tt.before,
+		}, "hash")
+		require.NoError(t, err)
+		user, err = b.store.BecomeOrganizer(t.Context(), user.ID)
+		require.NoError(t, err)
+		require.Equal(t, tt.after, user.Roles)
+	}
 }
