@@ -7,15 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -42,11 +45,17 @@ const (
 	orderID  = "cc0e8400-e29b-41d4-a716-446655440000"
 	ticketID = "dd0e8400-e29b-41d4-a716-446655440000"
 
-	emailPath = "/api/email/internal/messages"
-	userPath  = "/api/auth/internal/users/" + userID
-	eventPath = "/api/events/internal/" + eventID
-	orderPath = "/api/payments/internal/orders/" + orderID
-	pdfPath   = "/api/tickets/internal/" + ticketID + "/ticket.pdf?userId=" + userID
+	strangerID = "660e8400-e29b-41d4-a716-446655440001"
+	requestID  = "220e8400-e29b-41d4-a716-446655440000"
+
+	emailPath    = "/api/email/internal/messages"
+	userPath     = "/api/auth/internal/users/" + userID
+	eventPath    = "/api/events/internal/" + eventID
+	orderPath    = "/api/payments/internal/orders/" + orderID
+	strangerPath = "/api/auth/internal/users/" + strangerID
+	requestPath  = "/api/auth/internal/account-mails/" + requestID
+	ticketPath   = "/api/tickets/internal/" + ticketID
+	pdfPath      = "/api/tickets/internal/" + ticketID + "/ticket.pdf?userId=" + userID
 )
 
 // The contract's own examples.
@@ -59,6 +68,21 @@ const (
 	paymentCompleted = `{"orderId": "` + orderID + `", "orderNumber": "ORD-2024-001234", "userId": "` + userID + `",
 		"eventId": "` + eventID + `", "totalAmount": 150.00, "currency": "USD", "paymentMethod": "CREDIT_CARD",
 		"transactionId": "txn-987654", "items": [{"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "quantity": 2, "unitPrice": 50.00}]}`
+	refundProcessed = `{"orderId": "` + orderID + `", "userId": "` + userID + `", "eventId": "` + eventID + `", "refundId": "re_1",
+		"amount": 50.00, "refundedTotal": 50.00, "currency": "USD", "reason": "One act less", "orderRefunded": false}`
+	ticketTransferred = `{"ticketId": "` + ticketID + `", "orderId": "` + orderID + `", "eventId": "` + eventID + `",
+		"fromUserId": "` + userID + `", "toUserId": "` + strangerID + `"}`
+	ticketCancelled = `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234",
+		"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "orderId": "` + orderID + `", "userId": "` + userID + `",
+		"eventId": "` + eventID + `", "reason": "Ill", "cancelledBy": "OWNER"}`
+	accountMailRequested = `{"userId": "` + userID + `", "requestId": "` + requestID + `"}`
+	accountMail          = `{"requestId": "` + requestID + `", "userId": "` + userID + `", "email": "user@example.com", "firstName": "John",
+		"kind": "EMAIL_VERIFICATION", "token": "a+b/c", "expiresAt": "2024-01-17T10:30:00Z"}`
+	stranger = `{"userId": "` + strangerID + `", "email": "jane@example.com", "firstName": "Jane", "lastName": "Smith",
+		"emailVerified": true, "createdAt": "2024-01-01T10:00:00Z"}`
+	ticket = `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234", "ticketTypeId": "990e8400-e29b-41d4-a716-446655440000",
+		"eventId": "` + eventID + `", "orderId": "` + orderID + `", "holderName": "Jane Smith", "qrCode": "https://cdn.example.com/qr/dd0e8400.png",
+		"status": "ACTIVE", "createdAt": "2024-01-15T10:30:00Z"}`
 	user = `{"userId": "` + userID + `", "email": "user@example.com", "firstName": "John", "lastName": "Doe",
 		"emailVerified": true, "createdAt": "2024-01-01T10:00:00Z"}`
 	event = `{"eventId": "` + eventID + `", "organizerId": "` + userID + `", "name": "Summer Music Festival 2024",
@@ -145,6 +169,13 @@ func (s *services) fail(path string, err error) {
 	s.errs[path] = err
 }
 
+// set changes the answer to calls of path.
+func (s *services) set(path, answer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers[path] = answer
+}
+
 func (s *services) whileSending(do func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,8 +206,11 @@ func setup(t *testing.T) *bundle {
 		pool:   postgrestest.New(t, messaging.Migrations(), store.Migrations()),
 		states: &claimtest.States{},
 		services: &services{
-			answers: map[string]string{userPath: user, eventPath: event, orderPath: order, pdfPath: "%PDF-1.7"},
-			errs:    map[string]error{},
+			answers: map[string]string{
+				userPath: user, strangerPath: stranger, eventPath: event, orderPath: order, ticketPath: ticket, pdfPath: "%PDF-1.7",
+				requestPath: accountMail,
+			},
+			errs: map[string]error{},
 		},
 	}
 	b.store = store.Store{Pool: b.pool}
@@ -276,6 +310,396 @@ func TestPaymentFailed(t *testing.T) {
 	require.Contains(t, m.Text, "Payment declined by issuing bank")
 	require.Empty(t, m.Attachments)
 	require.Equal(t, row{"PAYMENT_FAILED", "SENT", "", 1}, b.row(t, id))
+}
+
+// A ticket that was given away since has a code that is not theirs to see.
+func TestTicketsGeneratedOfWhatIsGone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+	}{
+		{"GivenAway", problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")},
+		{"Cancelled", problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "Cancelled")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t)
+			b.services.fail(pdfPath, tt.err)
+			require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+			require.Len(t, b.services.sent(), 1)
+			require.Empty(t, b.services.sent()[0].Attachments)
+			require.Contains(t, b.services.sent()[0].Text, "One ticket was given away, cancelled or used since")
+		})
+	}
+}
+
+func TestRefundProcessed(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "REFUND_PROCESSED", refundProcessed))
+	require.Len(t, b.services.sent(), 1)
+	m := b.services.sent()[0]
+	require.Equal(t, "user@example.com", m.To.Address)
+	require.Contains(t, m.Text, "50.00 USD of order ORD-2024-001234, which was 100.00 USD in all")
+	require.Contains(t, m.Text, "One act less")
+	require.Contains(t, m.Text, "The rest of the order stays as it is")
+	require.Equal(t, row{"REFUND_PROCESSED", "SENT", "", 1}, b.row(t, id))
+
+	whole := strings.ReplaceAll(refundProcessed, "50.00", "100.00")
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "REFUND_PROCESSED", whole))
+	require.Contains(t, b.services.sent()[1].Text, "With that, the whole order is refunded")
+}
+
+func TestTicketTransferred(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	for range 2 { // at least once is twice
+		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+	}
+	sent := b.services.sent()
+	require.Len(t, sent, 2)
+	require.NotEqual(t, sent[0].MessageID, sent[1].MessageID)
+	texts := map[string]string{}
+	for _, m := range sent {
+		require.Empty(t, m.Attachments)
+		texts[m.To.Address] = strings.Join(strings.Fields(m.Text), " ")
+	}
+	require.Contains(t, texts["user@example.com"], "ticket TKT-2024-001234 now belongs to Jane Smith")
+	require.Contains(t, texts["jane@example.com"], "John Doe gave you ticket TKT-2024-001234")
+
+	kinds := map[string]string{}
+	rows, err := b.pool.Query(t.Context(), `SELECT user_id::text, kind FROM notifications WHERE event_id = $1`, id)
+	require.NoError(t, err)
+	var person, kind string
+	_, err = pgx.ForEachRow(rows, []any{&person, &kind}, func() error {
+		kinds[person] = kind
+		return nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{userID: "TICKET_TRANSFERRED", strangerID: "TICKET_RECEIVED"}, kinds)
+}
+
+func TestTicketTransferredReachesOneAtFirst(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	var calls atomic.Int32
+	b.services.whileSending(func(context.Context) error {
+		if calls.Add(1) == 1 {
+			return sidecar.ErrUnavailable
+		}
+		return nil
+	})
+	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+	require.Len(t, b.services.sent(), 2)
+	require.NotEqual(t, b.services.sent()[0].To.Address, b.services.sent()[1].To.Address)
+}
+
+func TestTicketCancelled(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_CANCELLED", ticketCancelled))
+	require.Len(t, b.services.sent(), 1)
+	require.Contains(t, b.services.sent()[0].Text, "ticket TKT-2024-001234 is cancelled, as you asked")
+	require.Equal(t, row{"TICKET_CANCELLED", "SENT", "", 1}, b.row(t, id))
+
+	for _, by := range []string{"REFUND", "EVENT"} {
+		others := strings.Replace(ticketCancelled, "OWNER", by, 1)
+		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", others))
+	}
+	require.Len(t, b.services.sent(), 1, "they hear of the refund")
+}
+
+func TestAccountMails(t *testing.T) {
+	for _, tt := range []struct{ eventType, kind, subject, link string }{
+		{
+			"EMAIL_VERIFICATION_REQUESTED", "EMAIL_VERIFICATION", "Confirm your e-mail address",
+			"https://tickets.example.com/verify-email?token=a%2Bb%2Fc",
+		},
+		{"PASSWORD_RESET_REQUESTED", "PASSWORD_RESET", "Set a new password", "https://tickets.example.com/reset-password?token=a%2Bb%2Fc"},
+	} {
+		t.Run(tt.kind, func(t *testing.T) {
+			b := setup(t)
+			id := uuid.New()
+			require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, tt.eventType, accountMailRequested))
+			require.Len(t, b.services.sent(), 1)
+			m := b.services.sent()[0]
+			require.Equal(t, id.String(), m.MessageID)
+			require.Equal(t, "user@example.com", m.To.Address)
+			require.Equal(t, tt.subject, m.Subject)
+			require.Contains(t, m.Text, tt.link+"\n")
+			require.Contains(t, m.HTML, `href="`+tt.link+`"`)
+			told := b.mine(t, userID, "").Notifications
+			require.Len(t, told, 1)
+			require.Equal(t, tt.kind, told[0].Kind)
+			require.Empty(t, told[0].OrderID)
+
+			var stored string
+			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT n::text FROM notifications n`).Scan(&stored))
+			require.NotContains(t, stored, "a+b/c", "no token is kept")
+			require.NotContains(t, stored, "user@example.com", "and no address")
+		})
+	}
+}
+
+// The token was used, by another mail's link, before this one was sent.
+func TestAccountMailThatNobodyNeeds(t *testing.T) {
+	b := setup(t)
+	b.services.fail(requestPath, problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "Used or expired"))
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PASSWORD_RESET_REQUESTED", accountMailRequested))
+	require.Empty(t, b.services.sent())
+	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
+}
+
+type page struct {
+	Notifications []struct {
+		NotificationID, Kind, Status, OrderID string
+		CreatedAt                             time.Time
+		SentAt                                *time.Time
+	}
+	NextCursor string
+}
+
+// ask does what a person's program does.
+func (b *bundle) ask(t *testing.T, method, path, person string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, b.url+path, nil)
+	require.NoError(t, err)
+	if person != "" {
+		token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
+			RegisteredClaims: jwt.RegisteredClaims{
+				Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: person,
+				ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Minute)),
+			},
+		}).SignedString(b.key)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(body)
+}
+
+func (b *bundle) mine(t *testing.T, person, query string) page {
+	t.Helper()
+	status, body := b.ask(t, http.MethodGet, "/api/notifications"+query, person)
+	require.Equal(t, http.StatusOK, status, body)
+	var p page
+	require.NoError(t, json.Unmarshal([]byte(body), &p))
+	return p
+}
+
+// resend asks for one, and gives the status and the code.
+func (b *bundle) resend(t *testing.T, person, id string) (int, string) {
+	t.Helper()
+	status, body := b.ask(t, http.MethodPost, "/api/notifications/"+id+"/resend", person)
+	var problem struct{ Error string }
+	if body != "" {
+		require.NoError(t, json.Unmarshal([]byte(body), &problem))
+	}
+	return status, problem.Error
+}
+
+// makeDue lets what waits for its next attempt have it.
+func (b *bundle) makeDue(t *testing.T) {
+	t.Helper()
+	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET due_at = now() WHERE due_at IS NOT NULL`)
+	require.NoError(t, err)
+	require.NoError(t, b.courier.DeliverResends(t.Context()))
+}
+
+func TestMine(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_TRANSFERRED", ticketTransferred))
+
+	first := b.mine(t, userID, "?limit=2")
+	require.Len(t, first.Notifications, 2)
+	require.Equal(t, "TICKET_TRANSFERRED", first.Notifications[0].Kind, "the latest first")
+	n := first.Notifications[1]
+	require.Equal(t, "ORDER_CONFIRMATION", n.Kind)
+	require.Equal(t, "SENT", n.Status)
+	require.Equal(t, orderID, n.OrderID)
+	require.False(t, n.SentAt.Before(n.CreatedAt))
+	last := b.mine(t, userID, "?limit=2&cursor="+first.NextCursor)
+	require.Len(t, last.Notifications, 1)
+	require.Equal(t, "PAYMENT_FAILED", last.Notifications[0].Kind)
+	require.Empty(t, last.NextCursor)
+
+	theirs := b.mine(t, strangerID, "")
+	require.Len(t, theirs.Notifications, 1)
+	require.Equal(t, "TICKET_RECEIVED", theirs.Notifications[0].Kind)
+	require.Empty(t, theirs.Notifications[0].OrderID, "the order is not theirs")
+
+	status, body := b.ask(t, http.MethodGet, "/api/notifications", uuid.NewString())
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"notifications": []}`, body)
+	for query, field := range map[string]string{"?limit=0": "limit", "?limit=101": "limit", "?cursor=x": "cursor"} {
+		status, body := b.ask(t, http.MethodGet, "/api/notifications"+query, userID)
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Contains(t, body, `"field":"`+field+`"`)
+	}
+	status, _ = b.ask(t, http.MethodGet, "/api/notifications", "")
+	require.Equal(t, http.StatusUnauthorized, status)
+}
+
+func TestResend(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+	id := b.mine(t, userID, "").Notifications[0].NotificationID
+
+	b.services.set(eventPath, strings.Replace(event, "Central Park Amphitheater", "Town Hall", 1))
+	for range 2 { // two clicks
+		status, code := b.resend(t, userID, id)
+		require.Equal(t, http.StatusAccepted, status, code)
+	}
+	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
+	require.NoError(t, b.courier.DeliverResends(t.Context()))
+	sent := b.services.sent()
+	require.Len(t, sent, 2)
+	require.NotEqual(t, sent[0].MessageID, sent[1].MessageID)
+	require.Equal(t, sent[0].Attachments, sent[1].Attachments)
+	require.Contains(t, sent[0].Text, "Central Park Amphitheater")
+	require.Contains(t, sent[1].Text, "Town Hall", "it is made anew")
+	told := b.mine(t, userID, "").Notifications
+	require.Len(t, told, 2)
+	require.Equal(t, "SENT", told[0].Status)
+
+	for range notification.MaxResends - 1 {
+		status, code := b.resend(t, userID, id)
+		require.Equal(t, http.StatusAccepted, status, code)
+		require.NoError(t, b.courier.DeliverResends(t.Context()))
+	}
+	status, code := b.resend(t, userID, id)
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Equal(t, "TOO_MANY_RESENDS", code)
+	require.Len(t, b.services.sent(), 1+notification.MaxResends)
+}
+
+func TestResendOfWhatIsNot(t *testing.T) {
+	b := setup(t)
+	b.services.fail(emailPath, sidecar.ErrUnavailable)
+	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	pending := b.mine(t, userID, "").Notifications[0].NotificationID
+	for _, tt := range []struct {
+		name, person, id string
+		status           int
+		code             string
+	}{
+		{"NotSentYet", userID, pending, http.StatusConflict, "NOT_RESENDABLE"},
+		{"SomebodyElses", strangerID, pending, http.StatusNotFound, "NOTIFICATION_NOT_FOUND"},
+		{"None", userID, uuid.NewString(), http.StatusNotFound, "NOTIFICATION_NOT_FOUND"},
+		{"NoID", userID, "1", http.StatusBadRequest, "VALIDATION_ERROR"},
+		{"NoToken", "", pending, http.StatusUnauthorized, "TOKEN_MISSING"},
+	} {
+		status, code := b.resend(t, tt.person, tt.id)
+		require.Equal(t, tt.status, status, tt.name)
+		require.Equal(t, tt.code, code, tt.name)
+	}
+}
+
+func TestResendOfAnAccountMail(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EMAIL_VERIFICATION_REQUESTED", accountMailRequested))
+	id := b.mine(t, userID, "").Notifications[0].NotificationID
+
+	b.services.fail(requestPath, sidecar.ErrUnavailable)
+	status, code := b.resend(t, userID, id)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, "SERVICE_UNAVAILABLE", code)
+	b.services.fail(requestPath, problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "Not you"))
+	status, _ = b.resend(t, userID, id)
+	require.Equal(t, http.StatusServiceUnavailable, status, "that is between the services")
+
+	b.services.fail(requestPath, nil)
+	status, code = b.resend(t, userID, id)
+	require.Equal(t, http.StatusAccepted, status, code)
+	gone := problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "Used or expired")
+	b.services.fail(requestPath, gone) // before it is sent
+	require.NoError(t, b.courier.DeliverResends(t.Context()))
+	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
+
+	status, code = b.resend(t, userID, id)
+	require.Equal(t, http.StatusConflict, status)
+	require.Equal(t, "NOT_RESENDABLE", code)
+}
+
+func TestResendIsGivenUpInTheEnd(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	id := b.mine(t, userID, "").Notifications[0].NotificationID
+	b.services.fail(emailPath, sidecar.ErrUnavailable)
+	status, code := b.resend(t, userID, id)
+	require.Equal(t, http.StatusAccepted, status, code)
+	for range notification.MaxResendAttempts {
+		require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
+		b.makeDue(t)
+	}
+	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
+
+	b.services.fail(emailPath, nil)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 1, "nothing more is attempted")
+	status, code = b.resend(t, userID, id)
+	require.Equal(t, http.StatusAccepted, status, code)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2)
+}
+
+func TestProcessDiedWhileResending(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
+	require.Equal(t, http.StatusAccepted, status, code)
+	due, err := b.store.Due(t.Context(), 1, time.Minute)
+	require.NoError(t, err)
+	_, err = b.claims.Take(t.Context(), due[0].MessageID) // and then nothing
+	require.NoError(t, err)
+
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 1, "the claim is held")
+	b.states.Pass(courier.Lease)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2)
+}
+
+func TestDatabaseGoesDownWhileResending(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
+	require.Equal(t, http.StatusAccepted, status, code)
+	b.services.whileSending(func(ctx context.Context) error {
+		_, err := b.pool.Exec(ctx, `ALTER TABLE notifications RENAME TO gone`)
+		return err
+	})
+	require.Error(t, b.courier.DeliverResends(t.Context()), "it looks for more")
+	require.Len(t, b.services.sent(), 2)
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO notifications`)
+	require.NoError(t, err)
+	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
+
+	b.services.whileSending(nil)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2, "the claim knows that it is out")
+	require.Equal(t, "SENT", b.mine(t, userID, "").Notifications[0].Status)
+}
+
+func TestRunResends(t *testing.T) {
+	b := setup(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- b.courier.RunResends(ctx) }()
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
+	require.Equal(t, http.StatusAccepted, status, code)
+	require.Eventually(t, func() bool { return len(b.services.sent()) == 2 }, deadline, deadline/400)
+	stop()
+	require.ErrorIs(t, <-stopped, context.Canceled)
 }
 
 func TestPaymentCompletedSendsNothingYet(t *testing.T) {
@@ -485,7 +909,9 @@ func TestOtherEventsAreRecorded(t *testing.T) {
 func TestOnlyTheSidecarDelivers(t *testing.T) {
 	b := setup(t)
 	for _, path := range []string{
-		"/events/tickets-generated", "/events/payment-completed", "/events/payment-failed", "/events/unknown",
+		"/events/tickets-generated", "/events/ticket-transferred", "/events/ticket-cancelled",
+		"/events/payment-completed", "/events/payment-failed", "/events/refund-processed",
+		"/events/email-verification-requested", "/events/password-reset-requested", "/events/unknown",
 	} {
 		for _, token := range []string{"", "a guess"} {
 			status, err := b.post(t.Context(), path, token, `{}`)
