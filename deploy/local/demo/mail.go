@@ -39,8 +39,8 @@ type Attachment struct {
 // Sink is the address of the mail sink's web page and REST API.
 type Sink string
 
-// Inbox gives the e-mails to an address, oldest first.
-func (s Sink) Inbox(ctx context.Context, address string) ([]Mail, error) {
+// Inbox gives the e-mails to an address whose subject names what they are about, oldest first.
+func (s Sink) Inbox(ctx context.Context, address, about string) ([]Mail, error) {
 	content, err := s.get(ctx, "/api/email")
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (s Sink) Inbox(ctx context.Context, address string) ([]Mail, error) {
 	}
 	for _, m := range all {
 		for _, to := range m.To {
-			if strings.EqualFold(to.Address, address) {
+			if strings.EqualFold(to.Address, address) && strings.Contains(m.Subject, about) {
 				inbox = append(inbox, m)
 			}
 		}

@@ -91,11 +91,11 @@ func Tell(ctx context.Context, cfg Config) (Story, error) {
 		return s, err
 	}
 
-	n.heading("The confirmation e-mail, as it lies in the mail sink")
+	n.heading("The confirmation e-mail with both tickets")
 	if cfg.Mail == "" {
 		n.say("It went to your own mail server, to " + s.Buyer.Email + ".")
 	} else {
-		inbox, err := Await(ctx, func() ([]Mail, error) { return cfg.Mail.Inbox(ctx, s.Buyer.Email) },
+		inbox, err := Await(ctx, func() ([]Mail, error) { return cfg.Mail.Inbox(ctx, s.Buyer.Email, s.Event.Name) },
 			func(m []Mail) bool { return len(m) > 0 && len(m[0].Attachments) == 2 })
 		if err != nil {
 			return s, fmt.Errorf("no e-mail with two tickets: %w", err)

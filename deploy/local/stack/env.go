@@ -24,6 +24,8 @@ func (c *Config) environment(s secrets, f *runFile) []variable {
 	vars := []variable{
 		{"APP_API_TOKEN", s[secretAppToken]},
 		{"LISTEN_HOST", "127.0.0.1"},
+		// A sidecar looks for an address of the machine's otherwise, and ends where there is none, as without a network.
+		{"DAPR_HOST_IP", "127.0.0.1"},
 		{"AWS_ENDPOINT_URL", c.awsEndpoint()},
 	}
 	var managed []string
