@@ -131,7 +131,7 @@ func (s sale) fulfilled(ctx context.Context, t *testing.T, order uuid.UUID, n in
 	for _, ticket := range tickets {
 		require.Equal(t, order, ticket.OrderID)
 	}
-	inbox, err := demo.Await(ctx, func() ([]demo.Mail, error) { return sink().Inbox(ctx, s.buyer.Email) },
+	inbox, err := demo.Await(ctx, func() ([]demo.Mail, error) { return sink().Inbox(ctx, s.buyer.Email, s.event.Name) },
 		func(got []demo.Mail) bool { return len(got) > 0 })
 	require.NoError(t, err)
 	require.Len(t, inbox, 1)

@@ -67,7 +67,7 @@ func TestStory(t *testing.T) {
 	}, s.Sales)
 
 	// One mail says that it worked and one that it did not.
-	inbox, err := demo.Await(t.Context(), func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), s.Buyer.Email) },
+	inbox, err := demo.Await(t.Context(), func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), s.Buyer.Email, s.Event.Name) },
 		func(m []demo.Mail) bool { return len(m) >= 2 })
 	require.NoError(t, err)
 	require.Len(t, inbox, 2)
