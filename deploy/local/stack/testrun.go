@@ -31,7 +31,7 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	if err := os.Chmod(parent, 0o755); err != nil {
 		return fmt.Errorf("open the directory for the tests: %w", err)
 	}
-	defer func() { err = errors.Join(err, sweep(parent)) }()
+	defer func() { err = errors.Join(err, sweep(parent, err == nil)) }()
 	if err := os.Setenv("STACK_TEST_DIR", parent); err != nil {
 		return fmt.Errorf("prepare the tests: %w", err)
 	}
@@ -111,8 +111,9 @@ func (c *Config) check(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// sweep stops whatever was started under the directory, the tests' own leftovers included, and removes it.
-func sweep(parent string) error {
+// sweep stops whatever was started under the directory, the tests' own leftovers included. The directory goes as well,
+// unless the logs in it are wanted to find out what failed.
+func sweep(parent string, passed bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	dirs, err := filepath.Glob(filepath.Join(parent, "*"))
@@ -124,7 +125,13 @@ func sweep(parent string) error {
 		left := Config{DataDir: dir}
 		failures = append(failures, left.stopRecorded(ctx))
 	}
-	return errors.Join(append(failures, os.RemoveAll(parent))...)
+	logs, err := filepath.Glob(filepath.Join(parent, "*", "logs", "*-sidecar.log"))
+	if err != nil || passed || len(logs) == 0 {
+		failures = append(failures, os.RemoveAll(parent))
+	} else {
+		failures = append(failures, fmt.Errorf("logs and data of the stacks under test are left in %s", parent))
+	}
+	return errors.Join(failures...)
 }
 
 // Clean stops the stack and removes everything that it or a tool has written.
