@@ -28,6 +28,7 @@ func (a API) Router() *mux.Router {
 	pool := a.Store.Pool
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	web.Docs(r, "analytics-service")
 	r.Handle("/api/analytics/events", a.Guard.Person(a.events)).Methods(http.MethodGet)
 	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
 

@@ -23,6 +23,7 @@ func New(sender *email.Sender, guard identity.Guard) *mux.Router {
 	r := web.NewRouter()
 	// The SMTP server's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r)
+	web.Docs(r, "email-service")
 	r.Methods(http.MethodPost).Path("/api/email/internal/messages").
 		Handler(guard.Service(send(sender), "notification-service"))
 	return r

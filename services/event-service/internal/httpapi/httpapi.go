@@ -34,6 +34,7 @@ type API struct {
 
 // Route adds the API's routes to router.
 func (a API) Route(router *mux.Router, guard identity.Guard) {
+	web.Docs(router, "event-service")
 	router.Handle("/api/events", guard.Person(a.create, identity.RoleOrganizer)).Methods(http.MethodPost)
 	router.Handle("/api/events", web.Handler(a.search)).Methods(http.MethodGet)
 	router.Handle("/api/events/mine", guard.Person(a.mine)).Methods(http.MethodGet)

@@ -20,6 +20,7 @@ func New(cards *gateway.Gateway, guard identity.Guard) *mux.Router {
 	r := web.NewRouter()
 	// Stripe's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r)
+	web.Docs(r, "payment-gateway")
 	internal := func(method, path string, h web.Handler) {
 		r.Methods(method).Path("/api/gateway/internal" + path).Handler(guard.Service(h, "payment-service"))
 	}

@@ -38,6 +38,7 @@ type API struct {
 func (a API) Router() *mux.Router {
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	web.Docs(r, "payment-service")
 	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 

@@ -44,6 +44,7 @@ const (
 func (a API) Router() *mux.Router {
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	web.Docs(r, "ticket-service")
 	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 	service, person := a.Guard.Service, a.Guard.Person

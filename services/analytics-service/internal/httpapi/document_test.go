@@ -1,0 +1,13 @@
+package httpapi_test
+
+import (
+	"testing"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
+)
+
+func TestRoutesAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Routes(t, httpapi.API{}.Router(), "analytics-service")
+}

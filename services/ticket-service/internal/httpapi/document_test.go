@@ -1,0 +1,13 @@
+package httpapi_test
+
+import (
+	"testing"
+
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
+)
+
+func TestRoutesAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Routes(t, httpapi.API{}.Router(), "ticket-service")
+}
