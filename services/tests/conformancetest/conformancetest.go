@@ -1,0 +1,169 @@
+// Package conformancetest asks a running system what the contract's examples ask, through the sidecar
+// of the service that asks it in the contract, as that service.
+package conformancetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/contracts/conformance"
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+)
+
+// Run asks every case of package conformance.
+func Run(t *testing.T, system *stack.Stack) {
+	t.Helper()
+	actual := prepare(t, system)
+	secret := secretOf(t, system, "payment-service", "service-auth-secret")
+	client := contracttest.Client(t, nil)
+	cases, err := conformance.Cases()
+	require.NoError(t, err)
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			c, err := c.With(actual)
+			require.NoError(t, err)
+			token, err := identity.SignServiceToken(secret, c.From)
+			require.NoError(t, err)
+			req, err := http.NewRequestWithContext(t.Context(), c.Method,
+				system.App(c.From).SidecarURL()+"/v1.0/invoke/"+c.To+"/method"+c.Path, bytes.NewReader(c.Body))
+			require.NoError(t, err)
+			req.Header.Set("Authorization", "Service-Token "+token)
+			req.Header.Set("Content-Type", "application/json")
+			res, err := client.Do(req)
+			require.NoError(t, err)
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			require.NoError(t, c.Check(res.StatusCode, body, actual))
+		})
+	}
+}
+
+// prepare brings about what the examples speak of, and gives it by the cases' names for it.
+func prepare(t *testing.T, system *stack.Stack) map[string]string {
+	t.Helper()
+	ctx := t.Context()
+	people := demo.Client{Sidecar: system.App("auth-service").SidecarURL()}
+	john, err := people.Join(ctx, "John", "Doe", true)
+	require.NoError(t, err)
+	jane, err := people.Join(ctx, "Jane", "Smith", false)
+	require.NoError(t, err)
+
+	festival := publish(t, people, john, "Summer Music Festival 2024")
+	conference := publish(t, people, john, "Tech Conference 2024")
+	seat, err := people.AddTicketType(ctx, john, festival, "Seat", "50.00", 52)
+	require.NoError(t, err)
+	standing, err := people.AddTicketType(ctx, john, festival, "Standing", "25.00", 20)
+	require.NoError(t, err)
+	scarce, err := people.AddTicketType(ctx, john, festival, "Backstage", "50.00", 1)
+	require.NoError(t, err)
+
+	order, err := people.Buy(ctx, john, demo.Purchase{
+		Event: festival, TicketType: seat.TicketTypeID, Quantity: 2, Card: demo.GoodCard, Key: uuid.NewString(),
+	})
+	require.NoError(t, err)
+	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return people.Tickets(ctx, john) },
+		func(got []demo.Ticket) bool { return len(got) == 2 })
+	require.NoError(t, err)
+
+	// No answer tells the reservation of an order.
+	var reservation uuid.UUID
+	queryRow(t, system, "payment-service", []any{&reservation}, `SELECT reservation_id FROM orders WHERE id = $1`, order.OrderID)
+	return map[string]string{
+		"user": john.UserID.String(), "otherUser": jane.UserID.String(), "token": string(john.Token),
+		"expiredToken": expiredToken(t, system, john.UserID),
+		"event":        festival.String(), "otherEvent": conference.String(),
+		"ticketType": seat.TicketTypeID.String(), "otherTicketType": standing.TicketTypeID.String(),
+		"scarceTicketType": scarce.TicketTypeID.String(),
+		"order":            order.OrderID.String(), "paidReservation": reservation.String(), "ticket": tickets[0].TicketID.String(),
+		"newReservation": uuid.NewString(), "refusedReservation": uuid.NewString(), "nothing": uuid.NewString(),
+	}
+}
+
+// publish puts the contract's event on sale, with everything that an event can have.
+func publish(t *testing.T, people demo.Client, organizer demo.Person, name string) uuid.UUID {
+	t.Helper()
+	ctx := t.Context()
+	var event demo.Event
+	require.NoError(t, people.Do(ctx, demo.Request{
+		Method: http.MethodPost, App: "event-service", Path: "/api/events", Token: organizer.Token,
+		Body: map[string]string{
+			"name": name, "description": "Annual outdoor music festival",
+			"eventDate": time.Now().UTC().AddDate(1, 0, 0).Format(time.RFC3339),
+			"venueName": "Central Park Amphitheater", "venueAddress": "123 Park Ave, New York, NY 10001", "category": "MUSIC",
+			"imageUrl": "https://cdn.example.com/events/770e8400.jpg",
+		},
+	}, &event))
+	_, err := people.Publish(ctx, organizer, event.EventID)
+	require.NoError(t, err)
+	return event.EventID
+}
+
+// expiredToken gives an access token of auth-service's own making that was valid an hour ago. Nobody
+// waits here for one to expire.
+func expiredToken(t *testing.T, system *stack.Stack, user uuid.UUID) string {
+	t.Helper()
+	var kid string
+	var sealed []byte
+	queryRow(t, system, "auth-service", []any{&kid, &sealed}, `
+		SELECT kid, private_key FROM signing_keys WHERE retired_at IS NULL ORDER BY not_before DESC LIMIT 1`)
+	key, err := base64.StdEncoding.DecodeString(string(secretOf(t, system, "auth-service", "auth-service-key-encryption-key")))
+	require.NoError(t, err)
+	block, err := aes.NewCipher(key)
+	require.NoError(t, err)
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	require.NoError(t, err)
+	seed, err := aead.Open(nil, nil, sealed, []byte(kid))
+	require.NoError(t, err)
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: user.String(),
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(-time.Hour)),
+		},
+	})
+	token.Header["kid"] = kid
+	signed, err := token.SignedString(ed25519.NewKeyFromSeed(seed))
+	require.NoError(t, err)
+	return signed
+}
+
+// secretOf reads a secret as the app does, from its sidecar.
+func secretOf(t *testing.T, system *stack.Stack, app, key string) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, system.App(app).SidecarURL()+"/v1.0/secrets/secretstore/"+key, nil)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	var values map[string]string
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&values))
+	return []byte(values[key])
+}
+
+// queryRow reads one row of a service's database.
+func queryRow(t *testing.T, system *stack.Stack, app string, into []any, query string, args ...any) {
+	t.Helper()
+	ctx := t.Context()
+	conn, err := pgx.Connect(ctx, system.DatabaseURL(app))
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(ctx))
+	require.NoError(t, conn.QueryRow(ctx, query, args...).Scan(into...))
+}
