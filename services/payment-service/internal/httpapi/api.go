@@ -47,8 +47,14 @@ func (a API) Router() *mux.Router {
 
 	// For people.
 	post("/api/payments/orders", a.Guard.Person(a.placeOrder))
+	get("/api/payments/orders", a.Guard.Person(a.ownOrders))
 	get("/api/payments/orders/{orderId}", a.Guard.Person(a.ownOrder))
 	get("/api/payments/orders/{orderId}/history", a.Guard.Person(a.history))
+	post("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.requestRefund, identity.RoleOrganizer, identity.RoleAdmin))
+	get("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.listRefunds))
+
+	// For Stripe, which signs what it sends.
+	post("/api/payments/webhooks/stripe", a.stripeWebhook)
 
 	// For the sidecar.
 	pool := a.Store.Pool
@@ -73,7 +79,7 @@ type itemJSON struct {
 }
 
 // orderJSON is the contract's OrderInfoDto. Amounts are left out until the tickets are reserved; before
-// that nobody knows the price. The failure is beyond the contract.
+// that nobody knows the price. The failure, and what went back, are beyond the contract.
 type orderJSON struct {
 	OrderID        uuid.UUID      `json:"orderId"`
 	OrderNumber    string         `json:"orderNumber"`
@@ -81,6 +87,7 @@ type orderJSON struct {
 	EventID        uuid.UUID      `json:"eventId"`
 	TotalAmount    money.Decimal  `json:"totalAmount,omitempty"`
 	Currency       money.Currency `json:"currency,omitempty"`
+	RefundedAmount money.Decimal  `json:"refundedAmount,omitempty"`
 	PaymentStatus  order.Status   `json:"paymentStatus"`
 	PaymentMethod  order.Method   `json:"paymentMethod"`
 	Items          []itemJSON     `json:"items"`
@@ -104,6 +111,9 @@ func toJSON(o order.Order) orderJSON {
 	if reserved {
 		out.TotalAmount, out.Currency = o.Total.Decimal(), o.Total.Currency
 	}
+	if o.Refunded.Minor > 0 {
+		out.RefundedAmount = o.Refunded.Decimal()
+	}
 	for i, item := range o.Items {
 		out.Items[i] = itemJSON{TicketTypeID: item.TicketTypeID, Quantity: item.Quantity}
 		if reserved {
@@ -117,7 +127,7 @@ func toJSON(o order.Order) orderJSON {
 // retryAfter is when a buyer whose order found no service should come back with the same key.
 const retryAfter = 5 * time.Second
 
-// sagaTimeout bounds how long a buyer waits for an answer.
+// sagaTimeout bounds how long a person waits for an answer.
 const sagaTimeout = 50 * time.Second
 
 // orderRequest is an order as a buyer sends it. Ids are read later, so that a bad one can be named.
@@ -132,11 +142,30 @@ type orderRequest struct {
 	HolderName    string       `json:"holderName"`
 }
 
-func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
+// idempotencyKey reads the header by which a person's request can be sent again.
+func idempotencyKey(r *http.Request) (string, error) {
 	key := r.Header.Get("Idempotency-Key")
 	if !order.IsToken(key) {
-		return problem.Field("Idempotency-Key",
+		return "", problem.Field("Idempotency-Key",
 			"The header Idempotency-Key must have 1 to %d printable ASCII characters", order.MaxToken)
+	}
+	return key, nil
+}
+
+// hashOf tells requests apart that came under one key.
+func hashOf(request any) ([]byte, error) {
+	canonical, err := json.Marshal(request)
+	if err != nil {
+		return nil, fmt.Errorf("hash the request: %w", err)
+	}
+	hash := sha256.Sum256(canonical)
+	return hash[:], nil
+}
+
+func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
 	}
 	var in orderRequest
 	if err := web.Decode(w, r, &in); err != nil {
@@ -164,16 +193,15 @@ func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	canonical, err := json.Marshal(in)
+	hash, err := hashOf(in)
 	if err != nil {
-		return fmt.Errorf("hash the request: %w", err)
+		return err
 	}
-	hash := sha256.Sum256(canonical)
 
 	// From here on the order is driven to an end even if the buyer goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
 	defer cancel()
-	id, leased, err := a.Store.Create(ctx, o, key, hash[:])
+	id, leased, err := a.Store.Create(ctx, o, key, hash)
 	if err != nil {
 		return err
 	}
@@ -225,10 +253,10 @@ func answer(w http.ResponseWriter, o order.Order, stopped bool) error {
 // and status; after that it is a decline, whose reason stands beside it, unless the request was wrong.
 func refusal(o order.Order) *problem.Error {
 	kind, known := map[string]problem.Kind{
-		"EVENT_NOT_FOUND":        problem.NotFound,
-		"TICKET_TYPE_NOT_FOUND":  problem.NotFound,
-		"UNKNOWN_PAYMENT_METHOD": problem.Invalid,
-		"VALIDATION_ERROR":       problem.Invalid,
+		"EVENT_NOT_FOUND":           problem.NotFound,
+		"TICKET_TYPE_NOT_FOUND":     problem.NotFound,
+		order.ErrUnknownMethod.Code: problem.Invalid,
+		"VALIDATION_ERROR":          problem.Invalid,
 	}[o.Failure.Code]
 	switch {
 	case known:
@@ -238,14 +266,35 @@ func refusal(o order.Order) *problem.Error {
 		return problem.New(problem.PaymentRequired, codeDeclined, "%s", o.Failure.Message)
 	}
 	p := problem.New(kind, o.Failure.Code, "%s", o.Failure.Message)
-	if o.Failure.Code == "UNKNOWN_PAYMENT_METHOD" {
-		p.Field = "paymentToken"
+	if p.Is(order.ErrUnknownMethod) {
+		p.Field = order.ErrUnknownMethod.Field
 	}
 	return p
 }
 
 // codeDeclined is the error of an order whose charge was declined.
 const codeDeclined = "PAYMENT_DECLINED"
+
+func (a API) ownOrders(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	found, err := a.Store.OrdersOf(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	if err != nil {
+		return err
+	}
+	var out struct {
+		Orders     []orderJSON `json:"orders"`
+		NextCursor string      `json:"nextCursor,omitempty"`
+	}
+	found, out.NextCursor = web.CutPage(page, found, func(o order.Order) (time.Time, uuid.UUID) { return o.CreatedAt, o.ID })
+	out.Orders = make([]orderJSON, len(found))
+	for i, o := range found {
+		out.Orders[i] = toJSON(o)
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
 
 func (a API) ownOrder(w http.ResponseWriter, r *http.Request) error {
 	o, err := a.orderOfCaller(r)
@@ -290,31 +339,6 @@ func (a API) internalOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, toJSON(o))
-}
-
-func (a API) history(w http.ResponseWriter, r *http.Request) error {
-	o, err := a.orderOfCaller(r)
-	if err != nil {
-		return err
-	}
-	history, err := a.Store.History(r.Context(), o.ID)
-	if err != nil {
-		return err
-	}
-	type eventJSON struct {
-		EventType string           `json:"eventType"`
-		Status    order.SagaStatus `json:"status"`
-		Payload   json.RawMessage  `json:"payload"`
-		Timestamp time.Time        `json:"timestamp"`
-	}
-	out := struct {
-		OrderID uuid.UUID   `json:"orderId"`
-		Events  []eventJSON `json:"events"`
-	}{o.ID, make([]eventJSON, len(history))}
-	for i, e := range history {
-		out.Events[i] = eventJSON{e.EventType, e.Status, e.Payload, e.Timestamp.UTC()}
-	}
-	return web.WriteJSON(w, http.StatusOK, out)
 }
 
 func (a API) resumeSagas(w http.ResponseWriter, r *http.Request) error {

@@ -547,6 +547,7 @@ func TestBadInput(t *testing.T) {
 		{"NoToken", b.request(map[string]any{"paymentToken": nil}), 400, "VALIDATION_ERROR", "paymentToken"},
 		{"LongToken", b.request(map[string]any{"paymentToken": strings.Repeat("a", order.MaxToken+1)}), 400, "VALIDATION_ERROR", "paymentToken"},
 		{"NULInToken", b.request(map[string]any{"paymentToken": "pm_\x00"}), 400, "VALIDATION_ERROR", "paymentToken"},
+		{"CardNumber", b.request(map[string]any{"paymentToken": "4242 4242-42424242"}), 400, "UNKNOWN_PAYMENT_METHOD", "paymentToken"},
 		{"LongName", b.request(map[string]any{"holderName": strings.Repeat("å", order.MaxHolderName+1)}), 400, "VALIDATION_ERROR", "holderName"},
 		{"BlankName", b.request(map[string]any{"holderName": " \t "}), 400, "VALIDATION_ERROR", "holderName"},
 		{"NULInName", b.request(map[string]any{"holderName": "Ann\x00"}), 400, "VALIDATION_ERROR", "holderName"},
@@ -625,13 +626,15 @@ func TestHistory(t *testing.T) {
 			EventType, Status string
 			Payload           map[string]any
 			Timestamp         time.Time
+			Text              string
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(a.body), &got))
 	require.Equal(t, id, got.OrderID)
-	var story []string
+	var story, texts []string
 	for i, e := range got.Events {
 		story = append(story, e.EventType+" "+e.Status)
+		texts = append(texts, e.Text)
 		require.NotNil(t, e.Payload)
 		require.Equal(t, time.UTC, e.Timestamp.Location())
 		require.False(t, i > 0 && e.Timestamp.Before(got.Events[i-1].Timestamp))
@@ -639,6 +642,11 @@ func TestHistory(t *testing.T) {
 	require.Equal(t, []string{
 		"ORDER_CREATED COMPLETED", "TICKETS_RESERVED COMPLETED", "PAYMENT_STARTED PENDING", "PAYMENT_COMPLETED COMPLETED",
 	}, story)
+	require.Regexp(t, `^The tickets are held until \d\d:\d\d UTC for 100.00 USD\.$`, texts[1])
+	texts[1] = ""
+	require.Equal(t, []string{
+		"The order was placed.", "", "The card processor was asked for the payment.", "The order was paid.",
+	}, texts)
 }
 
 // deliver does what the sidecar does with a message.
@@ -712,7 +720,7 @@ func TestBadEvents(t *testing.T) {
 	require.Equal(t, 1, kept)
 }
 
-// Nobody comes to a route who may not: each one there is, but for health, asks who is calling.
+// Nobody comes to a route who may not: each one there is, but for health and documents, asks who is calling.
 func TestGuards(t *testing.T) {
 	b := setup(t)
 	id := b.buy(t, "key", nil).id(t)
@@ -762,8 +770,12 @@ func TestGuards(t *testing.T) {
 	sidecars := services[:4]
 	attempts := map[string][]attempt{
 		"POST /api/payments/orders":                   persons,
+		"GET /api/payments/orders":                    persons,
 		"GET /api/payments/orders/{orderId}":          persons,
 		"GET /api/payments/orders/{orderId}/history":  persons,
+		"GET /api/payments/orders/{orderId}/refunds":  persons,
+		"POST /api/payments/orders/{orderId}/refunds": append(persons, attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"}),
+		"POST /api/payments/webhooks/stripe":          {{"Unsigned", nil, 400, "INVALID_SIGNATURE"}},
 		"GET /api/payments/internal/orders/{orderId}": services,
 		"POST /events/tickets-generated":              sidecars,
 		"POST /events/ticket-generation-failed":       sidecars,
@@ -773,7 +785,7 @@ func TestGuards(t *testing.T) {
 	require.NoError(t, b.router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()
 		require.NoError(t, err)
-		if strings.HasPrefix(template, "/actuator/health") {
+		if strings.HasPrefix(template, "/actuator/health") || strings.HasPrefix(template, "/docs") {
 			return nil
 		}
 		methods, err := route.GetMethods()

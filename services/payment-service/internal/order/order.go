@@ -16,13 +16,18 @@
 //
 // The order's Status, the contract's paymentStatus, is PENDING until the charge's outcome is known. The
 // charge is the pivot: before it the saga can be given up by releasing the hold; after it there is no
-// way but forward, to tickets or to a refund.
+// way but forward, to tickets or to a refund. REFUND means that there is a refund of everything, which
+// package refund's saga carries out; the order is done when it is.
 //
 // A RESERVE without an answer is given up when nobody comes back for it: the buyer was told that
 // nothing was bought. A CHARGE without an answer is never given up on a guess: it is repeated under the
 // same attempt key, which cannot charge twice, and once the hold is old the gateway is only asked what
 // became of it. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
 // TICKETS_GENERATED or TICKET_GENERATION_FAILED.
+//
+// A Notice from the card processor may bring the outcome of a charge before its answer does, or in its
+// place. It moves an order as the answer would, and never back: a charge that succeeded after its order
+// had failed changes nothing about the order, and is refunded.
 package order
 
 import (
@@ -35,6 +40,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 // Errors of this service. Compare with errors.Is, which looks at the code.
@@ -42,8 +48,17 @@ var (
 	ErrNotFound = problem.New(problem.NotFound, "ORDER_NOT_FOUND", "No such order")
 	// ErrKeyReused reports an Idempotency-Key that came with another request before.
 	ErrKeyReused = problem.New(problem.Unprocessable, "IDEMPOTENCY_KEY_REUSED",
-		"This Idempotency-Key was used for another order")
+		"This Idempotency-Key was used for another request")
+	// ErrUnknownMethod reports a payment token that is none, such as a card number.
+	ErrUnknownMethod = unknownMethod()
 )
+
+func unknownMethod() *problem.Error {
+	p := problem.New(problem.Invalid, "UNKNOWN_PAYMENT_METHOD",
+		"paymentToken must be the card processor's name for the card, never its number")
+	p.Field = "paymentToken"
+	return p
+}
 
 // Status is the contract's paymentStatus.
 type Status string
@@ -93,6 +108,7 @@ type Failure struct {
 const (
 	CodeAbandoned        = "ORDER_ABANDONED"   // a service did not answer, and the buyer did not come back
 	CodePaymentAbandoned = "PAYMENT_ABANDONED" // no charge was made in time
+	CodePaymentTooLate   = "PAYMENT_TOO_LATE"  // a charge was made after all, and is refunded
 )
 
 // Order is a purchase.
@@ -112,17 +128,35 @@ type Order struct {
 	ChargeSince   time.Time     // when the charge was first attempted; zero before
 	ChargeAge     time.Duration // since then, by the database's clock
 	TransactionID string
+	Refunded      money.Amount // what has gone back by now
 	Failure       Failure
+	Trace         telemetry.Trace // of the request that placed it
 	CreatedAt     time.Time
 	CompletedAt   time.Time // zero unless paid
 }
 
-// AttemptKey names the order's one charge at the gateway, RefundKey its refund. They are derived and
-// not drawn, so that no crash can lose them.
+// AttemptKey names the order's one charge at the gateway. It is derived and not drawn, so that no crash
+// can lose it.
 func (o Order) AttemptKey() string { return "charge-" + o.ID.String() }
 
-// RefundKey names the order's whole refund at the gateway.
-func (o Order) RefundKey() string { return "refund-" + o.ID.String() }
+// Outcome is what became of a charge, in the gateway's words.
+type Outcome string
+
+// The outcomes that end a charge.
+const (
+	Succeeded Outcome = "SUCCEEDED"
+	Declined  Outcome = "DECLINED"
+)
+
+// Notice is what the card processor has to tell unasked. It may come late, twice, or not at all.
+type Notice struct {
+	ID            uuid.UUID // the same each time
+	Type          string    // in the processor's words, such as payment_intent.succeeded
+	AttemptKey    string    // of the charge that it is about; empty where it is about something else
+	TransactionID string
+	Outcome       Outcome // of the charge, if it is the end of one
+	Failure       Failure // of a Declined one
+}
 
 // How long a charge without an answer is what.
 const (
@@ -149,6 +183,9 @@ func IsToken(text string) bool {
 		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// isCardNumber tells what people type instead of a token: nothing but digits, spaces and dashes.
+func isCardNumber(token string) bool { return strings.Trim(token, "0123456789 -") == "" }
+
 // Validate checks a new order. It returns a *problem.Error that names the first bad field.
 func (o Order) Validate() error {
 	switch n := utf8.RuneCountInString(o.HolderName); {
@@ -160,6 +197,8 @@ func (o Order) Validate() error {
 		return problem.Field("paymentMethod", "paymentMethod must be %s", CreditCard)
 	case !IsToken(o.PaymentToken):
 		return problem.Field("paymentToken", "paymentToken must have 1 to %d printable ASCII characters", MaxToken)
+	case isCardNumber(o.PaymentToken): // which nobody here wants to have, not even in a log
+		return ErrUnknownMethod
 	case n == 0 || n > MaxHolderName:
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
 	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // it is printed on tickets

@@ -1,6 +1,7 @@
 package order_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -93,10 +94,34 @@ func TestIsToken(t *testing.T) {
 	}
 }
 
-// The keys are derived, so that no crash can lose them, and are two.
+// What people type instead of a token is refused by the code that callers branch on.
+func TestCardNumber(t *testing.T) {
+	t.Parallel()
+	for token, refused := range map[string]bool{
+		"4242424242424242":     true,
+		"4242 4242 4242 4242":  true,
+		"4242-4242-4242-4242":  true,
+		" 42":                  true,
+		"0":                    true,
+		"-":                    true,
+		"pm_card_visa":         false,
+		"pm_4242424242424242":  false,
+		"4242424242424242x":    false, // some processor's token, for all we know
+		"tok_1-2 3":            false,
+		"deadbeef-0000-0000-1": false,
+	} {
+		o := valid()
+		o.PaymentToken = token
+		err := o.Validate()
+		require.Equal(t, refused, errors.Is(err, order.ErrUnknownMethod), "%q: %v", token, err)
+		require.Equal(t, !refused, err == nil)
+	}
+	require.Equal(t, "paymentToken", order.ErrUnknownMethod.Field)
+}
+
+// The key is derived, so that no crash can lose it.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	o := order.Order{ID: uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")}
 	require.Equal(t, "charge-cc0e8400-e29b-41d4-a716-446655440000", o.AttemptKey())
-	require.Equal(t, "refund-cc0e8400-e29b-41d4-a716-446655440000", o.RefundKey())
 }

@@ -1,11 +1,14 @@
-// Package saga drives orders through the purchase saga: it makes the calls that package order's steps
-// ask for and stores what came of them.
+// Package saga drives orders through the purchase saga and refunds through theirs: it makes the calls
+// that the steps of packages order and refund ask for and stores what came of them.
 //
-// Whoever drives an order holds its lease: first the request that placed it, later the sweeper, which
+// Whoever drives an order or a refund holds its lease: first the request that placed it, later the sweeper, which
 // takes over when that one died or gave up. Each call is made outside any transaction and between two
 // of them: the one that wrote the step, and the one that writes the outcome. A crash in between leaves
 // the step to be done again, which is safe, because every call is repeatable: a reserve and a release
-// by their reservation id, a charge by its attempt key, a refund by its refund key.
+// by their reservation id, a charge by its attempt key, a cancellation and a refund by the refund key.
+//
+// The card processor's notices come in between, from the side. They make the same moves in the store as
+// the answers to our calls do, and whoever comes second changes nothing.
 package saga
 
 import (
@@ -24,6 +27,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
@@ -39,15 +43,26 @@ type Saga struct {
 	Services Caller
 }
 
+// under gives a context in which things go by the ids of the request that they came of, whoever does them
+// now. It is the same one for that request itself, which may know more of its trace.
+func under(ctx context.Context, t telemetry.Trace) context.Context {
+	if t.CorrelationID == "" || t.CorrelationID == telemetry.From(ctx).CorrelationID {
+		return ctx
+	}
+	return telemetry.With(ctx, t)
+}
+
 // Drive takes an order whose lease the caller holds as far as it goes: to its end, to FULFIL, where
-// ticket-service goes on, or to a step that gets no answer, which it leaves to the sweeper. Only the
-// last is an error, sidecar.ErrUnavailable; the order tells how far it came.
+// ticket-service goes on, to REFUND, where a refund does, or to a step that gets no answer, which it
+// leaves to the sweeper. Only the last is an error, sidecar.ErrUnavailable; the order tells how far it
+// came.
 func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	for {
 		o, err := s.Store.Order(ctx, id)
 		if err != nil {
 			return o, err
 		}
+		ctx = under(ctx, o.Trace)
 		switch o.Step {
 		case order.Reserve:
 			err = s.reserve(ctx, o)
@@ -55,9 +70,7 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 			err = s.charge(ctx, o)
 		case order.Release:
 			err = s.release(ctx, o)
-		case order.Refund:
-			err = s.refund(ctx, o)
-		case order.Fulfil, order.Done:
+		case order.Fulfil, order.Refund, order.Done:
 			return o, nil
 		}
 		if err != nil {
@@ -77,21 +90,29 @@ const (
 // Sweep resumes the sagas that stopped moving and tells how many it took up. It is called every few
 // seconds on each replica.
 func (s Saga) Sweep(ctx context.Context) (int, error) {
-	ids, err := s.Store.LeaseDue(ctx, sweepLimit)
+	orders, err := s.Store.LeaseDue(ctx, sweepLimit)
 	if err != nil {
 		return 0, err
 	}
+	refunds, err := s.Store.LeaseDueRefunds(ctx, sweepLimit)
 	var g errgroup.Group
 	g.SetLimit(sweepConcurrency)
-	for _, id := range ids {
-		g.Go(func() error {
-			if err := s.resume(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
-				slog.ErrorContext(ctx, "saga not resumed", "orderId", id, "error", err.Error())
-			}
-			return nil
-		})
+	take := func(what string, ids []uuid.UUID, resume func(context.Context, uuid.UUID) error) {
+		for _, id := range ids {
+			g.Go(func() error {
+				if err := resume(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+					slog.ErrorContext(ctx, "saga not resumed", what, id, "error", err.Error())
+				}
+				return nil
+			})
+		}
 	}
-	return len(ids), g.Wait()
+	take("orderId", orders, s.resume)
+	take("refundId", refunds, func(ctx context.Context, id uuid.UUID) error {
+		_, err := s.DriveRefund(ctx, id)
+		return err
+	})
+	return len(orders) + len(refunds), errors.Join(err, g.Wait())
 }
 
 // resume drives an order that its buyer no longer waits for. One that is not reserved yet is given up:
@@ -226,28 +247,6 @@ func (s Saga) release(ctx context.Context, o order.Order) error {
 		return err
 	}
 	return s.Store.Released(ctx, o.ID, answer.TicketsReleased)
-}
-
-func (s Saga) refund(ctx context.Context, o order.Order) error {
-	var answer struct {
-		RefundID    string `json:"refundId"`
-		Status      string `json:"status"`
-		FailureCode string `json:"failureCode"`
-	}
-	if o.Total.Minor > 0 {
-		if _, err := s.call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
-			"refundKey": o.RefundKey(), "transactionId": o.TransactionID,
-			"amount": o.Total.Decimal(), "currency": o.Total.Currency, "reason": o.Failure.Code,
-		}, &answer); err != nil {
-			return err
-		}
-		// PENDING is the gateway's promise that the money goes back. Refunded already is refunded.
-		promised := answer.Status == "SUCCEEDED" || answer.Status == "PENDING"
-		if !promised && answer.FailureCode != "ALREADY_REFUNDED" {
-			return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s %s", answer.Status, answer.FailureCode))
-		}
-	}
-	return s.Store.Refunded(ctx, o, answer.RefundID)
 }
 
 // call calls another service. A refusal of one of these kinds, after which nothing was done, is an

@@ -1,9 +1,10 @@
-// Package store keeps orders and the history of their sagas in PostgreSQL. Each exported method is one
-// transaction.
+// Package store keeps orders, their refunds and the history of both sagas in PostgreSQL. Each exported
+// method is one transaction.
 //
-// The methods that move a saga on (Reserved, Paid, Fail, ...) name the step that they move it from, and
-// do nothing to an order that stands elsewhere: a second driver, or a late answer, changes nothing.
-// They write the change, its saga_events and the events that it causes in one transaction.
+// The methods that move a saga on (Reserved, Paid, RefundFailed, ...) name the step that they move it
+// from, and do nothing to an order or refund that stands elsewhere: a second driver, or a late answer,
+// changes nothing. They write the change, its saga_events and the events that it causes in one
+// transaction. Whichever touches an order and a refund of it locks the order first.
 package store
 
 import (
@@ -23,6 +24,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
@@ -39,8 +42,11 @@ func Migrations() postgres.Migrations {
 }
 
 const (
-	source   = "payment-service" // the CloudEvents source of what this service publishes
-	sagaType = "TICKET_PURCHASE"
+	source = "payment-service" // the CloudEvents source of what this service publishes
+
+	// The types of sagas, as saga_events tells them apart.
+	purchase = "TICKET_PURCHASE"
+	refunds  = "ORDER_REFUND"
 
 	// lease is how long a driver has for one step before another may take the saga over: longer than
 	// any call that a step makes.
@@ -52,19 +58,20 @@ type Store struct {
 	Pool *pgxpool.Pool
 }
 
-// Create stores a new order and leases its saga to the caller. If the user has used the idempotency key
-// before, it gives the order of that time and false instead. It returns order.ErrKeyReused when that
-// order was another request, as their hashes tell.
+// Create stores a new order with the trace of ctx and leases its saga to the caller. If the user has used
+// the idempotency key before, it gives the order of that time and false instead. It returns
+// order.ErrKeyReused when that order was another request, as their hashes tell.
 func (s Store) Create(ctx context.Context, o order.Order, idempotencyKey string, requestHash []byte) (id uuid.UUID, created bool, err error) {
 	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		id, created = o.ID, true
+		trace := telemetry.From(ctx)
 		err := tx.QueryRow(ctx, `
 			INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash,
-			                    reservation_id, payment_method, payment_token, leased_until)
-			VALUES ($1, next_order_number(), $2, $3, $4, $5, $6, $7, $8, $9, now() + $10)
+			                    reservation_id, payment_method, payment_token, correlation_id, traceparent, leased_until)
+			VALUES ($1, next_order_number(), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() + $12)
 			ON CONFLICT ON CONSTRAINT orders_idempotency_key DO NOTHING RETURNING id`,
 			o.ID, o.UserID, o.EventID, o.HolderName, idempotencyKey, requestHash,
-			o.ReservationID, o.Method, o.PaymentToken, lease).Scan(nil)
+			o.ReservationID, o.Method, o.PaymentToken, trace.CorrelationID, trace.Parent, lease).Scan(nil)
 		if errors.Is(err, pgx.ErrNoRows) {
 			created = false
 			var sameRequest bool
@@ -91,32 +98,46 @@ func (s Store) Create(ctx context.Context, o order.Order, idempotencyKey string,
 	return id, created, err
 }
 
+// The tables of what has a saga, and what of each the sweeper has to resume.
+const (
+	orderTable, unfinishedOrders   = "orders", "step NOT IN ('DONE', 'FULFIL', 'REFUND')"
+	refundTable, unfinishedRefunds = "refunds", "step <> 'DONE'"
+)
+
 // Lease takes the saga of one order, if nobody else holds it.
 func (s Store) Lease(ctx context.Context, id uuid.UUID) (bool, error) {
+	return s.lease(ctx, orderTable, id)
+}
+
+func (s Store) lease(ctx context.Context, table string, id uuid.UUID) (bool, error) {
 	tag, err := s.Pool.Exec(ctx, `
-		UPDATE orders SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now()`, id, lease)
+		UPDATE `+table+` SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now()`, id, lease)
 	if err != nil {
-		return false, fmt.Errorf("lease order %s: %w", id, err)
+		return false, fmt.Errorf("lease %s of %s: %w", id, table, err)
 	}
 	return tag.RowsAffected() == 1, nil
 }
 
-// LeaseDue takes up to limit sagas that stopped moving and are due to be resumed. Replicas pass over
-// each other's.
+// LeaseDue takes up to limit orders whose sagas stopped moving and are due to be resumed. Replicas pass
+// over each other's.
 func (s Store) LeaseDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
+	return s.leaseDue(ctx, orderTable, unfinishedOrders, limit)
+}
+
+func (s Store) leaseDue(ctx context.Context, table, unfinished string, limit int) ([]uuid.UUID, error) {
 	rows, err := s.Pool.Query(ctx, `
-		UPDATE orders SET leased_until = now() + $2
+		UPDATE `+table+` SET leased_until = now() + $2
 		WHERE id IN (
-			SELECT id FROM orders
-			WHERE step NOT IN ('DONE', 'FULFIL') AND resume_at <= now() AND leased_until < now()
+			SELECT id FROM `+table+`
+			WHERE `+unfinished+` AND resume_at <= now() AND leased_until < now()
 			ORDER BY resume_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 		RETURNING id`, limit, lease)
 	if err != nil {
-		return nil, fmt.Errorf("lease due orders: %w", err)
+		return nil, fmt.Errorf("lease what is due of %s: %w", table, err)
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
-		return nil, fmt.Errorf("lease due orders: %w", err)
+		return nil, fmt.Errorf("lease what is due of %s: %w", table, err)
 	}
 	return ids, nil
 }
@@ -125,13 +146,17 @@ func (s Store) LeaseDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
 // after 5 s, 10 s, 20 s and so on, five minutes at most. A reserve it leaves alone for a minute, in which
 // the buyer may come back for it.
 func (s Store) Postpone(ctx context.Context, id uuid.UUID) error {
+	return s.postpone(ctx, orderTable, id)
+}
+
+func (s Store) postpone(ctx context.Context, table string, id uuid.UUID) error {
 	_, err := s.Pool.Exec(ctx, `
-		UPDATE orders SET leased_until = '-infinity', tries = tries + 1,
+		UPDATE `+table+` SET leased_until = '-infinity', tries = tries + 1,
 		    resume_at = now() + CASE WHEN step = 'RESERVE' THEN interval '1 minute'
 		        ELSE least(interval '5 seconds' * 2 ^ least(tries, 10), interval '5 minutes') END
 		WHERE id = $1`, id)
 	if err != nil {
-		return fmt.Errorf("postpone order %s: %w", id, err)
+		return fmt.Errorf("postpone %s of %s: %w", id, table, err)
 	}
 	return nil
 }
@@ -150,8 +175,12 @@ func moveTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, s
 	return tag.RowsAffected() == 1, nil
 }
 
-// recordTx adds a line to the saga's history.
+// recordTx adds a line about the purchase to an order's history.
 func recordTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, eventType string, status order.SagaStatus, payload any) error {
+	return recordSagaTx(ctx, tx, purchase, id, eventType, status, payload)
+}
+
+func recordSagaTx(ctx context.Context, tx pgx.Tx, sagaType string, id uuid.UUID, eventType string, status order.SagaStatus, payload any) error {
 	body, err := json.Marshal(payload)
 	if err != nil {
 		return fmt.Errorf("saga event %s: %w", eventType, err)
@@ -222,44 +251,102 @@ func failTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, f
 // hold too, should our own call be lost.
 func (s Store) Declined(ctx context.Context, o order.Order, f order.Failure) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		moved, err := failTx(ctx, tx, o.ID, order.Charge, order.Release, f)
-		if err != nil || !moved {
-			return err
-		}
-		if err := recordTx(ctx, tx, o.ID, "PAYMENT_DECLINED", order.SagaFailed, map[string]string{"reason": f.Code}); err != nil {
-			return err
-		}
-		return messaging.AddTx(ctx, tx, source, events.PaymentFailed{
-			OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
-			FailureReason: f.Code, ErrorMessage: f.Message, Retryable: f.Retryable,
-		})
+		_, err := declinedTx(ctx, tx, o, f)
+		return err
+	})
+}
+
+func declinedTx(ctx context.Context, tx pgx.Tx, o order.Order, f order.Failure) (moved bool, err error) {
+	if moved, err = failTx(ctx, tx, o.ID, order.Charge, order.Release, f); err != nil || !moved {
+		return moved, err
+	}
+	if err := recordTx(ctx, tx, o.ID, "PAYMENT_DECLINED", order.SagaFailed, map[string]string{"reason": f.Code}); err != nil {
+		return moved, err
+	}
+	return moved, messaging.AddTx(ctx, tx, source, events.PaymentFailed{
+		OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
+		FailureReason: f.Code, ErrorMessage: f.Message, Retryable: f.Retryable,
 	})
 }
 
 // Paid moves CHARGE to FULFIL and announces PAYMENT_COMPLETED, at which ticket-service makes the tickets.
 func (s Store) Paid(ctx context.Context, o order.Order, transactionID string) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		moved, err := moveTx(ctx, tx, o.ID, order.Charge, order.Fulfil,
-			`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, transaction_id = $5`, transactionID)
-		if err != nil || !moved {
-			return err
-		}
-		if err := recordTx(ctx, tx, o.ID, "PAYMENT_COMPLETED", order.SagaCompleted,
-			map[string]string{"transactionId": transactionID}); err != nil {
-			return err
-		}
-		announced := events.PaymentCompleted{
-			OrderID: o.ID, OrderNumber: o.Number, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
-			HolderName: o.HolderName, TotalAmount: o.Total.Decimal(), Currency: o.Total.Currency,
-			PaymentMethod: string(o.Method), TransactionID: transactionID,
-		}
-		for _, i := range o.Items {
-			announced.Items = append(announced.Items, events.OrderItem{
-				TicketTypeID: i.TicketTypeID, Quantity: i.Quantity, UnitPrice: i.UnitPrice.Decimal(),
-			})
-		}
-		return messaging.AddTx(ctx, tx, source, announced)
+		_, err := paidTx(ctx, tx, o, transactionID)
+		return err
 	})
+}
+
+func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string) (moved bool, err error) {
+	if moved, err = moveTx(ctx, tx, o.ID, order.Charge, order.Fulfil,
+		`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, transaction_id = $5`, transactionID); err != nil || !moved {
+		return moved, err
+	}
+	if err := recordTx(ctx, tx, o.ID, "PAYMENT_COMPLETED", order.SagaCompleted,
+		map[string]string{"transactionId": transactionID}); err != nil {
+		return moved, err
+	}
+	announced := events.PaymentCompleted{
+		OrderID: o.ID, OrderNumber: o.Number, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
+		HolderName: o.HolderName, TotalAmount: o.Total.Decimal(), Currency: o.Total.Currency,
+		PaymentMethod: string(o.Method), TransactionID: transactionID,
+	}
+	for _, i := range o.Items {
+		announced.Items = append(announced.Items, events.OrderItem{
+			TicketTypeID: i.TicketTypeID, Quantity: i.Quantity, UnitPrice: i.UnitPrice.Decimal(),
+		})
+	}
+	return moved, messaging.AddTx(ctx, tx, source, announced)
+}
+
+// Notified is the effect of a notice about the order, once per notice, and reports whether it moved the
+// order. Like the answer to a charge, it takes the order from CHARGE to FULFIL or to RELEASE. The one
+// thing that it can do to an order past that: a charge that succeeded after its order had failed is
+// refunded. A notice about anything else than a charge is a hint to look after the refunds of its
+// transaction. Whatever else it says is recorded as received and has no effect.
+func (s Store) Notified(ctx context.Context, n order.Notice, o order.Order) (moved bool, err error) {
+	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		moved = false
+		if first, err := messaging.FirstTx(ctx, tx, n.ID, n.Type); err != nil || !first {
+			return err
+		}
+		var err error
+		switch {
+		case n.AttemptKey == "" && n.TransactionID != "":
+			if _, err = tx.Exec(ctx, `
+				UPDATE refunds SET resume_at = now()
+				WHERE step <> 'DONE' AND order_id IN (SELECT id FROM orders WHERE transaction_id = $1)`, n.TransactionID); err != nil {
+				err = fmt.Errorf("hasten the refunds of %s: %w", n.TransactionID, err)
+			}
+		case n.AttemptKey != o.AttemptKey():
+		case n.Outcome == order.Succeeded:
+			if moved, err = paidTx(ctx, tx, o, n.TransactionID); err == nil && !moved {
+				err = chargedTooLateTx(ctx, tx, o.ID, n.TransactionID)
+			}
+		case n.Outcome == order.Declined:
+			moved, err = declinedTx(ctx, tx, o, n.Failure)
+		}
+		return err
+	})
+	return moved, err
+}
+
+// chargedTooLateTx refunds the charge of an order that failed for want of one. The order stays FAILED.
+func chargedTooLateTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactionID string) error {
+	tag, err := tx.Exec(ctx, `
+		UPDATE orders SET transaction_id = $2
+		WHERE id = $1 AND status = 'FAILED' AND charge_since IS NOT NULL AND transaction_id IS NULL`, id, transactionID)
+	if err != nil {
+		return fmt.Errorf("late charge of order %s: %w", id, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return nil
+	}
+	if err := recordTx(ctx, tx, id, order.CodePaymentTooLate, order.SagaFailed,
+		map[string]string{"transactionId": transactionID}); err != nil {
+		return err
+	}
+	return refundAllTx(ctx, tx, id, order.CodePaymentTooLate)
 }
 
 // Released moves RELEASE to its end: the tickets are back on sale.
@@ -283,13 +370,25 @@ func (s Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated eve
 		if err != nil || !moved {
 			return err
 		}
+		var tickets, types []uuid.UUID
+		for _, t := range generated.Tickets {
+			tickets, types = append(tickets, t.TicketID), append(types, t.TicketTypeID)
+		}
+		// The contract's event has no types. Tickets of unknown price can only be refunded with the whole order.
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO order_tickets (ticket_id, order_id, ticket_type_id)
+			SELECT t.id, i.order_id, i.ticket_type_id FROM unnest($2::uuid[], $3::uuid[]) AS t (id, type)
+			JOIN order_items i ON i.order_id = $1 AND i.ticket_type_id = t.type
+			ON CONFLICT DO NOTHING`, generated.OrderID, tickets, types); err != nil {
+			return fmt.Errorf("tickets of order %s: %w", generated.OrderID, err)
+		}
 		return recordTx(ctx, tx, generated.OrderID, generated.Type(), order.SagaCompleted,
 			map[string]int{"tickets": len(generated.Tickets)})
 	})
 }
 
-// Unfulfillable is TICKET_GENERATION_FAILED's effect, once per message: FULFIL to REFUND. The intent to
-// refund is thereby stored; the sweeper carries it out.
+// Unfulfillable is TICKET_GENERATION_FAILED's effect, once per message: FULFIL to REFUND, with a refund
+// of everything, which the sweeper carries out.
 func (s Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed events.TicketGenerationFailed) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if first, err := messaging.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
@@ -300,73 +399,94 @@ func (s Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed ev
 		if err != nil || !moved {
 			return err
 		}
-		return recordTx(ctx, tx, failed.OrderID, failed.Type(), order.SagaFailed, map[string]string{"reason": failed.Reason})
+		if err := recordTx(ctx, tx, failed.OrderID, failed.Type(), order.SagaFailed,
+			map[string]string{"reason": failed.Reason}); err != nil {
+			return err
+		}
+		return refundAllTx(ctx, tx, failed.OrderID, failed.Reason)
 	})
 }
 
-// Refunded moves REFUND to its end and announces REFUND_PROCESSED.
-func (s Store) Refunded(ctx context.Context, o order.Order, refundID string) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		moved, err := moveTx(ctx, tx, o.ID, order.Refund, order.Done, `, status = 'REFUNDED'`)
-		if err != nil || !moved {
-			return err
-		}
-		if err := recordTx(ctx, tx, o.ID, "PAYMENT_REFUNDED", order.SagaCompensated, map[string]string{"refundId": refundID}); err != nil {
-			return err
-		}
-		return messaging.AddTx(ctx, tx, source, events.RefundProcessed{
-			OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, RefundID: refundID,
-			Amount: o.Total.Decimal(), RefundedTotal: o.Total.Decimal(), Currency: o.Total.Currency,
-			Reason: o.Failure.Code, OrderRefunded: true,
-		})
-	})
-}
+// orderColumns are those that scanOrder reads, in its order.
+const orderColumns = `id, number, user_id, event_id, holder_name, status, step, reservation_id, total_minor, refunded_minor, currency,
+	payment_method, payment_token, charge_since, coalesce(now() - charge_since, '0'),
+	transaction_id, failure_code, failure_message, retryable, correlation_id, traceparent, created_at, completed_at`
 
-// Order gives an order. It returns order.ErrNotFound.
-func (s Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
-	o := order.Order{ID: id}
+// scanOrder reads an order without its items.
+func scanOrder(row pgx.CollectableRow) (order.Order, error) {
+	var o order.Order
 	var (
 		total                      *int64
+		refunded                   int64
 		currency                   *string
 		token, transaction         *string
 		code, message              *string
 		chargeSince, completedTime *time.Time
 	)
-	err := s.Pool.QueryRow(ctx, `
-		SELECT number, user_id, event_id, holder_name, status, step, reservation_id, total_minor, currency,
-		       payment_method, payment_token, charge_since, coalesce(now() - charge_since, '0'),
-		       transaction_id, failure_code, failure_message, retryable, created_at, completed_at
-		FROM orders WHERE id = $1`, id).
-		Scan(&o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID, &total, &currency,
-			&o.Method, &token, &chargeSince, &o.ChargeAge,
-			&transaction, &code, &message, &o.Failure.Retryable, &o.CreatedAt, &completedTime)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return o, order.ErrNotFound
-	}
-	if err != nil {
-		return o, fmt.Errorf("order %s: %w", id, err)
-	}
+	err := row.Scan(&o.ID, &o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID, &total, &refunded, &currency,
+		&o.Method, &token, &chargeSince, &o.ChargeAge,
+		&transaction, &code, &message, &o.Failure.Retryable, &o.Trace.CorrelationID, &o.Trace.Parent, &o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
+	o.Refunded = money.Of(refunded, o.Total.Currency)
 	o.PaymentToken, o.TransactionID = value(token), value(transaction)
 	o.Failure.Code, o.Failure.Message = value(code), value(message)
 	o.ChargeSince, o.CompletedAt = value(chargeSince), value(completedTime)
+	return o, err
+}
 
-	rows, err := s.Pool.Query(ctx, `
-		SELECT ticket_type_id, quantity, unit_price_minor FROM order_items WHERE order_id = $1 ORDER BY ticket_type_id`, id)
+// Order gives an order. It returns order.ErrNotFound.
+func (s Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
+	found, err := s.orders(ctx, `WHERE id = $1`, id)
 	if err != nil {
-		return o, fmt.Errorf("items of order %s: %w", id, err)
+		return order.Order{}, err
 	}
-	o.Items, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (order.Item, error) {
-		var i order.Item
-		var minor *int64
-		err := row.Scan(&i.TicketTypeID, &i.Quantity, &minor)
-		i.UnitPrice = money.Of(value(minor), o.Total.Currency)
-		return i, err
+	if len(found) == 0 {
+		return order.Order{}, order.ErrNotFound
+	}
+	return found[0], nil
+}
+
+// OrdersOf gives a page of a user's orders, and one more if there is one, the newest first.
+func (s Store) OrdersOf(ctx context.Context, user uuid.UUID, page web.Page) ([]order.Order, error) {
+	return s.orders(ctx, `
+		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)
+		ORDER BY created_at DESC, id DESC LIMIT $4 + 1`, user, page.After, page.AfterID, page.Limit)
+}
+
+// orders gives those of a clause, with their items. The two are read one after the other: items change
+// but once, and their prices are of no use to anybody who sees an order before that.
+func (s Store) orders(ctx context.Context, clause string, args ...any) ([]order.Order, error) {
+	rows, err := s.Pool.Query(ctx, `SELECT `+orderColumns+` FROM orders `+clause, args...)
+	if err != nil {
+		return nil, fmt.Errorf("orders: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, scanOrder)
+	if err != nil {
+		return nil, fmt.Errorf("orders: %w", err)
+	}
+	ids := make([]uuid.UUID, len(found))
+	position := map[uuid.UUID]int{}
+	for i, o := range found {
+		ids[i], position[o.ID] = o.ID, i
+	}
+	rows, err = s.Pool.Query(ctx, `
+		SELECT order_id, ticket_type_id, quantity, coalesce(unit_price_minor, 0) FROM order_items
+		WHERE order_id = ANY ($1) ORDER BY order_id, ticket_type_id`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("items of orders: %w", err)
+	}
+	var id uuid.UUID
+	var item order.Item
+	_, err = pgx.ForEachRow(rows, []any{&id, &item.TicketTypeID, &item.Quantity, &item.UnitPrice.Minor}, func() error {
+		o := &found[position[id]]
+		item.UnitPrice.Currency = o.Total.Currency
+		o.Items = append(o.Items, item)
+		return nil
 	})
 	if err != nil {
-		return o, fmt.Errorf("items of order %s: %w", id, err)
+		return nil, fmt.Errorf("items of orders: %w", err)
 	}
-	return o, nil
+	return found, nil
 }
 
 // value gives what p points at, the zero value for NULL.

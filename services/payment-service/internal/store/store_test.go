@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"sync"
@@ -19,7 +20,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
 
@@ -261,8 +264,24 @@ var moves = []struct {
 		})
 	}},
 	{"Refunded", order.Refund, order.Done, order.Refunded, func(ctx context.Context, s store.Store, o order.Order) error {
-		return s.Refunded(ctx, o, "re_1")
+		r, err := refundOf(ctx, s, o)
+		return errors.Join(err, s.RefundSucceeded(ctx, r, "re_1"))
 	}},
+	{"RefundFailed", order.Refund, order.Done, order.Completed, func(ctx context.Context, s store.Store, o order.Order) error {
+		r, err := refundOf(ctx, s, o)
+		return errors.Join(err, s.RefundFailed(ctx, r, refund.Failure{Code: "LOST_OR_STOLEN_CARD", Message: "The bank did not take the refund"}))
+	}},
+}
+
+// refundOf gives the order's one refund, as it was when it was about to be made, or one that is not stored.
+func refundOf(ctx context.Context, s store.Store, o order.Order) (refund.Refund, error) {
+	found, err := s.RefundsOf(ctx, o.ID, web.Page{Limit: 1})
+	r := refund.Refund{ID: uuid.New(), OrderID: o.ID, Amount: o.Total}
+	if len(found) > 0 {
+		r = found[0]
+	}
+	r.Step = refund.ReturnMoney
+	return r, err
 }
 
 // make makes the named moves with the order.
@@ -297,6 +316,8 @@ func (b *bundle) everything(t *testing.T) string {
 	b.query(t, &all, `
 		SELECT concat_ws(E'\n', (SELECT string_agg(o::text, E'\n' ORDER BY id) FROM orders o),
 		                        (SELECT string_agg(i::text, E'\n' ORDER BY order_id) FROM order_items i),
+		                        (SELECT string_agg(r::text, E'\n' ORDER BY id) FROM refunds r),
+		                        (SELECT string_agg(t::text, E'\n' ORDER BY ticket_id) FROM order_tickets t),
 		                        (SELECT string_agg(e::text, E'\n' ORDER BY position) FROM saga_events e),
 		                        (SELECT string_agg(x::text, E'\n' ORDER BY position) FROM outbox x))`)
 	return all
@@ -376,7 +397,7 @@ func TestMovesRace(t *testing.T) {
 			lines, announced := told()
 			wantLines, wantAnnounced := 1, 0
 			switch m.name {
-			case "Reserved": // the outcome, and the payment that starts
+			case "Reserved", "Unfulfillable": // the outcome, and the payment or refund that starts
 				wantLines = 2
 			case "Paid", "Declined", "Refunded":
 				wantAnnounced = 1
@@ -431,7 +452,7 @@ func TestDuplicateMessages(t *testing.T) {
 			}
 			require.NotEqual(t, order.Fulfil, b.order(t, o.ID).Step)
 			var lines, received int
-			b.query(t, &lines, `SELECT count(*) FROM saga_events WHERE saga_id = $1`, o.ID)
+			b.query(t, &lines, `SELECT count(*) FROM saga_events WHERE saga_id = $1 AND saga_type = 'TICKET_PURCHASE'`, o.ID)
 			require.Equal(t, 5, lines)
 			b.query(t, &received, `SELECT count(*) FROM inbox WHERE event_id = $1`, message)
 			require.Equal(t, 1, received)
@@ -578,15 +599,12 @@ func TestLeaseDue(t *testing.T) {
 	for step, path := range paths {
 		t.Run(string(step), func(t *testing.T) {
 			o := b.make(t, b.create(t), path...)
-			if step == order.Refund {
-				require.Equal(t, []uuid.UUID{o.ID}, due(t), "no driver stands ready for it: it is due at once")
-			}
 			require.Empty(t, due(t), "its driver holds the lease, or nobody is needed")
 			b.exec(t, `UPDATE orders SET leased_until = now() - interval '1 second' WHERE id = $1`, o.ID)
 			switch step {
-			case order.Done, order.Fulfil:
+			case order.Done, order.Fulfil, order.Refund:
 				require.Empty(t, due(t))
-			case order.Reserve, order.Charge, order.Release, order.Refund:
+			case order.Reserve, order.Charge, order.Release:
 				require.Equal(t, []uuid.UUID{o.ID}, due(t))
 			}
 			b.exec(t, `UPDATE orders SET leased_until = now() - interval '1 second', resume_at = now() + interval '1 minute' WHERE id = $1`, o.ID)
@@ -612,7 +630,7 @@ func TestPostpone(t *testing.T) {
 		t.Helper()
 		require.InDelta(t, want, got, float64(2*time.Second))
 	}
-	for _, step := range []order.Step{order.Charge, order.Release, order.Refund} {
+	for _, step := range []order.Step{order.Charge, order.Release} {
 		t.Run(string(step), func(t *testing.T) {
 			o := b.make(t, b.create(t), paths[step]...)
 			for _, seconds := range []int{5, 10, 20, 40, 80, 160, 300, 300} {
@@ -667,10 +685,16 @@ func TestAnnouncements(t *testing.T) {
 		},
 		{
 			"REFUND_PROCESSED", paths[order.Refund],
-			func(o order.Order) error { return b.store.Refunded(ctx, o, "re_1") },
+			func(o order.Order) error {
+				r, err := refundOf(ctx, b.store, o)
+				return errors.Join(err, b.store.RefundSucceeded(ctx, r, "re_1"))
+			},
 			func(o order.Order) string {
-				return fmt.Sprintf(`{"orderId": "%s", "userId": "%s", "eventId": "%s", "refundId": "re_1",
-					"amount": 100.00, "refundedTotal": 100.00, "currency": "USD", "reason": "INSUFFICIENT_INVENTORY", "orderRefunded": true}`, o.ID, o.UserID, o.EventID)
+				r, err := refundOf(ctx, b.store, o)
+				require.NoError(t, err)
+				return fmt.Sprintf(`{"orderId": "%s", "userId": "%s", "eventId": "%s", "refundId": "%s",
+					"amount": 100.00, "refundedTotal": 100.00, "currency": "USD", "reason": "INSUFFICIENT_INVENTORY", "orderRefunded": true}`,
+					o.ID, o.UserID, o.EventID, r.ID)
 			},
 		},
 	} {
@@ -709,6 +733,8 @@ func TestHistory(t *testing.T) {
 	b := setup(t)
 	o := b.make(t, b.create(t), paths[order.Refund]...)
 	o = b.make(t, o, "Refunded")
+	r, err := refundOf(t.Context(), b.store, o)
+	require.NoError(t, err)
 	history, err := b.store.History(t.Context(), o.ID)
 	require.NoError(t, err)
 	type line struct {
@@ -722,7 +748,10 @@ func TestHistory(t *testing.T) {
 		{"PAYMENT_STARTED", order.SagaPending, `{"attemptKey": "` + o.AttemptKey() + `"}`},
 		{"PAYMENT_COMPLETED", order.SagaCompleted, `{"transactionId": "pi_1"}`},
 		{"TICKET_GENERATION_FAILED", order.SagaFailed, `{"reason": "INSUFFICIENT_INVENTORY"}`},
-		{"PAYMENT_REFUNDED", order.SagaCompensated, `{"refundId": "re_1"}`},
+		{"REFUND_REQUESTED", order.SagaPending, `{"refundId": "` + r.ID.String() + `", "amount": 100.00, "currency": "USD",
+			"reason": "INSUFFICIENT_INVENTORY", "tickets": 0}`},
+		{"PAYMENT_REFUNDED", order.SagaCompensated, `{"refundId": "` + r.ID.String() + `", "amount": 100.00, "currency": "USD",
+			"gatewayRefundId": "re_1"}`},
 	}
 	require.Len(t, history, len(want))
 	for i, e := range history {
@@ -734,8 +763,10 @@ func TestHistory(t *testing.T) {
 		require.WithinDuration(t, time.Now(), e.Timestamp, time.Minute)
 	}
 	var sagaTypes []string
-	b.query(t, &sagaTypes, `SELECT array_agg(DISTINCT saga_type) FROM saga_events`)
-	require.Equal(t, []string{"TICKET_PURCHASE"}, sagaTypes)
+	b.query(t, &sagaTypes, `SELECT array_agg(saga_type ORDER BY position) FROM saga_events`)
+	require.Equal(t, []string{
+		"TICKET_PURCHASE", "TICKET_PURCHASE", "TICKET_PURCHASE", "TICKET_PURCHASE", "TICKET_PURCHASE", "ORDER_REFUND", "ORDER_REFUND",
+	}, sagaTypes)
 
 	none, err := b.store.History(t.Context(), uuid.New())
 	require.NoError(t, err)

@@ -1,7 +1,7 @@
-// Package sagatest stands where the network would be: a ticket-service and a payment-gateway that keep
-// the promises which the saga counts on, behind a line that tests can cut.
+// Package sagatest stands where the network would be: a ticket-service, a payment-gateway and an
+// event-service that keep the promises which the sagas count on, behind a line that tests can cut.
 //
-// Both do each deed once, by reservation id, attempt key or refund key, and give the same answer again.
+// They do each deed once, by reservation id, attempt key or refund key, and give the same answer again.
 // As the real ones do, they refuse what they cannot read.
 package sagatest
 
@@ -31,7 +31,10 @@ const (
 	PendingCard  = "pm_card_pending" // the bank takes its time
 )
 
-// Call is a kind of call that the saga makes.
+// Genuine is the signature of the card processor.
+const Genuine = "genuine"
+
+// Call is a kind of call that the sagas make.
 type Call string
 
 // The calls.
@@ -40,7 +43,10 @@ const (
 	Release Call = "Release"
 	Charge  Call = "Charge"
 	Ask     Call = "Ask" // what became of a charge
+	Cancel  Call = "Cancel"
 	Refund  Call = "Refund"
+	Verify  Call = "Verify" // a notice
+	Whose   Call = "Whose"  // is the event
 )
 
 // Fault is what befalls one call; deed is what the callee would do and answer.
@@ -73,9 +79,17 @@ type Services struct {
 	faults       map[Call][]Fault
 	types        map[uuid.UUID]*ticketType
 	reservations map[uuid.UUID]*reservation
+	tickets      map[uuid.UUID]*ticket
+	cancelled    map[string]any // answers by refund key
 	charges      map[string]*charge
 	refunds      map[string]*refund
 	delivered    map[uuid.UUID]*Delivery
+	organizers   map[uuid.UUID]uuid.UUID // by event
+}
+
+type ticket struct {
+	order, typeID   uuid.UUID
+	used, cancelled bool
 }
 
 type ticketType struct {
@@ -141,6 +155,9 @@ func (s *Services) AddType(event uuid.UUID, price money.Amount, capacity int) uu
 	if s.types == nil {
 		s.types = map[uuid.UUID]*ticketType{}
 		s.reservations = map[uuid.UUID]*reservation{}
+		s.tickets = map[uuid.UUID]*ticket{}
+		s.cancelled = map[string]any{}
+		s.organizers = map[uuid.UUID]uuid.UUID{}
 		s.charges = map[string]*charge{}
 		s.refunds = map[string]*refund{}
 		s.delivered = map[uuid.UUID]*Delivery{}
@@ -210,19 +227,44 @@ func (s *Services) Holds(reservationID uuid.UUID) bool {
 	return r != nil && !r.ended && r.order == uuid.Nil
 }
 
-// Tickets gives the number of tickets that the order got, by type.
+// Tickets gives the number of valid tickets of the order, by type.
 func (s *Services) Tickets(orderID uuid.UUID) map[uuid.UUID]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tickets := map[uuid.UUID]int{}
-	for _, r := range s.reservations {
-		if r.order == orderID {
-			for _, l := range r.request.TicketRequests {
-				tickets[l.TicketTypeID] += l.Quantity
-			}
+	for _, t := range s.tickets {
+		if t.order == orderID && !t.cancelled {
+			tickets[t.typeID]++
 		}
 	}
 	return tickets
+}
+
+// TicketIDs gives all tickets that the order ever got.
+func (s *Services) TicketIDs(orderID uuid.UUID) []uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []uuid.UUID
+	for id, t := range s.tickets {
+		if t.order == orderID {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Use lets somebody in with the ticket.
+func (s *Services) Use(ticketID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets[ticketID].used = true
+}
+
+// Organize makes the user the organizer of the event.
+func (s *Services) Organize(event, user uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.organizers[event] = user
 }
 
 // Money gives what was taken for an order and what was given back of that.
@@ -287,6 +329,20 @@ func (s *Services) route(endpoint, query string, body []byte) (Call, func() (any
 			Reason        string    `json:"reason"`
 		}](body)
 		return Release, func() (any, error) { return s.release(in.ReservationID) }, err
+	case "ticket-service POST /api/tickets/internal/cancel":
+		in, err := read[cancelRequest](body)
+		return Cancel, func() (any, error) { return s.cancel(in) }, err
+	case "payment-gateway POST /api/gateway/internal/webhooks/verify":
+		in, err := read[struct {
+			Payload   string `json:"payload"`
+			Signature string `json:"signature"`
+		}](body)
+		return Verify, func() (any, error) {
+			if in.Signature != Genuine {
+				return map[string]any{"verified": false}, nil
+			}
+			return map[string]any{"verified": true, "event": json.RawMessage(in.Payload)}, nil
+		}, err
 	case "payment-gateway POST /api/gateway/internal/charges":
 		in, err := read[chargeRequest](body)
 		return Charge, func() (any, error) { return s.charge(in) }, err
@@ -296,6 +352,13 @@ func (s *Services) route(endpoint, query string, body []byte) (Call, func() (any
 	case "payment-gateway POST /api/gateway/internal/refunds":
 		in, err := read[refundRequest](body)
 		return Refund, func() (any, error) { return s.refund(in) }, err
+	}
+	if rest, whose := strings.CutPrefix(endpoint, "event-service GET /api/events/internal/"); whose {
+		event, user, _ := strings.Cut(rest, "/validate-organizer/")
+		return Whose, func() (any, error) {
+			organizer := s.organizers[uuid.MustParse(event)]
+			return map[string]any{"isOrganizer": organizer == uuid.MustParse(user), "eventId": event, "userId": user}, nil
+		}, nil
 	}
 	return "", nil, fmt.Errorf("nobody serves %s", endpoint)
 }
@@ -404,6 +467,48 @@ func (s *Services) ask(key string) (any, error) {
 	return chargeAnswer{AttemptKey: key, Status: "NOT_FOUND", Retryable: true}, nil
 }
 
+type cancelRequest struct {
+	OrderID   uuid.UUID   `json:"orderId"`
+	TicketIDs []uuid.UUID `json:"ticketIds"`
+	RefundKey string      `json:"refundKey"`
+	Reason    string      `json:"reason"`
+}
+
+func (s *Services) cancel(in cancelRequest) (any, error) {
+	if answer, known := s.cancelled[in.RefundKey]; known {
+		return answer, nil
+	}
+	ids := in.TicketIDs
+	if ids == nil {
+		for id, t := range s.tickets {
+			if t.order == in.OrderID {
+				ids = append(ids, id)
+			}
+		}
+	}
+	for _, id := range ids {
+		t, known := s.tickets[id]
+		switch {
+		case !known || t.order != in.OrderID:
+			return nil, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
+		case t.used:
+			return nil, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
+		}
+	}
+	cancelled := []map[string]any{}
+	for _, id := range ids {
+		t := s.tickets[id]
+		if !t.cancelled {
+			s.types[t.typeID].left++
+		}
+		t.cancelled = true
+		cancelled = append(cancelled, map[string]any{"ticketId": id, "ticketTypeId": t.typeID})
+	}
+	answer := map[string]any{"cancelled": true, "orderId": in.OrderID, "tickets": cancelled}
+	s.cancelled[in.RefundKey] = answer
+	return answer, nil
+}
+
 type refundRequest struct {
 	RefundKey     string         `json:"refundKey"`
 	TransactionID string         `json:"transactionId"`
@@ -485,8 +590,10 @@ func (s *Services) fulfil(paid events.PaymentCompleted, d *Delivery) {
 	d.Generated = &events.TicketsGenerated{OrderID: paid.OrderID, UserID: paid.UserID, EventID: paid.EventID}
 	for _, l := range r.request.TicketRequests {
 		for range l.Quantity {
+			id := uuid.New()
+			s.tickets[id] = &ticket{order: paid.OrderID, typeID: l.TicketTypeID}
 			d.Generated.Tickets = append(d.Generated.Tickets, events.Ticket{
-				TicketID: uuid.New(), TicketNumber: "TKT-2024-001234", TicketTypeID: l.TicketTypeID,
+				TicketID: id, TicketNumber: "TKT-2024-001234", TicketTypeID: l.TicketTypeID,
 				QRCode: "https://cdn.example.com/qr/dd0e8400.png",
 			})
 		}
