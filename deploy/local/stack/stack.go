@@ -77,6 +77,9 @@ func (s *Stack) DataDir() string { return s.cfg.DataDir }
 // DatabaseURL is the URL of a service's own database with its own role.
 func (s *Stack) DatabaseURL(appID string) string { return s.secrets[appID+"-database-url"] }
 
+// ServiceSecret is the key of the tokens that services show each other.
+func (s *Stack) ServiceSecret() []byte { return []byte(s.secrets["service-auth-secret"]) }
+
 // MailURL is where the mail sink's web page and REST API are; empty with a person's own mail server.
 func (s *Stack) MailURL() string {
 	if s.cfg.SMTP.Host != "" {

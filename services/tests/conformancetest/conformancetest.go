@@ -31,7 +31,6 @@ import (
 func Run(t *testing.T, system *stack.Stack) {
 	t.Helper()
 	actual := prepare(t, system)
-	secret := secretOf(t, system, "payment-service", "service-auth-secret")
 	client := contracttest.Client(t, nil)
 	cases, err := conformance.Cases()
 	require.NoError(t, err)
@@ -39,7 +38,7 @@ func Run(t *testing.T, system *stack.Stack) {
 		t.Run(c.Name, func(t *testing.T) {
 			c, err := c.With(actual)
 			require.NoError(t, err)
-			token, err := identity.SignServiceToken(secret, c.From)
+			token, err := identity.SignServiceToken(system.ServiceSecret(), c.From)
 			require.NoError(t, err)
 			req, err := http.NewRequestWithContext(t.Context(), c.Method,
 				system.App(c.From).SidecarURL()+"/v1.0/invoke/"+c.To+"/method"+c.Path, bytes.NewReader(c.Body))
@@ -124,9 +123,7 @@ func expiredToken(t *testing.T, system *stack.Stack, user uuid.UUID) string {
 	var sealed []byte
 	queryRow(t, system, "auth-service", []any{&kid, &sealed}, `
 		SELECT kid, private_key FROM signing_keys WHERE retired_at IS NULL ORDER BY not_before DESC LIMIT 1`)
-	key, err := base64.StdEncoding.DecodeString(string(secretOf(t, system, "auth-service", "auth-service-key-encryption-key")))
-	require.NoError(t, err)
-	block, err := aes.NewCipher(key)
+	block, err := aes.NewCipher(keyEncryptionKey(t, system))
 	require.NoError(t, err)
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	require.NoError(t, err)
@@ -144,10 +141,13 @@ func expiredToken(t *testing.T, system *stack.Stack, user uuid.UUID) string {
 	return signed
 }
 
-// secretOf reads a secret as the app does, from its sidecar.
-func secretOf(t *testing.T, system *stack.Stack, app, key string) []byte {
+// keyEncryptionKey is what auth-service seals its signing keys under. It reads it as auth-service does,
+// from its sidecar.
+func keyEncryptionKey(t *testing.T, system *stack.Stack) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, system.App(app).SidecarURL()+"/v1.0/secrets/secretstore/"+key, nil)
+	const name = "auth-service-key-encryption-key"
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		system.App("auth-service").SidecarURL()+"/v1.0/secrets/secretstore/"+name, nil)
 	require.NoError(t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
@@ -155,7 +155,9 @@ func secretOf(t *testing.T, system *stack.Stack, app, key string) []byte {
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	var values map[string]string
 	require.NoError(t, json.NewDecoder(res.Body).Decode(&values))
-	return []byte(values[key])
+	key, err := base64.StdEncoding.DecodeString(values[name])
+	require.NoError(t, err)
+	return key
 }
 
 // queryRow reads one row of a service's database.

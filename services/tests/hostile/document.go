@@ -1,0 +1,130 @@
+package hostile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/eventbooking/eventbooking/services/contracts/openapi"
+)
+
+// object is a part of a document, with references still in it.
+type object = map[string]any
+
+// operation is what there is to attack.
+type operation struct {
+	service, method, path string
+	parameters            []object
+	schema                object // of the body; nil if there is none
+	example               any    // of the body
+	security              string // user, service, sidecar or nothing
+	caller                string // the service that may call it, if security is service
+}
+
+func (o operation) String() string { return o.service + ": " + o.method + " " + o.path }
+
+// document reads parts of a service's OpenAPI document.
+type document struct{ root object }
+
+// at follows references and gives the part as an object, nil if it is none.
+func (d document) at(part any) object {
+	for {
+		o, _ := part.(object)
+		to, is := o["$ref"].(string)
+		if !is {
+			return o
+		}
+		part = d.root
+		for name := range strings.SplitSeq(strings.TrimPrefix(to, "#/"), "/") {
+			part = part.(object)[name]
+		}
+	}
+}
+
+// operations reads what a service offers, but for what has nothing to refuse: health, documentation.
+func operations(service string) ([]operation, document, error) {
+	content, err := openapi.Document(service)
+	if err != nil {
+		return nil, document{}, err
+	}
+	var d document
+	if err := yaml.Unmarshal(content, &d.root); err != nil {
+		return nil, document{}, fmt.Errorf("document of %s: %w", service, err)
+	}
+	tags := map[string]string{}
+	for _, tag := range list(d.root["tags"]) {
+		tags[text(d.at(tag)["name"])] = text(d.at(tag)["description"])
+	}
+	var all []operation
+	for path, item := range d.at(d.root["paths"]) {
+		for method, definition := range d.at(item) {
+			o := d.at(definition)
+			if method == "parameters" || slices.Contains(list(o["tags"]), "service") {
+				continue
+			}
+			op := operation{service: service, method: strings.ToUpper(method), path: path, security: securityOf(list(o["security"]))}
+			for _, parameter := range append(list(d.at(item)["parameters"]), list(o["parameters"])...) {
+				op.parameters = append(op.parameters, d.at(parameter))
+			}
+			for _, media := range d.at(d.at(o["requestBody"])["content"]) {
+				op.schema, op.example = d.at(d.at(media)["schema"]), d.at(media)["example"]
+			}
+			if op.security == "service" {
+				op.caller = callerOf(text(o["description"]), tags[text(list(o["tags"])[0])])
+			}
+			all = append(all, op)
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.String(), b.String()) })
+	return all, d, nil
+}
+
+func securityOf(alternatives []any) string {
+	kind := ""
+	for _, alternative := range alternatives {
+		names, _ := alternative.(object)
+		switch {
+		case names["user"] != nil:
+			kind = "user"
+		case names["serviceToken"] != nil:
+			kind = "service"
+		case names["sidecar"] != nil && kind == "":
+			kind = "sidecar"
+		}
+	}
+	return kind
+}
+
+// services of the system, in the order in which the documents are read.
+var services = []string{
+	"auth-service", "event-service", "ticket-service", "payment-service", "notification-service",
+	"analytics-service", "payment-gateway", "email-service",
+}
+
+// callerOf finds the first service that a description names.
+func callerOf(descriptions ...string) string {
+	for _, description := range descriptions {
+		first, caller := len(description), ""
+		for _, service := range services {
+			if at := strings.Index(description, service); at >= 0 && at < first {
+				first, caller = at, service
+			}
+		}
+		if caller != "" {
+			return caller
+		}
+	}
+	return ""
+}
+
+func list(part any) []any {
+	l, _ := part.([]any)
+	return l
+}
+
+func text(part any) string {
+	s, _ := part.(string)
+	return s
+}
