@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,7 @@ type API struct {
 
 // Who may call the internal routes.
 const (
+	event        = "event-service"
 	payment      = "payment-service"
 	notification = "notification-service"
 )
@@ -55,26 +57,38 @@ func (a API) Router() *mux.Router {
 	post("/api/tickets/internal/reserve", service(refusing("reserved", a.reserve), payment))
 	post("/api/tickets/internal/confirm-purchase", service(refusing("confirmed", a.confirm), payment))
 	post("/api/tickets/internal/release-reservation", service(refusing("released", a.release), payment))
+	post("/api/tickets/internal/cancel", service(refusing("cancelled", a.cancelRefunded), payment))
+	get("/api/tickets/internal/events/{eventId}/ticket-count", service(a.ticketCount, event))
 	get("/api/tickets/internal/{ticketId}", service(a.internalTicket, notification))
 	get("/api/tickets/internal/{ticketId}/ticket.pdf", service(a.internalPDF, notification))
 
-	// For people.
-	post("/api/tickets/types", person(a.createType, identity.RoleOrganizer, identity.RoleAdmin))
+	// For organizers.
+	organizer := func(h web.Handler) web.Handler { return person(h, identity.RoleOrganizer, identity.RoleAdmin) }
+	post("/api/tickets/types", organizer(a.createType))
+	r.Handle("/api/tickets/types/{ticketTypeId}", organizer(a.changeType)).Methods(http.MethodPatch)
+	get("/api/tickets/events/{eventId}/attendees.csv", organizer(a.attendees))
+	post("/api/tickets/check-in", organizer(a.checkIn))
+
+	// For people. What has a word of its own stands before {ticketId}.
+	get("/api/tickets/.well-known/jwks.json", a.keys)
 	get("/api/tickets/events/{eventId}/availability", a.availability)
 	get("/api/tickets/mine", person(a.mine))
+	get("/api/tickets/{ticketId}", person(a.ticket))
 	get("/api/tickets/{ticketId}/qr.png", person(a.qrCode))
 	get("/api/tickets/{ticketId}/ticket.pdf", person(a.pdf))
+	post("/api/tickets/{ticketId}/transfer", person(a.transfer))
+	post("/api/tickets/{ticketId}/cancel", person(a.cancel))
 
 	// For the sidecar.
-	event := func(path string, h web.Handler) { post("/events/"+path, a.Guard.Sidecar(h)) }
+	heard := func(path string, h web.Handler) { post("/events/"+path, a.Guard.Sidecar(h)) }
 	pool := a.Store.Pool
-	event("payment-completed", messaging.Handle(pool, a.paymentCompleted))
-	event("payment-failed", messaging.Handle(pool, a.paymentFailed))
-	event("event-created", messaging.Handle(pool, a.eventCreated))
-	event("event-updated", messaging.Handle(pool, a.eventUpdated))
-	event("event-published", messaging.Handle(pool, a.eventPublished))
-	event("event-cancelled", messaging.Handle(pool, a.eventCancelled))
-	event("unknown", messaging.Unknown(pool))
+	heard("payment-completed", messaging.Handle(pool, a.paymentCompleted))
+	heard("payment-failed", messaging.Handle(pool, a.paymentFailed))
+	heard("event-created", messaging.Handle(pool, a.eventCreated))
+	heard("event-updated", messaging.Handle(pool, a.eventUpdated))
+	heard("event-published", messaging.Handle(pool, a.eventPublished))
+	heard("event-cancelled", messaging.Handle(pool, a.eventCancelled))
+	heard("unknown", messaging.Unknown(pool))
 	post("/bindings/expire-reservations", a.Guard.Sidecar(a.expireReservations))
 	return r
 }
@@ -148,9 +162,48 @@ func (a API) fetchEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error)
 	return e, a.Store.FillEvent(ctx, e)
 }
 
-// draw gives the code of a ticket and what is known of its event.
+// organized gives an event to whoever may act as its organizer, who never changes: our copy is as good as
+// event-service's. It returns ticket.ErrEventNotFound, ticket.ErrNotOrganizer or sidecar.ErrUnavailable.
+func (a API) organized(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
+	e, err := a.Store.Event(ctx, id)
+	if errors.Is(err, ticket.ErrEventNotFound) {
+		e, err = a.fetchEvent(ctx, id)
+	}
+	if err != nil {
+		return e, err
+	}
+	if user := identity.CurrentUser(ctx); e.OrganizerID != user.ID && !user.Has(identity.RoleAdmin) {
+		return e, ticket.ErrNotOrganizer
+	}
+	return e, nil
+}
+
+// fetchName asks auth-service for a user's name. It returns ticket.ErrUserNotFound or
+// sidecar.ErrUnavailable.
+func (a API) fetchName(ctx context.Context, userID uuid.UUID) (string, error) {
+	var answer struct {
+		FirstName string `json:"firstName"`
+		LastName  string `json:"lastName"`
+	}
+	err := a.Services.Call(ctx, "auth-service", http.MethodGet, "/api/auth/internal/users/"+userID.String(), nil, &answer)
+	switch {
+	case errors.Is(err, ticket.ErrUserNotFound):
+		return "", ticket.ErrUserNotFound
+	case err != nil:
+		return "", sidecar.ErrUnavailable.Because(err)
+	}
+	name := strings.TrimSpace(answer.FirstName + " " + answer.LastName)
+	if name == "" {
+		return "", sidecar.ErrUnavailable.Because(errors.New("auth-service answered without a name"))
+	}
+	// Two names of 100 characters and the space between are one more than fits.
+	letters := []rune(name)
+	return string(letters[:min(len(letters), ticket.MaxHolderName)]), nil
+}
+
+// draw prints a ticket that still admits somebody. It returns ticket.ErrNotActive.
 func (a API) draw(ctx context.Context, t ticket.Ticket) ([]byte, error) {
-	code, err := a.Signer.Code(t)
+	code, err := a.code(t)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +212,14 @@ func (a API) draw(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 		return nil, err
 	}
 	return printing.PDF(t, e, code)
+}
+
+// code gives the code of a ticket that still admits somebody. It returns ticket.ErrNotActive.
+func (a API) code(t ticket.Ticket) (string, error) {
+	if t.Status != ticket.Valid {
+		return "", ticket.ErrNotActive
+	}
+	return a.Signer.Code(t)
 }
 
 func writeFile(w http.ResponseWriter, contentType string, content []byte) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // What event-service announces decides what is on sale, without asking it.
@@ -71,7 +72,7 @@ func TestPaymentEvents(t *testing.T) {
 		"errorMessage":"Payment declined by issuing bank","retryable":false}`)
 	require.Equal(t, http.StatusOK, status, body)
 
-	tickets, err := b.store.TicketsOf(t.Context(), user, 10)
+	tickets, err := b.store.TicketsOf(t.Context(), user, web.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, tickets, 1)
 	require.Equal(t, "Ann O'Hara", tickets[0].HolderName)

@@ -3,9 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -28,36 +26,60 @@ func refusing(flag string, h web.Handler) web.Handler {
 	}
 }
 
-// ticketRequest is the contract's TicketRequestDto.
+// ticketRequest is the contract's TicketRequestDto. Its id is read later, so that a bad one can be named;
+// so are the ids of all requests.
 type ticketRequest struct {
-	TicketTypeID uuid.UUID `json:"ticketTypeId"`
-	Quantity     int       `json:"quantity"`
+	TicketTypeID string `json:"ticketTypeId"`
+	Quantity     int    `json:"quantity"`
 }
 
 func linesOf(requests []ticketRequest) ([]ticket.Line, error) {
 	lines := make([]ticket.Line, len(requests))
 	for i, q := range requests {
-		lines[i] = ticket.Line{TypeID: q.TicketTypeID, Quantity: q.Quantity}
+		id, err := web.ParseID("ticketRequests.ticketTypeId", q.TicketTypeID)
+		if err != nil {
+			return nil, err
+		}
+		lines[i] = ticket.Line{TypeID: id, Quantity: q.Quantity}
 	}
 	return lines, ticket.ValidateLines(lines)
 }
 
+// idField is an id in a request's body.
+type idField struct {
+	name, value string
+	to          *uuid.UUID
+}
+
+// readIDs reads a request's ids, and refuses the first that is missing or none.
+func readIDs(fields ...idField) error {
+	for _, f := range fields {
+		id, err := web.ParseID(f.name, f.value)
+		if err != nil {
+			return err
+		}
+		*f.to = id
+	}
+	return nil
+}
+
 func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		EventID        uuid.UUID       `json:"eventId"`
+		EventID        string          `json:"eventId"`
 		TicketRequests []ticketRequest `json:"ticketRequests"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	if err := required(map[string]uuid.UUID{"eventId": in.EventID}); err != nil {
+	eventID, err := web.ParseID("eventId", in.EventID)
+	if err != nil {
 		return err
 	}
 	lines, err := linesOf(in.TicketRequests)
 	if err != nil {
 		return err
 	}
-	types, err := a.Store.Types(r.Context(), in.EventID)
+	types, err := a.Store.Types(r.Context(), eventID)
 	if err != nil {
 		return err
 	}
@@ -97,18 +119,18 @@ func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
 
 func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		UserID                     uuid.UUID       `json:"userId"`
-		EventID                    uuid.UUID       `json:"eventId"`
-		ReservationID              uuid.UUID       `json:"reservationId"`
+		UserID                     string          `json:"userId"`
+		EventID                    string          `json:"eventId"`
+		ReservationID              string          `json:"reservationId"`
 		TicketRequests             []ticketRequest `json:"ticketRequests"`
 		ReservationDurationMinutes *int            `json:"reservationDurationMinutes"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	if err := required(map[string]uuid.UUID{
-		"userId": in.UserID, "eventId": in.EventID, "reservationId": in.ReservationID,
-	}); err != nil {
+	var reservationID, userID, eventID uuid.UUID
+	if err := readIDs(idField{"reservationId", in.ReservationID, &reservationID},
+		idField{"userId", in.UserID, &userID}, idField{"eventId", in.EventID, &eventID}); err != nil {
 		return err
 	}
 	lines, err := linesOf(in.TicketRequests)
@@ -119,13 +141,13 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	res, err := a.Store.Reserve(r.Context(), in.ReservationID, in.UserID, in.EventID, hold, lines)
+	res, err := a.Store.Reserve(r.Context(), reservationID, userID, eventID, hold, lines)
 	if errors.Is(err, ticket.ErrEventNotOnSale) {
 		// Perhaps EVENT_PUBLISHED is still under way to us: ask before turning a buyer down.
-		if _, err := a.fetchEvent(r.Context(), in.EventID); err != nil {
+		if _, err := a.fetchEvent(r.Context(), eventID); err != nil {
 			return err
 		}
-		res, err = a.Store.Reserve(r.Context(), in.ReservationID, in.UserID, in.EventID, hold, lines)
+		res, err = a.Store.Reserve(r.Context(), reservationID, userID, eventID, hold, lines)
 	}
 	if err != nil {
 		return err
@@ -156,26 +178,26 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 
 func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		ReservationID uuid.UUID `json:"reservationId"`
-		OrderID       uuid.UUID `json:"orderId"`
-		UserID        uuid.UUID `json:"userId"`
-		HolderName    string    `json:"holderName"`
+		ReservationID string `json:"reservationId"`
+		OrderID       string `json:"orderId"`
+		UserID        string `json:"userId"`
+		HolderName    string `json:"holderName"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	if err := required(map[string]uuid.UUID{
-		"reservationId": in.ReservationID, "orderId": in.OrderID, "userId": in.UserID,
-	}); err != nil {
+	p := store.Purchase{HolderName: in.HolderName}
+	if err := readIDs(idField{"reservationId", in.ReservationID, &p.ReservationID},
+		idField{"orderId", in.OrderID, &p.OrderID}, idField{"userId", in.UserID, &p.UserID}); err != nil {
 		return err
 	}
-	if err := ticket.ValidateHolder(in.HolderName); err != nil {
+	if err := ticket.ValidateHolder(p.HolderName); err != nil {
 		return err
 	}
-	tickets, err := a.Store.Confirm(r.Context(), store.Purchase(in))
+	tickets, err := a.Store.Confirm(r.Context(), p)
 	if errors.Is(err, ticket.ErrReservationNotFound) {
 		return problem.New(problem.NotFound, ticket.ErrReservationNotFound.Code,
-			"Reservation %s not found or expired", in.ReservationID).Because(err)
+			"Reservation %s not found or expired", p.ReservationID).Because(err)
 	}
 	if err != nil {
 		return err
@@ -191,7 +213,7 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 		Confirmed bool        `json:"confirmed"`
 		OrderID   uuid.UUID   `json:"orderId"`
 		Tickets   []confirmed `json:"tickets"`
-	}{Confirmed: true, OrderID: in.OrderID}
+	}{Confirmed: true, OrderID: p.OrderID}
 	for _, t := range tickets {
 		out.Tickets = append(out.Tickets, confirmed{t.ID, t.Number, a.Store.QRCodeURL(t.ID), t.TypeID})
 	}
@@ -200,19 +222,20 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 
 func (a API) release(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		ReservationID uuid.UUID `json:"reservationId"`
-		Reason        string    `json:"reason"`
+		ReservationID string `json:"reservationId"`
+		Reason        string `json:"reason"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	if err := required(map[string]uuid.UUID{"reservationId": in.ReservationID}); err != nil {
+	id, err := web.ParseID("reservationId", in.ReservationID)
+	if err != nil {
 		return err
 	}
-	if len(in.Reason) > maxReason || strings.ContainsFunc(in.Reason, unicode.IsControl) {
-		return problem.Field("reason", "reason must have at most %d bytes and no control characters", maxReason)
+	if err := ticket.ValidateText("reason", in.Reason, maxReason); err != nil {
+		return err
 	}
-	released, err := a.Store.Release(r.Context(), in.ReservationID, in.Reason)
+	released, err := a.Store.Release(r.Context(), id, in.Reason)
 	if err != nil {
 		return err
 	}
@@ -220,21 +243,84 @@ func (a API) release(w http.ResponseWriter, r *http.Request) error {
 		Released        bool      `json:"released"`
 		ReservationID   uuid.UUID `json:"reservationId"`
 		TicketsReleased int       `json:"ticketsReleased"`
-	}{true, in.ReservationID, released})
+	}{true, id, released})
 }
 
-// maxReason bounds the reason of a release, which is a code.
-const maxReason = 200
+// Limits of the texts in requests, in characters.
+const (
+	maxReason       = 200
+	maxRefundReason = 500
+	maxRefundKey    = 128
+)
 
-// required refuses the first id that is missing, in the order of the names, so that the answer is
-// always the same.
-func required(ids map[string]uuid.UUID) error {
-	for _, field := range []string{"reservationId", "orderId", "userId", "eventId"} {
-		if id, asked := ids[field]; asked && id == uuid.Nil {
-			return problem.Field(field, "%s is required", field)
+// maxRefunded is how many tickets an order can have.
+const maxRefunded = ticket.MaxLines * ticket.MaxQuantity
+
+func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		OrderID   string    `json:"orderId"`
+		TicketIDs *[]string `json:"ticketIds"`
+		RefundKey string    `json:"refundKey"`
+		Reason    string    `json:"reason"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	orderID, err := web.ParseID("orderId", in.OrderID)
+	if err != nil {
+		return err
+	}
+	refund := store.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
+	if in.TicketIDs != nil {
+		if len(*in.TicketIDs) == 0 { // perhaps somebody's mistake, who must not lose all of them for it
+			return problem.Field("ticketIds", "ticketIds must not be empty")
+		}
+		if refund.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs, maxRefunded); err != nil {
+			return err
 		}
 	}
-	return nil
+	if in.RefundKey == "" {
+		return problem.Field("refundKey", "refundKey is required")
+	}
+	if err := ticket.ValidateText("refundKey", in.RefundKey, maxRefundKey); err != nil {
+		return err
+	}
+	if err := ticket.ValidateText("reason", in.Reason, maxRefundReason); err != nil {
+		return err
+	}
+	tickets, err := a.Store.CancelRefunded(r.Context(), refund)
+	if err != nil {
+		return err
+	}
+
+	type cancelled struct {
+		TicketID     uuid.UUID `json:"ticketId"`
+		TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	}
+	out := struct {
+		Cancelled bool        `json:"cancelled"`
+		OrderID   uuid.UUID   `json:"orderId"`
+		Tickets   []cancelled `json:"tickets"`
+	}{true, orderID, []cancelled{}}
+	for _, t := range tickets {
+		out.Tickets = append(out.Tickets, cancelled{t.ID, t.TypeID})
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+func (a API) ticketCount(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	n, err := a.Store.TicketCount(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		EventID     uuid.UUID `json:"eventId"`
+		TicketCount int       `json:"ticketCount"`
+	}{id, n})
 }
 
 // ticketJSON is the contract's TicketInfoDto.

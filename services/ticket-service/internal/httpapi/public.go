@@ -3,75 +3,16 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
-
-type typeJSON struct {
-	TicketTypeID      uuid.UUID      `json:"ticketTypeId"`
-	EventID           uuid.UUID      `json:"eventId"`
-	Name              string         `json:"name"`
-	Price             money.Decimal  `json:"price"`
-	Currency          money.Currency `json:"currency"`
-	Capacity          int            `json:"capacity"`
-	QuantityAvailable int            `json:"quantityAvailable"`
-}
-
-func typeToJSON(t ticket.Type) typeJSON {
-	return typeJSON{
-		TicketTypeID: t.ID, EventID: t.EventID, Name: t.Name, Price: t.Price.Decimal(), Currency: t.Price.Currency,
-		Capacity: t.Capacity, QuantityAvailable: t.Available(),
-	}
-}
-
-func (a API) createType(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		EventID  uuid.UUID     `json:"eventId"`
-		Name     string        `json:"name"`
-		Price    money.Decimal `json:"price"`
-		Currency string        `json:"currency"`
-		Capacity int           `json:"capacity"`
-	}
-	if err := web.Decode(w, r, &in); err != nil {
-		return err
-	}
-	if err := required(map[string]uuid.UUID{"eventId": in.EventID}); err != nil {
-		return err
-	}
-	currency, err := money.ParseCurrency(in.Currency)
-	if err != nil {
-		return problem.Field("currency", "currency is %s", err)
-	}
-	price, err := in.Price.In(currency)
-	if err != nil {
-		return problem.Field("price", "price %s", err)
-	}
-	t := ticket.Type{
-		ID: uuid.New(), EventID: in.EventID, Name: strings.TrimSpace(in.Name), Price: price, Capacity: in.Capacity,
-	}
-	if err := t.Validate(); err != nil {
-		return err
-	}
-	event, err := a.fetchEvent(r.Context(), in.EventID)
-	if err != nil {
-		return err
-	}
-	if user := identity.CurrentUser(r.Context()); event.OrganizerID != user.ID && !user.Has(identity.RoleAdmin) {
-		return ticket.ErrNotOrganizer
-	}
-	if err := a.Store.CreateType(r.Context(), t); err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusCreated, typeToJSON(t))
-}
 
 func (a API) availability(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
@@ -98,26 +39,46 @@ func (a API) availability(w http.ResponseWriter, r *http.Request) error {
 		TicketTypes []typeJSON `json:"ticketTypes"`
 	}{EventID: id, OnSale: event.Status == ticket.EventPublished, TicketTypes: []typeJSON{}}
 	for _, t := range types {
-		out.TicketTypes = append(out.TicketTypes, typeToJSON(t))
+		out.TicketTypes = append(out.TicketTypes, typeToJSON(t, event))
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-// mineLimit bounds a list of one's own tickets.
-const mineLimit = 200
-
-func (a API) mine(w http.ResponseWriter, r *http.Request) error {
-	tickets, err := a.Store.TicketsOf(r.Context(), identity.CurrentUser(r.Context()).ID, mineLimit)
+// keys gives what a scanner without a network checks codes against.
+func (a API) keys(w http.ResponseWriter, _ *http.Request) error {
+	set, err := a.Signer.PublicKeys()
 	if err != nil {
 		return err
 	}
-	out := struct {
-		Tickets []ticketJSON `json:"tickets"`
-	}{[]ticketJSON{}}
-	for _, t := range tickets {
-		out.Tickets = append(out.Tickets, a.ticketJSON(t))
+	return web.WriteJSON(w, http.StatusOK, set)
+}
+
+func (a API) mine(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, out)
+	tickets, err := a.Store.TicketsOf(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	if err != nil {
+		return err
+	}
+	tickets, next := web.CutPage(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) { return t.CreatedAt, t.ID })
+	listed := make([]ticketJSON, len(tickets))
+	for i, t := range tickets {
+		listed[i] = a.ticketJSON(t)
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Tickets    []ticketJSON `json:"tickets"`
+		NextCursor string       `json:"nextCursor,omitempty"`
+	}{listed, next})
+}
+
+func (a API) ticket(w http.ResponseWriter, r *http.Request) error {
+	t, err := a.ownTicket(r)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
 }
 
 func (a API) qrCode(w http.ResponseWriter, r *http.Request) error {
@@ -125,7 +86,7 @@ func (a API) qrCode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	code, err := a.Signer.Code(t)
+	code, err := a.code(t)
 	if err != nil {
 		return err
 	}
@@ -146,6 +107,59 @@ func (a API) pdf(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeFile(w, "application/pdf", content)
+}
+
+func (a API) transfer(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		ToUserID string `json:"toUserId"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	to, err := web.ParseID("toUserId", in.ToUserID)
+	if err != nil {
+		return err
+	}
+	// Before anybody is asked for a name on behalf of someone who has nothing to give.
+	t, err := a.ownTicket(r)
+	if err != nil {
+		return err
+	}
+	if to == t.OwnerID {
+		return problem.Field("toUserId", "toUserId must be another user")
+	}
+	if t.Status != ticket.Valid {
+		return ticket.ErrNotActive
+	}
+	name, err := a.fetchName(r.Context(), to)
+	if err != nil {
+		return err
+	}
+	if t, err = a.Store.Transfer(r.Context(), t.ID, t.OwnerID, to, name); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
+}
+
+func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "ticketId")
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Reason string `json:"reason"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	if err := ticket.ValidateText("reason", in.Reason, maxReason); err != nil {
+		return err
+	}
+	t, err := a.Store.Cancel(r.Context(), id, identity.CurrentUser(r.Context()).ID, in.Reason)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
 }
 
 // ownTicket gives the ticket in the path if it is the caller's. Somebody else's is not found: whether

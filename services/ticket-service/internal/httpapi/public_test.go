@@ -35,7 +35,7 @@ func TestCreateType(t *testing.T) {
 	var made struct{ TicketTypeID string }
 	require.NoError(t, json.Unmarshal([]byte(body), &made))
 	require.JSONEq(t, `{"ticketTypeId":"`+made.TicketTypeID+`","eventId":"`+b.event.String()+`","name":"Early bird",
-		"price":12.50,"currency":"USD","capacity":100,"quantityAvailable":100}`, body)
+		"price":12.50,"currency":"USD","capacity":100,"quantityAvailable":100,"onSale":true}`, body)
 	require.Contains(t, body, `"price":12.50,`)
 
 	for _, tt := range []struct {
@@ -86,7 +86,7 @@ func TestCreateTypeRefusesBadInput(t *testing.T) {
 		{"MalformedJSON", change("}", ""), 400, "MALFORMED_JSON", ""},
 		{"TooLarge", change("Early", strings.Repeat("a", web.MaxBody)), 413, "BODY_TOO_LARGE", ""},
 		{"UnknownField", change("{", `{"sold":0,`), 400, "VALIDATION_ERROR", "sold"},
-		{"EventThatIsNone", change(b.event.String(), "festival"), 400, "VALIDATION_ERROR", ""},
+		{"EventThatIsNone", change(b.event.String(), "festival"), 400, "VALIDATION_ERROR", "eventId"},
 		{"NoEvent", change(`"`+b.event.String()+`"`, "null"), 400, "VALIDATION_ERROR", "eventId"},
 		{"NoName", change(" Early bird ", " "), 400, "VALIDATION_ERROR", "name"},
 		{"LongName", change("Early", strings.Repeat("a", 100)), 400, "VALIDATION_ERROR", "name"},
@@ -144,7 +144,7 @@ func TestAvailability(t *testing.T) {
 		status, body = get(t, event.String())
 		require.Equal(t, http.StatusOK, status)
 		require.JSONEq(t, `{"eventId":"`+event.String()+`","onSale":true,"ticketTypes":[{"ticketTypeId":"`+kind.String()+`",
-			"eventId":"`+event.String()+`","name":"VIP","price":50.00,"currency":"USD","capacity":3,"quantityAvailable":2}]}`, body)
+			"eventId":"`+event.String()+`","name":"VIP","price":50.00,"currency":"USD","capacity":3,"quantityAvailable":2,"onSale":true}]}`, body)
 	})
 	t.Run("NoTypes", func(t *testing.T) {
 		t.Parallel()
@@ -236,7 +236,7 @@ func TestOwnTickets(t *testing.T) {
 		require.NoError(t, err)
 		id, version, err := b.signer.Verify(read.GetText())
 		require.NoError(t, err)
-		require.Equal(t, first.String(), id)
+		require.Equal(t, first, id)
 		require.Equal(t, 1, version)
 	})
 	t.Run("PDF", func(t *testing.T) {

@@ -96,20 +96,27 @@ func TestCreateType(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	newType := func(name string, c money.Currency) ticket.Type {
-		return ticket.Type{ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10}
+		return ticket.Type{ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true}
+	}
+	create := func(y ticket.Type) error {
+		_, err := b.store.CreateType(t.Context(), y)
+		return err
 	}
 	vip, seat := newType("VIP", "USD"), newType("Seat", "USD")
-	require.NoError(t, b.store.CreateType(t.Context(), vip))
-	require.NoError(t, b.store.CreateType(t.Context(), seat))
+	for _, y := range []ticket.Type{vip, seat} {
+		created, err := b.store.CreateType(t.Context(), y)
+		require.NoError(t, err)
+		require.Equal(t, y, created)
+	}
 	types, err := b.store.Types(t.Context(), b.event)
 	require.NoError(t, err)
 	require.Equal(t, []ticket.Type{vip, seat}, types)
 
-	require.ErrorIs(t, b.store.CreateType(t.Context(), newType("VIP", "USD")), ticket.ErrTypeExists)
-	require.ErrorIs(t, b.store.CreateType(t.Context(), newType("Balcony", "EUR")), ticket.ErrCurrencyMixed)
+	require.ErrorIs(t, create(newType("VIP", "USD")), ticket.ErrTypeExists)
+	require.ErrorIs(t, create(newType("Balcony", "EUR")), ticket.ErrCurrencyMixed)
 	elsewhere := newType("VIP", "USD")
 	elsewhere.EventID = uuid.New()
-	require.ErrorIs(t, b.store.CreateType(t.Context(), elsewhere), ticket.ErrEventNotFound)
+	require.ErrorIs(t, create(elsewhere), ticket.ErrEventNotFound)
 
 	types, err = b.store.Types(t.Context(), elsewhere.EventID)
 	require.NoError(t, err)
@@ -122,9 +129,10 @@ func TestCreateTypeRace(t *testing.T) {
 	b := setup(t)
 	currencies := []money.Currency{"USD", "EUR"}
 	errs := race(connections, func(i int) error {
-		return b.store.CreateType(t.Context(), ticket.Type{
+		_, err := b.store.CreateType(t.Context(), ticket.Type{
 			ID: uuid.New(), EventID: b.event, Name: uuid.NewString(), Price: money.Of(1_00, currencies[i%2]), Capacity: 1,
 		})
+		return err
 	})
 	refused := 0
 	for _, err := range errs {

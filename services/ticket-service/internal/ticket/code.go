@@ -4,10 +4,13 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
 // Signer makes the tokens in QR codes: EdDSA JWTs (RFC 8037) that a scanner with the public key can
@@ -50,16 +53,32 @@ func (s *Signer) Code(t Ticket) (string, error) {
 }
 
 // ErrCode reports a token that is not one of ours for a ticket.
-var ErrCode = errors.New("not a ticket's code")
+var ErrCode = &problem.Error{
+	Kind: problem.Invalid, Code: "INVALID_CODE", Message: "This is not the code of a ticket", Field: "code",
+}
 
 // Verify checks a scanned token's signature and gives the ticket id and code version that it speaks
 // for. It returns ErrCode.
-func (s *Signer) Verify(code string) (ticketID string, version int, err error) {
+func (s *Signer) Verify(code string) (ticketID uuid.UUID, version int, err error) {
 	var claims codeClaims
 	if _, err := jwt.ParseWithClaims(code, &claims,
 		func(*jwt.Token) (any, error) { return s.key.Public(), nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(codeAudience)); err != nil {
-		return "", 0, fmt.Errorf("%w: %w", ErrCode, err)
+		return uuid.Nil, 0, ErrCode.Because(err)
 	}
-	return claims.Subject, claims.Version, nil
+	if ticketID, err = uuid.Parse(claims.Subject); err != nil {
+		return uuid.Nil, 0, ErrCode.Because(err)
+	}
+	return ticketID, claims.Version, nil
+}
+
+// PublicKeys gives what a scanner without a network checks tokens against, as a JSON Web Key Set.
+func (s *Signer) PublicKeys() (jwkset.JWKSMarshal, error) {
+	key, err := jwkset.NewJWKFromKey(s.key.Public(), jwkset.JWKOptions{
+		Metadata: jwkset.JWKMetadataOptions{KID: s.keyID, ALG: jwkset.AlgEdDSA, USE: jwkset.UseSig},
+	})
+	if err != nil {
+		return jwkset.JWKSMarshal{}, fmt.Errorf("publish key %s: %w", s.keyID, err)
+	}
+	return jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{key.Marshal()}}, nil
 }

@@ -55,7 +55,7 @@ func TestCode(t *testing.T) {
 
 	id, version, err := signer.Verify(code)
 	require.NoError(t, err)
-	require.Equal(t, admission.ID.String(), id)
+	require.Equal(t, admission.ID, id)
 	require.Equal(t, 3, version)
 
 	t.Run("NamesNoPerson", func(t *testing.T) {

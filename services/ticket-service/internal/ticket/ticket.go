@@ -23,8 +23,25 @@
 //
 // # Tickets
 //
+//	transfer
+//	 +---+
+//	 v   |      check-in
+//	 ACTIVE ----------------> USED
+//	    |
+//	    | cancel, by its owner or because its money goes back
+//	    v
+//	CANCELLED
+//
 // A ticket is ACTIVE from the commit that completed its reservation. Its QR code is a signed token
-// (see Signer), which anybody with the public key can check offline.
+// (see Signer), which anybody with the public key can check offline. A transfer gives it another owner
+// and another version of its code, so that the old one admits nobody. USED and CANCELLED are final. A
+// cancelled ticket has given its place back.
+//
+// # Orders
+//
+// An order that was paid and could not get its tickets is refunded, so it never gets any: the refusal is
+// kept, and whoever asks for its tickets again hears the same. So is that of an order whose money goes
+// back before it had tickets.
 package ticket
 
 import (
@@ -52,7 +69,23 @@ var (
 	ErrReservationReused     = problem.New(problem.Conflict, "RESERVATION_ID_REUSED", "Another reservation has this id")
 	ErrReservationEnded      = problem.New(problem.Conflict, "RESERVATION_ENDED", "The reservation was released or has expired")
 	ErrReservationCompleted  = problem.New(problem.Conflict, "RESERVATION_COMPLETED", "The reservation is already bought")
-	ErrTicketNotFound        = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")
+	ErrOrderRefused          = problem.New(problem.Conflict, "ORDER_REFUSED", "The order gets no tickets: it is refunded")
+
+	ErrSalesNotStarted   = problem.New(problem.Conflict, "SALES_NOT_STARTED", "These tickets are not on sale yet")
+	ErrSalesEnded        = problem.New(problem.Conflict, "SALES_ENDED", "These tickets are not on sale any more")
+	ErrOrderLimit        = problem.New(problem.Conflict, "ORDER_LIMIT_EXCEEDED", "One order may not have that many of these tickets")
+	ErrCapacityBelowSold = problem.New(problem.Conflict, "CAPACITY_BELOW_SOLD", "More tickets than that are sold and held")
+	ErrEventCancelled    = problem.New(problem.Conflict, "EVENT_CANCELLED", "The event is cancelled")
+	// ErrSalesEndPast reports a new type that could never be sold.
+	ErrSalesEndPast = problem.Field("salesEnd", "salesEnd must be in the future")
+
+	ErrTicketNotFound   = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")
+	ErrNotActive        = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "The ticket was used or cancelled")
+	ErrAlreadyCheckedIn = problem.New(problem.Conflict, "ALREADY_CHECKED_IN", "The ticket was used before")
+	ErrCodeSuperseded   = problem.New(problem.Conflict, "CODE_SUPERSEDED", "The ticket was transferred and has another code now")
+	ErrEventPassed      = problem.New(problem.Conflict, "EVENT_PASSED", "The event has begun")
+	ErrTicketUsed       = problem.New(problem.Conflict, "TICKET_USED", "A ticket that was used to enter cannot be cancelled")
+	ErrUserNotFound     = problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")
 )
 
 // EventStatus is an event's status, in event-service's words.
@@ -86,6 +119,10 @@ type Type struct {
 	Capacity int
 	Sold     int
 	Held     int
+	// Sales begin at SalesStart and are over at SalesEnd; nil is no bound.
+	SalesStart, SalesEnd *time.Time
+	MaxPerOrder          *int // nil is no limit
+	InSales              bool // whether now is between the two, by the database's clock
 }
 
 // Available is how many tickets can still be reserved.
@@ -106,6 +143,19 @@ func (t Type) Validate() error {
 		return problem.Field("name", "name must not contain control characters")
 	case t.Capacity < 1 || t.Capacity > MaxCapacity:
 		return problem.Field("capacity", "capacity must be between 1 and %d", MaxCapacity)
+	case t.MaxPerOrder != nil && (*t.MaxPerOrder < 1 || *t.MaxPerOrder > MaxQuantity):
+		return problem.Field("maxPerOrder", "maxPerOrder must be between 1 and %d", MaxQuantity)
+	case t.SalesStart != nil && t.SalesEnd != nil && !t.SalesStart.Before(*t.SalesEnd):
+		return problem.Field("salesEnd", "salesEnd must be after salesStart")
+	}
+	return nil
+}
+
+// ValidateText checks a text that may be empty and is not ours: a reason, the name of a gate. It returns a
+// *problem.Error that names the field.
+func ValidateText(field, text string, limit int) error {
+	if utf8.RuneCountInString(text) > limit || hasControl(text) {
+		return problem.Field(field, "%s must have at most %d characters and no control characters", field, limit)
 	}
 	return nil
 }
@@ -204,41 +254,4 @@ func HoldFor(minutes *int) (time.Duration, error) {
 		return 0, problem.Field("reservationDurationMinutes", "reservationDurationMinutes must be at least 1")
 	}
 	return time.Duration(min(*minutes, int(HoldTime/time.Minute))) * time.Minute, nil
-}
-
-// Status is where a ticket stands.
-type Status string
-
-// Valid admits its holder once; the other statuses admit nobody.
-const (
-	Valid Status = "ACTIVE"
-)
-
-// Ticket is the right of its holder to one admission.
-type Ticket struct {
-	ID          uuid.UUID
-	Number      string // TKT-YYYY-NNNNNN
-	TypeID      uuid.UUID
-	TypeName    string
-	EventID     uuid.UUID
-	OrderID     uuid.UUID
-	OwnerID     uuid.UUID
-	HolderName  string
-	Status      Status
-	CodeVersion int // the version of the QR code that is valid
-	CreatedAt   time.Time
-}
-
-// MaxHolderName bounds the name on a ticket, in characters.
-const MaxHolderName = 200
-
-// ValidateHolder checks the name that goes on tickets.
-func ValidateHolder(name string) error {
-	if n := utf8.RuneCountInString(name); n == 0 || n > MaxHolderName {
-		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
-	}
-	if hasControl(name) {
-		return problem.Field("holderName", "holderName must not contain control characters")
-	}
-	return nil
 }

@@ -1,0 +1,216 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// CreateType adds a ticket type to an event that is known here, and gives it as it is stored. It returns
+// ticket.ErrEventNotFound, ErrEventCancelled, ErrTypeExists, ErrCurrencyMixed or ErrSalesEndPast.
+func (s Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, error) {
+	var created ticket.Type
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		// The event's row makes concurrent creations see each other's currency.
+		var status ticket.EventStatus
+		if err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR UPDATE`, t.EventID).Scan(&status); err != nil {
+			if errors.Is(err, pgx.ErrNoRows) {
+				return ticket.ErrEventNotFound
+			}
+			return fmt.Errorf("lock event: %w", err)
+		}
+		if status == ticket.EventCancelled {
+			return ticket.ErrEventCancelled
+		}
+		var mixed, over bool
+		if err := tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM ticket_types WHERE event_id = $1 AND currency <> $2),
+			       coalesce($3::timestamptz <= now(), false)`,
+			t.EventID, t.Price.Currency, t.SalesEnd).Scan(&mixed, &over); err != nil {
+			return fmt.Errorf("check the ticket type: %w", err)
+		}
+		if mixed {
+			return ticket.ErrCurrencyMixed
+		}
+		if over {
+			return ticket.ErrSalesEndPast
+		}
+		rows, err := tx.Query(ctx, `
+			INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity, sales_start, sales_end, max_per_order)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			RETURNING `+typeColumns,
+			t.ID, t.EventID, t.Name, t.Price.Minor, t.Price.Currency, t.Capacity, t.SalesStart, t.SalesEnd, t.MaxPerOrder)
+		created, err = storedType(rows, err)
+		return err
+	})
+	return created, err
+}
+
+// ChangeType stores what change makes of a ticket type, and gives it as it is then. change sees the type
+// as it is while nobody else can touch it, may run more than once, and its error is returned. Others are
+// ticket.ErrTypeNotFound, ErrTypeExists, and ErrCapacityBelowSold for fewer tickets than are sold and held.
+func (s Store) ChangeType(ctx context.Context, id uuid.UUID, change func(ticket.Type) (ticket.Type, error)) (ticket.Type, error) {
+	var changed ticket.Type
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE id = $1 FOR UPDATE`, id)
+		before, err := storedType(rows, err)
+		if err != nil {
+			return err
+		}
+		after, err := change(before)
+		if err != nil {
+			return err
+		}
+		if after.Available() < 0 {
+			return ticket.ErrCapacityBelowSold
+		}
+		rows, err = tx.Query(ctx, `
+			UPDATE ticket_types
+			SET name = $2, price_minor = $3, capacity = $4, sales_start = $5, sales_end = $6, max_per_order = $7
+			WHERE id = $1
+			RETURNING `+typeColumns,
+			id, after.Name, after.Price.Minor, after.Capacity, after.SalesStart, after.SalesEnd, after.MaxPerOrder)
+		changed, err = storedType(rows, err)
+		return err
+	})
+	return changed, err
+}
+
+// typeColumns are those that scanType reads, in its order.
+const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, held, sales_start, sales_end, max_per_order,
+	coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)`
+
+func scanType(row pgx.CollectableRow) (ticket.Type, error) {
+	var t ticket.Type
+	err := row.Scan(&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
+		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales)
+	return t, err
+}
+
+// storedType gives the one type of a statement. It returns ticket.ErrTypeNotFound or ErrTypeExists.
+func storedType(rows pgx.Rows, err error) (ticket.Type, error) {
+	if err != nil {
+		return ticket.Type{}, fmt.Errorf("ticket type: %w", err)
+	}
+	t, err := pgx.CollectExactlyOneRow(rows, scanType)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return t, ticket.ErrTypeNotFound
+	case postgres.Violates(err, "ticket_types_name"):
+		return t, ticket.ErrTypeExists.Because(err)
+	case err != nil:
+		return t, fmt.Errorf("ticket type: %w", err)
+	}
+	return t, nil
+}
+
+// Type gives a ticket type. It returns ticket.ErrTypeNotFound.
+func (s Store) Type(ctx context.Context, id uuid.UUID) (ticket.Type, error) {
+	rows, err := s.Pool.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE id = $1`, id)
+	return storedType(rows, err)
+}
+
+// Types gives an event's ticket types in the order of their creation.
+func (s Store) Types(ctx context.Context, eventID uuid.UUID) ([]ticket.Type, error) {
+	rows, err := s.Pool.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE event_id = $1 ORDER BY created_at, id`, eventID)
+	if err != nil {
+		return nil, fmt.Errorf("ticket types: %w", err)
+	}
+	types, err := pgx.CollectRows(rows, scanType)
+	if err != nil {
+		return nil, fmt.Errorf("ticket types: %w", err)
+	}
+	return types, nil
+}
+
+// TicketCount tells how many tickets of an event are in people's hands, none of an unknown one.
+func (s Store) TicketCount(ctx context.Context, eventID uuid.UUID) (int, error) {
+	var n int
+	if err := s.Pool.QueryRow(ctx, `SELECT coalesce(sum(sold), 0) FROM ticket_types WHERE event_id = $1`, eventID).
+		Scan(&n); err != nil {
+		return 0, fmt.Errorf("count tickets of event %s: %w", eventID, err)
+	}
+	return n, nil
+}
+
+// inLockOrder gives the lines by ticket type, the order in which every transaction locks them.
+func inLockOrder(lines []ticket.Line) []ticket.Line {
+	return slices.SortedFunc(slices.Values(lines), func(a, b ticket.Line) int {
+		return bytes.Compare(a.TypeID[:], b.TypeID[:])
+	})
+}
+
+// counter is a column that counts tickets which are not available.
+type counter string
+
+const (
+	held counter = "held"
+	sold counter = "sold"
+)
+
+// takeTx moves each line's quantity out of what is available into the counter, and gives the lines with
+// their prices. What the organizer says of sales binds those who want to hold tickets; those of a paid
+// order were held by its rules. It returns ticket.ErrInsufficientInventory, ErrTypeNotFound,
+// ErrSalesNotStarted, ErrSalesEnded or ErrOrderLimit, after which the transaction (or its savepoint) must
+// be rolled back.
+func takeTx(ctx context.Context, tx pgx.Tx, into counter, eventID uuid.UUID, lines []ticket.Line) ([]ticket.Line, error) {
+	taken := inLockOrder(lines)
+	for i := range taken {
+		l := &taken[i]
+		err := tx.QueryRow(ctx, `
+			UPDATE ticket_types SET `+string(into)+` = `+string(into)+` + $3
+			WHERE id = $1 AND event_id = $2 AND capacity - sold - held >= $3
+			    AND ($4 OR coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)
+			               AND $3 <= coalesce(max_per_order, $3))
+			RETURNING price_minor, currency`, l.TypeID, eventID, l.Quantity, into == sold).
+			Scan(&l.UnitPrice.Minor, &l.UnitPrice.Currency)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil, whyNotTakenTx(ctx, tx, into, eventID, *l)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("take tickets of type %s: %w", l.TypeID, err)
+		}
+	}
+	return taken, nil
+}
+
+func whyNotTakenTx(ctx context.Context, tx pgx.Tx, into counter, eventID uuid.UUID, l ticket.Line) error {
+	var early, late, tooMany bool
+	err := tx.QueryRow(ctx, `
+		SELECT coalesce(now() < sales_start, false), coalesce(sales_end <= now(), false), coalesce(max_per_order < $3, false)
+		FROM ticket_types WHERE id = $1 AND event_id = $2`, l.TypeID, eventID, l.Quantity).Scan(&early, &late, &tooMany)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return ticket.ErrTypeNotFound
+	case err != nil:
+		return fmt.Errorf("look up type %s: %w", l.TypeID, err)
+	case into == sold:
+	case early:
+		return ticket.ErrSalesNotStarted
+	case late:
+		return ticket.ErrSalesEnded
+	case tooMany:
+		return ticket.ErrOrderLimit
+	}
+	return ticket.ErrInsufficientInventory
+}
+
+// giveBackTx takes the lines' quantities out of held, and into sold if they were bought.
+func giveBackTx(ctx context.Context, tx pgx.Tx, lines []ticket.Line, bought bool) error {
+	for _, l := range inLockOrder(lines) {
+		if _, err := tx.Exec(ctx, `
+			UPDATE ticket_types SET held = held - $2, sold = sold + CASE WHEN $3 THEN $2 ELSE 0 END WHERE id = $1`,
+			l.TypeID, l.Quantity, bought); err != nil {
+			return fmt.Errorf("give back tickets of type %s: %w", l.TypeID, err)
+		}
+	}
+	return nil
+}
