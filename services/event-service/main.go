@@ -15,7 +15,12 @@ import (
 
 const service = "event-service"
 
-type config struct{ web.Config }
+type config struct {
+	web.Config
+	// Readers are the app-ids of services from elsewhere that may read an event, so that one can join
+	// without a change here.
+	Readers []string `envconfig:"EVENT_READERS"`
+}
 
 func main() { web.Main(service, run) }
 
@@ -47,7 +52,7 @@ func run(ctx context.Context, cfg config) error {
 
 	router := web.NewRouter()
 	web.Health(router, web.Check{Name: "database", Probe: pool.Ping})
-	httpapi.API{Store: store.New(pool), Services: sc}.Route(router,
+	httpapi.API{Store: store.New(pool), Services: sc, Readers: cfg.Readers}.Route(router,
 		identity.Guard{Verifier: verifier, ServiceSecret: []byte(secret), AppAPIToken: cfg.AppAPIToken})
 	return web.Serve(ctx, cfg.Config, router,
 		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run)

@@ -28,22 +28,22 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	c := conformance.Case{
 		Status: 200, StandIns: map[string]string{"example": "user"}, Beyond: []string{"ours"},
-		Answer: []byte(`{"userId":"example","ok":true,"n":1,"error":"CODE","text":"any","list":[{"a":1}]}`),
+		Answer: []byte(`{"userId":"example","valid":true,"n":1,"error":"CODE","text":"any","list":[{"a":1}]}`),
 	}
 	actual := map[string]string{"user": "real"}
 	c, err := c.With(actual)
 	require.NoError(t, err)
 	for _, tt := range []struct{ name, answer, wrong string }{
-		{"Same", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}]}`, ""},
-		{"BeyondTheContract", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}],"ours":1}`, ""},
-		{"FieldMore", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"more":1}`, "fields"},
-		{"FieldLess", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"x"}`, "fields"},
-		{"OtherType", `{"userId":"real","ok":true,"n":"7","error":"CODE","text":"x","list":[{"a":2}]}`, ".n"},
-		{"OtherCode", `{"userId":"real","ok":true,"n":7,"error":"OTHER","text":"x","list":[{"a":2}]}`, ".error"},
-		{"NoForYes", `{"userId":"real","ok":false,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".ok"},
-		{"SomebodyElse", `{"userId":"who","ok":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".userId"},
-		{"Entries", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"x","list":[]}`, "entries"},
-		{"Below", `{"userId":"real","ok":true,"n":7,"error":"CODE","text":"x","list":[{"b":2}]}`, ".list[0]"},
+		{"Same", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}]}`, ""},
+		{"BeyondTheContract", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}],"ours":1}`, ""},
+		{"FieldMore", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"more":1}`, "fields"},
+		{"FieldLess", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x"}`, "fields"},
+		{"OtherType", `{"userId":"real","valid":true,"n":"7","error":"CODE","text":"x","list":[{"a":2}]}`, ".n"},
+		{"OtherCode", `{"userId":"real","valid":true,"n":7,"error":"OTHER","text":"x","list":[{"a":2}]}`, ".error"},
+		{"NoForYes", `{"userId":"real","valid":false,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".valid"},
+		{"SomebodyElse", `{"userId":"who","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".userId"},
+		{"Entries", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[]}`, "entries"},
+		{"Below", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"b":2}]}`, ".list[0]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -20,6 +20,7 @@ type operation struct {
 	schema                object // of the body; nil if there is none
 	example               any    // of the body
 	security              string // user, service, sidecar or nothing
+	optional              bool   // whether it also answers without credentials
 	caller                string // the service that may call it, if security is service
 }
 
@@ -65,6 +66,7 @@ func operations(service string) ([]operation, document, error) {
 				continue
 			}
 			op := operation{service: service, method: strings.ToUpper(method), path: path, security: securityOf(list(o["security"]))}
+			op.optional = slices.ContainsFunc(list(o["security"]), func(alternative any) bool { return len(d.at(alternative)) == 0 })
 			for _, parameter := range append(list(d.at(item)["parameters"]), list(o["parameters"])...) {
 				op.parameters = append(op.parameters, d.at(parameter))
 			}

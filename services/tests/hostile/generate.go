@@ -48,14 +48,16 @@ func (g *generator) attacks(op operation) []attack {
 	}
 	var all []attack
 	if op.security != "" {
-		refused := make1("no credentials", encode(base))
-		refused.anon = true
+		if refused := make1("no credentials", encode(base)); !op.optional {
+			refused.anon = true
+			all = append(all, refused)
+		}
 		forged := make1("forged credentials", encode(base))
 		forged.anon = true
 		forged.header["Authorization"] = "Bearer " + g.junk(40)
 		forged.header["X-Service-Token"], forged.header["X-Service-Name"] = g.junk(40), op.caller
 		forged.header["dapr-api-token"] = g.junk(64)
-		all = append(all, refused, forged)
+		all = append(all, forged)
 	}
 	if op.security == "sidecar" && op.schema == nil {
 		return all // a tick of a clock, which has nothing else to refuse

@@ -30,6 +30,8 @@ type Caller interface {
 type API struct {
 	Store    *store.Store
 	Services Caller
+	// Readers are services beyond those of the table in Route that may read an event.
+	Readers []string
 }
 
 // Route adds the API's routes to router.
@@ -60,9 +62,9 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		{http.MethodPost, "/api/events/internal/batch", a.batch, []string{
 			"ticket-service", "payment-service", "notification-service",
 		}},
-		{http.MethodGet, "/api/events/internal/{eventId}", a.getInternal, []string{
+		{http.MethodGet, "/api/events/internal/{eventId}", a.getInternal, append([]string{
 			"ticket-service", "payment-service", "notification-service",
-		}},
+		}, a.Readers...)},
 		{http.MethodGet, "/api/events/internal/{eventId}/validate-organizer/{userId}", a.validateOrganizer, []string{
 			"ticket-service", "payment-service",
 		}},
