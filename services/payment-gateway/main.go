@@ -1,6 +1,6 @@
 // Command payment-gateway is Stripe as an app of this system: it takes charges and refunds from
-// payment-service in the system's words and makes them with Stripe's PaymentIntents API. It owns no
-// data. Retries, the breaker, the bulkhead and the rate limit are the sidecars' on the hop to it.
+// payment-service in the system's words and makes them with Stripe's PaymentIntents API, and it tells
+// payment-service which webhooks are Stripe's and what they say. It owns no data. Retries, the breaker, the bulkhead and the rate limit are the sidecars' on the hop to it.
 package main
 
 import (
@@ -37,10 +37,14 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	webhookSecret, err := client.Secret(ctx, "payment-gateway-stripe-webhook-secret")
+	if err != nil {
+		return err
+	}
 	cards, err := gateway.New(cfg.StripeAPIBase, stripeKey)
 	if err != nil {
 		return err
 	}
 	guard := identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, httpapi.New(cards, guard))
+	return web.Serve(ctx, cfg.Config, httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret}, guard))
 }

@@ -40,6 +40,8 @@ type Config struct {
 	SMTP SMTP
 	// StripeAPIKey is a key of the real Stripe, which is then used instead of starting the simulator.
 	StripeAPIKey string
+	// StripeWebhookSecret is what the real Stripe signs its webhooks with.
+	StripeWebhookSecret string
 
 	owned bool // processes end with ours
 }
@@ -83,6 +85,7 @@ func FromEnv(root string) (Config, error) {
 		return os.Getenv(name)
 	}
 	cfg.PostgresURL, cfg.AWSEndpoint, cfg.StripeAPIKey = env("POSTGRES_URL"), env("AWS_ENDPOINT_URL"), env("STRIPE_API_KEY")
+	cfg.StripeWebhookSecret = env("STRIPE_WEBHOOK_SECRET")
 	cfg.SMTP = SMTP{
 		Host: env("SMTP_HOST"), Port: env("SMTP_PORT"), Username: env("SMTP_USERNAME"),
 		Password: env("SMTP_PASSWORD"), From: env("SMTP_FROM"), TLS: env("SMTP_TLS"),

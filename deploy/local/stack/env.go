@@ -69,10 +69,10 @@ func (c *Config) environment(s secrets, f *runFile) []variable {
 	return append(vars, variable{"STACK_MANAGED", strings.Join(managed, " ")})
 }
 
-// processEnv is our own environment with the stack's variables in it. STRIPE_API_KEY and SMTP_PASSWORD are in the secret
-// store by now, and no process needs them from here.
+// processEnv is our own environment with the stack's variables in it. STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET and
+// SMTP_PASSWORD are in the secret store by now, and no process needs them from here.
 func (c *Config) processEnv(s secrets, f *runFile) []string {
-	set := map[string]bool{"STRIPE_API_KEY": true, "SMTP_PASSWORD": true, "POSTGRES_URL": true}
+	set := map[string]bool{"STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true, "SMTP_PASSWORD": true, "POSTGRES_URL": true}
 	var env []string
 	for _, v := range c.environment(s, f) {
 		set[v.name] = true

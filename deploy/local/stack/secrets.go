@@ -27,6 +27,7 @@ const (
 	secretAdminPassword = "auth-service-admin-password"
 	secretSigningSeed   = "ticket-service-signing-seed"
 	secretStripeKey     = "payment-gateway-stripe-api-key"
+	secretStripeWebhook = "payment-gateway-stripe-webhook-secret"
 	secretSMTPPassword  = "email-service-smtp-password"
 	secretStateStore    = "statestore-connection-string"
 	// The last two are the stack's own, and no app may read them.
@@ -67,7 +68,7 @@ func (c *Config) loadSecrets() (secrets, error) {
 			return nil, fmt.Errorf("%s is not JSON any more: %w", c.secretsPath(), err)
 		}
 	}
-	for _, key := range []string{secretServiceAuth, secretAdminPassword, secretAppToken, secretSuperuser} {
+	for _, key := range []string{secretServiceAuth, secretAdminPassword, secretStripeWebhook, secretAppToken, secretSuperuser} {
 		if s[key] == "" {
 			s[key] = hex.EncodeToString(randomBytes())
 		}
@@ -96,6 +97,9 @@ func (c *Config) loadSecrets() (secrets, error) {
 	s[secretStripeKey] = c.StripeAPIKey
 	if c.StripeAPIKey == "" {
 		s[secretStripeKey] = "sk_test_simulator"
+	}
+	if c.StripeWebhookSecret != "" {
+		s[secretStripeWebhook] = c.StripeWebhookSecret
 	}
 	delete(s, secretSMTPPassword)
 	if c.SMTP.Password != "" {

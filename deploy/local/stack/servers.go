@@ -32,7 +32,7 @@ func (c *Config) process(name, path string, args ...string) *Process {
 }
 
 // servers are ours, without those in whose place somebody else's is used.
-func (c *Config) servers(t tools, s secrets) ([]*server, error) {
+func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 	var all []*server
 	if c.PostgresURL == "" {
 		postgres, err := c.postgres(t, s)
@@ -63,9 +63,16 @@ func (c *Config) servers(t tools, s secrets) ([]*server, error) {
 		})
 	}
 	if c.StripeAPIKey == "" {
+		args := []string{"-addr", loopback(c.StripeSimulatorPort), "-data", filepath.Join(c.DataDir, "stripe")}
+		for _, a := range f.Apps {
+			if a.AppID == "payment-service" {
+				args = append(args, "-webhook-url", "http://"+loopback(a.AppPort)+"/api/payments/webhooks/stripe")
+			}
+		}
+		p := c.process("stripe-simulator", c.bin("stripe-simulator"), args...)
+		p.env = append(os.Environ(), "STRIPE_WEBHOOK_SECRET="+s[secretStripeWebhook])
 		all = append(all, &server{
-			Process: c.process("stripe-simulator", c.bin("stripe-simulator"),
-				"-addr", loopback(c.StripeSimulatorPort), "-data", filepath.Join(c.DataDir, "stripe")),
+			Process: p,
 			claims:  []claim{{"the Stripe simulator", c.StripeSimulatorPort, "STRIPE_SIMULATOR_PORT"}},
 			healthy: answers("http://" + loopback(c.StripeSimulatorPort) + "/healthz"),
 		})

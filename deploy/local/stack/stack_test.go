@@ -284,15 +284,18 @@ func TestSecretScopes(t *testing.T) {
 
 func TestEnvironmentHoldsNoSecrets(t *testing.T) {
 	t.Setenv("STRIPE_API_KEY", "sk_live_secret")
+	t.Setenv("STRIPE_WEBHOOK_SECRET", "whsec_live")
 	t.Setenv("SMTP_PASSWORD", "secret")
-	cfg := Config{DataDir: t.TempDir(), StripeAPIKey: "sk_live_secret", SMTP: SMTP{Host: "mail.example", Port: "25", Password: "secret"}}
+	cfg := Config{DataDir: t.TempDir(), StripeAPIKey: "sk_live_secret", StripeWebhookSecret: "whsec_live", SMTP: SMTP{Host: "mail.example", Port: "25", Password: "secret"}}
 	cfg.standardPorts()
 	s, err := cfg.loadSecrets()
 	require.NoError(t, err)
 	require.Equal(t, "sk_live_secret", s[secretStripeKey])
+	require.Equal(t, "whsec_live", s[secretStripeWebhook])
 	env, err := json.Marshal(cfg.processEnv(s, &runFile{}))
 	require.NoError(t, err)
 	require.NotContains(t, string(env), "sk_live_secret")
+	require.NotContains(t, string(env), "whsec_live")
 	require.NotContains(t, string(env), "SMTP_PASSWORD")
 	require.NoError(t, cfg.writeEnv(s, &runFile{}))
 	file, err := os.ReadFile(filepath.Join(cfg.DataDir, "env"))

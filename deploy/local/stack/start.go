@@ -27,7 +27,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st.servers, err = cfg.servers(t, s); err != nil {
+	if st.servers, err = cfg.servers(t, s, f); err != nil {
 		return nil, err
 	}
 	if err := checkPorts(appClaims(f)); err != nil {

@@ -110,7 +110,7 @@ func upServers(ctx context.Context, cfg *Config) (*Stack, tools, error) {
 	if err != nil {
 		return nil, tools{}, err
 	}
-	servers, err := cfg.servers(t, s)
+	servers, err := cfg.servers(t, s, f)
 	if err != nil {
 		return nil, tools{}, err
 	}

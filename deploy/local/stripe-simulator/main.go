@@ -3,7 +3,7 @@
 // its state on disk. Nothing in the services knows of it; STRIPE_API_BASE points
 // payment-gateway here, and an empty one points it at Stripe.
 //
-//	stripe-simulator -addr 127.0.0.1:12111 -data .local/stripe
+//	stripe-simulator -addr 127.0.0.1:12111 -data .local/stripe -webhook-url http://127.0.0.1:8083/api/payments/webhooks/stripe
 //
 // # What it has of Stripe
 //
@@ -35,9 +35,14 @@
 // whose first request still runs gets 409 idempotency_key_in_use. A request that
 // fails validation saves nothing. Keys are forgotten after 24 hours.
 //
+// With -webhook-url it is a webhook endpoint's Stripe too: payment_intent.* as they
+// come to be, refund.created and charge.refunded, signed with the secret in
+// STRIPE_WEBHOOK_SECRET, in no certain order, and again for two minutes where they
+// are not taken. They are in no journal: a stop loses those that nobody took.
+//
 // # What it has not
 //
-// Customers, saved cards, manual capture, expand, webhooks, disputes, fees,
+// Customers, saved cards, manual capture, expand, disputes, fees,
 // balances, 3-D Secure, Connect, refunds that settle later, rate limits, and API
 // versions (any Stripe-Version is answered alike). Search sees a write at once,
 // unless the switch searchLagMs gives it Stripe's lag.
@@ -56,7 +61,8 @@
 //	GET /_counters     what happened since the start: charges, declines, replays, …, and inFlight, the keys in use now
 //	GET, PUT, DELETE /_switches
 //
-// The switches (see [simulator.Switches]) delay, fail or lose answers:
+// The switches (see [simulator.Switches]) delay, fail or lose answers, and delay,
+// lose or repeat webhooks:
 //
 //	curl -X PUT localhost:12111/_switches -d '{"loseAnswer":1}'
 //
@@ -86,17 +92,23 @@ const stopTimeout = 5 * time.Second
 func main() {
 	addr := flag.String("addr", "127.0.0.1:12111", "`host:port` to listen on")
 	data := flag.String("data", ".local/stripe", "`directory` of the journal")
+	webhookURL := flag.String("webhook-url", "", "`URL` to send events to; none are sent without")
 	flag.Parse()
+	hook := simulator.Endpoint{URL: *webhookURL, Secret: os.Getenv("STRIPE_WEBHOOK_SECRET")}
+	if hook.URL != "" && hook.Secret == "" {
+		fmt.Fprintln(os.Stderr, "stripe-simulator: -webhook-url needs a secret to sign with in STRIPE_WEBHOOK_SECRET")
+		os.Exit(2)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *data); err != nil {
+	if err := run(ctx, *addr, *data, hook); err != nil {
 		fmt.Fprintln(os.Stderr, "stripe-simulator:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, addr, data string) (err error) {
+func run(ctx context.Context, addr, data string, hook simulator.Endpoint) (err error) {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("app", "stripe-simulator")
 
 	sim, err := simulator.Open(data, log)
@@ -104,6 +116,9 @@ func run(ctx context.Context, addr, data string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, sim.Close()) }()
+	if hook.URL != "" {
+		go sim.Webhooks(hook)(ctx)
+	}
 
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // params is a decoded form: names in Stripe's bracket notation.
@@ -70,8 +71,8 @@ func (p params) metadata() (map[string]string, *apiError) {
 		switch {
 		case len(key) > 40:
 			return nil, invalidRequest("", full, "Metadata keys can have up to 40 characters, but you passed in a key that is %d characters.", len(key))
-		case len(value) > 500:
-			return nil, invalidRequest("", full, "Metadata values can have up to 500 characters, but you passed in a value that is %d characters.", len(value))
+		case utf8.RuneCountInString(value) > 500:
+			return nil, invalidRequest("", full, "Metadata values can have up to 500 characters, but you passed in a value that is %d characters.", utf8.RuneCountInString(value))
 		case value != "":
 			found[key] = value
 		}

@@ -32,6 +32,7 @@ type Server struct {
 	answers     map[string]savedAnswer
 	inFlight    map[string]bool
 	counters    map[string]int64
+	events      chan<- event // to the endpoint for webhooks; nil without one
 }
 
 // savedAnswer is what an idempotency key replays.
@@ -272,6 +273,7 @@ func (s *Server) execute(r *http.Request, p params, key string, answer savedAnsw
 		return savedAnswer{}, internalError(http.StatusInternalServerError)
 	}
 	s.apply(done.entry)
+	s.announce(done.entry, answer.RequestID)
 	if done.counter != "" {
 		s.counters[done.counter]++
 	}

@@ -33,6 +33,12 @@ func setup(t *testing.T) *bundle {
 
 func serve(t *testing.T, dir string) *bundle {
 	t.Helper()
+	b, _ := serveWith(t, dir)
+	return b
+}
+
+func serveWith(t *testing.T, dir string) (*bundle, *simulator.Server) {
+	t.Helper()
 	sim, err := simulator.Open(dir, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	server := httptest.NewServer(sim.Handler())
@@ -40,7 +46,7 @@ func serve(t *testing.T, dir string) *bundle {
 		server.Close()
 		require.NoError(t, sim.Close())
 	})
-	return &bundle{t: t, url: server.URL}
+	return &bundle{t: t, url: server.URL}, sim
 }
 
 // answer is a response, its body decoded and raw.

@@ -9,13 +9,13 @@ import (
 
 // Switches are the ways to break the simulator on purpose. They live in memory
 // and start switched off. A counter counts down with each request it strikes; a
-// negative one strikes until it is set again. Only requests to /v1/ are struck.
+// negative one strikes until it is set again. Only requests to /v1/ are struck, and webhooks.
 //
 // A switch with a counter that is both delayed and lost is first delayed.
 type Switches struct {
-	// PathPrefix limits all other switches to paths that begin with it.
+	// PathPrefix limits the switches for requests to paths that begin with it.
 	PathPrefix string `json:"pathPrefix,omitempty"`
-	// Method limits all other switches to one HTTP method.
+	// Method limits them to one HTTP method.
 	Method string `json:"method,omitempty"`
 	// DelayMs holds a request before anything happens; its idempotency key is in use meanwhile.
 	DelayMs int `json:"delayMs,omitempty"`
@@ -32,12 +32,18 @@ type Switches struct {
 	LoseAnswer int `json:"loseAnswer,omitempty"`
 	// SearchLagMs hides intents younger than this from search, as Stripe does for up to a minute.
 	SearchLagMs int `json:"searchLagMs,omitempty"`
+	// WebhookDelayMs holds every webhook.
+	WebhookDelayMs int `json:"webhookDelayMs,omitempty"`
+	// LoseWebhook sends nothing of this many events.
+	LoseWebhook int `json:"loseWebhook,omitempty"`
+	// RepeatWebhook sends this many events twice.
+	RepeatWebhook int `json:"repeatWebhook,omitempty"`
 }
 
 func (s Switches) valid() *apiError {
 	switch {
-	case s.DelayMs < 0, s.DelayAnswerMs < 0, s.SearchLagMs < 0:
-		return invalidRequest("", "", "delayMs, delayAnswerMs and searchLagMs cannot be negative")
+	case s.DelayMs < 0, s.DelayAnswerMs < 0, s.SearchLagMs < 0, s.WebhookDelayMs < 0:
+		return invalidRequest("", "", "delayMs, delayAnswerMs, searchLagMs and webhookDelayMs cannot be negative")
 	case s.Status != 0 && s.Status != http.StatusTooManyRequests && (s.Status < 500 || s.Status > 599):
 		return invalidRequest("", "status", "status must be 429 or between 500 and 599")
 	}
@@ -106,6 +112,16 @@ func (b *board) losesAnswer(r *http.Request) bool {
 // searchLag is independent of path and method: it is a property of the index.
 func (b *board) searchLag() time.Duration {
 	return time.Duration(b.get().SearchLagMs) * time.Millisecond
+}
+
+// webhook says what happens to an event.
+func (b *board) webhook() (lost, repeated bool, delay time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if take(&b.set.LoseWebhook) {
+		return true, false, 0
+	}
+	return false, take(&b.set.RepeatWebhook), time.Duration(b.set.WebhookDelayMs) * time.Millisecond
 }
 
 func (s Switches) matches(r *http.Request) bool {

@@ -14,6 +14,9 @@
 //   - One refund key is one refund, for ever: beside the idempotency key, a refund is looked for among
 //     those of its charge (a list, which does not lag) before it is made.
 //
+// What Stripe sends on its own, by webhook, is believed if it is signed with the endpoint's secret, and
+// lately. It is told in the words of a Charge.
+//
 // Nothing is retried here. A retry belongs to the sidecar's policy, which sees the breaker; two
 // layers of retries multiply.
 package gateway

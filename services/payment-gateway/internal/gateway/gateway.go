@@ -126,7 +126,7 @@ func (g *Gateway) Charge(ctx context.Context, o Order) (Charge, error) {
 		// a card that demands one is declined at once and the order does not hang.
 		ErrorOnRequiresAction: stripe.Bool(true),
 		Confirm:               stripe.Bool(true),
-		Metadata:              map[string]string{attemptKey: o.AttemptKey, "order_id": o.OrderID},
+		Metadata:              map[string]string{attemptKey: o.AttemptKey, orderID: o.OrderID},
 	}
 	if o.Description != "" {
 		params.Description = stripe.String(o.Description)
@@ -146,8 +146,11 @@ func (g *Gateway) Charge(ctx context.Context, o Order) (Charge, error) {
 	return Charge{}, translate(err)
 }
 
-// attemptKey is the metadata that Find searches for.
-const attemptKey = "attempt_key"
+// Metadata of a PaymentIntent: what Find searches for, and what a webhook knows its order by.
+const (
+	attemptKey = "attempt_key"
+	orderID    = "order_id"
+)
 
 // Find looks for the charge of an attempt; see the package comment on what a NotFound is worth. The
 // key must be free of quotes and backslashes. It returns ErrUnavailable or ErrMisconfigured.

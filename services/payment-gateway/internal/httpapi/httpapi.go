@@ -3,8 +3,10 @@ package httpapi
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"regexp"
+	"unicode/utf8"
 
 	"github.com/gorilla/mux"
 
@@ -16,7 +18,7 @@ import (
 )
 
 // New gives the API. Only payment-service may call it, by its sidecar.
-func New(cards *gateway.Gateway, guard identity.Guard) *mux.Router {
+func New(cards *gateway.Gateway, hooks gateway.Webhooks, guard identity.Guard) *mux.Router {
 	r := web.NewRouter()
 	// Stripe's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r)
@@ -27,6 +29,7 @@ func New(cards *gateway.Gateway, guard identity.Guard) *mux.Router {
 	internal(http.MethodPost, "/charges", charge(cards))
 	internal(http.MethodGet, "/charges", find(cards))
 	internal(http.MethodPost, "/refunds", refund(cards))
+	internal(http.MethodPost, "/webhooks/verify", verify(hooks))
 	return r
 }
 
@@ -38,7 +41,7 @@ var (
 	transactionForm = regexp.MustCompile(`^pi_[A-Za-z0-9_]{1,128}$`)
 )
 
-// maxText bounds texts that Stripe keeps; its metadata takes no more.
+// maxText bounds texts that Stripe keeps, in characters; its metadata takes no more.
 const maxText = 500
 
 // chargeAnswer is a charge on the wire.
@@ -75,8 +78,8 @@ func charge(cards *gateway.Gateway) web.Handler {
 		if err != nil {
 			return err
 		}
-		if len(in.Description) > maxText {
-			return problem.Field("description", "description must be at most %d bytes", maxText)
+		if utf8.RuneCountInString(in.Description) > maxText {
+			return problem.Field("description", "description must be at most %d characters", maxText)
 		}
 		done, err := gateway.Charge{}, error(gateway.ErrUnknownPaymentMethod)
 		if tokenForm.MatchString(in.PaymentToken) {
@@ -147,14 +150,61 @@ func refund(cards *gateway.Gateway) web.Handler {
 		if err != nil {
 			return err
 		}
-		if len(in.Reason) > maxText {
-			return problem.Field("reason", "reason must be at most %d bytes", maxText)
+		if utf8.RuneCountInString(in.Reason) > maxText {
+			return problem.Field("reason", "reason must be at most %d characters", maxText)
 		}
 		done, err := cards.Refund(r.Context(), in.RefundKey, in.TransactionID, amount, in.Reason)
 		if err != nil {
 			return err
 		}
 		return web.WriteJSON(w, http.StatusOK, refundAnswer(done))
+	}
+}
+
+// maxWebhook bounds a webhook's body as it comes here: one of web.MaxBody, in which every byte may have had to
+// be escaped to fit into a JSON string.
+const maxWebhook = 7 * web.MaxBody
+
+// eventAnswer is an event of Stripe's on the wire: a chargeAnswer, as far as it is about a charge.
+type eventAnswer struct {
+	ID            string         `json:"id"`
+	Type          string         `json:"type"`
+	AttemptKey    string         `json:"attemptKey,omitempty"`
+	OrderID       string         `json:"orderId,omitempty"`
+	TransactionID string         `json:"transactionId,omitempty"`
+	Status        gateway.Status `json:"status,omitempty"`
+	DeclineCode   string         `json:"declineCode,omitempty"`
+	Message       string         `json:"message,omitempty"`
+	Retryable     bool           `json:"retryable,omitempty"`
+}
+
+// verify says whether a webhook is Stripe's. That it is not is an answer too: the breaker on this hop counts
+// every 4xx, and whoever makes up webhooks must not open it for Stripe's own.
+func verify(hooks gateway.Webhooks) web.Handler {
+	type answer struct {
+		Verified bool         `json:"verified"`
+		Event    *eventAnswer `json:"event,omitempty"`
+	}
+	return func(w http.ResponseWriter, r *http.Request) error {
+		var in struct {
+			Payload   string `json:"payload"`
+			Signature string `json:"signature"`
+		}
+		if err := web.DecodeUpTo(w, r, maxWebhook, &in); err != nil {
+			return err
+		}
+		event, err := hooks.Read([]byte(in.Payload), in.Signature)
+		if errors.Is(err, gateway.ErrForged) {
+			slog.WarnContext(r.Context(), "webhook refused", "error", err.Error())
+			return web.WriteJSON(w, http.StatusOK, answer{})
+		}
+		if err != nil {
+			return err
+		}
+		c := event.Charge
+		return web.WriteJSON(w, http.StatusOK, answer{true, &eventAnswer{
+			event.ID, event.Type, c.AttemptKey, event.OrderID, c.TransactionID, c.Status, c.DeclineCode, c.Message, c.Retryable,
+		}})
 	}
 }
 

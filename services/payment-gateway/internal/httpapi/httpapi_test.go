@@ -9,16 +9,21 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/stripe/stripe-go/v85/webhook"
 
 	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/httpapi"
 )
 
 var secret = []byte("service secret of this test")
 
-const appToken = "app-api-token"
+const (
+	appToken      = "app-api-token"
+	webhookSecret = "whsec_test"
+)
 
 // bundle is the service over HTTP, before a simulated Stripe.
 type bundle struct {
@@ -34,7 +39,7 @@ func setup(t *testing.T) *bundle {
 	stripe := httptest.NewServer(sim.Handler())
 	cards, err := gateway.New(stripe.URL, "sk_test_123")
 	require.NoError(t, err)
-	server := httptest.NewServer(httpapi.New(cards, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
+	server := httptest.NewServer(httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret}, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
 	t.Cleanup(func() {
 		server.Close()
 		stripe.Close()
@@ -64,6 +69,7 @@ func (b *bundle) as(service, method, path, body string) (int, map[string]any) {
 const (
 	charges = "/api/gateway/internal/charges"
 	refunds = "/api/gateway/internal/refunds"
+	verify  = "/api/gateway/internal/webhooks/verify"
 )
 
 // chargeBody is a valid charge with the given pairs of fields changed, as raw JSON.
@@ -193,7 +199,7 @@ func TestOnlyPaymentService(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, status)
 	require.Equal(t, "SERVICE_FORBIDDEN", answer["error"])
 
-	for _, path := range []string{charges, refunds} {
+	for _, path := range []string{charges, refunds, verify} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+path, strings.NewReader(chargeBody()))
 		require.NoError(t, err)
 		response, err := http.DefaultClient.Do(request)
@@ -201,4 +207,47 @@ func TestOnlyPaymentService(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusUnauthorized, response.StatusCode)
 	}
+}
+
+// Whether a webhook is Stripe's is an answer, either way, and what it says is in the words of a charge.
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	body := `{"id": "evt_1", "object": "event", "type": "payment_intent.payment_failed", "data": {"object": {
+		"id": "pi_1", "object": "payment_intent", "status": "requires_payment_method",
+		"metadata": {"attempt_key": "attempt-1", "order_id": "cc0e8400-e29b-41d4-a716-446655440000"},
+		"last_payment_error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds",
+			"message": "Your card has insufficient <funds> & \u00e5."}}}}`
+	signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(body), Secret: webhookSecret})
+	ask := func(body, signature string) (int, map[string]any) {
+		request, err := json.Marshal(map[string]string{"payload": body, "signature": signature})
+		require.NoError(t, err)
+		return b.as("payment-service", http.MethodPost, verify, string(request))
+	}
+
+	status, answer := ask(body, signed.Header)
+	require.Equal(t, http.StatusOK, status, answer)
+	require.Equal(t, map[string]any{"verified": true, "event": map[string]any{
+		"id": "evt_1", "type": "payment_intent.payment_failed", "attemptKey": "attempt-1",
+		"orderId": "cc0e8400-e29b-41d4-a716-446655440000", "transactionId": "pi_1", "status": "DECLINED",
+		"declineCode": "INSUFFICIENT_FUNDS", "message": "Your card has insufficient <funds> & å.",
+	}}, answer)
+
+	for range 20 { // which would open any breaker
+		status, answer = ask(body+" ", signed.Header)
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, map[string]any{"verified": false}, answer)
+	}
+
+	large := `{"id": "evt_2", "type": "x", "description": "` + strings.Repeat("<", web.MaxBody-100) + `"}`
+	signed = webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(large), Secret: webhookSecret})
+	status, answer = ask(large, signed.Header)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, map[string]any{"verified": true, "event": map[string]any{"id": "evt_2", "type": "x"}}, answer)
+
+	status, answer = b.as("payment-service", http.MethodPost, verify, `{"payload": 7}`)
+	require.Equal(t, http.StatusBadRequest, status)
+	require.Equal(t, "VALIDATION_ERROR", answer["error"])
+	status, _ = b.as("ticket-service", http.MethodPost, verify, `{}`)
+	require.Equal(t, http.StatusForbidden, status)
 }
