@@ -14,6 +14,9 @@ createServer(async (request, response) => {
     response.writeHead(status, { "Content-Type": "application/json" });
     response.end(JSON.stringify(body));
   };
+  if (request.method !== "POST") { // the sidecar asks what this app subscribes to: nothing beyond what is declared
+    return answer(404, { error: "NOT_FOUND", message: "No such resource" });
+  }
   if (!timingSafeEqual(digest(request.headers["dapr-api-token"] ?? ""), digest(token))) {
     return answer(401, { error: "SIDECAR_ONLY", message: "Only the sidecar may call this route" });
   }

@@ -12,6 +12,9 @@ seen = set()  # a real consumer keeps these in its database, in the transaction 
 
 
 class Events(BaseHTTPRequestHandler):
+    def do_GET(self):  # the sidecar asks what this app subscribes to: nothing beyond what is declared
+        self.answer(404, {"error": "NOT_FOUND", "message": "No such resource"})
+
     def do_POST(self):
         length = int(self.headers.get("Content-Length", 0))
         if not hmac.compare_digest(self.headers.get("dapr-api-token", ""), TOKEN):
