@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -90,63 +88,4 @@ func TestEventMessages(t *testing.T) {
 		_, err := b.store.Event(t.Context(), uuid.New())
 		require.ErrorIs(t, err, ticket.ErrEventNotFound)
 	})
-}
-
-func TestCreateType(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	newType := func(name string, c money.Currency) ticket.Type {
-		return ticket.Type{ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true}
-	}
-	create := func(y ticket.Type) error {
-		_, err := b.store.CreateType(t.Context(), y)
-		return err
-	}
-	vip, seat := newType("VIP", "USD"), newType("Seat", "USD")
-	for _, y := range []ticket.Type{vip, seat} {
-		created, err := b.store.CreateType(t.Context(), y)
-		require.NoError(t, err)
-		require.Equal(t, y, created)
-	}
-	types, err := b.store.Types(t.Context(), b.event)
-	require.NoError(t, err)
-	require.Equal(t, []ticket.Type{vip, seat}, types)
-
-	require.ErrorIs(t, create(newType("VIP", "USD")), ticket.ErrTypeExists)
-	require.ErrorIs(t, create(newType("Balcony", "EUR")), ticket.ErrCurrencyMixed)
-	elsewhere := newType("VIP", "USD")
-	elsewhere.EventID = uuid.New()
-	require.ErrorIs(t, create(elsewhere), ticket.ErrEventNotFound)
-
-	types, err = b.store.Types(t.Context(), elsewhere.EventID)
-	require.NoError(t, err)
-	require.Empty(t, types)
-}
-
-// Types that are made at the same time end up in one currency too.
-func TestCreateTypeRace(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	currencies := []money.Currency{"USD", "EUR"}
-	errs := race(connections, func(i int) error {
-		_, err := b.store.CreateType(t.Context(), ticket.Type{
-			ID: uuid.New(), EventID: b.event, Name: uuid.NewString(), Price: money.Of(1_00, currencies[i%2]), Capacity: 1,
-		})
-		return err
-	})
-	refused := 0
-	for _, err := range errs {
-		if errors.Is(err, ticket.ErrCurrencyMixed) {
-			refused++
-			continue
-		}
-		require.NoError(t, err)
-	}
-	require.Equal(t, connections/2, refused)
-	types, err := b.store.Types(t.Context(), b.event)
-	require.NoError(t, err)
-	require.Len(t, types, connections/2)
-	for _, y := range types {
-		require.Equal(t, types[0].Price.Currency, y.Price.Currency)
-	}
 }

@@ -435,3 +435,105 @@ func TestAnnouncements(t *testing.T) {
 		"userId":"`+b.user.String()+`","eventId":"`+b.event.String()+`",
 		"reservationId":"`+lost.ReservationID.String()+`","reason":"RESERVATION_NOT_FOUND"}`), read(lost.OrderID))
 }
+
+// The same order under another message id, because the answer to the first was late or lost.
+func TestFulfilAgain(t *testing.T) {
+	t.Parallel()
+	t.Run("HasItsTickets", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		kind := b.newType(t, 5)
+		p := b.purchase(b.reserved(t, line(kind, 2)))
+		for range 3 {
+			require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+		}
+		out := b.outbox(t)
+		require.Len(t, out, 3)
+		for _, m := range out {
+			require.Equal(t, "TICKETS_GENERATED", m.Type)
+			require.Equal(t, p.OrderID, m.Data.Payload.OrderID)
+			require.Len(t, m.Data.Payload.Tickets, 2)
+			require.Equal(t, out[0].Data.Payload.Tickets, m.Data.Payload.Tickets)
+		}
+		require.NotEqual(t, out[0].ID, out[1].ID)
+		b.requireInventory(t, kind, 2, 0)
+	})
+	// It is being refunded. That there is stock by now does not matter.
+	for _, tt := range []struct {
+		name   string
+		before func(t *testing.T, b *bundle, p *store.Purchase) (heal func())
+		reason string
+	}{
+		{"WasSoldOut", func(t *testing.T, b *bundle, p *store.Purchase) func() {
+			t.Helper()
+			kind := b.newType(t, 5)
+			p.ReservationID = b.reserved(t, line(kind, 2))
+			b.expire(t, p.ReservationID)
+			rival := b.reserved(t, line(kind, 5))
+			return func() { b.expire(t, rival) }
+		}, "INSUFFICIENT_INVENTORY"},
+		{"CameBeforeItsReservation", func(t *testing.T, b *bundle, p *store.Purchase) func() {
+			t.Helper()
+			kind := b.newType(t, 5)
+			p.ReservationID = uuid.New()
+			return func() {
+				_, err := b.reserve(t.Context(), p.ReservationID, line(kind, 1))
+				require.NoError(t, err)
+			}
+		}, "RESERVATION_NOT_FOUND"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			p := b.purchase(uuid.Nil)
+			heal := tt.before(t, b, &p)
+			require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+			heal()
+			for range 2 {
+				require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+			}
+			_, err := b.store.Confirm(t.Context(), p)
+			require.ErrorIs(t, err, ticket.ErrOrderRefused)
+			out := b.outbox(t)
+			require.Len(t, out, 3)
+			for _, m := range out {
+				require.Equal(t, "TICKET_GENERATION_FAILED", m.Type)
+				require.Equal(t, p.OrderID, m.Data.Payload.OrderID)
+				require.Equal(t, tt.reason, m.Data.Payload.Reason)
+			}
+			var tickets int
+			require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT count(*) FROM tickets`).Scan(&tickets))
+			require.Zero(t, tickets)
+		})
+	}
+	// All answers to one order say the same, even while stock comes and goes.
+	t.Run("Race", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		kind := b.newType(t, 1)
+		for range 8 {
+			p := b.purchase(b.reserved(t, line(kind, 1)))
+			b.expire(t, p.ReservationID)
+			rival := b.reserved(t, line(kind, 1))
+			requireAll(t, race(connections, func(i int) error {
+				if i == 0 {
+					_, err := b.store.Release(t.Context(), rival, "TIMEOUT")
+					return err
+				}
+				return b.fulfil(t.Context(), uuid.New(), p)
+			}))
+			said := map[string]int{}
+			for _, m := range b.outbox(t) {
+				if m.Data.Payload.OrderID == p.OrderID {
+					said[m.Type]++
+				}
+			}
+			require.Len(t, said, 1)
+			if said["TICKETS_GENERATED"] > 0 {
+				_, err := b.cancelRefunded(t, p.OrderID)
+				require.NoError(t, err)
+			}
+			b.requireInventory(t, kind, 0, 0)
+		}
+	})
+}

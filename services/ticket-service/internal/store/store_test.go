@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -108,6 +109,15 @@ func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p store.Purchase
 	})
 }
 
+// bought gives the tickets of a purchase of that many.
+func (b *bundle) bought(t *testing.T, typeID uuid.UUID, quantity int) []ticket.Ticket {
+	t.Helper()
+	tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, line(typeID, quantity))))
+	require.NoError(t, err)
+	require.Len(t, tickets, quantity)
+	return tickets
+}
+
 // requireInventory asserts what of a type is sold and held, and that the counters say what the rows say.
 func (b *bundle) requireInventory(t *testing.T, typeID uuid.UUID, sold, held int) {
 	t.Helper()
@@ -132,12 +142,20 @@ func (b *bundle) requireStatus(t *testing.T, id uuid.UUID, status ticket.Reserva
 
 // message is what a test looks at in an event of the outbox.
 type message struct {
+	ID   uuid.UUID
 	Type string
 	Data struct {
 		Payload struct {
-			OrderID uuid.UUID
-			Reason  string
-			Tickets []events.Ticket
+			OrderID     uuid.UUID
+			TicketID    uuid.UUID
+			UserID      uuid.UUID
+			FromUserID  uuid.UUID
+			ToUserID    uuid.UUID
+			CheckedInAt time.Time
+			Gate        string
+			Reason      string
+			CancelledBy string
+			Tickets     []events.Ticket
 		}
 	}
 }
@@ -154,6 +172,12 @@ func (b *bundle) outbox(t *testing.T) []message {
 		require.NoError(t, json.Unmarshal(body, &messages[i]))
 	}
 	return messages
+}
+
+// announced gives the events of one type.
+func (b *bundle) announced(t *testing.T, eventType string) []message {
+	t.Helper()
+	return slices.DeleteFunc(b.outbox(t), func(m message) bool { return m.Type != eventType })
 }
 
 // race runs n workers at once and gives their errors.

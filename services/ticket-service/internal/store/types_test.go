@@ -1,0 +1,288 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+func TestCreateType(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	newType := func(name string, c money.Currency) ticket.Type {
+		return ticket.Type{ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true}
+	}
+	create := func(y ticket.Type) error {
+		_, err := b.store.CreateType(t.Context(), y)
+		return err
+	}
+	vip, seat := newType("VIP", "USD"), newType("Seat", "USD")
+	for _, y := range []ticket.Type{vip, seat} {
+		created, err := b.store.CreateType(t.Context(), y)
+		require.NoError(t, err)
+		require.Equal(t, y, created)
+	}
+	types, err := b.store.Types(t.Context(), b.event)
+	require.NoError(t, err)
+	require.Equal(t, []ticket.Type{vip, seat}, types)
+
+	require.ErrorIs(t, create(newType("VIP", "USD")), ticket.ErrTypeExists)
+	require.ErrorIs(t, create(newType("Balcony", "EUR")), ticket.ErrCurrencyMixed)
+	elsewhere := newType("VIP", "USD")
+	elsewhere.EventID = uuid.New()
+	require.ErrorIs(t, create(elsewhere), ticket.ErrEventNotFound)
+
+	types, err = b.store.Types(t.Context(), elsewhere.EventID)
+	require.NoError(t, err)
+	require.Empty(t, types)
+}
+
+// Types that are made at the same time end up in one currency too.
+func TestCreateTypeRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	currencies := []money.Currency{"USD", "EUR"}
+	errs := race(connections, func(i int) error {
+		_, err := b.store.CreateType(t.Context(), ticket.Type{
+			ID: uuid.New(), EventID: b.event, Name: uuid.NewString(), Price: money.Of(1_00, currencies[i%2]), Capacity: 1,
+		})
+		return err
+	})
+	refused := 0
+	for _, err := range errs {
+		if errors.Is(err, ticket.ErrCurrencyMixed) {
+			refused++
+			continue
+		}
+		require.NoError(t, err)
+	}
+	require.Equal(t, connections/2, refused)
+	types, err := b.store.Types(t.Context(), b.event)
+	require.NoError(t, err)
+	require.Len(t, types, connections/2)
+	for _, y := range types {
+		require.Equal(t, types[0].Price.Currency, y.Price.Currency)
+	}
+}
+
+func TestCreateTypeTerms(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	create := func(start, end *time.Time) (ticket.Type, error) {
+		return b.store.CreateType(t.Context(), ticket.Type{
+			ID: uuid.New(), EventID: b.event, Name: uuid.NewString(), Price: money.Of(50_00, "USD"), Capacity: 10,
+			SalesStart: start, SalesEnd: end, MaxPerOrder: new(4),
+		})
+	}
+	for _, tt := range []struct {
+		name       string
+		start, end *time.Time
+		inSales    bool
+	}{
+		{"Begun", new(now.Add(-time.Hour)), new(now.Add(time.Hour)), true},
+		{"NotBegun", new(now.Add(time.Hour)), new(now.Add(2 * time.Hour)), false},
+		{"NoEnd", new(now.Add(-time.Hour)), nil, true},
+		{"NoStart", nil, new(now.Add(time.Hour)), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			created, err := create(tt.start, tt.end)
+			require.NoError(t, err)
+			require.Equal(t, tt.inSales, created.InSales)
+			require.Equal(t, new(4), created.MaxPerOrder)
+			stored, err := b.store.Type(t.Context(), created.ID)
+			require.NoError(t, err)
+			require.Equal(t, created, stored)
+			require.Equal(t, tt.start == nil, stored.SalesStart == nil)
+			require.Equal(t, tt.end == nil, stored.SalesEnd == nil)
+			if tt.start != nil {
+				require.True(t, tt.start.Equal(*stored.SalesStart))
+			}
+		})
+	}
+	t.Run("NeverOnSale", func(t *testing.T) {
+		_, err := create(nil, new(now.Add(-time.Second)))
+		require.ErrorIs(t, err, ticket.ErrSalesEndPast)
+	})
+	t.Run("CancelledEvent", func(t *testing.T) {
+		require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: b.event, UpdatedAt: now.Add(time.Hour)}))
+		_, err := create(nil, nil)
+		require.ErrorIs(t, err, ticket.ErrEventCancelled)
+	})
+}
+
+func TestChangeType(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, other := b.newType(t, 10), b.newType(t, 10)
+	b.bought(t, kind, 2)
+	b.reserved(t, line(kind, 3))
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	changeTo := func(change func(y *ticket.Type)) (ticket.Type, error) {
+		return b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
+			change(&y)
+			return y, nil
+		})
+	}
+
+	changed, err := changeTo(func(y *ticket.Type) {
+		y.Name, y.Price, y.Capacity = "VIP", money.Of(70_00, "USD"), 20
+		y.SalesStart, y.SalesEnd, y.MaxPerOrder = new(now.Add(-2*time.Hour)), new(now.Add(-time.Hour)), new(4)
+	})
+	require.NoError(t, err)
+	require.Equal(t, "VIP", changed.Name)
+	require.Equal(t, money.Of(70_00, "USD"), changed.Price)
+	require.Equal(t, 15, changed.Available())
+	require.False(t, changed.InSales)
+	stored, err := b.store.Type(t.Context(), kind)
+	require.NoError(t, err)
+	require.Equal(t, changed, stored)
+
+	t.Run("BoundsTakenAway", func(t *testing.T) {
+		changed, err := changeTo(func(y *ticket.Type) { y.SalesStart, y.SalesEnd, y.MaxPerOrder = nil, nil, nil })
+		require.NoError(t, err)
+		require.Nil(t, changed.SalesStart)
+		require.Nil(t, changed.SalesEnd)
+		require.Nil(t, changed.MaxPerOrder)
+		require.True(t, changed.InSales)
+	})
+	t.Run("ToWhatIsSoldAndHeld", func(t *testing.T) {
+		changed, err := changeTo(func(y *ticket.Type) { y.Capacity = 5 })
+		require.NoError(t, err)
+		require.Zero(t, changed.Available())
+	})
+	t.Run("BelowThat", func(t *testing.T) {
+		_, err := changeTo(func(y *ticket.Type) { y.Name, y.Capacity = "Cheaper", 4 })
+		require.ErrorIs(t, err, ticket.ErrCapacityBelowSold)
+		stored, err := b.store.Type(t.Context(), kind)
+		require.NoError(t, err)
+		require.Equal(t, "VIP", stored.Name) // nothing of it
+	})
+	t.Run("NameOfAnother", func(t *testing.T) {
+		_, err := changeTo(func(y *ticket.Type) { y.Name = other.String() })
+		require.ErrorIs(t, err, ticket.ErrTypeExists)
+	})
+	t.Run("RefusedByTheChange", func(t *testing.T) {
+		_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) { return y, ticket.ErrNotOrganizer })
+		require.ErrorIs(t, err, ticket.ErrNotOrganizer)
+	})
+	t.Run("Unknown", func(t *testing.T) {
+		_, err := b.store.ChangeType(t.Context(), uuid.New(), func(y ticket.Type) (ticket.Type, error) { return y, nil })
+		require.ErrorIs(t, err, ticket.ErrTypeNotFound)
+		_, err = b.store.Type(t.Context(), uuid.New())
+		require.ErrorIs(t, err, ticket.ErrTypeNotFound)
+	})
+}
+
+// What an organizer says of sales binds who wants to hold tickets, and nobody who holds or paid them.
+func TestReserveKeepsToTheTerms(t *testing.T) {
+	t.Parallel()
+	past, future := new(time.Now().Add(-time.Hour)), new(time.Now().Add(time.Hour))
+	for _, tt := range []struct {
+		name       string
+		start, end *time.Time
+		limit      *int
+		quantity   int
+		err        error
+	}{
+		{"Free", nil, nil, nil, 3, nil},
+		{"WithinAll", past, future, new(3), 3, nil},
+		{"NotStarted", future, nil, nil, 1, ticket.ErrSalesNotStarted},
+		{"NotStartedAndTooMany", future, nil, nil, 21, ticket.ErrSalesNotStarted},
+		{"Ended", nil, past, nil, 1, ticket.ErrSalesEnded},
+		{"OverTheLimit", nil, nil, new(3), 4, ticket.ErrOrderLimit},
+		{"TooMany", past, future, new(100), 21, ticket.ErrInsufficientInventory},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			kind, innocent := b.newType(t, 10), b.newType(t, 10)
+			before, late := b.reserved(t, line(kind, 5)), b.reserved(t, line(kind, 5))
+			b.expire(t, late)
+			paid := b.purchase(before)
+			_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
+				y.Capacity, y.SalesStart, y.SalesEnd, y.MaxPerOrder = 25, tt.start, tt.end, tt.limit
+				return y, nil
+			})
+			require.NoError(t, err)
+			_, err = b.reserve(t.Context(), uuid.New(), line(innocent, 1), line(kind, tt.quantity))
+			if tt.err == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, tt.err)
+			b.requireInventory(t, innocent, 0, 0)
+
+			// The same reserve again, a confirm and a payment that was slow get what they would have got.
+			r, err := b.reserve(t.Context(), before, line(kind, 5))
+			require.NoError(t, err)
+			require.Equal(t, ticket.Active, r.Status)
+			_, err = b.store.Confirm(t.Context(), paid)
+			require.NoError(t, err)
+			require.NoError(t, b.fulfil(t.Context(), uuid.New(), b.purchase(late)))
+			b.requireInventory(t, kind, 10, 0)
+		})
+	}
+}
+
+// Whoever is first, a type never has more tickets out than it has.
+func TestCapacityRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 40)
+	shrunk := 0
+	errs := race(60, func(i int) error {
+		if i%3 == 0 {
+			_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
+				y.Capacity = 40 - i/3
+				return y, nil
+			})
+			return err
+		}
+		_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+		return err
+	})
+	held := 0
+	for i, err := range errs {
+		switch {
+		case i%3 == 0 && !errors.Is(err, ticket.ErrCapacityBelowSold):
+			require.NoError(t, err)
+			shrunk++
+		case i%3 != 0 && !errors.Is(err, ticket.ErrInsufficientInventory):
+			require.NoError(t, err)
+			held++
+		}
+	}
+	y, err := b.store.Type(t.Context(), kind)
+	require.NoError(t, err)
+	require.Equal(t, held, y.Held)
+	require.GreaterOrEqual(t, y.Available(), 0)
+	require.Positive(t, shrunk)
+	b.requireInventory(t, kind, 0, held)
+}
+
+func TestTicketCount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, 10), b.newType(t, 10)
+	b.reserved(t, line(vip, 1)) // is nobody's yet
+	b.bought(t, seat, 2)
+	mine := b.bought(t, vip, 3)
+	_, err := b.store.Cancel(t.Context(), mine[0].ID, b.user, "")
+	require.NoError(t, err)
+	_, err = b.store.CheckIn(t.Context(), mine[1].ID, 1, "")
+	require.NoError(t, err)
+	n, err := b.store.TicketCount(t.Context(), b.event)
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	n, err = b.store.TicketCount(t.Context(), uuid.New())
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
