@@ -285,7 +285,19 @@ func (s *Services) Money(orderID uuid.UUID) (charged, refunded []money.Decimal) 
 	return charged, refunded
 }
 
-// Call is the saga's way in.
+// Transaction gives the name of the charge that was made for an order.
+func (s *Services) Transaction(orderID uuid.UUID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.charges {
+		if c.request.OrderID == orderID {
+			return c.transactionID
+		}
+	}
+	return ""
+}
+
+// Call is the sagas' way in.
 func (s *Services) Call(ctx context.Context, app, method, path string, in, out any) error {
 	// What goes over the wire is all that a callee sees.
 	body, err := json.Marshal(in)

@@ -1,0 +1,141 @@
+package refund_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+)
+
+func usd(cents int64) money.Amount { return money.Of(cents, "USD") }
+
+var dear, cheap, gone = uuid.New(), uuid.New(), uuid.New()
+
+// ledger gives a paid order of three tickets, of which one has been refunded.
+func ledger(change func(l *refund.Ledger)) refund.Ledger {
+	l := refund.Ledger{
+		Order:    order.Order{Status: order.Completed, Step: order.Done, Total: usd(10000)},
+		Promised: usd(2500), Emptied: true,
+		Tickets: []refund.Ticket{{ID: dear, Price: usd(5000)}, {ID: cheap, Price: usd(2500)}, {ID: gone, Price: usd(2500), Refunded: true}},
+	}
+	if change != nil {
+		change(&l)
+	}
+	return l
+}
+
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	whole := refund.Refund{Whole: true}
+	some := func(ids ...uuid.UUID) refund.Refund { return refund.Refund{TicketIDs: ids} }
+	amount := func(cents int64) refund.Refund { return refund.Refund{Amount: usd(cents)} }
+	at := func(status order.Status, step order.Step) func(l *refund.Ledger) {
+		return func(l *refund.Ledger) { l.Order.Status, l.Order.Step = status, step }
+	}
+	promised := func(cents int64) func(l *refund.Ledger) { return func(l *refund.Ledger) { l.Promised = usd(cents) } }
+	free := func(emptied bool) func(l *refund.Ledger) {
+		return func(l *refund.Ledger) {
+			l.Order.Total, l.Promised, l.Emptied = usd(0), usd(0), emptied
+			for i := range l.Tickets {
+				l.Tickets[i].Price = usd(0)
+			}
+		}
+	}
+	unfulfilled := func(l *refund.Ledger) { // its first refund failed
+		*l = refund.Ledger{Order: l.Order, Promised: usd(0)}
+		l.Order.Failure.Code = "INSUFFICIENT_INVENTORY"
+	}
+
+	for _, tt := range []struct {
+		name    string
+		ledger  func(l *refund.Ledger)
+		asked   refund.Refund
+		refused error
+		cents   int64
+		step    refund.Step
+		tickets []uuid.UUID
+	}{
+		{"Whole", nil, whole, nil, 7500, refund.CancelTickets, []uuid.UUID{dear, cheap}},
+		{"WholeOfAllThereWas", promised(0), whole, nil, 10000, refund.CancelTickets, []uuid.UUID{dear, cheap}},
+		{"WholeOfNothingLeft", promised(10000), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"WholeWithoutTickets", unfulfilled, whole, nil, 10000, refund.ReturnMoney, nil},
+		{"WholeOfNothingPaid", free(false), whole, nil, 0, refund.CancelTickets, []uuid.UUID{dear, cheap}},
+		{"WholeOfNothingPaidAgain", free(true), whole, refund.ErrNotRefundable, 0, "", nil},
+
+		{"Ticket", nil, some(dear), nil, 5000, refund.CancelTickets, []uuid.UUID{dear}},
+		{"Tickets", nil, some(cheap, dear), nil, 7500, refund.CancelTickets, []uuid.UUID{cheap, dear}},
+		{"TicketForWhichTooLittleIsLeft", promised(5001), some(dear), refund.ErrExceedsPayment, 0, "", nil},
+		{"TicketForWhichJustEnoughIsLeft", promised(5000), some(dear), nil, 5000, refund.CancelTickets, []uuid.UUID{dear}},
+		{"TicketAgain", nil, some(dear, gone), refund.ErrNotRefundable, 0, "", nil},
+		{"TicketOfAnother", nil, some(dear, uuid.New()), refund.ErrTicketNotFound, 0, "", nil},
+		{"FreeTicket", free(false), some(cheap), nil, 0, refund.CancelTickets, []uuid.UUID{cheap}},
+
+		{"Amount", nil, amount(1), nil, 1, refund.ReturnMoney, nil},
+		{"AmountOfTheRest", nil, amount(7500), nil, 7500, refund.ReturnMoney, nil},
+		{"AmountAboveTheRest", nil, amount(7501), refund.ErrExceedsPayment, 0, "", nil},
+		{"AmountOfNothingPaid", free(false), amount(1), refund.ErrExceedsPayment, 0, "", nil},
+
+		{"Reserving", at(order.Pending, order.Reserve), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"Charging", at(order.Pending, order.Charge), amount(1), refund.ErrNotRefundable, 0, "", nil},
+		{"Declined", at(order.Failed, order.Release), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"Failed", at(order.Failed, order.Done), amount(1), refund.ErrNotRefundable, 0, "", nil},
+		{"WithoutTicketsYet", at(order.Completed, order.Fulfil), amount(1), refund.ErrNotRefundable, 0, "", nil},
+		{"AboutToBeRefunded", at(order.Completed, order.Refund), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"Refunded", at(order.Refunded, order.Done), amount(1), refund.ErrNotRefundable, 0, "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ledger(tt.ledger).Admit(tt.asked)
+			if tt.refused != nil {
+				require.ErrorIs(t, err, tt.refused)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, usd(tt.cents), got.Amount)
+			require.Equal(t, tt.step, got.Step)
+			require.Equal(t, refund.Pending, got.Status)
+			require.Equal(t, tt.tickets, got.TicketIDs)
+		})
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		refund refund.Refund
+		field  string
+	}{
+		"Fine":              {refund.Refund{Reason: "Cannot come 😢", TicketIDs: []uuid.UUID{dear, cheap}}, ""},
+		"LongestReason":     {refund.Refund{Reason: strings.Repeat("å", refund.MaxReason)}, ""},
+		"NoReason":          {refund.Refund{}, "reason"},
+		"LongReason":        {refund.Refund{Reason: strings.Repeat("å", refund.MaxReason+1)}, "reason"},
+		"LineBreakInReason": {refund.Refund{Reason: "a\nBcc: all"}, "reason"},
+		"TicketTwice":       {refund.Refund{Reason: "x", TicketIDs: []uuid.UUID{dear, cheap, dear}}, "ticketIds"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := tt.refund.Validate()
+			if tt.field == "" {
+				require.NoError(t, err)
+				return
+			}
+			var p *problem.Error
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, "VALIDATION_ERROR", p.Code)
+			require.Equal(t, tt.field, p.Field)
+		})
+	}
+}
+
+// The key is derived, so that no crash can lose it.
+func TestKey(t *testing.T) {
+	t.Parallel()
+	r := refund.Refund{ID: uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")}
+	require.Equal(t, "refund-cc0e8400-e29b-41d4-a716-446655440000", r.Key())
+}
