@@ -130,11 +130,11 @@ func check(service string, req *http.Request, sent []byte, res *http.Response, r
 func messages(prefix string, failures []*errors.ValidationError) []string {
 	var all []string
 	for _, failure := range failures {
-		text := prefix + failure.Message + ": " + failure.Reason
+		lines := []string{prefix + failure.Message + ": " + failure.Reason}
 		for _, detail := range failure.SchemaValidationErrors {
-			text += "\n  at " + detail.FieldPath + ": " + detail.Reason
+			lines = append(lines, "  at "+detail.FieldPath+": "+detail.Reason)
 		}
-		all = append(all, text)
+		all = append(all, strings.Join(lines, "\n"))
 	}
 	return all
 }

@@ -32,9 +32,8 @@ func Routes(t testing.TB, router *mux.Router, service string) {
 			path += "{eventType}"
 		}
 		methods, err := route.GetMethods()
-		if err != nil {
-			t.Errorf("%s: %s takes any method", service, path)
-			return nil
+		if err != nil { // it takes any
+			methods = []string{"ANY"}
 		}
 		for _, method := range methods {
 			routes[method+" "+path] = true
