@@ -1,16 +1,24 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-go/v85/webhook"
 
+	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 )
 
@@ -141,4 +149,63 @@ func TestForgedWebhook(t *testing.T) {
 		_, err := hooks.Read([]byte(body), sign(body, "whsec_next", now)+","+signature)
 		require.NoError(t, err)
 	})
+}
+
+// A webhook says of a charge just what the answer to it said.
+func TestWebhookTellsTheAnswer(t *testing.T) {
+	t.Parallel()
+	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	stripe := httptest.NewServer(sim.Handler())
+	heard := make(chan gateway.Event, 10)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			var e gateway.Event
+			if e, err = hooks.Read(body, r.Header.Get("Stripe-Signature")); err == nil {
+				heard <- e
+			}
+		}
+		if err != nil {
+			t.Errorf("webhook: %v", err)
+		}
+	}))
+	ctx, cancel := context.WithCancel(context.Background())
+	run := sim.Webhooks(simulator.Endpoint{URL: endpoint.URL, Secret: webhookSecret})
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		endpoint.Close()
+		stripe.Close()
+		require.NoError(t, sim.Close())
+	})
+	next := func() gateway.Event {
+		select {
+		case e := <-heard:
+			return e
+		case <-time.After(20 * time.Second):
+			require.Fail(t, "nothing was heard")
+			return gateway.Event{}
+		}
+	}
+
+	g := connect(t, stripe.URL)
+	for _, card := range []string{"pm_card_visa_chargeDeclinedInsufficientFunds", "pm_card_visa"} {
+		o := order(card)
+		o.AttemptKey = card
+		answer, err := g.Charge(t.Context(), o)
+		require.NoError(t, err)
+		e := next()
+		require.Equal(t, answer, e.Charge)
+		require.Equal(t, o.OrderID, e.OrderID)
+		if answer.Status == gateway.Succeeded {
+			_, err := g.Refund(t.Context(), "refund-1", answer.TransactionID, money.Of(100, "USD"), "Bad view")
+			require.NoError(t, err)
+			for range 2 {
+				require.Equal(t, answer.TransactionID, next().Charge.TransactionID)
+			}
+		}
+	}
 }

@@ -582,9 +582,6 @@ func TestBadInput(t *testing.T) {
 func TestWhoseOrder(t *testing.T) {
 	b := setup(t)
 	id := b.buy(t, "key", nil).id(t)
-	person := func(roles ...identity.Role) identity.User {
-		return identity.User{ID: uuid.New(), Name: "Eve", Roles: roles}
-	}
 	unknown := uuid.NewString()
 	for _, suffix := range []string{"", "/history"} {
 		mine := b.send(t, http.MethodGet, orders+"/"+id+suffix, "", b.as(t, b.buyer))
