@@ -95,7 +95,7 @@ func TestEventsThatCannotBeRead(t *testing.T) {
 		{"NoData", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED"}`, 422},
 		{"OtherTypeInside", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_COMPLETED","version":"1.0"}}`, 422},
 		{"WrongPayload", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"1.0","payload":{"reservationId":"x"}}}`, 422},
-		{"OtherVersion", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"2.0"}}`, 200},
+		{"OtherVersion", `{"specversion":"1.0","source":"test","id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"2.0"}}`, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,8 +16,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -31,17 +34,31 @@ const (
 	appAPIToken   = "a token that sidecars show"
 )
 
-// eventService is event-service as this service sees it.
-type eventService struct {
+// others are event-service and auth-service as this service sees them.
+type others struct {
 	mu        sync.Mutex
 	organizer uuid.UUID
-	statuses  map[uuid.UUID]string // of the events it knows
+	statuses  map[uuid.UUID]string // of the events that are known
+	users     map[uuid.UUID]string // their first names
+	asked     []string             // paths, in the order of the calls
 	failure   error                // what every call gets, if set
 }
 
-func (e *eventService) Call(_ context.Context, app, method, path string, in, out any) error {
+func (e *others) Call(_ context.Context, app, method, path string, in, out any) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.asked = append(e.asked, path)
+	if id, found := strings.CutPrefix(path, "/api/auth/internal/users/"); found && app == "auth-service" && method == http.MethodGet {
+		first, known := e.users[uuid.MustParse(id)]
+		switch {
+		case e.failure != nil:
+			return e.failure
+		case !known:
+			return problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", id)
+		}
+		return json.Unmarshal([]byte(`{"userId":"`+id+`","email":"b@example.com","firstName":"`+first+`","lastName":"Lee",
+			"emailVerified":true,"createdAt":"2024-01-01T10:00:00Z"}`), out)
+	}
 	id, found := strings.CutPrefix(path, "/api/events/internal/")
 	switch {
 	case app != "event-service" || method != http.MethodGet || !found || in != nil:
@@ -59,7 +76,7 @@ func (e *eventService) Call(_ context.Context, app, method, path string, in, out
 }
 
 // say sets what event-service says of an event, and after that of everything if failure is set.
-func (e *eventService) say(event uuid.UUID, status string, failure error) {
+func (e *others) say(event uuid.UUID, status string, failure error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.statuses[event], e.failure = status, failure
@@ -67,10 +84,11 @@ func (e *eventService) say(event uuid.UUID, status string, failure error) {
 
 type bundle struct {
 	url       string
+	apps      contracttest.Apps // whose answers are held to its document
 	store     store.Store
 	signer    *ticket.Signer
 	key       ed25519.PrivateKey
-	events    *eventService
+	events    *others
 	organizer uuid.UUID
 	event     uuid.UUID // the organizer's, published, as event-service knows and we do not yet
 }
@@ -88,7 +106,9 @@ func setup(t *testing.T) *bundle {
 		},
 		signer: signer, key: private, organizer: uuid.New(), event: uuid.New(),
 	}
-	b.events = &eventService{organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}}
+	b.events = &others{
+		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
+	}
 	server := httptest.NewServer(httpapi.API{
 		Store: b.store, Signer: signer, Services: b.events,
 		Guard: identity.Guard{
@@ -96,18 +116,39 @@ func setup(t *testing.T) *bundle {
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
 	}.Router())
-	t.Cleanup(server.Close)
-	b.url = server.URL
+	b.url, b.apps = server.URL, contracttest.Apps{server.Listener.Addr().String(): "ticket-service"}
+	t.Cleanup(func() {
+		server.Close()
+		b.requireEvents(t)
+	})
 	return b
 }
 
-// send makes a request and gives the status and the body of its answer.
+// requireEvents holds what a test made this service publish to the schemas. What it did to the store
+// without a request came of nothing that has a correlation id.
+func (b *bundle) requireEvents(t *testing.T) {
+	t.Helper()
+	rows, err := b.store.Pool.Query(context.Background(), `SELECT cloud_event FROM outbox WHERE cloud_event->>'correlationid' <> ''`)
+	require.NoError(t, err)
+	bodies, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
+	require.NoError(t, err)
+	for _, body := range bodies {
+		contracttest.Event(t, body)
+	}
+}
+
+// send makes a request and gives the status and the body of its answer, which is held to the OpenAPI
+// document.
 func (b *bundle) send(t *testing.T, method, path, body string, header http.Header) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
 	require.NoError(t, err)
-	req.Header = header
-	res, err := http.DefaultClient.Do(req)
+	maps.Copy(req.Header, header)
+	req.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(path, "/events/") {
+		req.Header.Set("Content-Type", "application/cloudevents+json")
+	}
+	res, err := contracttest.Client(t, b.apps).Do(req)
 	require.NoError(t, err)
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
@@ -202,4 +243,12 @@ func (b *bundle) deliver(t *testing.T, route, eventType, payload string) (int, s
 	return b.send(t, http.MethodPost, "/events/"+route, `{"specversion":"1.0","id":"`+uuid.NewString()+`","source":"test",
 		"type":"`+eventType+`","data":{"eventType":"`+eventType+`","version":"1.0","timestamp":"2030-01-15T10:30:00Z",
 		"correlationId":"corr-123456","payload":`+payload+`}}`, http.Header{"Dapr-Api-Token": {appAPIToken}})
+}
+
+// ticket gives a ticket as it is stored.
+func (b *bundle) ticket(t *testing.T, id uuid.UUID) ticket.Ticket {
+	t.Helper()
+	k, err := b.store.Ticket(t.Context(), id)
+	require.NoError(t, err)
+	return k
 }

@@ -258,10 +258,10 @@ const maxRefunded = ticket.MaxLines * ticket.MaxQuantity
 
 func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		OrderID   string    `json:"orderId"`
-		TicketIDs *[]string `json:"ticketIds"`
-		RefundKey string    `json:"refundKey"`
-		Reason    string    `json:"reason"`
+		OrderID   string                 `json:"orderId"`
+		TicketIDs web.Optional[[]string] `json:"ticketIds"`
+		RefundKey string                 `json:"refundKey"`
+		Reason    string                 `json:"reason"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
@@ -271,11 +271,12 @@ func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	refund := store.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
-	if in.TicketIDs != nil {
-		if len(*in.TicketIDs) == 0 { // perhaps somebody's mistake, who must not lose all of them for it
+	// Only a request without the field means all tickets: an empty list is somebody's mistake.
+	if in.TicketIDs.Value != nil {
+		if len(*in.TicketIDs.Value) == 0 {
 			return problem.Field("ticketIds", "ticketIds must not be empty")
 		}
-		if refund.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs, maxRefunded); err != nil {
+		if refund.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs.Value, maxRefunded); err != nil {
 			return err
 		}
 	}

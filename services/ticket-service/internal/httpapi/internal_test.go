@@ -247,6 +247,122 @@ func TestReleaseReservation(t *testing.T) {
 	})
 }
 
+// A refusal because of what the organizer says of sales has the contract's form.
+func TestReserveKeepsToTheTerms(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, b.event, "VIP", "10")
+	for _, tt := range []struct{ name, terms, code string }{
+		{"NotStarted", `{"salesStart":"2099-01-01T00:00:00Z","salesEnd":null}`, "SALES_NOT_STARTED"},
+		{"Ended", `{"salesStart":null,"salesEnd":"2024-01-01T00:00:00Z"}`, "SALES_ENDED"},
+		{"TooManyForOneOrder", `{"salesEnd":null,"maxPerOrder":1}`, "ORDER_LIMIT_EXCEEDED"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := b.send(t, http.MethodPatch, "/api/tickets/types/"+kind.String(), tt.terms, b.asOrganizer(t))
+			require.Equal(t, http.StatusOK, status, body)
+			status, body = b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "2"))
+			require.Equal(t, http.StatusConflict, status, body)
+			requireFailure(t, body, tt.code, "")
+			require.Contains(t, body, `"reserved":false`)
+		})
+	}
+	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1"))
+	require.Equal(t, http.StatusOK, status, body)
+}
+
+func TestCancelRefunded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, user := b.newType(t, b.event, "VIP", "10"), uuid.New()
+	tickets := b.buy(t, user, kind, "3")
+	order := b.ticket(t, tickets[0].TicketID).OrderID
+	request := func(order, ticketIDs string) string {
+		return `{"orderId":"` + order + `",` + ticketIDs + `"refundKey":"refund-1","reason":"Seats double-booked"}`
+	}
+	some := func(ids ...uuid.UUID) string {
+		list, err := json.Marshal(ids)
+		require.NoError(t, err)
+		return `"ticketIds":` + string(list) + `,`
+	}
+	line := func(k confirmedTicket) string {
+		return `{"ticketId":"` + k.TicketID.String() + `","ticketTypeId":"` + kind.String() + `"}`
+	}
+	for range 2 {
+		status, body := b.internal(t, "cancel", request(order.String(), some(tickets[0].TicketID)))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"cancelled":true,"orderId":"`+order.String()+`","tickets":[`+line(tickets[0])+`]}`, body)
+	}
+	t.Run("OneIsOfAnotherOrder", func(t *testing.T) {
+		status, body := b.internal(t, "cancel", request(order.String(), some(tickets[1].TicketID, uuid.New())))
+		require.Equal(t, http.StatusNotFound, status, body)
+		requireFailure(t, body, "TICKET_NOT_FOUND", "")
+		require.Contains(t, body, `"cancelled":false`)
+	})
+	for range 2 {
+		status, body := b.internal(t, "cancel", request(order.String(), ""))
+		require.Equal(t, http.StatusOK, status, body)
+		var whole struct{ Tickets []confirmedTicket }
+		require.NoError(t, json.Unmarshal([]byte(body), &whole))
+		require.Len(t, whole.Tickets, 3)
+	}
+	_, body := b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
+	require.Contains(t, body, `"quantityAvailable":10`)
+
+	t.Run("OneWasUsed", func(t *testing.T) {
+		used := b.ticket(t, b.buy(t, user, kind, "1")[0].TicketID)
+		_, err := b.store.CheckIn(t.Context(), used.ID, 1, "")
+		require.NoError(t, err)
+		status, body := b.internal(t, "cancel", request(used.OrderID.String(), ""))
+		require.Equal(t, http.StatusConflict, status, body)
+		requireFailure(t, body, "TICKET_USED", "")
+		require.Contains(t, body, `"cancelled":false`)
+	})
+	t.Run("OvertakesThePayment", func(t *testing.T) {
+		reservation, order := uuid.New(), uuid.New()
+		status, body := b.internal(t, "reserve", reserveBody(reservation, user, b.event, kind, "1"))
+		require.Equal(t, http.StatusOK, status, body)
+		status, body = b.internal(t, "cancel", request(order.String(), ""))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"cancelled":true,"orderId":"`+order.String()+`","tickets":[]}`, body)
+		status, body = b.internal(t, "confirm-purchase", confirmBody(reservation, order, user))
+		require.Equal(t, http.StatusConflict, status, body)
+		requireFailure(t, body, "ORDER_REFUSED", "")
+		require.Contains(t, body, `"confirmed":false`)
+	})
+	for _, tt := range []struct{ name, body, field string }{
+		{"NoOrder", request("", ""), "orderId"},
+		{"OrderThatIsNone", request("ORD-2024-000001", ""), "orderId"},
+		{"NullTickets", request(order.String(), `"ticketIds":null,`), "ticketIds"},
+		{"NoTickets", request(order.String(), `"ticketIds":[],`), "ticketIds"},
+		{"TicketThatIsNone", request(order.String(), `"ticketIds":["vip"],`), "ticketIds[0]"},
+		{"NumberForTickets", request(order.String(), `"ticketIds":3,`), "ticketIds"},
+		{"NoKey", strings.Replace(request(order.String(), ""), "refund-1", "", 1), "refundKey"},
+		{"LongKey", strings.Replace(request(order.String(), ""), "refund-1", strings.Repeat("k", 129), 1), "refundKey"},
+		{"LongReason", strings.Replace(request(order.String(), ""), "Seats", strings.Repeat("a", 500), 1), "reason"},
+		{"NULInReason", strings.Replace(request(order.String(), ""), "Seats", `\u0000`, 1), "reason"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := b.internal(t, "cancel", tt.body)
+			require.Equal(t, http.StatusBadRequest, status, body)
+			requireFailure(t, body, "VALIDATION_ERROR", tt.field)
+		})
+	}
+}
+
+func TestTicketCount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.buy(t, uuid.New(), b.newType(t, b.event, "VIP", "10"), "3")
+	for event, n := range map[uuid.UUID]string{b.event: "3", uuid.New(): "0"} {
+		status, body := b.send(t, http.MethodGet, "/api/tickets/internal/events/"+event.String()+"/ticket-count", "", from(t, "event-service"))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"eventId":"`+event.String()+`","ticketCount":`+n+`}`, body)
+	}
+	status, body := b.send(t, http.MethodGet, "/api/tickets/internal/events/festival/ticket-count", "", from(t, "event-service"))
+	require.Equal(t, http.StatusBadRequest, status, body)
+	requireFailure(t, body, "VALIDATION_ERROR", "eventId")
+}
+
 // Nothing that a caller sends is more than a 4xx that says what is wrong.
 func TestInternalRefusesBadInput(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"github.com/makiuchi-d/gozxing/qrcode"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -217,6 +218,40 @@ func TestOwnTickets(t *testing.T) {
 		require.ElementsMatch(t, tickets, mine.Tickets)
 		require.Contains(t, body, `"qrCode":"https://tickets.test/`+first.String()+`/qr.png"`)
 	})
+	t.Run("MineByPages", func(t *testing.T) {
+		t.Parallel()
+		var first, second struct {
+			Tickets    []confirmedTicket
+			NextCursor *string
+		}
+		_, body := b.send(t, http.MethodGet, "/api/tickets/mine?limit=1", "", owner)
+		require.NoError(t, json.Unmarshal([]byte(body), &first))
+		require.NotNil(t, first.NextCursor, body)
+		_, body = b.send(t, http.MethodGet, "/api/tickets/mine?limit=1&cursor="+*first.NextCursor, "", owner)
+		require.NoError(t, json.Unmarshal([]byte(body), &second))
+		require.Nil(t, second.NextCursor)
+		require.ElementsMatch(t, tickets, append(first.Tickets, second.Tickets...))
+	})
+	for name, query := range map[string]string{"limit": "limit=0", "cursor": "cursor=mine"} {
+		t.Run("MineBy"+name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodGet, "/api/tickets/mine?"+query, "", owner)
+			require.Equal(t, http.StatusBadRequest, status)
+			requireFailure(t, body, "VALIDATION_ERROR", name)
+		})
+	}
+	t.Run("One", func(t *testing.T) {
+		t.Parallel()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/"+first.String(), "", owner)
+		require.Equal(t, http.StatusOK, status)
+		_, internal := b.send(t, http.MethodGet, "/api/tickets/internal/"+first.String(), "", from(t, "notification-service"))
+		require.Equal(t, internal, body)
+		for _, header := range []http.Header{stranger, b.as(t, uuid.New(), identity.RoleAdmin)} {
+			status, body = b.send(t, http.MethodGet, "/api/tickets/"+first.String(), "", header)
+			require.Equal(t, http.StatusNotFound, status)
+			requireFailure(t, body, "TICKET_NOT_FOUND", "")
+		}
+	})
 	t.Run("NoneAreMine", func(t *testing.T) {
 		t.Parallel()
 		status, body := b.send(t, http.MethodGet, "/api/tickets/mine", "", stranger)
@@ -283,4 +318,141 @@ func TestOwnTickets(t *testing.T) {
 			require.Equal(t, map[string]string{"qr.png": "image/png", "ticket.pdf": "application/pdf"}[file], res.Header.Get("Content-Type"))
 		})
 	}
+}
+
+func TestTransfer(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	user, bob := uuid.New(), uuid.New()
+	b.events.users = map[uuid.UUID]string{bob: "Bob", user: "Ann"}
+	tickets := b.buy(t, user, b.newType(t, b.event, "VIP", "10"), "2")
+	owner := b.as(t, user, identity.RoleUser)
+	transfer := func(t *testing.T, id uuid.UUID, to string, header http.Header) (int, string) {
+		t.Helper()
+		return b.send(t, http.MethodPost, "/api/tickets/"+id.String()+"/transfer", `{"toUserId":"`+to+`"}`, header)
+	}
+	id := tickets[0].TicketID
+	for _, tt := range []struct {
+		name, to    string
+		header      http.Header
+		status      int
+		code, field string
+	}{
+		{"ToOneself", user.String(), owner, 400, "VALIDATION_ERROR", "toUserId"},
+		{"ToNobody", uuid.NewString(), owner, 404, "USER_NOT_FOUND", ""},
+		{"ToANoUUID", "bob", owner, 400, "VALIDATION_ERROR", "toUserId"},
+		{"SomebodyElses", bob.String(), b.as(t, bob, identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
+		{"NotEvenByAnAdmin", bob.String(), b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := transfer(t, id, tt.to, tt.header)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, tt.field)
+		})
+	}
+	t.Run("StrangersLearnNothingOfUsers", func(t *testing.T) {
+		b.events.asked = nil
+		status, _ := transfer(t, id, uuid.NewString(), b.as(t, bob, identity.RoleUser))
+		require.Equal(t, http.StatusNotFound, status)
+		require.Empty(t, b.events.asked)
+	})
+	for name, failure := range map[string]error{
+		"AuthServiceDown":    sidecar.ErrUnavailable,
+		"AuthServiceRefuses": problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "This service may not call this route"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.events.say(b.event, "PUBLISHED", failure)
+			defer b.events.say(b.event, "PUBLISHED", nil)
+			status, body := transfer(t, id, bob.String(), owner)
+			require.Equal(t, http.StatusServiceUnavailable, status)
+			requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
+		})
+	}
+
+	code, err := b.signer.Code(b.ticket(t, id))
+	require.NoError(t, err)
+	status, body := transfer(t, id, bob.String(), owner)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Contains(t, body, `"holderName":"Bob Lee"`)
+	_, his := b.send(t, http.MethodGet, "/api/tickets/"+id.String(), "", b.as(t, bob, identity.RoleUser))
+	require.Equal(t, body, his)
+	status, body = transfer(t, id, bob.String(), owner)
+	require.Equal(t, http.StatusNotFound, status)
+	requireFailure(t, body, "TICKET_NOT_FOUND", "")
+	_, body = b.send(t, http.MethodGet, "/api/tickets/mine", "", owner)
+	require.NotContains(t, body, id.String())
+	status, body = b.checkIn(t, code, "", b.asOrganizer(t))
+	require.Equal(t, http.StatusConflict, status)
+	requireFailure(t, body, "CODE_SUPERSEDED", "")
+
+	// A mail to the former owner, that was late, does not carry the new code.
+	pdf := "/api/tickets/internal/" + id.String() + "/ticket.pdf?userId="
+	status, _ = b.send(t, http.MethodGet, pdf+user.String(), "", from(t, "notification-service"))
+	require.Equal(t, http.StatusNotFound, status)
+	status, _ = b.send(t, http.MethodGet, pdf+bob.String(), "", from(t, "notification-service"))
+	require.Equal(t, http.StatusOK, status)
+
+	t.Run("LongestName", func(t *testing.T) {
+		long := uuid.New()
+		b.events.users[long] = strings.Repeat("ä", 200)
+		status, body := transfer(t, tickets[1].TicketID, long.String(), owner)
+		require.Equal(t, http.StatusOK, status, body)
+		require.Contains(t, body, `"holderName":"`+strings.Repeat("ä", 200)+`"`)
+		_, err := b.store.Cancel(t.Context(), tickets[1].TicketID, long, "")
+		require.NoError(t, err)
+		status, body = transfer(t, tickets[1].TicketID, bob.String(), b.as(t, long, identity.RoleUser))
+		require.Equal(t, http.StatusConflict, status, body)
+		requireFailure(t, body, "TICKET_NOT_ACTIVE", "")
+	})
+}
+
+func TestCancelTicket(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	user := uuid.New()
+	kind := b.newType(t, b.event, "VIP", "2")
+	tickets := b.buy(t, user, kind, "2")
+	owner := b.as(t, user, identity.RoleUser)
+	cancel := func(t *testing.T, id, body string, header http.Header) (int, string) {
+		t.Helper()
+		return b.send(t, http.MethodPost, "/api/tickets/"+id+"/cancel", body, header)
+	}
+	id := tickets[0].TicketID.String()
+	for _, tt := range []struct {
+		name, id, body string
+		header         http.Header
+		status         int
+		code, field    string
+	}{
+		{"SomebodyElses", id, `{}`, b.as(t, uuid.New(), identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
+		{"NotEvenByAnAdmin", id, `{}`, b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
+		{"Unknown", uuid.NewString(), `{}`, owner, 404, "TICKET_NOT_FOUND", ""},
+		{"NoUUID", "first", `{}`, owner, 400, "VALIDATION_ERROR", "ticketId"},
+		{"NoBody", id, ``, owner, 400, "MALFORMED_JSON", ""},
+		{"LongReason", id, `{"reason":"` + strings.Repeat("a", 201) + `"}`, owner, 400, "VALIDATION_ERROR", "reason"},
+		{"NULInReason", id, `{"reason":"\u0000"}`, owner, 400, "VALIDATION_ERROR", "reason"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, body := cancel(t, tt.id, tt.body, tt.header)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, tt.field)
+		})
+	}
+
+	status, body := cancel(t, id, `{"reason":"`+strings.Repeat("ä", 200)+`"}`, owner)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Contains(t, body, `"status":"CANCELLED"`)
+	_, stored := b.send(t, http.MethodGet, "/api/tickets/"+id, "", owner)
+	require.Equal(t, body, stored)
+	status, body = cancel(t, id, `{}`, owner)
+	require.Equal(t, http.StatusConflict, status)
+	requireFailure(t, body, "TICKET_NOT_ACTIVE", "")
+	_, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
+	require.Contains(t, body, `"quantityAvailable":1`)
+
+	_, err := b.store.Pool.Exec(t.Context(), `UPDATE events SET event_date = now()`)
+	require.NoError(t, err)
+	status, body = cancel(t, tickets[1].TicketID.String(), `{}`, owner)
+	require.Equal(t, http.StatusConflict, status)
+	requireFailure(t, body, "EVENT_PASSED", "")
 }

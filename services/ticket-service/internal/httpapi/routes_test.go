@@ -38,6 +38,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		return token
 	}
 	const (
+		event        = "event-service"
 		payment      = "payment-service"
 		notification = "notification-service"
 	)
@@ -49,6 +50,8 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodPost, "/api/tickets/internal/reserve"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/confirm-purchase"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/release-reservation"}, payment, notification},
+		{route{http.MethodPost, "/api/tickets/internal/cancel"}, payment, notification},
+		{route{http.MethodGet, "/api/tickets/internal/events/" + b.event.String() + "/ticket-count"}, event, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id + "/ticket.pdf"}, notification, payment},
 	} {
@@ -96,7 +99,8 @@ func TestPersonalRoutesAreGuarded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	user := uuid.New()
-	id := b.buy(t, user, b.newType(t, b.event, "VIP", "10"), "1")[0].TicketID.String()
+	kind := b.newType(t, b.event, "VIP", "10")
+	id := b.buy(t, user, kind, "1")[0].TicketID.String()
 	claims := jwt.MapClaims{
 		"iss": identity.Issuer, "aud": identity.Audience, "sub": user.String(), "exp": time.Now().Add(-time.Hour).Unix(),
 	}
@@ -109,9 +113,15 @@ func TestPersonalRoutesAreGuarded(t *testing.T) {
 	require.NoError(t, err)
 	for _, r := range []route{
 		{http.MethodPost, "/api/tickets/types"},
+		{http.MethodPatch, "/api/tickets/types/" + kind.String()},
+		{http.MethodGet, "/api/tickets/events/" + b.event.String() + "/attendees.csv"},
+		{http.MethodPost, "/api/tickets/check-in"},
 		{http.MethodGet, "/api/tickets/mine"},
+		{http.MethodGet, "/api/tickets/" + id},
 		{http.MethodGet, "/api/tickets/" + id + "/qr.png"},
 		{http.MethodGet, "/api/tickets/" + id + "/ticket.pdf"},
+		{http.MethodPost, "/api/tickets/" + id + "/transfer"},
+		{http.MethodPost, "/api/tickets/" + id + "/cancel"},
 	} {
 		for _, tt := range []struct {
 			name   string
@@ -157,10 +167,46 @@ func TestSidecarRoutesAreGuarded(t *testing.T) {
 	}
 }
 
+// Roles open what is an organizer's; being the organizer of the event opens its things.
+func TestOrganizersRoutes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, b.event, "VIP", "10")
+	code, err := b.signer.Code(b.ticket(t, b.buy(t, uuid.New(), kind, "1")[0].TicketID))
+	require.NoError(t, err)
+	for _, r := range []struct {
+		route
+		body string
+	}{
+		{route{http.MethodPost, "/api/tickets/types"}, typeBody(b.event)},
+		{route{http.MethodPatch, "/api/tickets/types/" + kind.String()}, `{"capacity":11}`},
+		{route{http.MethodGet, "/api/tickets/events/" + b.event.String() + "/attendees.csv"}, ""},
+		{route{http.MethodPost, "/api/tickets/check-in"}, `{"code":"` + code + `"}`},
+	} {
+		for _, tt := range []struct {
+			name   string
+			header http.Header
+			code   string
+		}{
+			{"Buyer", b.as(t, uuid.New(), identity.RoleUser), "FORBIDDEN"},
+			{"OrganizerWithoutTheRole", b.as(t, b.organizer, identity.RoleUser), "FORBIDDEN"},
+			{"OrganizerOfAnotherEvent", b.as(t, uuid.New(), identity.RoleUser, identity.RoleOrganizer), "NOT_EVENT_ORGANIZER"},
+		} {
+			t.Run(r.path+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				status, body := b.send(t, r.method, r.path, r.body, tt.header)
+				require.Equal(t, http.StatusForbidden, status, body)
+				requireFailure(t, body, tt.code, "")
+			})
+		}
+	}
+}
+
 // What a public route's {ticketId} could swallow stays internal, and the reverse.
 func TestRoutesThatLookAlike(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.apps = nil // the document has no such paths
 	user := b.as(t, b.organizer, identity.RoleUser)
 	for _, tt := range []struct {
 		name string
@@ -178,6 +224,11 @@ func TestRoutesThatLookAlike(t *testing.T) {
 		{"OtherMethod", route{http.MethodDelete, "/api/tickets/mine"}, user, 405, "METHOD_NOT_ALLOWED", ""},
 		{"OtherMethodInside", route{http.MethodPost, "/api/tickets/internal/" + uuid.NewString()}, user, 405, "METHOD_NOT_ALLOWED", ""},
 		{"Nowhere", route{http.MethodGet, "/api/tickets"}, user, 404, "NOT_FOUND", ""},
+		{"InternalAsATransferOfMine", route{http.MethodPost, "/api/tickets/internal/transfer"}, user, 400, "MALFORMED_JSON", ""},
+		{"CancelOfMineAsInternal", route{http.MethodPost, "/api/tickets/internal/cancel"}, user, 401, "SIDECAR_ONLY", ""},
+		{"CountAsATicketOfMine", route{http.MethodGet, "/api/tickets/internal/events/" + uuid.NewString() + "/ticket-count"}, user, 401, "SIDECAR_ONLY", ""},
+		{"TicketNamedMine", route{http.MethodPost, "/api/tickets/mine/cancel"}, user, 400, "VALIDATION_ERROR", "ticketId"},
+		{"TicketNamedTypes", route{http.MethodGet, "/api/tickets/types"}, user, 400, "VALIDATION_ERROR", "ticketId"},
 		{"UnknownFile", route{http.MethodGet, "/api/tickets/" + uuid.NewString() + "/ticket.exe"}, user, 404, "NOT_FOUND", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
