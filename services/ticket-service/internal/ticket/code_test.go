@@ -83,6 +83,25 @@ func TestCode(t *testing.T) {
 	})
 }
 
+// The published key checks codes, and signs none.
+func TestPublicKeys(t *testing.T) {
+	t.Parallel()
+	set, err := newSigner(t, "a").PublicKeys()
+	require.NoError(t, err)
+	require.Len(t, set.Keys, 1)
+	key := set.Keys[0]
+	require.Equal(t, "OKP Ed25519 EdDSA sig", strings.Join([]string{key.KTY.String(), key.CRV.String(), key.ALG.String(), key.USE.String()}, " "))
+	require.Empty(t, key.D)
+	public := ed25519.NewKeyFromSeed([]byte(strings.Repeat("a", ed25519.SeedSize))).Public().(ed25519.PublicKey)
+	require.Equal(t, base64.RawURLEncoding.EncodeToString(public), key.X)
+
+	code, err := newSigner(t, "a").Code(newTicket())
+	require.NoError(t, err)
+	token, _, err := jwt.NewParser().ParseUnverified(code, jwt.MapClaims{})
+	require.NoError(t, err)
+	require.Equal(t, token.Header["kid"], key.KID)
+}
+
 func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 	signer, admission := newSigner(t, "a"), newTicket()
@@ -94,12 +113,15 @@ func TestVerifyRefuses(t *testing.T) {
 
 	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("a", ed25519.SeedSize)))
 	public := []byte(key.Public().(ed25519.PublicKey))
-	sign := func(method jwt.SigningMethod, key any, audience string) string {
+	signFor := func(subject string, method jwt.SigningMethod, key any, audience string) string {
 		token, err := jwt.NewWithClaims(method, jwt.MapClaims{
-			"sub": admission.ID.String(), "aud": audience, "evt": admission.EventID.String(), "ver": 3,
+			"sub": subject, "aud": audience, "evt": admission.EventID.String(), "ver": 3,
 		}).SignedString(key)
 		require.NoError(t, err)
 		return token
+	}
+	sign := func(method jwt.SigningMethod, key any, audience string) string {
+		return signFor(admission.ID.String(), method, key, audience)
 	}
 	// The ways below differ from a good code in the one thing that each is about.
 	_, _, err = signer.Verify(sign(jwt.SigningMethodEdDSA, key, "check-in"))
@@ -115,6 +137,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"SignatureCutOff":        part[0] + "." + part[1] + ".",
 		"AlgNone":                sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "check-in"),
 		"HS256UnderThePublicKey": sign(jwt.SigningMethodHS256, public, "check-in"),
+		"NoTicketID":             signFor("VIP", jwt.SigningMethodEdDSA, key, "check-in"),
 		"AccessToken":            sign(jwt.SigningMethodEdDSA, key, "event-booking"),
 	} {
 		t.Run(name, func(t *testing.T) {

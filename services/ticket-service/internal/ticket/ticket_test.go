@@ -30,6 +30,7 @@ func requireField(t *testing.T, err error, field string) {
 
 func TestTypeValidate(t *testing.T) {
 	t.Parallel()
+	noon := time.Date(2030, 7, 15, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name   string
 		change func(*ticket.Type)
@@ -48,6 +49,14 @@ func TestTypeValidate(t *testing.T) {
 		{"NoCapacity", func(y *ticket.Type) { y.Capacity = 0 }, "capacity"},
 		{"NegativeCapacity", func(y *ticket.Type) { y.Capacity = -1 }, "capacity"},
 		{"CapacityTooLarge", func(y *ticket.Type) { y.Capacity = ticket.MaxCapacity + 1 }, "capacity"},
+		{"OnePerOrder", func(y *ticket.Type) { y.MaxPerOrder = new(1) }, ""},
+		{"NonePerOrder", func(y *ticket.Type) { y.MaxPerOrder = new(0) }, "maxPerOrder"},
+		{"TooManyPerOrder", func(y *ticket.Type) { y.MaxPerOrder = new(ticket.MaxQuantity + 1) }, "maxPerOrder"},
+		{"SalesForAnHour", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(time.Hour)) }, ""},
+		{"SalesWithoutEnd", func(y *ticket.Type) { y.SalesStart = &noon }, ""},
+		{"SalesWithoutStart", func(y *ticket.Type) { y.SalesEnd = &noon }, ""},
+		{"SalesForNoTime", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, &noon }, "salesEnd"},
+		{"SalesBackwards", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(-time.Hour)) }, "salesEnd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
