@@ -117,7 +117,7 @@ func TestForgedWebhook(t *testing.T) {
 	body := event("payment_intent.succeeded", `{`+intent+`, "status": "succeeded"}`)
 	now := time.Now()
 	genuine := sign(body, webhookSecret, now)
-	_, signature, _ := strings.Cut(genuine, ",")
+	at, signature, _ := strings.Cut(genuine, ",")
 	for name, tt := range map[string]struct{ body, header string }{
 		"NoSignature":         {body, ""},
 		"Garbage":             {body, "hello"},
@@ -132,7 +132,7 @@ func TestForgedWebhook(t *testing.T) {
 		"OldScheme":           {body, strings.Replace(genuine, "v1=", "v0=", 1)},
 		"KeptAndSentAgain":    {body, sign(body, webhookSecret, now.Add(-6*time.Minute))},
 		"SignatureOfNothing":  {body, sign("", webhookSecret, now)},
-		"TwoWrong":            {body, genuine[:strings.Index(genuine, "v1=")] + "v1=" + hex.EncodeToString([]byte("x")) + ",v1=00"},
+		"TwoWrong":            {body, at + ",v1=" + hex.EncodeToString([]byte("x")) + ",v1=00"},
 		"EmptyBody":           {"", genuine},
 		"HeaderInTheBody":     {genuine, genuine},
 		"SignatureOfTheOther": {event("payment_intent.canceled", `{`+intent+`, "status": "canceled"}`), genuine},

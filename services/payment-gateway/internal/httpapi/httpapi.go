@@ -17,14 +17,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 )
 
-// New gives the API. Only payment-service may call it, by its sidecar.
+// New gives the API. Package callers says who may call it, by its sidecar.
 func New(cards *gateway.Gateway, hooks gateway.Webhooks, guard identity.Guard) *mux.Router {
 	r := web.NewRouter()
 	// Stripe's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r)
 	web.Docs(r, "payment-gateway")
 	internal := func(method, path string, h web.Handler) {
-		r.Methods(method).Path("/api/gateway/internal" + path).Handler(guard.Service(h, "payment-service"))
+		r.Methods(method).Path("/api/gateway/internal" + path).Handler(guard.Service(h))
 	}
 	internal(http.MethodPost, "/charges", charge(cards))
 	internal(http.MethodGet, "/charges", find(cards))

@@ -43,7 +43,7 @@ func (a API) Router() *mux.Router {
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 
 	// For services, by the contract's "Payment Service API Contracts".
-	get("/api/payments/internal/orders/{orderId}", a.Guard.Service(a.internalOrder, "notification-service"))
+	get("/api/payments/internal/orders/{orderId}", a.Guard.Service(a.internalOrder))
 
 	// For people.
 	post("/api/payments/orders", a.Guard.Person(a.placeOrder))
@@ -57,16 +57,18 @@ func (a API) Router() *mux.Router {
 	post("/api/payments/webhooks/stripe", a.stripeWebhook)
 
 	// For the sidecar.
-	pool := a.Store.Pool
-	post("/events/tickets-generated", a.Guard.Sidecar(messaging.Handle(pool,
-		func(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
-			return a.Store.Fulfilled(ctx, e.ID, e.Payload)
-		})))
-	post("/events/ticket-generation-failed", a.Guard.Sidecar(messaging.Handle(pool,
-		func(ctx context.Context, e messaging.Event[events.TicketGenerationFailed]) error {
-			return a.Store.Unfulfillable(ctx, e.ID, e.Payload)
-		})))
-	post("/events/unknown", a.Guard.Sidecar(messaging.Unknown(pool)))
+	messaging.Consumer{
+		Pool: a.Store.Pool, Service: "payment-service", Queue: "payment-processing-queue", API: "/api/payments",
+		Guard: a.Guard, Announce: true,
+		Handlers: map[string]messaging.Handler{
+			"TICKETS_GENERATED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
+				return a.Store.Fulfilled(ctx, e.ID, e.Payload)
+			}),
+			"TICKET_GENERATION_FAILED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketGenerationFailed]) error {
+				return a.Store.Unfulfillable(ctx, e.ID, e.Payload)
+			}),
+		},
+	}.Mount(r)
 	post("/bindings/resume-sagas", a.Guard.Sidecar(a.resumeSagas))
 	return r
 }

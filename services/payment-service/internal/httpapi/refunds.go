@@ -101,7 +101,7 @@ func (a API) requestRefund(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	done := refund.Refund{}
+	var done refund.Refund
 	if leased {
 		if done, err = a.Saga.DriveRefund(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
 			return err

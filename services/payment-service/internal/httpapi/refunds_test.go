@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -135,7 +136,7 @@ func TestNotRefundable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i, body := range []string{`{"reason": "x"}`, `{"amount": 1, "reason": "x"}`, `{"ticketIds": ["` + uuid.NewString() + `"], "reason": "x"}`} {
-				b.askAs(t, organizer, id, fmt.Sprint(i), body).requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
+				b.askAs(t, organizer, id, strconv.Itoa(i), body).requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
 			}
 		})
 	}
@@ -278,7 +279,7 @@ func TestOwnOrders(t *testing.T) {
 	b := setup(t)
 	var bodies []string
 	for i := range 3 {
-		bodies = append([]string{b.buy(t, fmt.Sprint(i), nil).body}, bodies...)
+		bodies = append([]string{b.buy(t, strconv.Itoa(i), nil).body}, bodies...)
 	}
 	header := b.as(t, person(identity.RoleUser))
 	header.Set("Idempotency-Key", "key")

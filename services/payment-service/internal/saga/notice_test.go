@@ -149,7 +149,10 @@ func TestNoticeWithoutEffect(t *testing.T) {
 		{"DeclinedOfAFailedOrder", failed, declined},
 		{"SucceededOfARefundedOrder", refunded, succeeded},
 		{"DeclinedOfARefundedOrder", refunded, declined},
-		{"UnknownOrder", charging, func(uuid.UUID) notice { return succeeded(uuid.New()) }},
+		{"UnknownOrder", charging, func(uuid.UUID) notice {
+			nobodys := uuid.New()
+			return succeeded(nobodys)
+		}},
 		{"NoOrder", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "") }},
 		{"OrderNoUUID", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "1 OR 1=1") }},
 		{"AttemptOfAnother", charging, func(id uuid.UUID) notice {
