@@ -262,9 +262,9 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Disposition", `attachment; filename="attendees.csv"`)
 	w.Header().Set("Cache-Control", "private, no-store")
 	table := csv.NewWriter(w)
-	// Its errors are those of the connection, kept until Flush: then the reader went away.
+	// Its errors are those of the connection, kept for after the batch.
 	_ = table.Write([]string{"ticketNumber", "ticketType", "holderName", "status", "checkedInAt"})
-	for len(tickets) > 0 {
+	for {
 		for _, t := range tickets {
 			var checkedInAt string
 			if t.Status == ticket.Used {
@@ -272,17 +272,22 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 			}
 			_ = table.Write([]string{t.Number, cell(t.TypeName), cell(t.HolderName), string(t.Status), checkedInAt})
 		}
-		if table.Flush(); table.Error() != nil {
-			break
+		table.Flush()
+		if err := table.Error(); err != nil { // the reader went away; there is nobody to tell
+			slog.DebugContext(r.Context(), "attendees not written", "error", err.Error())
+			return nil
 		}
-		if tickets, err = a.Store.TicketsFor(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch); err != nil {
+		if len(tickets) < attendeesBatch {
+			return nil
+		}
+		next, err := a.Store.TicketsFor(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch)
+		if err != nil {
 			// The status is out. Only a connection that breaks off tells the reader that lines are missing.
 			slog.ErrorContext(r.Context(), "attendees cut off", "error", err.Error())
 			panic(http.ErrAbortHandler)
 		}
+		tickets = next
 	}
-	table.Flush()
-	return nil
 }
 
 // cell keeps spreadsheets from taking a text for a formula (OWASP, "CSV Injection").
