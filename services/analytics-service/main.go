@@ -39,8 +39,10 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	// No service secret: no service calls us, and we call none.
-	return web.Serve(ctx, cfg.Config, httpapi.API{
+	api := httpapi.API{
 		Store: store.Store{Pool: pool},
 		Guard: identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken},
-	}.Router())
+	}
+	relay := messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
 }

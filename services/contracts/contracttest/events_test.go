@@ -67,6 +67,11 @@ func samples() []messaging.Payload {
 		},
 		events.EmailVerificationRequested{AccountMailRequest: mail},
 		events.PasswordResetRequested{AccountMailRequest: mail},
+		events.CompensationFailed{OrderID: order, ReservationID: reservation, Reason: "TICKETS_NOT_GENERATED", Step: "FULFIL", Attempts: 5},
+		events.DeadLetterArchived{
+			Service: "ticket-service", Queue: "ticket-processing-queue", DeadLetterID: ticket.String(), EventID: event.String(),
+			EventType: "PAYMENT_COMPLETED", Reason: "database is down", FirstSeen: at,
+		},
 	}
 }
 

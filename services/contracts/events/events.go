@@ -18,6 +18,9 @@ const (
 	TopicEvents   = "event-events"
 	// TopicUsers is ours: what auth-service has to tell.
 	TopicUsers = "user-events"
+	// TopicCompensations and TopicOperations are ours: what people have to look after.
+	TopicCompensations = "saga-compensation-failed"
+	TopicOperations    = "operations-events"
 )
 
 // OrderItem is one line of an order.
@@ -284,3 +287,41 @@ type PasswordResetRequested struct{ AccountMailRequest }
 
 // Type makes PasswordResetRequested publishable.
 func (PasswordResetRequested) Type() string { return "PASSWORD_RESET_REQUESTED" }
+
+// CompensationFailed reports that a step which undoes an order's effects fails time and again. It goes
+// on being tried; somebody should know.
+type CompensationFailed struct {
+	OrderID       uuid.UUID `json:"orderId"`
+	ReservationID uuid.UUID `json:"reservationId"`
+	Reason        string    `json:"reason"`
+	Step          string    `json:"step"`
+	Attempts      int       `json:"attempts"`
+}
+
+// Type, Topic, Subject and Attributes make CompensationFailed publishable.
+func (CompensationFailed) Type() string      { return "COMPENSATION_FAILED" }
+func (CompensationFailed) Topic() string     { return TopicCompensations }
+func (e CompensationFailed) Subject() string { return e.OrderID.String() }
+func (e CompensationFailed) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String()}
+}
+
+// DeadLetterArchived reports that a service could not process an event, and an admin has to say what
+// becomes of it. EventID and EventType are as far as they can be read.
+type DeadLetterArchived struct {
+	Service      string    `json:"service"`
+	Queue        string    `json:"queue"`
+	DeadLetterID string    `json:"deadLetterId"`
+	EventID      string    `json:"eventId"`
+	EventType    string    `json:"eventType"`
+	Reason       string    `json:"reason"`
+	FirstSeen    time.Time `json:"firstSeen"`
+}
+
+// Type, Topic, Subject and Attributes make DeadLetterArchived publishable.
+func (DeadLetterArchived) Type() string      { return "DEAD_LETTER_ARCHIVED" }
+func (DeadLetterArchived) Topic() string     { return TopicOperations }
+func (e DeadLetterArchived) Subject() string { return e.DeadLetterID }
+func (e DeadLetterArchived) Attributes() map[string]string {
+	return map[string]string{"service": e.Service}
+}

@@ -32,23 +32,21 @@ func (a API) Router() *mux.Router {
 	r.Handle("/api/analytics/events", a.Guard.Person(a.events)).Methods(http.MethodGet)
 	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
 
-	for path, handler := range map[string]web.Handler{
-		"/events/event-created":     messaging.Handle(pool, a.eventCreated),
-		"/events/event-updated":     messaging.Handle(pool, a.eventUpdated),
-		"/events/event-published":   messaging.Handle(pool, a.eventPublished),
-		"/events/event-cancelled":   messaging.Handle(pool, a.eventCancelled),
-		"/events/payment-completed": messaging.Handle(pool, a.paymentCompleted),
-		"/events/payment-failed":    messaging.Handle(pool, a.paymentFailed),
-		"/events/refund-processed":  messaging.Handle(pool, a.refundProcessed),
-		"/events/tickets-generated": messaging.Handle(pool, a.ticketsGenerated),
-		"/events/ticket-cancelled":  messaging.Handle(pool, a.ticketCancelled),
-		"/events/ticket-checked-in": messaging.Handle(pool, a.ticketCheckedIn),
-	} {
-		r.Handle(path, a.Guard.Sidecar(handler)).Methods(http.MethodPost)
-	}
-	// Every other event: those of the subscription's default route, and those that it has a route for
-	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
-	r.PathPrefix("/events/").Handler(a.Guard.Sidecar(messaging.Unknown(pool))).Methods(http.MethodPost)
+	messaging.Consumer{
+		Pool: pool, Service: "analytics-service", Queue: "analytics-queue", API: "/api/analytics", Guard: a.Guard, Announce: true,
+		Handlers: map[string]messaging.Handler{
+			"EVENT_CREATED":     messaging.Handle(a.eventCreated),
+			"EVENT_UPDATED":     messaging.Handle(a.eventUpdated),
+			"EVENT_PUBLISHED":   messaging.Handle(a.eventPublished),
+			"EVENT_CANCELLED":   messaging.Handle(a.eventCancelled),
+			"PAYMENT_COMPLETED": messaging.Handle(a.paymentCompleted),
+			"PAYMENT_FAILED":    messaging.Handle(a.paymentFailed),
+			"REFUND_PROCESSED":  messaging.Handle(a.refundProcessed),
+			"TICKETS_GENERATED": messaging.Handle(a.ticketsGenerated),
+			"TICKET_CANCELLED":  messaging.Handle(a.ticketCancelled),
+			"TICKET_CHECKED_IN": messaging.Handle(a.ticketCheckedIn),
+		},
+	}.Mount(r)
 	return r
 }
 

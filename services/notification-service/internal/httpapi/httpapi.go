@@ -31,21 +31,19 @@ func (a API) Router() *mux.Router {
 	r.Handle("/api/notifications", a.Guard.Person(a.mine)).Methods(http.MethodGet)
 	r.Handle("/api/notifications/{notificationId}/resend", a.Guard.Person(a.resend)).Methods(http.MethodPost)
 
-	for path, handler := range map[string]web.Handler{
-		"/events/tickets-generated":            messaging.Handle(pool, c.TicketsGenerated),
-		"/events/ticket-transferred":           messaging.Handle(pool, c.TicketTransferred),
-		"/events/ticket-cancelled":             messaging.Handle(pool, c.TicketCancelled),
-		"/events/payment-completed":            messaging.Handle(pool, c.PaymentCompleted),
-		"/events/payment-failed":               messaging.Handle(pool, c.PaymentFailed),
-		"/events/refund-processed":             messaging.Handle(pool, c.RefundProcessed),
-		"/events/email-verification-requested": messaging.Handle(pool, c.EmailVerificationRequested),
-		"/events/password-reset-requested":     messaging.Handle(pool, c.PasswordResetRequested),
-	} {
-		r.Handle(path, a.Guard.Sidecar(handler)).Methods(http.MethodPost)
-	}
-	// Every other event: those of the subscription's default route, and those that it has a route for
-	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
-	r.PathPrefix("/events/").Handler(a.Guard.Sidecar(messaging.Unknown(pool))).Methods(http.MethodPost)
+	messaging.Consumer{
+		Pool: pool, Service: "notification-service", Queue: "notification-queue", API: "/api/notifications", Guard: a.Guard,
+		Handlers: map[string]messaging.Handler{
+			"TICKETS_GENERATED":            messaging.Handle(c.TicketsGenerated),
+			"TICKET_TRANSFERRED":           messaging.Handle(c.TicketTransferred),
+			"TICKET_CANCELLED":             messaging.Handle(c.TicketCancelled),
+			"PAYMENT_COMPLETED":            messaging.Handle(c.PaymentCompleted),
+			"PAYMENT_FAILED":               messaging.Handle(c.PaymentFailed),
+			"REFUND_PROCESSED":             messaging.Handle(c.RefundProcessed),
+			"EMAIL_VERIFICATION_REQUESTED": messaging.Handle(c.EmailVerificationRequested),
+			"PASSWORD_RESET_REQUESTED":     messaging.Handle(c.PasswordResetRequested),
+		},
+	}.Mount(r)
 	return r
 }
 

@@ -80,15 +80,18 @@ func (a API) Router() *mux.Router {
 	post("/api/tickets/{ticketId}/cancel", person(a.cancel))
 
 	// For the sidecar.
-	heard := func(path string, h web.Handler) { post("/events/"+path, a.Guard.Sidecar(h)) }
-	pool := a.Store.Pool
-	heard("payment-completed", messaging.Handle(pool, a.paymentCompleted))
-	heard("payment-failed", messaging.Handle(pool, a.paymentFailed))
-	heard("event-created", messaging.Handle(pool, a.eventCreated))
-	heard("event-updated", messaging.Handle(pool, a.eventUpdated))
-	heard("event-published", messaging.Handle(pool, a.eventPublished))
-	heard("event-cancelled", messaging.Handle(pool, a.eventCancelled))
-	heard("unknown", messaging.Unknown(pool))
+	messaging.Consumer{
+		Pool: a.Store.Pool, Service: "ticket-service", Queue: "ticket-processing-queue", API: "/api/tickets",
+		Guard: a.Guard, Announce: true,
+		Handlers: map[string]messaging.Handler{
+			"PAYMENT_COMPLETED": messaging.Handle(a.paymentCompleted),
+			"PAYMENT_FAILED":    messaging.Handle(a.paymentFailed),
+			"EVENT_CREATED":     messaging.Handle(a.eventCreated),
+			"EVENT_UPDATED":     messaging.Handle(a.eventUpdated),
+			"EVENT_PUBLISHED":   messaging.Handle(a.eventPublished),
+			"EVENT_CANCELLED":   messaging.Handle(a.eventCancelled),
+		},
+	}.Mount(r)
 	post("/bindings/expire-reservations", a.Guard.Sidecar(a.expireReservations))
 	return r
 }

@@ -1,0 +1,134 @@
+package messaging
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// Consumer is a service's side of its queue: what it hears, and what becomes of that.
+//
+//   - An event that its handler takes is done.
+//   - An event of a type or version that there is no handler for is recorded in unknown_events, and done.
+//   - An event that cannot be read, or whose handler fails, is refused and comes again, until the queue's
+//     receive limit moves it to the dead-letter queue. From there it gets into dead_letters with the reason
+//     of its last refusal, operations are alerted, and an admin redrives or discards it.
+//
+// A redriven event goes to the same handler as a delivered one, which sees by the inbox whether it took
+// effect already.
+type Consumer struct {
+	Pool    *pgxpool.Pool
+	Service string // the app-id
+	Queue   string
+	API     string // what the service's public paths start with: /api/tickets
+	Guard   identity.Guard
+	// Announce publishes DEAD_LETTER_ARCHIVED beside logging an alert. notification-service, which would
+	// hear it, does not: it would write about its own queue into its own queue.
+	Announce bool
+	Handlers map[string]Handler // by event type
+}
+
+// Mount adds the consumer's routes to r: for the sidecar /events/..., named after the types in
+// kebab-case, and the bindings dead-letters and monitor-dead-letters; for admins, API/admin/dead-letters.
+func (c Consumer) Mount(r *mux.Router) {
+	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
+	for eventType, handler := range c.Handlers {
+		post("/events/"+strings.ToLower(strings.ReplaceAll(eventType, "_", "-")), c.Guard.Sidecar(c.receive(handler)))
+	}
+	// Every other event: those of the subscription's default route, and those that it has a route for
+	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
+	unknown := func(context.Context, cloudEvent) error { return errUnknown }
+	r.PathPrefix("/events/").Handler(c.Guard.Sidecar(c.receive(unknown))).Methods(http.MethodPost)
+	post("/bindings/dead-letters", c.Guard.Sidecar(c.archive))
+	post("/bindings/monitor-dead-letters", c.Guard.Sidecar(c.monitor))
+
+	admin := func(h web.Handler) web.Handler { return c.Guard.Person(h, identity.RoleAdmin) }
+	letters := c.API + "/admin/dead-letters"
+	r.Handle(letters, admin(c.listLetters)).Methods(http.MethodGet)
+	post(letters+"/redrive", admin(c.redriveAll))
+	r.Handle(letters+"/{deadLetterId}", admin(c.showLetter)).Methods(http.MethodGet)
+	post(letters+"/{deadLetterId}/redrive", admin(c.redriveOne))
+	post(letters+"/{deadLetterId}/discard", admin(c.discardOne))
+}
+
+// receive answers a delivery of the sidecar's.
+func (c Consumer) receive(handle Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx := r.Context()
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, web.MaxBody))
+		if err != nil {
+			return errMalformed.Because(err)
+		}
+		event, err := parseCloudEvent(body)
+		if err == nil {
+			err = handle(ctx, event)
+		}
+		switch {
+		case errors.Is(err, errUnknown):
+			if err := c.recordUnknown(ctx, event); err != nil {
+				return err
+			}
+		case errors.Is(err, errMalformed):
+			c.recordFailure(ctx, event.ID, err)
+			return err
+		case err != nil:
+			c.recordFailure(ctx, event.ID, err)
+			// Never the error's own status: a sidecar takes 404, which some lookup of the handler's may
+			// have got, for "drop this event".
+			return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
+		}
+		// As Dapr's pub/sub API asks: the event is done.
+		return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "SUCCESS"})
+	}
+}
+
+func (c Consumer) recordUnknown(ctx context.Context, event cloudEvent) error {
+	if _, err := c.Pool.Exec(ctx, `
+		INSERT INTO unknown_events (event_id, type, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+		event.ID, event.Type, storable(string(event.body))); err != nil {
+		return err
+	}
+	slog.WarnContext(ctx, "event of unknown type or version recorded", "type", event.Type, "eventId", event.ID)
+	return nil
+}
+
+// recordFailure keeps why an event was refused, for the case that this was its last time. The refusal
+// does not depend on it.
+func (c Consumer) recordFailure(ctx context.Context, eventID string, reason error) {
+	if eventID == "" { // whoever archives it sees for themselves that it cannot be read
+		return
+	}
+	// A handler that took too long has lost its request by now.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if _, err := c.Pool.Exec(ctx, `
+		INSERT INTO failed_deliveries (event_id, reason) VALUES ($1, $2)
+		ON CONFLICT (event_id) DO UPDATE SET reason = excluded.reason, failed_at = now()`,
+		storable(eventID), bounded(reason)); err != nil {
+		slog.ErrorContext(ctx, "reason of a refused event not kept", "eventId", eventID, "error", err.Error())
+	}
+}
+
+// cleanupTimeout bounds what is written down after a request may have ended.
+const cleanupTimeout = 3 * time.Second
+
+// bounded is an error as it is kept.
+func bounded(err error) string {
+	text := []rune(storable(err.Error()))
+	return string(text[:min(len(text), 1000)])
+}
+
+// storable is text without what PostgreSQL refuses in one.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}

@@ -1,0 +1,244 @@
+package messaging
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// State is how a dead letter stands.
+type State string
+
+// The states of a dead letter. What is not open is open again when the event comes to lie in the
+// dead-letter queue once more.
+const (
+	Open      State = "OPEN"
+	Redriven  State = "REDRIVEN"
+	Discarded State = "DISCARDED"
+)
+
+const (
+	// maxDeadLetter leaves room for the frame in which the topic put the event, with its every quote
+	// escaped.
+	maxDeadLetter = 2 * web.MaxBody
+	// realertAfter is how long nobody hears again of a letter that is still open.
+	realertAfter = time.Hour
+	// alertBatch bounds how many alerts one sweep publishes.
+	alertBatch = 100
+	// redriveLease ends after redriveTimeout, so that a handler has ended when another one may start.
+	redriveLease   = time.Minute
+	redriveTimeout = 50 * time.Second
+)
+
+// Errors that an admin gets.
+var (
+	errLetterNotFound = problem.New(problem.NotFound, "DEAD_LETTER_NOT_FOUND", "No such dead letter")
+	errLetterNotOpen  = problem.New(problem.Conflict, "DEAD_LETTER_NOT_OPEN", "The dead letter was redriven or discarded")
+	errRedriveRunning = problem.New(problem.Conflict, "REDRIVE_RUNNING", "The dead letter is being redriven")
+	errRedriveFailed  = problem.New(problem.Conflict, "REDRIVE_FAILED", "The event failed again; the dead letter says why")
+)
+
+// alert is what operations hear of a letter.
+type alert struct {
+	ID, EventID, Type, Reason string
+	FirstSeen                 time.Time
+}
+
+const alertColumns = `id::text, event_id, type, reason, first_seen`
+
+// archive takes a message out of the dead-letter queue. The sidecar deletes it there once it is
+// committed here; should that fail, the same message comes again and changes nothing.
+func (c Consumer) archive(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDeadLetter))
+	if err != nil {
+		return errMalformed.Because(err)
+	}
+	var frame struct{ MessageID, Message string }
+	if json.Unmarshal(body, &frame) == nil && frame.Message != "" {
+		body = []byte(frame.Message)
+	}
+	reason := "No handler refused it: it was not answered in time"
+	event, err := parseCloudEvent(body)
+	if err != nil {
+		reason = bounded(err)
+	}
+	if event.ID == "" {
+		sum := sha256.Sum256(body)
+		event.ID = "sha256:" + hex.EncodeToString(sum[:])
+	}
+
+	var a alert
+	err = pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+		// What was handled before and lies in the queue again was not handled well: it is open again.
+		rows, err := tx.Query(ctx, `
+			INSERT INTO dead_letters AS d (queue, event_id, type, body, message_id, reason)
+			VALUES ($1, $2, $3, $4, $5, coalesce((SELECT reason FROM failed_deliveries WHERE event_id = $2), $6))
+			ON CONFLICT (event_id) DO UPDATE
+			SET body = excluded.body, message_id = excluded.message_id, reason = excluded.reason,
+			    times = d.times + 1, last_seen = now(), state = 'OPEN', handled_at = NULL
+			WHERE d.message_id <> excluded.message_id
+			RETURNING `+alertColumns,
+			c.Queue, storable(event.ID), storable(event.Type), storable(string(body)), storable(frame.MessageID), reason)
+		if err != nil {
+			return err
+		}
+		if a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[alert]); err != nil {
+			return err
+		}
+		return c.alertTx(ctx, tx, "dead letter archived", a)
+	})
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("archive dead letter: %w", err)
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]bool{"archived": true})
+}
+
+// alertTx tells operations of a letter: always in the log, and by an event at most once an hour.
+func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, message string, a alert) error {
+	slog.ErrorContext(ctx, message, "queue", c.Queue, "deadLetterId", a.ID, "eventId", a.EventID, "type", a.Type,
+		"reason", a.Reason, "firstSeen", a.FirstSeen)
+	tag, err := tx.Exec(ctx, `UPDATE dead_letters SET alerted_at = now() WHERE id::text = $1 AND alerted_at <= now() - $2::interval`,
+		a.ID, realertAfter)
+	if err != nil || tag.RowsAffected() == 0 || !c.Announce {
+		return err
+	}
+	return AddTx(ctx, tx, c.Service, events.DeadLetterArchived{
+		Service: c.Service, Queue: c.Queue, DeadLetterID: a.ID, EventID: a.EventID, EventType: a.Type,
+		Reason: a.Reason, FirstSeen: a.FirstSeen.UTC(),
+	})
+}
+
+// monitor alerts again of what nobody handled. It also forgets why events were refused that cannot
+// lie in any queue any more.
+func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	var out struct {
+		Open    int `json:"open"`
+		Alerted int `json:"alerted"`
+	}
+	err := pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+			SELECT `+alertColumns+` FROM dead_letters
+			WHERE state = 'OPEN' AND alerted_at <= now() - $1::interval
+			ORDER BY first_seen, id LIMIT $2
+			FOR UPDATE SKIP LOCKED`, realertAfter, alertBatch)
+		if err != nil {
+			return err
+		}
+		due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[alert])
+		if err != nil {
+			return err
+		}
+		out.Alerted = len(due)
+		for _, a := range due {
+			if err := c.alertTx(ctx, tx, "dead letter still open", a); err != nil {
+				return err
+			}
+		}
+		return tx.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'OPEN'`).Scan(&out.Open)
+	})
+	if err != nil {
+		return fmt.Errorf("alert of dead letters: %w", err)
+	}
+	if out.Open > 0 {
+		slog.ErrorContext(ctx, "dead letters wait for somebody", "queue", c.Queue, "open", out.Open)
+	}
+	// Longer than a queue and its dead-letter queue together keep a message.
+	if _, err := c.Pool.Exec(ctx, `DELETE FROM failed_deliveries WHERE failed_at < now() - interval '9 days'`); err != nil {
+		return fmt.Errorf("forget refused events: %w", err)
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+// redrive gives a letter's event to its handler again. Of several at once, one runs. It returns
+// errLetterNotFound, errLetterNotOpen, errRedriveRunning, or errRedriveFailed with the handler's error.
+func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
+	var body string
+	err := c.Pool.QueryRow(ctx, `
+		UPDATE dead_letters SET redriven_until = now() + $2::interval
+		WHERE id = $1 AND state = 'OPEN' AND redriven_until < now()
+		RETURNING body`, id, redriveLease).Scan(&body)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c.whyNot(ctx, id)
+	}
+	if err != nil {
+		return fmt.Errorf("redrive dead letter: %w", err)
+	}
+	handling, cancel := context.WithTimeout(ctx, redriveTimeout)
+	defer cancel()
+	failure := c.handle(handling, []byte(body))
+
+	// Whoever asked may be gone: what became of the letter is written down all the same.
+	ctx, cancelWriting := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancelWriting()
+	if failure != nil {
+		if _, err := c.Pool.Exec(ctx, `
+			UPDATE dead_letters SET reason = $2, redriven_until = '-infinity' WHERE id = $1`, id, bounded(failure)); err != nil {
+			return fmt.Errorf("redrive dead letter: %w", err)
+		}
+		return errRedriveFailed.Because(failure)
+	}
+	if _, err := c.Pool.Exec(ctx, `
+		UPDATE dead_letters SET state = 'REDRIVEN', handled_at = now(), redriven_until = '-infinity' WHERE id = $1`, id); err != nil {
+		return fmt.Errorf("redrive dead letter: %w", err)
+	}
+	return nil
+}
+
+// handle gives an event to the handler of its type.
+func (c Consumer) handle(ctx context.Context, body []byte) error {
+	event, err := parseCloudEvent(body)
+	if err != nil {
+		return err
+	}
+	handler, known := c.Handlers[event.Type]
+	if !known {
+		return errUnknown
+	}
+	return handler(ctx, event)
+}
+
+// whyNot says why a letter could be neither redriven nor discarded.
+func (c Consumer) whyNot(ctx context.Context, id uuid.UUID) error {
+	var state State
+	err := c.Pool.QueryRow(ctx, `SELECT state FROM dead_letters WHERE id = $1`, id).Scan(&state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return errLetterNotFound
+	case err != nil:
+		return fmt.Errorf("find dead letter: %w", err)
+	case state != Open:
+		return errLetterNotOpen
+	}
+	return errRedriveRunning
+}
+
+// discard closes a letter whose event nobody needs. It returns errLetterNotFound, errLetterNotOpen or
+// errRedriveRunning.
+func (c Consumer) discard(ctx context.Context, id uuid.UUID) error {
+	tag, err := c.Pool.Exec(ctx, `
+		UPDATE dead_letters SET state = 'DISCARDED', handled_at = now()
+		WHERE id = $1 AND state = 'OPEN' AND redriven_until < now()`, id)
+	if err != nil {
+		return fmt.Errorf("discard dead letter: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return c.whyNot(ctx, id)
+	}
+	return nil
+}
