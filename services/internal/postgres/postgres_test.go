@@ -94,7 +94,7 @@ func TestInTxRunsADeadlockAgain(t *testing.T) {
 	g.Go(func() error { return sell(0, 1, 2) })
 	g.Go(func() error { return sell(1, 2, 1) })
 	require.NoError(t, g.Wait())
-	require.EqualValues(t, 3, runs.Load(), "the victim ran again")
+	require.GreaterOrEqual(t, runs.Load(), int32(3), "the victim ran again, and maybe more than once")
 	var sold int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
 	require.Equal(t, 20, sold)
