@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/subtle"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -10,8 +11,10 @@ import (
 	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
+	"github.com/gorilla/mux"
 	"golang.org/x/time/rate"
 
+	"github.com/eventbooking/eventbooking/services/contracts/callers"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -71,10 +74,14 @@ func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
 	}
 }
 
-// Service lets a request of one of the named services through to h, if it came by the sidecar. The
-// token comes in X-Service-Token with X-Service-Name, or as "Authorization: Service-Token ...".
-func (g Guard) Service(h web.Handler, allowed ...string) web.Handler {
-	return g.Sidecar(func(w http.ResponseWriter, r *http.Request) error {
+// Service lets a request of a service that package callers names for the route, or of one of those
+// named here as well, through to h, if it came by the sidecar. The route is mux's. The token comes in
+// X-Service-Token with X-Service-Name, or as "Authorization: Service-Token ...".
+func (g Guard) Service(h web.Handler, others ...string) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if !g.BySidecar(r) {
+			return ErrNotSidecar
+		}
 		token, alone := strings.CutPrefix(r.Header.Get("Authorization"), "Service-Token ")
 		if !alone {
 			token = r.Header.Get("X-Service-Token")
@@ -86,17 +93,25 @@ func (g Guard) Service(h web.Handler, allowed ...string) web.Handler {
 		if !alone && r.Header.Get("X-Service-Name") != service {
 			return ErrServiceTokenInvalid
 		}
-		if !slices.Contains(allowed, service) {
+		path, err := mux.CurrentRoute(r).GetPathTemplate()
+		if err != nil {
+			return fmt.Errorf("which route this is: %w", err)
+		}
+		if !callers.May(service, r.Method, path) && !slices.Contains(others, service) {
 			return ErrServiceForbidden
 		}
 		return h(w, r)
-	})
+	}
 }
 
-// Sidecar lets a request through to h only if it shows the sidecar's APP_API_TOKEN.
+// Sidecar lets a request through to h only if it shows the sidecar's APP_API_TOKEN and is the sidecar's
+// own: a message or a tick of a clock. The sidecar shows its token with what it hands on for other
+// services as well; those it names.
 func (g Guard) Sidecar(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if !g.BySidecar(r) {
+		// Dapr sets these on every invocation from elsewhere, whatever the caller sends by that name.
+		invoked := len(r.Header.Values("Dapr-Caller-App-Id")) > 0 || len(r.Header.Values("Dapr-Callee-App-Id")) > 0
+		if invoked || !g.BySidecar(r) {
 			return ErrNotSidecar
 		}
 		return h(w, r)

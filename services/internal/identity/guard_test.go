@@ -14,6 +14,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
+// A route of package callers that payment-service may call.
+const internalRoute, internalPath = "/api/events/internal/{eventId}", "/api/events/internal/1"
+
 const appToken = "the sidecar's"
 
 var serviceSecret = []byte("the secret of all services")
@@ -30,7 +33,8 @@ func guarded(t *testing.T, appAPIToken string) (*httptest.Server, issuer) {
 	router.Handle("/mine", guard.Person(ok))
 	router.Handle("/admin", guard.Person(ok, identity.RoleAdmin))
 	router.Handle("/organizer", guard.Person(ok, identity.RoleOrganizer, identity.RoleAdmin))
-	router.Handle("/internal", guard.Service(ok, "payment-service", "notification-service"))
+	router.Handle(internalRoute, guard.Service(ok, "guest-service")).Methods(http.MethodGet)
+	router.Handle("/unlisted", guard.Service(ok))
 	router.Handle("/events", guard.Sidecar(ok))
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
@@ -47,6 +51,8 @@ func TestGuard(t *testing.T) {
 	payment, err := identity.SignServiceToken(serviceSecret, "payment-service")
 	require.NoError(t, err)
 	email, err := identity.SignServiceToken(serviceSecret, "email-service")
+	require.NoError(t, err)
+	guest, err := identity.SignServiceToken(serviceSecret, "guest-service")
 	require.NoError(t, err)
 	type header map[string]string
 
@@ -66,17 +72,21 @@ func TestGuard(t *testing.T) {
 		{"ServiceTokenAsAPersons", "/mine", header{"Authorization": "Bearer " + payment}, 401, "TOKEN_INVALID"},
 		{"ServiceTokenSchemeForAPerson", "/mine", header{"Authorization": "Service-Token " + payment}, 401, "TOKEN_MISSING"},
 
-		{"Service", "/internal", header{"X-Service-Token": payment, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 200, ""},
-		{"ServiceInAuthorization", "/internal", header{"Authorization": "Service-Token " + payment, "dapr-api-token": appToken}, 200, ""},
-		{"NoServiceToken", "/internal", header{"dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"PersonsTokenAsAServices", "/internal", header{"X-Service-Token": user, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"PersonsTokenInAuthorization", "/internal", header{"Authorization": "Bearer " + user, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"OtherName", "/internal", header{"X-Service-Token": payment, "X-Service-Name": "notification-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"NoName", "/internal", header{"X-Service-Token": payment, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"ServiceNotOnTheList", "/internal", header{"X-Service-Token": email, "X-Service-Name": "email-service", "dapr-api-token": appToken}, 403, "SERVICE_FORBIDDEN"},
-		{"ServiceAroundTheSidecar", "/internal", header{"X-Service-Token": payment, "X-Service-Name": "payment-service"}, 401, "SIDECAR_ONLY"},
+		{"Service", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 200, ""},
+		{"ServiceInAuthorization", internalPath, header{"Authorization": "Service-Token " + payment, "dapr-api-token": appToken, "dapr-caller-app-id": "payment-service"}, 200, ""},
+		{"ServiceNamedBesides", internalPath, header{"Authorization": "Service-Token " + guest, "dapr-api-token": appToken}, 200, ""},
+		{"RouteThatIsNotInTheTable", "/unlisted", header{"Authorization": "Service-Token " + payment, "dapr-api-token": appToken}, 403, "SERVICE_FORBIDDEN"},
+		{"NoServiceToken", internalPath, header{"dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
+		{"PersonsTokenAsAServices", internalPath, header{"X-Service-Token": user, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
+		{"PersonsTokenInAuthorization", internalPath, header{"Authorization": "Bearer " + user, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
+		{"OtherName", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "notification-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
+		{"NoName", internalPath, header{"X-Service-Token": payment, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
+		{"ServiceNotOnTheList", internalPath, header{"X-Service-Token": email, "X-Service-Name": "email-service", "dapr-api-token": appToken}, 403, "SERVICE_FORBIDDEN"},
+		{"ServiceAroundTheSidecar", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "payment-service"}, 401, "SIDECAR_ONLY"},
 
 		{"Sidecar", "/events", header{"dapr-api-token": appToken}, 200, ""},
+		{"InvokedThroughTheSidecar", "/events", header{"dapr-api-token": appToken, "dapr-caller-app-id": "email-service"}, 401, "SIDECAR_ONLY"},
+		{"InvokedByNobodyKnown", "/events", header{"dapr-api-token": appToken, "dapr-callee-app-id": "ticket-service"}, 401, "SIDECAR_ONLY"},
 		{"AnyoneElse", "/events", nil, 401, "SIDECAR_ONLY"},
 		{"WrongAppToken", "/events", header{"dapr-api-token": appToken + "x"}, 401, "SIDECAR_ONLY"},
 		{"ServiceAsTheSidecar", "/events", header{"X-Service-Token": payment, "X-Service-Name": "payment-service"}, 401, "SIDECAR_ONLY"},

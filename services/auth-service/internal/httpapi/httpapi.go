@@ -59,20 +59,17 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		router.Handle(route.path, route.handler).Methods(route.method)
 	}
 
-	// Which service may call what.
+	// For services; who may call what is in package callers.
 	for _, route := range []struct {
 		method, path string
 		handler      web.Handler
-		callers      []string
 	}{
-		{http.MethodPost, "/api/auth/internal/validate-token", a.validateToken, []string{
-			"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service",
-		}},
-		{http.MethodPost, "/api/auth/internal/users/batch", a.users, []string{"notification-service", "ticket-service"}},
-		{http.MethodGet, "/api/auth/internal/users/{userId}", a.user, []string{"notification-service", "ticket-service"}},
-		{http.MethodGet, "/api/auth/internal/account-mails/{requestId}", a.mail, []string{"notification-service"}},
+		{http.MethodPost, "/api/auth/internal/validate-token", a.validateToken},
+		{http.MethodPost, "/api/auth/internal/users/batch", a.users},
+		{http.MethodGet, "/api/auth/internal/users/{userId}", a.user},
+		{http.MethodGet, "/api/auth/internal/account-mails/{requestId}", a.mail},
 	} {
-		router.Handle(route.path, guard.Service(route.handler, route.callers...)).Methods(route.method)
+		router.Handle(route.path, guard.Service(route.handler)).Methods(route.method)
 	}
 }
 

@@ -30,7 +30,7 @@ type Caller interface {
 type API struct {
 	Store    *store.Store
 	Services Caller
-	// Readers are services beyond those of the table in Route that may read an event.
+	// Readers are services beyond those of package callers that may read an event.
 	Readers []string
 }
 
@@ -53,24 +53,10 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		return guard.Person(a.get)(w, r)
 	})).Methods(http.MethodGet)
 
-	// Which service may call what.
-	for _, route := range []struct {
-		method, path string
-		handler      web.Handler
-		callers      []string
-	}{
-		{http.MethodPost, "/api/events/internal/batch", a.batch, []string{
-			"ticket-service", "payment-service", "notification-service",
-		}},
-		{http.MethodGet, "/api/events/internal/{eventId}", a.getInternal, append([]string{
-			"ticket-service", "payment-service", "notification-service",
-		}, a.Readers...)},
-		{http.MethodGet, "/api/events/internal/{eventId}/validate-organizer/{userId}", a.validateOrganizer, []string{
-			"ticket-service", "payment-service",
-		}},
-	} {
-		router.Handle(route.path, guard.Service(route.handler, route.callers...)).Methods(route.method)
-	}
+	// For services; who may call what is in package callers.
+	router.Handle("/api/events/internal/batch", guard.Service(a.batch)).Methods(http.MethodPost)
+	router.Handle("/api/events/internal/{eventId}", guard.Service(a.getInternal, a.Readers...)).Methods(http.MethodGet)
+	router.Handle("/api/events/internal/{eventId}/validate-organizer/{userId}", guard.Service(a.validateOrganizer)).Methods(http.MethodGet)
 }
 
 func (a API) create(w http.ResponseWriter, r *http.Request) error {

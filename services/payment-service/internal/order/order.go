@@ -172,7 +172,7 @@ const (
 const (
 	MaxItems      = 20
 	MaxQuantity   = 100 // tickets of one type
-	MaxHolderName = 200 // characters
+	MaxHolderName = 201 // characters: a first and a last name of 100 each, with the space between
 	MaxToken      = 255 // characters
 )
 

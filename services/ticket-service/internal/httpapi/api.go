@@ -35,13 +35,6 @@ type API struct {
 	Guard    identity.Guard
 }
 
-// Who may call the internal routes.
-const (
-	event        = "event-service"
-	payment      = "payment-service"
-	notification = "notification-service"
-)
-
 // Router gives the routes.
 func (a API) Router() *mux.Router {
 	r := web.NewRouter()
@@ -51,16 +44,16 @@ func (a API) Router() *mux.Router {
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 	service, person := a.Guard.Service, a.Guard.Person
 
-	// For services, by the contract's "Ticket Service API Contracts". They stand before the public routes,
-	// whose {ticketId} would take "internal" too.
-	post("/api/tickets/internal/check-availability", service(a.checkAvailability, payment))
-	post("/api/tickets/internal/reserve", service(refusing("reserved", a.reserve), payment))
-	post("/api/tickets/internal/confirm-purchase", service(refusing("confirmed", a.confirm), payment))
-	post("/api/tickets/internal/release-reservation", service(refusing("released", a.release), payment))
-	post("/api/tickets/internal/cancel", service(refusing("cancelled", a.cancelRefunded), payment))
-	get("/api/tickets/internal/events/{eventId}/ticket-count", service(a.ticketCount, event))
-	get("/api/tickets/internal/{ticketId}", service(a.internalTicket, notification))
-	get("/api/tickets/internal/{ticketId}/ticket.pdf", service(a.internalPDF, notification))
+	// For services, by the contract's "Ticket Service API Contracts"; package callers says for which. They
+	// stand before the public routes, whose {ticketId} would take "internal" too.
+	post("/api/tickets/internal/check-availability", service(a.checkAvailability))
+	post("/api/tickets/internal/reserve", service(refusing("reserved", a.reserve)))
+	post("/api/tickets/internal/confirm-purchase", service(refusing("confirmed", a.confirm)))
+	post("/api/tickets/internal/release-reservation", service(refusing("released", a.release)))
+	post("/api/tickets/internal/cancel", service(refusing("cancelled", a.cancelRefunded)))
+	get("/api/tickets/internal/events/{eventId}/ticket-count", service(a.ticketCount))
+	get("/api/tickets/internal/{ticketId}", service(a.internalTicket))
+	get("/api/tickets/internal/{ticketId}/ticket.pdf", service(a.internalPDF))
 
 	// For organizers.
 	organizer := func(h web.Handler) web.Handler { return person(h, identity.RoleOrganizer, identity.RoleAdmin) }
@@ -199,9 +192,7 @@ func (a API) fetchName(ctx context.Context, userID uuid.UUID) (string, error) {
 	if name == "" {
 		return "", sidecar.ErrUnavailable.Because(errors.New("auth-service answered without a name"))
 	}
-	// Two names of 100 characters and the space between are one more than fits.
-	letters := []rune(name)
-	return string(letters[:min(len(letters), ticket.MaxHolderName)]), nil
+	return name, nil
 }
 
 // draw prints a ticket that still admits somebody. It returns ticket.ErrNotActive.

@@ -95,8 +95,9 @@ func ToCancel(tickets []Ticket) ([]Ticket, error) {
 	return left, nil
 }
 
-// MaxHolderName bounds the name on a ticket, in characters.
-const MaxHolderName = 200
+// MaxHolderName bounds the name on a ticket, in characters: a first and a last name of 100 each, with the
+// space between.
+const MaxHolderName = 201
 
 // ValidateHolder checks the name that goes on tickets.
 func ValidateHolder(name string) error {
