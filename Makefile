@@ -2,7 +2,7 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test clean
+.PHONY: help demo up down logs status infra test audit clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
@@ -31,6 +31,9 @@ infra: go ## start only the servers (then: . .local/env && .local/bin/dapr run -
 
 test: go ## set up what is missing, check the code and run every test; leaves nothing running
 	@$(STACK) test
+
+audit: go ## compare all that the system has written down; ARGS=-quiet once nobody uses it any more
+	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
 clean: go ## stop everything and remove .local, data included
 	@$(STACK) clean

@@ -1,0 +1,98 @@
+// Command audit compares all that the local stack has written down, prints what it found, and fails when something
+// does not add up.
+//
+//	make audit              while the system is in use: what is under way is no discrepancy
+//	make audit ARGS=-quiet  once nobody uses it any more: everything must have come to its end
+//
+// It finds the stack as `make up` does (DATA_DIR, PORT_OFFSET and the others). Another system is named by
+// AUDIT_AUTH_SERVICE_DATABASE_URL and so on for each service, AUDIT_STRIPE_URL and AUDIT_AWS_ENDPOINT_URL; either of
+// the last two may be "none".
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/tests/audit"
+)
+
+func main() {
+	quiet := flag.Bool("quiet", false, "the system is quiet: take everything that is unfinished for a discrepancy")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *quiet); err != nil {
+		fmt.Fprintln(os.Stderr, "audit:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, quiet bool) error {
+	root, err := stack.FindRoot()
+	if err != nil {
+		return err
+	}
+	cfg, err := stack.FromEnv(root)
+	if err != nil {
+		return err
+	}
+	sources := audit.Sources{Databases: map[string]*pgxpool.Pool{}}
+	if sources.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
+		return err
+	}
+	secrets := map[string]string{}
+	content, err := os.ReadFile(filepath.Join(cfg.DataDir, "secrets.json"))
+	if err == nil {
+		err = json.Unmarshal(content, &secrets)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read the secrets: %w", err)
+	}
+	for _, service := range audit.Services {
+		variable := "AUDIT_" + strings.ToUpper(strings.ReplaceAll(service, "-", "_")) + "_DATABASE_URL"
+		url := cmp.Or(os.Getenv(variable), secrets[service+"-database-url"])
+		if url == "" {
+			return fmt.Errorf("%s: not set, and no stack was ever up in %s", variable, cfg.DataDir)
+		}
+		pool, err := pgxpool.New(ctx, url)
+		if err != nil {
+			return fmt.Errorf("%s: %w", variable, err)
+		}
+		defer pool.Close()
+		sources.Databases[service] = pool
+	}
+	if cfg.StripeAPIKey == "" {
+		sources.Stripe = fmt.Sprintf("http://127.0.0.1:%d", cfg.StripeSimulatorPort)
+	}
+	sources.AWS = cmp.Or(cfg.AWSEndpoint, fmt.Sprintf("http://127.0.0.1:%d", cfg.AWSPort))
+	for variable, address := range map[string]*string{"AUDIT_STRIPE_URL": &sources.Stripe, "AUDIT_AWS_ENDPOINT_URL": &sources.AWS} {
+		*address = cmp.Or(os.Getenv(variable), *address)
+		if *address == "none" {
+			*address = ""
+		}
+	}
+
+	report, err := sources.Audit(ctx, quiet)
+	if err != nil {
+		return err
+	}
+	if err := report.Print(os.Stdout); err != nil {
+		return err
+	}
+	if n := len(report.Discrepancies()); n > 0 {
+		return fmt.Errorf("%d discrepancies", n)
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package audit
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+func (r *Report) outboxes(s *seen) {
+	table := r.section("Outboxes", "service", "events", "not published", "the oldest since")
+	for _, service := range Services {
+		var waiting int
+		var oldest time.Duration
+		for _, m := range s.messages[service].outbox {
+			if m.Published {
+				continue
+			}
+			waiting++
+			oldest = max(oldest, m.Age)
+			r.find("outbox", m.ID, m.Age, publishing, "%s of %s is not published after %s", m.Type, service, short(m.Age))
+		}
+		table.row(service, len(s.messages[service].outbox), waiting, short(oldest))
+	}
+}
+
+// toldBy says which notifications an event leads to, and how many. Of the other events that notification-service
+// hears of, whether anybody is told is decided by more than the event.
+var toldBy = map[string]int{
+	"TICKETS_GENERATED": 1, "PAYMENT_FAILED": 1, "REFUND_PROCESSED": 1, "TICKET_TRANSFERRED": 2,
+	"EMAIL_VERIFICATION_REQUESTED": 1, "PASSWORD_RESET_REQUESTED": 1,
+}
+
+// effects holds every event that was published against those who subscribed to it.
+func (r *Report) effects(s *seen) {
+	told, confirmed := map[uuid.UUID]int{}, map[string]bool{}
+	for _, n := range s.told {
+		if n.Resend {
+			continue
+		}
+		told[n.EventID]++
+		if n.Kind == "ORDER_CONFIRMATION" {
+			confirmed[n.OrderID.String()] = true
+		}
+	}
+	recorded := map[string]map[string]string{} // by service and event: what became of what has no effect
+	for service, m := range s.messages {
+		recorded[service] = map[string]string{}
+		for _, u := range m.unknown {
+			recorded[service][u.ID] = "was recorded as unknown"
+		}
+		for _, l := range m.letters {
+			if l.State != "REDRIVEN" {
+				recorded[service][l.EventID] = "is a dead letter, " + l.State
+			}
+		}
+	}
+	type kind struct{ topic, eventType, consumer string }
+	type tally struct{ published, had int }
+	count := map[kind]tally{}
+	for _, service := range Services {
+		for _, m := range s.messages[service].outbox {
+			if !m.Published {
+				continue
+			}
+			for _, sub := range s.subscriptions {
+				if sub.Topic != m.Topic || sub.Type != m.Type {
+					continue
+				}
+				had := s.messages[sub.Consumer].inbox[m.ID]
+				if sub.Consumer == notifications {
+					want := toldBy[m.Type]
+					if m.CancelledBy == "OWNER" {
+						want = 1
+					}
+					had = told[m.ID] >= want || m.Type == "TICKETS_GENERATED" && confirmed[m.OrderID]
+				}
+				k := kind{m.Topic, m.Type, sub.Consumer}
+				n := count[k]
+				n.published++
+				if had {
+					n.had++
+				} else {
+					fate := cmp.Or(recorded[sub.Consumer][m.ID.String()], "had no effect")
+					r.find("effects", m.ID, m.Age, delivery, "%s %s at %s, %s after it was published", m.Type, fate, sub.Consumer, short(m.Age))
+				}
+				count[k] = n
+			}
+		}
+	}
+	table := r.section("Events and their effects", "topic", "type", "consumer", "published", "had their effect")
+	for _, k := range slices.SortedFunc(maps.Keys(count), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.eventType, b.eventType), cmp.Compare(a.consumer, b.consumer))
+	}) {
+		table.row(k.topic, k.eventType, k.consumer, count[k].published, count[k].had)
+	}
+}
+
+// notifications looks for people who were told nothing yet, or the same twice.
+func (r *Report) notifications(s *seen) {
+	count := map[[2]string]int{}
+	type fact struct {
+		user, order uuid.UUID
+		kind        string
+	}
+	first := map[fact]uuid.UUID{}
+	for _, n := range s.told {
+		count[[2]string{n.Kind, n.Status}]++
+		if n.Status == "PENDING" {
+			r.find("notifications", n.ID, n.Age, delivery, "%s of event %s is not sent after %s", n.Kind, n.EventID, short(n.Age))
+		}
+		if n.Resend || n.Kind != "ORDER_CONFIRMATION" && n.Kind != "PAYMENT_FAILED" { // what happens once to an order
+			continue
+		}
+		f := fact{n.UserID, n.OrderID, n.Kind}
+		if before, twice := first[f]; twice {
+			r.find("notifications", n.ID, 0, 0, "tells %s of order %s, as %s did", n.Kind, n.OrderID, before)
+		}
+		first[f] = n.ID
+	}
+	table := r.section("Notifications", "kind", "status", "count")
+	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
+		table.row(key[0], key[1], count[key])
+	}
+}
+
+// figures holds what organizers are shown against what happened: an event that took effect twice shows here.
+func (r *Report) figures(s *seen) {
+	want, age := map[uuid.UUID]eventSales{}, map[uuid.UUID]time.Duration{}
+	touch := func(id uuid.UUID, since time.Duration) {
+		if before, known := age[id]; !known || since < before {
+			age[id] = since
+		}
+	}
+	quantity := map[uuid.UUID]int{}
+	for _, i := range s.items {
+		quantity[i.OrderID] += i.Quantity
+	}
+	for _, o := range s.orders {
+		w := want[o.EventID]
+		w.Refunded += o.Refunded
+		if o.paid() {
+			w.Completed++
+			w.Sold += quantity[o.ID]
+			w.Revenue += o.Total
+		}
+		want[o.EventID] = w
+		touch(o.EventID, o.Age)
+	}
+	for _, t := range s.tickets {
+		w := want[t.EventID]
+		w.Generated++
+		if t.void() {
+			w.Cancelled++
+		}
+		want[t.EventID] = w
+		touch(t.EventID, t.Age)
+	}
+	shown := map[uuid.UUID]eventSales{}
+	for _, e := range s.sales {
+		shown[e.EventID] = e
+	}
+	for id, w := range want {
+		w.EventID = id
+		e := shown[id]
+		e.EventID = id
+		if e != w {
+			r.find("figures", id, age[id], saga, "organizers see %+v, and it is %+v", e, w)
+		}
+	}
+	r.section("Sales figures", "events with orders", "events with figures").row(len(want), len(s.sales))
+}
+
+// leftovers looks at what consumers could do nothing with.
+func (r *Report) leftovers(s *seen) {
+	published := map[string]bool{}
+	for _, m := range s.messages {
+		for _, e := range m.outbox {
+			published[e.ID.String()] = true
+		}
+	}
+	table := r.section("Events nobody acts on", "service", "of types it has no use for", "strange ones", "dead letters", "of them open")
+	for _, service := range Services {
+		var strange, open int
+		for _, u := range s.messages[service].unknown {
+			if !published[u.ID] { // ours are in effects, if they should have had one
+				strange++
+				r.find("unknown events", u, u.Age, 0, "%s got a %q that none of our services wrote", service, u.Type)
+			}
+		}
+		for _, l := range s.messages[service].letters {
+			if l.State == "OPEN" {
+				open++
+				r.find("dead letters", l, 0, 0, "%s could not process %s %s", service, l.Type, l.EventID)
+			}
+		}
+		table.row(service, len(s.messages[service].unknown)-strange, strange, len(s.messages[service].letters), open)
+	}
+}
+
+func (r *Report) queues(s *seen) {
+	table := r.section("Queues", "queue", "waiting", "being processed", "delayed")
+	for _, q := range s.backlog {
+		table.row(q.Name, q.Visible, q.InFlight, q.Delayed)
+		n := q.Visible + q.InFlight + q.Delayed
+		switch {
+		case n == 0:
+		case isDeadLetterQueue(q.Name):
+			r.find("dead letters", q, 0, 0, "%d messages could not be processed", n)
+		default:
+			r.find("queues", q, 0, always, "%d messages are not processed", n)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+func isDeadLetterQueue(name string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(name, ".fifo"), "-dlq")
+}
+
+// Print writes the tables, what is in flight, and last the discrepancies.
+func (r Report) Print(w io.Writer) error {
+	var b strings.Builder
+	for _, s := range r.Sections {
+		fmt.Fprintf(&b, "%s\n", s.Title)
+		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(table, "  %s\n", strings.Join(s.Header, "\t"))
+		for _, row := range s.Rows {
+			fmt.Fprintf(table, "  %s\n", strings.Join(row, "\t"))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		b.WriteByte('\n')
+	}
+	for _, list := range []struct {
+		title    string
+		findings []Finding
+	}{{"In flight", r.InFlight()}, {"Discrepancies", r.Discrepancies()}} {
+		fmt.Fprintf(&b, "%s: %d\n", list.title, len(list.findings))
+		for _, f := range list.findings {
+			fmt.Fprintf(&b, "  %s\n", f)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// String names the finding with its id.
+func (f Finding) String() string { return f.Check + " " + f.ID + ": " + f.What }
