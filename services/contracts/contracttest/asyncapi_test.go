@@ -205,18 +205,18 @@ func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
 	require.Empty(t, queued, "heard, and in no queue")
 }
 
-// Every type that Go code can publish goes to the topic that the document says, by the one service that
+// Every type that Go code can publish goes to the topic that the document says, by the services that
 // may publish there.
 func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
 	t.Parallel()
 	document, _ := readAsyncAPI(t)
-	published, scopes := map[string]string{}, map[string]string{}
+	published, scopes := map[string]string{}, map[string]bool{}
 	for name, operation := range document.Operations {
 		if operation.Action != "send" {
 			continue
 		}
 		service, _, _ := strings.Cut(name, ".")
-		scopes[service] = operation.Channel.name()
+		scopes[service+" "+operation.Channel.name()] = true
 		for _, message := range operation.Messages {
 			published[message.name()] = operation.Channel.name()
 		}
@@ -227,10 +227,12 @@ func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
 	}
 	require.Equal(t, want, published)
 
-	allowed := map[string]string{}
+	allowed := map[string]bool{}
 	for pair := range strings.SplitSeq(metadata(t, components+"pubsub.yaml")["publishingScopes"], ";") {
-		service, topic, _ := strings.Cut(pair, "=")
-		allowed[service] = topic
+		service, topics, _ := strings.Cut(pair, "=")
+		for topic := range strings.SplitSeq(topics, ",") {
+			allowed[service+" "+topic] = true
+		}
 	}
 	require.Equal(t, allowed, scopes)
 }

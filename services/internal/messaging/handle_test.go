@@ -3,16 +3,19 @@ package messaging_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -31,31 +34,56 @@ func data(eventType, version, payload string) string {
 		`"correlationId":"corr-123456","payload":` + payload + `}`
 }
 
+// appAPIToken is what the sidecar shows.
+const appAPIToken = "app-api-token"
+
+// serve serves a consumer of SEAT_SOLD in seat-queue whose handler is handle.
+func serve(t *testing.T, pool *pgxpool.Pool, handle func(context.Context, messaging.Event[sold]) error) (url string) {
+	t.Helper()
+	router := web.NewRouter()
+	messaging.Consumer{
+		Pool: pool, Service: "seat-service", Queue: "seat-queue", API: "/api/seats", Announce: true,
+		Guard: identity.Guard{
+			AppAPIToken: appAPIToken,
+			Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
+		},
+		Handlers: map[string]messaging.Handler{"SEAT_SOLD": messaging.Handle(handle)},
+	}.Mount(router)
+	server := httptest.NewServer(router)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // consumer serves a handler that keeps what it gets and answers with what result gives.
 func consumer(t *testing.T, pool *pgxpool.Pool, result error) (url string, got *[]messaging.Event[sold]) {
 	t.Helper()
 	got = &[]messaging.Event[sold]{}
-	router := web.NewRouter()
-	router.Handle("/events/seat-sold", messaging.Handle(pool, func(ctx context.Context, e messaging.Event[sold]) error {
+	return serve(t, pool, func(ctx context.Context, e messaging.Event[sold]) error {
 		require.Equal(t, "corr-123456", telemetry.From(ctx).CorrelationID, "the event's id, not the delivery's")
 		*got = append(*got, e)
 		return result
-	}))
-	router.Handle("/events/unknown", messaging.Unknown(pool))
-	server := httptest.NewServer(router)
-	t.Cleanup(server.Close)
-	return server.URL, got
+	}), got
 }
 
 func deliver(t *testing.T, url, body string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	status, _ := do(t, http.MethodPost, url, body, "dapr-api-token", appAPIToken)
+	return status
+}
+
+func do(t *testing.T, method, url, body string, headers ...string) (status int, answer []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	require.NoError(t, err)
-	req.Header.Set("Content-Type", "application/cloudevents+json")
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
-	return res.StatusCode
+	defer res.Body.Close()
+	answer, err = io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, answer
 }
 
 func unknown(t *testing.T, pool *pgxpool.Pool) (ids []string) {
