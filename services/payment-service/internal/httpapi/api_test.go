@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -765,19 +766,27 @@ func TestGuards(t *testing.T) {
 		{"OtherService", from(t, "ticket-service"), 403, "SERVICE_FORBIDDEN"},
 	}
 	sidecars := services[:4]
+	admins := append(slices.Clone(persons), attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"})
 	attempts := map[string][]attempt{
-		"POST /api/payments/orders":                   persons,
-		"GET /api/payments/orders":                    persons,
-		"GET /api/payments/orders/{orderId}":          persons,
-		"GET /api/payments/orders/{orderId}/history":  persons,
-		"GET /api/payments/orders/{orderId}/refunds":  persons,
-		"POST /api/payments/orders/{orderId}/refunds": append(persons, attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"}),
-		"POST /api/payments/webhooks/stripe":          {{"Unsigned", nil, 400, "INVALID_SIGNATURE"}},
-		"GET /api/payments/internal/orders/{orderId}": services,
-		"POST /events/tickets-generated":              sidecars,
-		"POST /events/ticket-generation-failed":       sidecars,
-		"POST /events/unknown":                        sidecars,
-		"POST /bindings/resume-sagas":                 sidecars,
+		"POST /api/payments/orders":                                    persons,
+		"GET /api/payments/orders":                                     persons,
+		"GET /api/payments/orders/{orderId}":                           persons,
+		"GET /api/payments/orders/{orderId}/history":                   persons,
+		"GET /api/payments/orders/{orderId}/refunds":                   persons,
+		"POST /api/payments/orders/{orderId}/refunds":                  append(persons, attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"}),
+		"POST /api/payments/webhooks/stripe":                           {{"Unsigned", nil, 400, "INVALID_SIGNATURE"}},
+		"GET /api/payments/internal/orders/{orderId}":                  services,
+		"POST /events/tickets-generated":                               sidecars,
+		"POST /events/ticket-generation-failed":                        sidecars,
+		"POST /events/":                                                sidecars,
+		"POST /bindings/dead-letters":                                  sidecars,
+		"POST /bindings/monitor-dead-letters":                          sidecars,
+		"GET /api/payments/admin/dead-letters":                         admins,
+		"POST /api/payments/admin/dead-letters/redrive":                admins,
+		"GET /api/payments/admin/dead-letters/{deadLetterId}":          admins,
+		"POST /api/payments/admin/dead-letters/{deadLetterId}/redrive": admins,
+		"POST /api/payments/admin/dead-letters/{deadLetterId}/discard": admins,
+		"POST /bindings/resume-sagas":                                  sidecars,
 	}
 	require.NoError(t, b.router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()
