@@ -2,7 +2,7 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test audit clean
+.PHONY: help demo up down logs status infra test audit faults clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
@@ -34,6 +34,9 @@ test: go ## set up what is missing, check the code and run every test; leaves no
 
 audit: go ## compare all that the system has written down; ARGS=-quiet once nobody uses it any more
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
+
+faults: go ## kill, freeze and lie to a system under load, SEED=<n> ROUNDS=<n>, and audit it
+	@FAULTS_SEED=$(or $(SEED),4) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -count=1 -v -timeout 0 ./services/tests/faults
 
 clean: go ## stop everything and remove .local, data included
 	@$(STACK) clean
