@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
@@ -11,6 +13,11 @@ import (
 
 func message[P any](event messaging.Event[P]) store.Message {
 	return store.Message{ID: event.ID, Type: event.EventType}
+}
+
+// report is the message of a fact that its publisher may announce again under another id.
+func report[P any](event messaging.Event[P], fact uuid.UUID) store.Message {
+	return store.Message{ID: event.ID, Type: event.EventType, Fact: fact}
 }
 
 func (a API) eventCreated(ctx context.Context, e messaging.Event[events.EventCreated]) error {
@@ -52,11 +59,11 @@ func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.Paym
 	if err != nil {
 		return err
 	}
-	return a.add(ctx, message(e), change)
+	return a.add(ctx, report(e, e.Payload.OrderID), change)
 }
 
 func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {
-	return a.add(ctx, message(e), sales.Change{EventID: e.Payload.EventID, OrdersFailed: 1})
+	return a.add(ctx, report(e, e.Payload.OrderID), sales.Change{EventID: e.Payload.EventID, OrdersFailed: 1})
 }
 
 func (a API) refundProcessed(ctx context.Context, e messaging.Event[events.RefundProcessed]) error {
@@ -68,19 +75,19 @@ func (a API) refundProcessed(ctx context.Context, e messaging.Event[events.Refun
 }
 
 func (a API) ticketsGenerated(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
-	return a.add(ctx, message(e), sales.Change{
+	return a.add(ctx, report(e, e.Payload.OrderID), sales.Change{
 		EventID: e.Payload.EventID, TicketsGenerated: len(e.Payload.Tickets),
 	})
 }
 
 func (a API) ticketCancelled(ctx context.Context, e messaging.Event[events.TicketCancelled]) error {
 	p := e.Payload
-	return a.add(ctx, message(e), sales.Cancellation(p.EventID, p.TicketTypeID, p.CancelledBy == events.CancelledByRefund))
+	return a.add(ctx, report(e, p.TicketID), sales.Cancellation(p.EventID, p.TicketTypeID, p.CancelledBy == events.CancelledByRefund))
 }
 
 func (a API) ticketCheckedIn(ctx context.Context, e messaging.Event[events.TicketCheckedIn]) error {
 	p := e.Payload
-	return a.add(ctx, message(e), sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
+	return a.add(ctx, report(e, p.TicketID), sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
 }
 
 func (a API) add(ctx context.Context, m store.Message, c sales.Change) error {

@@ -37,6 +37,9 @@ type Store struct{ Pool *pgxpool.Pool }
 type Message struct {
 	ID   uuid.UUID
 	Type string
+	// Fact is what the message reports, where that can be reported again under another message id: the
+	// order that was paid, the ticket that was used. One type reports one fact once.
+	Fact uuid.UUID
 }
 
 // Put makes e what is known of the event, unless something later is known.
@@ -114,6 +117,12 @@ func (s Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) e
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if first, err := messaging.FirstTx(ctx, tx, m.ID, m.Type); err != nil || !first {
 			return err
+		}
+		if m.Fact != uuid.Nil {
+			fact := uuid.NewSHA1(m.Fact, []byte(m.Type))
+			if first, err := messaging.FirstTx(ctx, tx, fact, m.Type); err != nil || !first {
+				return err
+			}
 		}
 		return effect(tx)
 	})

@@ -97,6 +97,26 @@ func TestReport(t *testing.T) {
 	require.EqualValues(t, 2, r.CheckedIn())
 }
 
+// An order that is announced again, because nobody seemed to have heard of it, is sold once.
+func TestFactReportedAgain(t *testing.T) {
+	b := setup(t)
+	require.NoError(t, b.Put(t.Context(), message(), b.event))
+	order := uuid.New()
+	for range 2 {
+		m := message()
+		m.Fact = order
+		require.NoError(t, b.Add(t.Context(), m, b.order()))
+	}
+	other := message()
+	other.Fact, other.Type = order, "TICKETS_GENERATED"
+	require.NoError(t, b.Add(t.Context(), other, sales.Change{EventID: b.event.ID, TicketsGenerated: 2}))
+
+	r := b.report(t)
+	require.EqualValues(t, 1, r.OrdersCompleted)
+	require.EqualValues(t, 2, r.Tickets())
+	require.EqualValues(t, 2, r.TicketsGenerated, "another type reports another fact of the same order")
+}
+
 func TestReportOfAnotherEvent(t *testing.T) {
 	b := setup(t)
 	require.NoError(t, b.Put(t.Context(), message(), b.event))
