@@ -53,6 +53,7 @@ func inWords(e order.SagaEvent) (string, error) {
 		ExpiresAt       time.Time
 		Tickets         int
 		TicketsReleased int
+		Announcements   int
 		Reason          string
 	}
 	if err := json.Unmarshal(e.Payload, &p); err != nil {
@@ -81,6 +82,10 @@ func inWords(e order.SagaEvent) (string, error) {
 		return "The order got " + tickets(p.Tickets) + ".", nil
 	case "TICKET_GENERATION_FAILED":
 		return "The tickets could not be issued: " + codeInWords(p.Reason) + ". The money goes back.", nil
+	case "REANNOUNCED":
+		return "The tickets were not issued yet and were asked for again.", nil
+	case order.CodeNotGenerated:
+		return fmt.Sprintf("The tickets were not issued, though they were asked for %d times. The money goes back.", p.Announcements), nil
 	case "REFUND_REQUESTED":
 		return fmt.Sprintf("A refund of %s %s was begun: %s.", p.Amount, p.Currency, strings.TrimSuffix(codeInWords(p.Reason), ".")), nil
 	case "TICKETS_CANCELLED":

@@ -23,7 +23,8 @@
 // nothing was bought. A CHARGE without an answer is never given up on a guess: it is repeated under the
 // same attempt key, which cannot charge twice, and once the hold is old the gateway is only asked what
 // became of it. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
-// TICKETS_GENERATED or TICKET_GENERATION_FAILED.
+// TICKETS_GENERATED or TICKET_GENERATION_FAILED. An order that gets neither is announced again, which
+// makes ticket-service answer anew; in the end it is refunded, and whatever tickets it has are cancelled.
 //
 // A Notice from the card processor may bring the outcome of a charge before its answer does, or in its
 // place. It moves an order as the answer would, and never back: a charge that succeeded after its order
@@ -109,6 +110,8 @@ const (
 	CodeAbandoned        = "ORDER_ABANDONED"   // a service did not answer, and the buyer did not come back
 	CodePaymentAbandoned = "PAYMENT_ABANDONED" // no charge was made in time
 	CodePaymentTooLate   = "PAYMENT_TOO_LATE"  // a charge was made after all, and is refunded
+	// CodeNotGenerated is of an order that was paid and heard nothing of its tickets. There may be some.
+	CodeNotGenerated = "TICKETS_NOT_GENERATED"
 )
 
 // Order is a purchase.
@@ -166,6 +169,14 @@ const (
 	// ChargeLost is from when on "no such charge" is believed: the gateway's index lags behind by a
 	// minute, and by an hour on its bad days.
 	ChargeLost = 2 * time.Hour
+)
+
+// How long a paid order waits for word of its tickets.
+const (
+	// MaxReannouncements is how often it is announced again at least before it is given up.
+	MaxReannouncements = 3
+	// FulfilWindow is how long it waits at least.
+	FulfilWindow = 30 * time.Minute
 )
 
 // Limits of an order.

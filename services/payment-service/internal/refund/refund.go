@@ -185,8 +185,8 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		return r, ErrExceedsPayment
 	}
 	r.Status, r.Step = Pending, ReturnMoney
-	// An order that failed after it was paid never had tickets.
-	if (r.Whole || len(r.TicketIDs) > 0) && l.Order.Failure.Code == "" {
+	// An order that failed after it was paid never had tickets, but for one that only heard of none.
+	if code := l.Order.Failure.Code; (r.Whole || len(r.TicketIDs) > 0) && (code == "" || code == order.CodeNotGenerated) {
 		r.Step = CancelTickets
 	}
 	return r, nil

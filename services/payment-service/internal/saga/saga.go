@@ -116,14 +116,30 @@ func (s Saga) Sweep(ctx context.Context) (int, error) {
 }
 
 // resume drives an order that its buyer no longer waits for. One that is not reserved yet is given up:
-// the buyer was told that nothing was bought, or was told nothing and can look.
+// the buyer was told that nothing was bought, or was told nothing and can look. One that ticket-service
+// has left without an answer is announced again, or given up in the end.
 func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
-	if err := s.Store.GiveUp(ctx, id, order.Failure{
-		Code: order.CodeAbandoned, Message: "The order could not be processed; place a new one", Retryable: true,
-	}); err != nil {
+	o, err := s.Store.Order(ctx, id)
+	if err != nil {
 		return err
 	}
-	_, err := s.Drive(ctx, id)
+	ctx = under(ctx, o.Trace)
+	switch o.Step {
+	case order.Reserve:
+		if err := s.Store.GiveUp(ctx, id, order.Failure{
+			Code: order.CodeAbandoned, Message: "The order could not be processed; place a new one", Retryable: true,
+		}); err != nil {
+			return err
+		}
+	case order.Fulfil:
+		gaveUp, err := s.Store.Unanswered(ctx, o)
+		if gaveUp {
+			slog.ErrorContext(ctx, "tickets not generated, the order is refunded", "orderId", id)
+		}
+		return err
+	case order.Charge, order.Release, order.Refund, order.Done:
+	}
+	_, err = s.Drive(ctx, id)
 	return err
 }
 

@@ -88,11 +88,11 @@ func (b *bundle) exec(ctx context.Context, t *testing.T, sql string, args ...any
 	require.NoError(t, err)
 }
 
-// timeOut ends every lease and makes every saga due.
+// timeOut ends every lease and makes every saga due that has a call to make.
 func (b *bundle) timeOut(t *testing.T) {
 	t.Helper()
 	for _, table := range []string{"orders", "refunds"} {
-		b.exec(t.Context(), t, `UPDATE `+table+` SET leased_until = '-infinity', resume_at = now() WHERE step <> 'DONE'`)
+		b.exec(t.Context(), t, `UPDATE `+table+` SET leased_until = '-infinity', resume_at = now() WHERE step NOT IN ('DONE', 'FULFIL')`)
 	}
 }
 
@@ -499,7 +499,7 @@ func TestNotAnAnswer(t *testing.T) {
 
 			leased, err := b.store.Lease(t.Context(), id)
 			require.NoError(t, err)
-			require.True(t, leased, "the next driver need not wait for the lease to end")
+			require.Equal(t, before.Step != order.Refund, leased, "the next driver need not wait for the lease to end")
 			refunds, err := b.unfinished(t.Context(), id)
 			require.NoError(t, err)
 			for _, r := range refunds {

@@ -131,21 +131,21 @@ func recordRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund, eventType s
 	return recordSagaTx(ctx, tx, refunds, r.OrderID, eventType, status, payload)
 }
 
-// refundAllTx stores the intent to give back everything of an order that has no tickets and no other
-// refund. It goes by the ids of the purchase, whoever found out.
-func refundAllTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) error {
+// refundAllTx stores the intent to give back everything of an order that was never done and has no other
+// refund, from this step on. It goes by the ids of the purchase, whoever found out.
+func refundAllTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string, step refund.Step) error {
 	o, err := lockTx(ctx, tx, id)
 	if err != nil {
 		return err
 	}
 	return insertRefundTx(ctx, tx, refund.Refund{
-		ID: uuid.New(), OrderID: id, Whole: true, Amount: o.Total, Reason: reason, Step: refund.ReturnMoney, Trace: o.Trace,
+		ID: uuid.New(), OrderID: id, Whole: true, Amount: o.Total, Reason: reason, Step: step, Trace: o.Trace,
 	})
 }
 
 // LeaseRefund takes the saga of one refund, if nobody else holds it.
 func (s Store) LeaseRefund(ctx context.Context, id uuid.UUID) (bool, error) {
-	return s.lease(ctx, refundTable, id)
+	return s.lease(ctx, refundTable, unfinishedRefunds, id)
 }
 
 // LeaseDueRefunds does with refunds what LeaseDue does with orders.

@@ -27,6 +27,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
 //go:embed migrations/*.sql
@@ -100,18 +101,19 @@ func (s Store) Create(ctx context.Context, o order.Order, idempotencyKey string,
 
 // The tables of what has a saga, and what of each the sweeper has to resume.
 const (
-	orderTable, unfinishedOrders   = "orders", "step NOT IN ('DONE', 'FULFIL', 'REFUND')"
+	orderTable, unfinishedOrders   = "orders", "step NOT IN ('DONE', 'REFUND')"
 	refundTable, unfinishedRefunds = "refunds", "step <> 'DONE'"
 )
 
-// Lease takes the saga of one order, if nobody else holds it.
+// Lease takes the saga of one order, if nobody else holds it and there is a call to make. An order that
+// waits for its tickets is the sweeper's, whom no buyer that looks after it can keep away.
 func (s Store) Lease(ctx context.Context, id uuid.UUID) (bool, error) {
-	return s.lease(ctx, orderTable, id)
+	return s.lease(ctx, orderTable, unfinishedOrders+" AND step <> 'FULFIL'", id)
 }
 
-func (s Store) lease(ctx context.Context, table string, id uuid.UUID) (bool, error) {
+func (s Store) lease(ctx context.Context, table, driven string, id uuid.UUID) (bool, error) {
 	tag, err := s.Pool.Exec(ctx, `
-		UPDATE `+table+` SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now()`, id, lease)
+		UPDATE `+table+` SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now() AND `+driven, id, lease)
 	if err != nil {
 		return false, fmt.Errorf("lease %s of %s: %w", id, table, err)
 	}
@@ -162,11 +164,13 @@ func (s Store) postpone(ctx context.Context, table string, id uuid.UUID) error {
 }
 
 // moveTx takes an order from one step to the next and extends its driver's lease to that; a step that no
-// driver stands ready for is free to take. What else changes is set's to say, whose arguments start at
+// driver stands ready for is free to take. At FULFIL ticket-service has two minutes before the sweeper
+// looks after the order. What else changes is set's to say, whose arguments start at
 // $5. It reports false when the order stands elsewhere.
 func moveTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, set string, args ...any) (bool, error) {
 	tag, err := tx.Exec(ctx, `
-		UPDATE orders SET step = $3, tries = 0, resume_at = now(),
+		UPDATE orders SET step = $3, tries = 0,
+		    resume_at = now() + CASE WHEN $3 = 'FULFIL' THEN interval '2 minutes' ELSE interval '0' END,
 		    leased_until = CASE WHEN $3 IN ('FULFIL', 'REFUND', 'DONE') THEN '-infinity' ELSE now() + $4::interval END`+set+`
 		WHERE id = $1 AND step = $2`, append([]any{id, from, to, lease}, args...)...)
 	if err != nil {
@@ -286,17 +290,74 @@ func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string)
 		map[string]string{"transactionId": transactionID}); err != nil {
 		return moved, err
 	}
+	o.TransactionID = transactionID
+	return moved, messaging.AddTx(ctx, tx, source, paymentCompleted(o))
+}
+
+func paymentCompleted(o order.Order) events.PaymentCompleted {
 	announced := events.PaymentCompleted{
 		OrderID: o.ID, OrderNumber: o.Number, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
 		HolderName: o.HolderName, TotalAmount: o.Total.Decimal(), Currency: o.Total.Currency,
-		PaymentMethod: string(o.Method), TransactionID: transactionID,
+		PaymentMethod: string(o.Method), TransactionID: o.TransactionID,
 	}
 	for _, i := range o.Items {
 		announced.Items = append(announced.Items, events.OrderItem{
 			TicketTypeID: i.TicketTypeID, Quantity: i.Quantity, UnitPrice: i.UnitPrice.Decimal(),
 		})
 	}
-	return moved, messaging.AddTx(ctx, tx, source, announced)
+	return announced
+}
+
+// Unanswered is what becomes of an order at FULFIL whose time is up without a word of its tickets, once
+// each time. It is announced again, as another message, and later each time: after 2, 6 and 14 minutes.
+// After order.FulfilWindow it is given up, which Unanswered reports: FULFIL to REFUND, with a refund of
+// everything that cancels whatever tickets there may be, and COMPENSATION_FAILED for people to look into
+// it.
+func (s Store) Unanswered(ctx context.Context, o order.Order) (gaveUp bool, err error) {
+	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		gaveUp = false
+		var tries int
+		var overdue bool
+		err := tx.QueryRow(ctx, `
+			SELECT tries, completed_at <= now() - $2::interval FROM orders
+			WHERE id = $1 AND step = 'FULFIL' AND resume_at <= now() FOR UPDATE`, o.ID, order.FulfilWindow).Scan(&tries, &overdue)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // there was an answer, or somebody else came first
+			return nil
+		case err != nil:
+			return fmt.Errorf("order %s without an answer: %w", o.ID, err)
+		case tries < order.MaxReannouncements || !overdue:
+			return reannounceTx(ctx, tx, o, tries+1)
+		}
+		if gaveUp, err = moveTx(ctx, tx, o.ID, order.Fulfil, order.Refund,
+			`, failure_code = $5, failure_message = 'The tickets were not issued in time'`, order.CodeNotGenerated); err != nil {
+			return err
+		}
+		if err := recordTx(ctx, tx, o.ID, order.CodeNotGenerated, order.SagaFailed,
+			map[string]int{"announcements": tries + 1}); err != nil {
+			return err
+		}
+		if err := messaging.AddTx(ctx, tx, source, events.CompensationFailed{
+			OrderID: o.ID, ReservationID: o.ReservationID, Reason: order.CodeNotGenerated, Step: string(order.Fulfil), Attempts: tries + 1,
+		}); err != nil {
+			return err
+		}
+		return refundAllTx(ctx, tx, o.ID, order.CodeNotGenerated, refund.CancelTickets)
+	})
+	return gaveUp, err
+}
+
+func reannounceTx(ctx context.Context, tx pgx.Tx, o order.Order, tries int) error {
+	if _, err := tx.Exec(ctx, `
+		UPDATE orders SET tries = $2, leased_until = '-infinity',
+		    resume_at = now() + interval '2 minutes' * 2 ^ least($2::integer, $3)
+		WHERE id = $1`, o.ID, tries, order.MaxReannouncements); err != nil {
+		return fmt.Errorf("announce order %s again: %w", o.ID, err)
+	}
+	if err := recordTx(ctx, tx, o.ID, "REANNOUNCED", order.SagaPending, map[string]int{"announcements": tries + 1}); err != nil {
+		return err
+	}
+	return messaging.AddTx(ctx, tx, source, paymentCompleted(o))
 }
 
 // Notified is the effect of a notice about the order, once per notice, and reports whether it moved the
@@ -346,7 +407,7 @@ func chargedTooLateTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactionI
 		map[string]string{"transactionId": transactionID}); err != nil {
 		return err
 	}
-	return refundAllTx(ctx, tx, id, order.CodePaymentTooLate)
+	return refundAllTx(ctx, tx, id, order.CodePaymentTooLate, refund.ReturnMoney)
 }
 
 // Released moves RELEASE to its end: the tickets are back on sale.
@@ -403,7 +464,7 @@ func (s Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed ev
 			map[string]string{"reason": failed.Reason}); err != nil {
 			return err
 		}
-		return refundAllTx(ctx, tx, failed.OrderID, failed.Reason)
+		return refundAllTx(ctx, tx, failed.OrderID, failed.Reason, refund.ReturnMoney)
 	})
 }
 

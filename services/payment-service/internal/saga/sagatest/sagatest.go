@@ -85,6 +85,7 @@ type Services struct {
 	refunds      map[string]*refund
 	delivered    map[uuid.UUID]*Delivery
 	organizers   map[uuid.UUID]uuid.UUID // by event
+	refused      map[uuid.UUID]bool      // orders that get no tickets any more
 }
 
 type ticket struct {
@@ -158,6 +159,7 @@ func (s *Services) AddType(event uuid.UUID, price money.Amount, capacity int) uu
 		s.tickets = map[uuid.UUID]*ticket{}
 		s.cancelled = map[string]any{}
 		s.organizers = map[uuid.UUID]uuid.UUID{}
+		s.refused = map[uuid.UUID]bool{}
 		s.charges = map[string]*charge{}
 		s.refunds = map[string]*refund{}
 		s.delivered = map[uuid.UUID]*Delivery{}
@@ -514,6 +516,9 @@ func (s *Services) cancel(in cancelRequest) (any, error) {
 			return nil, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
 		}
 	}
+	if in.TicketIDs == nil && len(ids) == 0 {
+		s.refused[in.OrderID] = true
+	}
 	cancelled := []map[string]any{}
 	for _, id := range ids {
 		t := s.tickets[id]
@@ -598,21 +603,28 @@ func (s *Services) Deliver(cloudEvent []byte) (*Delivery, error) {
 
 func (s *Services) fulfil(paid events.PaymentCompleted, d *Delivery) {
 	r := s.reservations[paid.ReservationID]
-	if r == nil || r.ended && !s.takeAgain(r) {
+	bought := r != nil && r.order == paid.OrderID // before, under another message id
+	if s.refused[paid.OrderID] || r == nil || !bought && r.ended && !s.takeAgain(r) {
+		s.refused[paid.OrderID] = true
 		d.Failed = &events.TicketGenerationFailed{
 			OrderID: paid.OrderID, UserID: paid.UserID, EventID: paid.EventID,
 			ReservationID: paid.ReservationID, Reason: "INSUFFICIENT_INVENTORY",
 		}
 		return
 	}
-	r.order = paid.OrderID
+	if !bought {
+		r.order = paid.OrderID
+		for _, l := range r.request.TicketRequests {
+			for range l.Quantity {
+				s.tickets[uuid.New()] = &ticket{order: paid.OrderID, typeID: l.TicketTypeID}
+			}
+		}
+	}
 	d.Generated = &events.TicketsGenerated{OrderID: paid.OrderID, UserID: paid.UserID, EventID: paid.EventID}
-	for _, l := range r.request.TicketRequests {
-		for range l.Quantity {
-			id := uuid.New()
-			s.tickets[id] = &ticket{order: paid.OrderID, typeID: l.TicketTypeID}
+	for id, t := range s.tickets {
+		if t.order == paid.OrderID {
 			d.Generated.Tickets = append(d.Generated.Tickets, events.Ticket{
-				TicketID: id, TicketNumber: "TKT-2024-001234", TicketTypeID: l.TicketTypeID,
+				TicketID: id, TicketNumber: "TKT-2024-001234", TicketTypeID: t.typeID,
 				QRCode: "https://cdn.example.com/qr/dd0e8400.png",
 			})
 		}

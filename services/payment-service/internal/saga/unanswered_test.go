@@ -1,0 +1,284 @@
+package saga_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
+)
+
+// paid is an order at FULFIL whose events have not reached anybody yet.
+func (b *bundle) paid(t *testing.T) uuid.UUID {
+	t.Helper()
+	id := b.place(t, sagatest.GoodCard)
+	o, err := b.saga.Drive(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, order.Fulfil, o.Step)
+	return id
+}
+
+// wait lets the time pass until the sweeper looks after the order.
+func (b *bundle) wait(t *testing.T) {
+	t.Helper()
+	b.exec(t.Context(), t, `UPDATE orders SET completed_at = completed_at - interval '10 minutes', resume_at = now(), leased_until = '-infinity' WHERE step = 'FULFIL'`)
+}
+
+// lost is an order that was announced as often as it ever is, while no message arrived.
+func (b *bundle) lost(t *testing.T) uuid.UUID {
+	t.Helper()
+	id := b.paid(t)
+	for range order.MaxReannouncements {
+		b.wait(t)
+		require.NoError(t, b.sweeps(t.Context(), id))
+		require.Equal(t, order.Fulfil, b.order(t, id).Step)
+	}
+	b.wait(t)
+	return id
+}
+
+// requireGivenUp asserts what must be true of an order that was refunded for want of an answer: charged
+// and refunded once, no valid tickets now or ever, people alerted once.
+func (b *bundle) requireGivenUp(t *testing.T, id uuid.UUID) {
+	t.Helper()
+	b.deliver(t, id) // what was late
+	o := b.order(t, id)
+	require.Equal(t, order.Refunded, o.Status)
+	require.Equal(t, order.Done, o.Step)
+	require.Equal(t, order.CodeNotGenerated, o.Failure.Code)
+	charged, refunded := b.services.Money(id)
+	require.Equal(t, []money.Decimal{"100.00"}, charged)
+	require.Equal(t, charged, refunded)
+	require.Empty(t, b.services.Tickets(id))
+	announced, _ := b.outbox(t, id)
+	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.MaxReannouncements),
+		"COMPENSATION_FAILED", "REFUND_PROCESSED"), announced)
+}
+
+// Whatever was lost, the announcement or its answer, the next one brings the tickets, once.
+func TestReannounced(t *testing.T) {
+	b := setup(t)
+	for name, arrived := range map[string]bool{"AnnouncementLost": false, "AnswerLost": true} {
+		t.Run(name, func(t *testing.T) {
+			b.newType(5000)
+			id := b.paid(t)
+			if arrived {
+				_, bodies := b.outbox(t, id)
+				_, err := b.services.Deliver(bodies[0])
+				require.NoError(t, err)
+			}
+			n, err := b.saga.Sweep(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n, "ticket-service has two minutes")
+			b.wait(t)
+			require.NoError(t, b.sweeps(t.Context(), id))
+			n, err = b.saga.Sweep(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n, "and more now")
+
+			b.deliver(t, id)
+			o := b.order(t, id)
+			require.Equal(t, order.Done, o.Step)
+			require.Equal(t, order.Completed, o.Status)
+			require.Equal(t, map[uuid.UUID]int{b.typeID: quantity}, b.services.Tickets(id))
+			require.Equal(t, []string{
+				"ORDER_CREATED COMPLETED", "TICKETS_RESERVED COMPLETED", "PAYMENT_STARTED PENDING",
+				"PAYMENT_COMPLETED COMPLETED", "REANNOUNCED PENDING", "TICKETS_GENERATED COMPLETED",
+			}, b.story(t, id))
+			_, bodies := b.outbox(t, id)
+			require.Len(t, bodies, 2)
+			b.wait(t)
+			n, err = b.saga.Sweep(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n)
+		})
+	}
+}
+
+// An order that hears nothing is refunded in the end, and no late message gives it tickets.
+func TestNeverAnswered(t *testing.T) {
+	b := setup(t)
+	for name, arrived := range map[string]bool{"NothingArrived": false, "TicketsAreThere": true} {
+		t.Run(name, func(t *testing.T) {
+			b.newType(5000)
+			id := b.lost(t)
+			if arrived {
+				_, bodies := b.outbox(t, id)
+				_, err := b.services.Deliver(bodies[0])
+				require.NoError(t, err)
+				require.NotEmpty(t, b.services.Tickets(id))
+			}
+			require.NoError(t, b.sweeps(t.Context(), id))
+			require.Equal(t, order.Refund, b.order(t, id).Step)
+			b.settleRefunds(t, id, b.sweeps)
+			b.requireGivenUp(t, id)
+			story := b.story(t, id)
+			require.Equal(t, []string{
+				"PAYMENT_COMPLETED COMPLETED", "REANNOUNCED PENDING", "REANNOUNCED PENDING", "REANNOUNCED PENDING",
+				"TICKETS_NOT_GENERATED FAILED", "REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED",
+			}, story[3:])
+		})
+	}
+	t.Run("NotInAHurry", func(t *testing.T) {
+		b.newType(5000)
+		id := b.paid(t)
+		for range order.MaxReannouncements + 2 { // within the window, however often it is looked after
+			b.exec(t.Context(), t, `UPDATE orders SET resume_at = now() WHERE id = $1`, id)
+			require.NoError(t, b.sweeps(t.Context(), id))
+			require.Equal(t, order.Fulfil, b.order(t, id).Step)
+		}
+	})
+	t.Run("SomebodyIsIn", func(t *testing.T) {
+		b.newType(5000)
+		id := b.lost(t)
+		_, bodies := b.outbox(t, id)
+		_, err := b.services.Deliver(bodies[0])
+		require.NoError(t, err)
+		b.services.Use(b.services.TicketIDs(id)[0])
+		require.NoError(t, b.sweeps(t.Context(), id))
+		b.settleRefunds(t, id, b.sweeps)
+		o := b.order(t, id)
+		require.Equal(t, order.Completed, o.Status)
+		require.Equal(t, order.Done, o.Step)
+		require.Equal(t, quantity, b.services.Tickets(id)[b.typeID])
+		r, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, refund.Refund{Whole: true}))
+		require.NoError(t, err)
+		require.Equal(t, refund.ErrTicketUsed.Code, r.Failure.Code, "nobody gets both")
+	})
+}
+
+// What becomes of an order without an answer is stored whole or not at all.
+func TestUnansweredCrash(t *testing.T) {
+	b := setup(t)
+	for name, to := range map[string]func(*testing.T) uuid.UUID{
+		"Reannounced": func(t *testing.T) uuid.UUID {
+			t.Helper()
+			id := b.paid(t)
+			b.wait(t)
+			return id
+		},
+		"GivenUp": b.lost,
+	} {
+		for _, table := range []string{"saga_events", "outbox", "refunds"} {
+			if name == "Reannounced" && table == "refunds" {
+				continue
+			}
+			t.Run(name+"Without_"+table, func(t *testing.T) {
+				b.newType(5000)
+				id := to(t)
+				story := b.story(t, id)
+				announced, _ := b.outbox(t, id)
+				b.exec(t.Context(), t, `ALTER TABLE `+table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
+				require.NoError(t, b.sweeps(t.Context(), id), "the other sagas are not held up")
+				b.exec(t.Context(), t, `ALTER TABLE `+table+` DROP CONSTRAINT broken`)
+				require.Equal(t, story, b.story(t, id))
+				after, _ := b.outbox(t, id)
+				require.Equal(t, announced, after)
+				require.Equal(t, order.Fulfil, b.order(t, id).Step)
+
+				b.wait(t)
+				require.NoError(t, b.sweeps(t.Context(), id))
+				require.NotEqual(t, story, b.story(t, id))
+			})
+		}
+	}
+	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
+		t.Run("RefundDiesAt"+string(call), func(t *testing.T) {
+			b.newType(5000)
+			id := b.lost(t)
+			p := b.start(t)
+			require.NoError(t, b.sweeps(t.Context(), id))
+			b.services.Next(call, p.before, p.after)
+			b.settleRefunds(t, id, func(context.Context, uuid.UUID) error {
+				if p.ctx.Err() != nil {
+					p.restart(t)
+				}
+				_ = b.sweeps(p.ctx, id) // a process that dies tells nobody
+				return nil
+			})
+			require.Zero(t, b.services.Pending(), "the points were reached")
+			b.requireGivenUp(t, id)
+		})
+	}
+}
+
+// Of many sweepers that look after an order at once, or while its answer comes, one has an effect.
+func TestUnansweredRace(t *testing.T) {
+	b := setup(t)
+	const sweepers = 8
+	race := func(t *testing.T, id uuid.UUID, also func()) (gaveUp int) {
+		t.Helper()
+		o := b.order(t, id)
+		errs, given := make([]error, sweepers), make([]bool, sweepers)
+		var all sync.WaitGroup
+		for i := range sweepers {
+			all.Go(func() { given[i], errs[i] = b.store.Unanswered(t.Context(), o) })
+		}
+		all.Go(also)
+		all.Wait()
+		for i := range sweepers {
+			require.NoError(t, errs[i])
+			if given[i] {
+				gaveUp++
+			}
+		}
+		return gaveUp
+	}
+	nothing := func() {}
+	t.Run("Reannounced", func(t *testing.T) {
+		id := b.paid(t)
+		b.wait(t)
+		require.Zero(t, race(t, id, nothing))
+		announced, _ := b.outbox(t, id)
+		require.Len(t, announced, 2)
+	})
+	t.Run("GivenUp", func(t *testing.T) {
+		id := b.lost(t)
+		require.Equal(t, 1, race(t, id, nothing))
+		b.settleRefunds(t, id, b.sweeps)
+		b.requireGivenUp(t, id)
+	})
+	t.Run("WhileTheAnswerComes", func(t *testing.T) {
+		for range 4 {
+			b.newType(5000)
+			id := b.lost(t)
+			_, bodies := b.outbox(t, id)
+			answer, err := b.services.Deliver(bodies[0])
+			require.NoError(t, err)
+			var late error
+			gaveUp := race(t, id, func() { late = b.store.Fulfilled(t.Context(), answer.ID, *answer.Generated) })
+			require.NoError(t, late)
+			b.settleRefunds(t, id, b.sweeps)
+			if gaveUp == 1 {
+				b.requireGivenUp(t, id)
+				continue
+			}
+			require.Equal(t, order.Completed, b.order(t, id).Status)
+			require.Equal(t, quantity, b.services.Tickets(id)[b.typeID])
+		}
+	})
+}
+
+// A buyer who looks after the order all the time does not keep the sweeper away.
+func TestUnansweredIsNotLeased(t *testing.T) {
+	b := setup(t)
+	id := b.paid(t)
+	b.wait(t)
+	leased, err := b.store.Lease(t.Context(), id)
+	require.NoError(t, err)
+	require.False(t, leased)
+	if err := b.peopleReturn(t.Context(), id); err != nil {
+		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	}
+	n, err := b.saga.Sweep(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+}
