@@ -58,6 +58,13 @@ type Envelope[P any] struct {
 // AddTx writes an event of the service source into the outbox. The event is published after tx
 // commits, and never if it does not. It carries the correlation id and the trace of ctx.
 func AddTx(ctx context.Context, tx pgx.Tx, source string, payload Payload) error {
+	return AddToTx(ctx, tx, source, payload.Topic(), payload)
+}
+
+// AddToTx is AddTx for another topic than the event's own. There it is an event with an id of its own. For
+// an ordered topic, the events that tx and others add about one thing are in the order of their commits
+// only if each adds under a lock on that thing.
+func AddToTx(ctx context.Context, tx pgx.Tx, source, topic string, payload Payload) error {
 	trace := telemetry.From(ctx)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	id, err := uuid.NewV7() // ordered by time, kind to the index
@@ -90,7 +97,7 @@ func AddTx(ctx context.Context, tx pgx.Tx, source string, payload Payload) error
 		return fmt.Errorf("event %s: %w", payload.Type(), err)
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO outbox (id, topic, cloud_event) VALUES ($1, $2, $3)`,
-		id, payload.Topic(), body); err != nil {
+		id, topic, body); err != nil {
 		return fmt.Errorf("add %s to the outbox: %w", payload.Type(), err)
 	}
 	return nil

@@ -311,3 +311,45 @@ func TestFirstTxForgetsWhatWasRolledBack(t *testing.T) {
 		}), want)
 	}
 }
+
+// seats gives the seats that were sold, as the broker heard of them.
+func (b *broker) seats() []int {
+	var seats []int
+	for _, e := range b.events() {
+		seats = append(seats, e.Data.Payload.Seat)
+	}
+	return seats
+}
+
+func TestAnOrderedTopicKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	b := &broker{fail: func(attempt int) bool { return attempt%3 == 0 }} // and nothing overtakes what failed
+	const n = 60
+	var want []int
+	for range 3 { // replicas
+		relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Batch: 7, Ordered: map[string]string{"seat-events": "pubsub"}})
+	}
+	for seat := range n {
+		add(t.Context(), t, pool, seat)
+		want = append(want, seat)
+	}
+	published(t, pool)
+	require.Equal(t, want, b.seats())
+}
+
+func TestAHungRelayOfAnOrderedTopicIsSucceeded(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	hung, next := &broker{hold: make(chan struct{})}, &broker{}
+	ordered := map[string]string{"seat-events": "pubsub"}
+	add(t.Context(), t, pool, 1, 2, 3)
+	relay(t, messaging.Relay{Pool: pool, Publisher: hung, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+	require.Eventually(t, func() bool { return len(hung.events()) > 0 }, deadline, tick)
+	relay(t, messaging.Relay{Pool: pool, Publisher: next, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+	published(t, pool)
+	require.Equal(t, []int{1, 2, 3}, next.seats())
+	for _, seat := range hung.seats() {
+		require.Equal(t, 1, seat, "it never got further")
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
@@ -24,6 +26,8 @@ type Relay struct {
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	PubSub    string // the component to publish through
+	// Ordered are the topics whose events keep their order, each with the component to publish through.
+	Ordered map[string]string
 
 	Batch int           // events published at once; 100 when zero
 	Poll  time.Duration // how often to look without being woken; 2 s when zero
@@ -60,6 +64,9 @@ func (r Relay) listen(ctx context.Context) error {
 		// The connection goes back to the pool: it must not go on listening there.
 		defer func() { _, _ = c.Exec(context.WithoutCancel(ctx), `UNLISTEN outbox`) }()
 		for {
+			if err := r.publishOrdered(ctx); err != nil {
+				return err
+			}
 			for {
 				published, err := r.publishBatch(ctx)
 				if err != nil {
@@ -141,10 +148,10 @@ func (r Relay) lease(ctx context.Context) ([]outboxRow, error) {
 		UPDATE outbox SET leased_until = now() + $2, attempts = attempts + 1
 		WHERE position IN (
 			SELECT position FROM outbox
-			WHERE published_at IS NULL AND leased_until < now()
+			WHERE published_at IS NULL AND leased_until < now() AND topic <> ALL ($3)
 			ORDER BY position LIMIT $1
 			FOR UPDATE SKIP LOCKED)
-		RETURNING id, topic, cloud_event`, r.Batch, r.Lease)
+		RETURNING id, topic, cloud_event`, r.Batch, r.Lease, slices.AppendSeq([]string{}, maps.Keys(r.Ordered)))
 	if err != nil {
 		return nil, fmt.Errorf("lease events: %w", err)
 	}
