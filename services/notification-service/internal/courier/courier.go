@@ -36,7 +36,7 @@ const (
 	// Lease is how long the claims given to a Courier must last.
 	Lease      = 25 * time.Second
 	workTime   = 20 * time.Second
-	settleTime = 3 * time.Second
+	settleTime = 4 * time.Second
 )
 
 // Services are the other services, reached through the sidecar.
@@ -83,7 +83,10 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification) error
 	defer cancelAfter()
 	var settleErr error
 	if attempted {
-		settleErr = c.Store.Settle(after, n)
+		// Half of the time: the claim is a record, too.
+		settling, cancelSettling := context.WithTimeout(after, settleTime/2)
+		settleErr = insist(settling, func() error { return c.Store.Settle(settling, n) })
+		cancelSettling()
 	}
 	// A claim that is done says that a mail is out. That one was given up has to be known to the database.
 	if !n.Settled() || n.Status == notification.Failed && settleErr != nil {
@@ -94,10 +97,26 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification) error
 	}
 	// The mail is out, or never will be: an error now would only bring it a second time. Either record
 	// alone keeps later deliveries from that.
-	if err := errors.Join(settleErr, held.Done(after)); err != nil {
+	if err := errors.Join(settleErr, insist(after, func() error { return held.Done(after) })); err != nil {
 		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.EventID, "error", err.Error())
 	}
 	return nil
+}
+
+// insist writes something down, again and again as long as ctx lasts: a database that died is back in a moment, and the
+// mail that was sent meanwhile is not to stay pending for ever.
+func insist(ctx context.Context, write func() error) error {
+	for {
+		err := write()
+		if err == nil || errors.Is(err, store.ErrSettled) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (c Courier) send(ctx context.Context, n notification.Notification) error {

@@ -858,6 +858,23 @@ func TestDatabaseGoesDownWhileSending(t *testing.T) {
 	require.Len(t, b.services.sent(), 1, "the claim knows that it is out")
 }
 
+func TestDatabaseIsBackInAMoment(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	// A sequence counts on whatever becomes of the transaction: two writes fail, and the third succeeds.
+	_, err := b.pool.Exec(t.Context(), `
+		CREATE SEQUENCE tries;
+		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF nextval('tries') < 3 THEN RAISE EXCEPTION 'the database is gone'; END IF;
+			RETURN new;
+		END $$;
+		CREATE TRIGGER refuse BEFORE UPDATE ON notifications FOR EACH ROW WHEN (new.status = 'SENT') EXECUTE FUNCTION refuse()`)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
+	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, "SENT", b.mine(t, userID, "").Notifications[0].Status)
+}
+
 // The sidecar gives a delivery up, by its timeout or by dying.
 func TestNobodyWaitsForTheEnd(t *testing.T) {
 	b := setup(t)
