@@ -21,6 +21,8 @@ import (
 type Client struct {
 	// Sidecar is the address of a sidecar's Dapr API. Any app's will do.
 	Sidecar string
+	// HTTP sends the calls; nil is http.DefaultClient.
+	HTTP *http.Client
 	// Observe is told of every call that was answered, if it is set.
 	Observe func(Exchange)
 }
@@ -161,7 +163,11 @@ func (c Client) Do(ctx context.Context, req Request, out any) error {
 	for name, value := range req.Header {
 		call.Header.Set(name, value)
 	}
-	res, err := http.DefaultClient.Do(call)
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	res, err := client.Do(call)
 	if err != nil {
 		return fmt.Errorf("call %s: %w", req.App, err)
 	}

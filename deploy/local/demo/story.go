@@ -16,8 +16,9 @@ import (
 
 // Config says where the system is.
 type Config struct {
-	Sidecar string // of any app
-	Mail    Sink   // empty with a person's own mail server, whose mail nobody here can read
+	Sidecar string       // of any app
+	HTTP    *http.Client // of Client
+	Mail    Sink         // empty with a person's own mail server, whose mail nobody here can read
 	Out     io.Writer
 	Color   bool
 }
@@ -42,8 +43,8 @@ type Story struct {
 func Tell(ctx context.Context, cfg Config) (Story, error) {
 	n := &narrator{out: cfg.Out, color: cfg.Color}
 	// What the system does by itself is asked for quietly until it is done, and then once more for the reader.
-	loud := Client{Sidecar: cfg.Sidecar, Observe: n.exchange}
-	quiet := Client{Sidecar: cfg.Sidecar}
+	loud := Client{Sidecar: cfg.Sidecar, HTTP: cfg.HTTP, Observe: n.exchange}
+	quiet := Client{Sidecar: cfg.Sidecar, HTTP: cfg.HTTP}
 	var s Story
 	var err error
 

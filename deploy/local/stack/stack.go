@@ -23,6 +23,8 @@ type Stack struct {
 	apps    []*App
 	servers []*server
 	queues  []subscription
+	run     *runFile
+	node    string
 }
 
 // App is one of the eight apps with its sidecar.
@@ -39,7 +41,7 @@ type subscription struct{ topic, queue string }
 
 // open describes the stack of a configuration.
 func open(cfg Config, s secrets, f *runFile) (*Stack, error) {
-	st := &Stack{cfg: cfg, secrets: s}
+	st := &Stack{cfg: cfg, secrets: s, run: f}
 	for _, a := range f.Apps {
 		st.apps = append(st.apps, &App{ID: a.AppID, port: a.AppPort, sidecarPort: a.DaprHTTPPort, metricsPort: a.MetricsPort})
 	}
@@ -71,8 +73,28 @@ func (s *Stack) Server(name string) *Process {
 	return nil
 }
 
+// Companion gives a further process for a stack made by Start, such as an app that joins it with its sidecar: in the data
+// directory, with the apps' environment and env. It is the caller's to start and to stop; at the latest it ends with us.
+func (s *Stack) Companion(name string, env []string, program string, args ...string) *Process {
+	p := s.cfg.process(name, program, args...)
+	p.env = append(s.cfg.processEnv(s.secrets, s.run), env...)
+	return p
+}
+
+// Node is the Node.js that a stack made by Start runs its servers with.
+func (s *Stack) Node() string { return s.node }
+
+// Subscribed reports whether a queue gets what is published to a topic.
+func (s *Stack) Subscribed(ctx context.Context, topic, queue string) (bool, error) {
+	have, err := s.subscriptions(ctx)
+	return have[subscription{topic, queue}], err
+}
+
 // DataDir holds the stack's logs and data.
 func (s *Stack) DataDir() string { return s.cfg.DataDir }
+
+// PortOffset is how far the stack's ports are from the usual ones.
+func (s *Stack) PortOffset() int { return s.cfg.PortOffset }
 
 // DatabaseURL is the URL of a service's own database with its own role.
 func (s *Stack) DatabaseURL(appID string) string { return s.secrets[appID+"-database-url"] }

@@ -27,6 +27,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
+	st.node = t.node
 	if st.servers, err = cfg.servers(t, s, f); err != nil {
 		return nil, err
 	}

@@ -12,10 +12,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
-// Event fails t unless an event, as it was published or delivered, is a CloudEvent with the attributes
-// that consumers count on, whose data is as its type's JSON Schema has it.
+// Event fails t unless an event is as CheckEvent wants it.
 func Event(t testing.TB, cloudEvent []byte) {
 	t.Helper()
+	if err := CheckEvent(cloudEvent); err != nil {
+		t.Error(err)
+	}
+}
+
+// CheckEvent says what is wrong with an event as it was published or delivered: nothing, if it is a
+// CloudEvent with the attributes that consumers count on, whose data is as its type's JSON Schema has it.
+func CheckEvent(cloudEvent []byte) error {
 	var e struct {
 		SpecVersion string          `json:"specversion"`
 		ID          string          `json:"id"`
@@ -25,15 +32,15 @@ func Event(t testing.TB, cloudEvent []byte) {
 		Data        json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(cloudEvent, &e); err != nil {
-		t.Errorf("an event is no CloudEvent in JSON: %v\n%s", err, cloudEvent)
-		return
+		return fmt.Errorf("an event is no CloudEvent in JSON: %w\n%s", err, cloudEvent)
 	}
 	if _, err := uuid.Parse(e.ID); err != nil || e.SpecVersion != "1.0" || e.Source == "" || e.Subject == "" {
-		t.Errorf("a CloudEvent lacks an attribute: specversion %q, id %q, source %q, subject %q", e.SpecVersion, e.ID, e.Source, e.Subject)
+		return fmt.Errorf("a CloudEvent lacks an attribute: specversion %q, id %q, source %q, subject %q", e.SpecVersion, e.ID, e.Source, e.Subject)
 	}
 	if err := Envelope(e.Type, e.Data); err != nil {
-		t.Errorf("%s %s is not as its schema has it: %v\n%s", e.Type, e.ID, err, e.Data)
+		return fmt.Errorf("%s %s is not as its schema has it: %w\n%s", e.Type, e.ID, err, e.Data)
 	}
+	return nil
 }
 
 // Envelope says what is wrong with the envelope of an event of this type.

@@ -59,7 +59,7 @@ func Run(t *testing.T, system *stack.Stack) {
 func prepare(t *testing.T, system *stack.Stack) map[string]string {
 	t.Helper()
 	ctx := t.Context()
-	people := demo.Client{Sidecar: system.App("auth-service").SidecarURL()}
+	people := demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(t, nil)}
 	john, err := people.Join(ctx, "John", "Doe", true)
 	require.NoError(t, err)
 	jane, err := people.Join(ctx, "Jane", "Smith", false)

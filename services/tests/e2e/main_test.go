@@ -20,6 +20,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
 // system is the stack that all tests share.
@@ -65,6 +66,9 @@ func run(m *testing.M) (code int) {
 	case <-ctx.Done():
 		code = fail(ctx.Err())
 	}
+	if err := checkEvents(context.WithoutCancel(ctx)); err != nil {
+		code = fail(err)
+	}
 	tearDown()
 	return code
 }
@@ -74,9 +78,10 @@ func fail(err error) int {
 	return 1
 }
 
-// client calls through a sidecar that none of these tests touches.
-func client() demo.Client {
-	return demo.Client{Sidecar: system.App("auth-service").SidecarURL()}
+// client calls through a sidecar that none of these tests touches, and holds every answer to the OpenAPI documents.
+func client(t *testing.T) demo.Client {
+	t.Helper()
+	return demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(t, nil)}
 }
 
 // sale is an event on sale with one ticket type.
@@ -91,7 +96,7 @@ type sale struct {
 func newSale(t *testing.T, capacity int) sale {
 	t.Helper()
 	ctx := t.Context()
-	s := sale{Client: client()}
+	s := sale{Client: client(t)}
 	var err error
 	s.organizer, err = s.Join(ctx, "Olivia", "Stone", true)
 	require.NoError(t, err)

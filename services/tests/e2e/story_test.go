@@ -13,7 +13,8 @@ import (
 
 func TestStory(t *testing.T) {
 	t.Parallel()
-	s, err := demo.Tell(t.Context(), demo.Config{Sidecar: client().Sidecar, Mail: sink(), Out: t.Output()})
+	c := client(t)
+	s, err := demo.Tell(t.Context(), demo.Config{Sidecar: c.Sidecar, HTTP: c.HTTP, Mail: sink(), Out: t.Output()})
 	require.NoError(t, err)
 
 	require.Equal(t, []string{"USER", "ORGANIZER"}, s.Organizer.Roles)
@@ -73,6 +74,9 @@ func TestStory(t *testing.T) {
 	require.Len(t, inbox, 2)
 	require.Empty(t, inbox[1].Attachments)
 	require.Contains(t, inbox[1].Text, s.Failed.OrderNumber)
+
+	requirePublished(t, s.Event.EventID, "EVENT_CREATED", "EVENT_PUBLISHED", "PAYMENT_COMPLETED", "TICKETS_GENERATED", "PAYMENT_FAILED")
+	requirePublished(t, s.Buyer.UserID, "EMAIL_VERIFICATION_REQUESTED")
 }
 
 func TestATicketIsItsOwnersAlone(t *testing.T) {

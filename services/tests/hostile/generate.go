@@ -59,8 +59,8 @@ func (g *generator) attacks(op operation) []attack {
 		forged.header["dapr-api-token"] = g.junk(64)
 		all = append(all, forged)
 	}
-	if op.security == "sidecar" && op.schema == nil {
-		return all // a tick of a clock, which has nothing else to refuse
+	if op.security == "sidecar" && (op.schema == nil || strings.HasPrefix(op.path, "/bindings/")) {
+		return all // a tick of a clock, or what nobody could read: there is nothing else to refuse
 	}
 	all = append(all, g.parameters(op, encode(base), header)...)
 	if op.schema == nil {
@@ -77,6 +77,11 @@ func (g *generator) attacks(op operation) []attack {
 	}
 	for _, body := range g.bodies(op, encode(base)) {
 		all = append(all, make1(body.name, body.content))
+	}
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json; charset=utf-16", "\""} {
+		mistyped := make1("truncated as "+kind, encode(base)[:len(encode(base))-1])
+		mistyped.header["Content-Type"] = kind
+		all = append(all, mistyped)
 	}
 	g.sites(op.schema, base, nil, true, func(path []any, name string, value any) {
 		all = append(all, make1(name, encode(with(base, path, value))))
@@ -171,6 +176,14 @@ func (g *generator) bodies(op operation, base []byte) []namedBody {
 	if len(list(op.schema["required"])) > 0 {
 		all = append(all, namedBody{"null for a body", []byte(`null`)}, namedBody{"empty object", []byte(`{}`)})
 	}
+	// A null says the same as nothing where nothing is required; it must not break what comes after it.
+	nulls := object{"unknown_" + g.junk(5): 1}
+	for name := range g.d.at(op.schema["properties"]) {
+		if !slices.Contains(list(op.schema["required"]), any(name)) {
+			nulls[name] = nil
+		}
+	}
+	all = append(all, namedBody{"nulls and an unknown field", encode(nulls)})
 	for i := 0; i < 8 && len(base) > 2; {
 		broken := bytes.Clone(base)
 		broken[g.random.IntN(len(broken))] = "\x00{}[]:,x\xff"[g.random.IntN(9)]

@@ -87,7 +87,7 @@ type run struct {
 // prepare brings about things that attacks can be on, and gives their ids by the documents' names.
 func (r *run) prepare() map[string]string {
 	ctx := r.Context()
-	people := demo.Client{Sidecar: r.system.App("auth-service").SidecarURL()}
+	people := demo.Client{Sidecar: r.system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(r, nil)}
 	owner, err := people.Join(ctx, "Olga", "Owner", true)
 	require.NoError(r, err)
 	friend, err := people.Join(ctx, "Fred", "Friend", false)
