@@ -254,6 +254,11 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 		{name: "StrangeEvent", service: ticketService, sql: `INSERT INTO unknown_events (event_id, type, body) VALUES ('strange', 'SURPRISE', '{}')`, check: "unknown events", id: "strange"},
 		{name: "VersionThatNobodyKnows", service: ticketService, sql: `
 			DELETE FROM inbox WHERE event_id = '{paid1}'; INSERT INTO unknown_events (event_id, type, body) VALUES ('{paid1}', 'PAYMENT_COMPLETED', '{}')`, check: "effects", id: "{paid1}"},
+		{
+			name: "OpenDeadLetter", service: analyticsService, sql: `
+			INSERT INTO dead_letters (id, queue, event_id, type, body, message_id, reason) VALUES ('{late}', 'analytics-dlq', '{paid1}', '', '', '', '')`,
+			check: "dead letters", id: "{late}",
+		},
 		{name: "DeadLetter", change: func() { s.queues["analytics-dlq"] = 1 }, check: "dead letters", id: "analytics-dlq"},
 		{name: "Backlog", change: func() { s.queues["analytics-queue"] = 7 }, check: "queues", id: "analytics-queue"},
 	} {

@@ -46,14 +46,18 @@ func (r *Report) effects(s *seen) {
 		}
 	}
 	recorded := map[string]map[string]string{} // by service and event: what became of what has no effect
+	discarded := map[string]bool{}             // by service and event: an admin wants it to have none
 	for service, m := range s.messages {
 		recorded[service] = map[string]string{}
 		for _, u := range m.unknown {
 			recorded[service][u.ID] = "was recorded as unknown"
 		}
 		for _, l := range m.letters {
-			if l.State != "REDRIVEN" {
-				recorded[service][l.EventID] = "is a dead letter, " + l.State
+			switch l.State {
+			case "OPEN":
+				recorded[service][l.EventID] = "is a dead letter"
+			case "DISCARDED":
+				discarded[service+l.EventID] = true
 			}
 		}
 	}
@@ -77,6 +81,7 @@ func (r *Report) effects(s *seen) {
 					}
 					had = told[m.ID] >= want || m.Type == "TICKETS_GENERATED" && confirmed[m.OrderID]
 				}
+				had = had || discarded[sub.Consumer+m.ID.String()]
 				k := kind{m.Topic, m.Type, sub.Consumer}
 				n := count[k]
 				n.published++
@@ -90,7 +95,7 @@ func (r *Report) effects(s *seen) {
 			}
 		}
 	}
-	table := r.section("Events and their effects", "topic", "type", "consumer", "published", "had their effect")
+	table := r.section("Events and their effects", "topic", "type", "consumer", "published", "had their effect or were discarded")
 	for _, k := range slices.SortedFunc(maps.Keys(count), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.eventType, b.eventType), cmp.Compare(a.consumer, b.consumer))
 	}) {
