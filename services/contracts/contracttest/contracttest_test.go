@@ -23,11 +23,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
-var services = []string{
-	"auth-service", "event-service", "ticket-service", "payment-service", "notification-service",
-	"analytics-service", "payment-gateway", "email-service",
-}
-
 // recorder is a testing.TB that only remembers what it was told.
 type recorder struct {
 	testing.TB
@@ -45,7 +40,7 @@ func (r *recorder) Errorf(format string, args ...any) {
 // Every document is valid OpenAPI, and every example in it is as its own schema has it.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
-	for _, service := range services {
+	for _, service := range contracttest.Services() {
 		t.Run(service, func(t *testing.T) {
 			t.Parallel()
 			content, err := openapi.Document(service)

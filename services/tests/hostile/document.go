@@ -7,6 +7,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/eventbooking/eventbooking/services/contracts/callers"
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
@@ -54,10 +55,6 @@ func operations(service string) ([]operation, document, error) {
 	if err := yaml.Unmarshal(content, &d.root); err != nil {
 		return nil, document{}, fmt.Errorf("document of %s: %w", service, err)
 	}
-	tags := map[string]string{}
-	for _, tag := range list(d.root["tags"]) {
-		tags[text(d.at(tag)["name"])] = text(d.at(tag)["description"])
-	}
 	var all []operation
 	for path, item := range d.at(d.root["paths"]) {
 		for method, definition := range d.at(item) {
@@ -74,7 +71,7 @@ func operations(service string) ([]operation, document, error) {
 				op.schema, op.example = d.at(d.at(media)["schema"]), d.at(media)["example"]
 			}
 			if op.security == "service" {
-				op.caller = callerOf(text(o["description"]), tags[text(list(o["tags"])[0])])
+				op.caller = callerOf(op.method, op.path)
 			}
 			all = append(all, op)
 		}
@@ -99,23 +96,11 @@ func securityOf(alternatives []any) string {
 	return kind
 }
 
-// services of the system, in the order in which the documents are read.
-var services = []string{
-	"auth-service", "event-service", "ticket-service", "payment-service", "notification-service",
-	"analytics-service", "payment-gateway", "email-service",
-}
-
-// callerOf finds the first service that a description names.
-func callerOf(descriptions ...string) string {
-	for _, description := range descriptions {
-		first, caller := len(description), ""
-		for _, service := range services {
-			if at := strings.Index(description, service); at >= 0 && at < first {
-				first, caller = at, service
-			}
-		}
-		if caller != "" {
-			return caller
+// callerOf gives a service that may call an internal route.
+func callerOf(method, path string) string {
+	for _, r := range callers.Table() {
+		if r.Method == method && r.Path == path {
+			return r.Callers[0]
 		}
 	}
 	return ""

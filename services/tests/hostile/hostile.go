@@ -48,7 +48,7 @@ func Run(t *testing.T, system *stack.Stack, seed uint64) {
 	before := r.settledRows()
 
 	var attacks []attack
-	for _, service := range services {
+	for _, service := range contracttest.Services() {
 		operations, d, err := operations(service)
 		require.NoError(t, err)
 		g := &generator{random: rand.New(rand.NewPCG(seed, 0)), ids: ids, d: d} //nolint:gosec // repeatable, and no secret
@@ -189,7 +189,7 @@ func (r *run) settledRows() map[string]int64 {
 
 func (r *run) rows(ctx context.Context) map[string]int64 {
 	counts := map[string]int64{}
-	for _, service := range services[:6] { // the adapters have no database
+	for _, service := range contracttest.Services()[:6] { // the adapters have no database
 		conn, err := pgx.Connect(ctx, r.system.DatabaseURL(service))
 		require.NoError(r, err)
 		rows, err := conn.Query(ctx, `SELECT table_schema || '.' || table_name, table_name FROM information_schema.tables

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
 // What is generated covers every service and every kind of operation, well over the number that a run
@@ -15,14 +17,14 @@ func TestAttacks(t *testing.T) {
 	t.Parallel()
 	ids := map[string]string{"eventId": uuid.NewString()}
 	total, kinds := 0, map[string]int{}
-	for _, service := range services {
+	for _, service := range contracttest.Services() {
 		operations, d, err := operations(service)
 		require.NoError(t, err)
 		require.NotEmpty(t, operations)
 		g := &generator{random: rand.New(rand.NewPCG(1, 0)), ids: ids, d: d}
 		for _, op := range operations {
 			if op.security == "service" {
-				require.NotEmpty(t, op.caller, "the description of %s names who may call it", op)
+				require.NotEmpty(t, op.caller, "%s has a caller", op)
 			}
 			attacks := g.attacks(op)
 			kinds[op.security] += len(attacks)
