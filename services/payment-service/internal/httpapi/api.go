@@ -53,6 +53,10 @@ func (a API) Router() *mux.Router {
 	post("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.requestRefund, identity.RoleOrganizer, identity.RoleAdmin))
 	get("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.listRefunds))
 
+	// For admins.
+	get("/api/payments/admin/sagas", a.Guard.Person(a.listSagas, identity.RoleAdmin))
+	post("/api/payments/admin/orders/{orderId}/retry", a.Guard.Person(a.retry, identity.RoleAdmin))
+
 	// For Stripe, which signs what it sends.
 	post("/api/payments/webhooks/stripe", a.stripeWebhook)
 

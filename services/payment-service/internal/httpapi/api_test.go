@@ -786,6 +786,8 @@ func TestGuards(t *testing.T) {
 		"GET /api/payments/admin/dead-letters/{deadLetterId}":          admins,
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/redrive": admins,
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/discard": admins,
+		"GET /api/payments/admin/sagas":                                admins,
+		"POST /api/payments/admin/orders/{orderId}/retry":              admins,
 		"POST /bindings/resume-sagas":                                  sidecars,
 	}
 	require.NoError(t, b.router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {

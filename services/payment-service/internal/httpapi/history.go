@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -86,6 +87,10 @@ func inWords(e order.SagaEvent) (string, error) {
 		return "The tickets were not issued yet and were asked for again.", nil
 	case order.CodeNotGenerated:
 		return fmt.Sprintf("The tickets were not issued, though they were asked for %d times. The money goes back.", p.Announcements), nil
+	case events.CompensationFailed{}.Type():
+		return "Something that has to be undone could not be: " + codeInWords(p.Reason) + ". Our staff has been told.", nil
+	case "RETRY_REQUESTED":
+		return "Our staff had it tried again.", nil
 	case "REFUND_REQUESTED":
 		return fmt.Sprintf("A refund of %s %s was begun: %s.", p.Amount, p.Currency, strings.TrimSuffix(codeInWords(p.Reason), ".")), nil
 	case "TICKETS_CANCELLED":

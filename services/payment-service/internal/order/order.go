@@ -52,6 +52,8 @@ var (
 		"This Idempotency-Key was used for another request")
 	// ErrUnknownMethod reports a payment token that is none, such as a card number.
 	ErrUnknownMethod = unknownMethod()
+	// ErrNotStuck reports an order of which nothing is left to be done.
+	ErrNotStuck = problem.New(problem.Conflict, "NOTHING_TO_RETRY", "Nothing is left to be done for this order")
 )
 
 func unknownMethod() *problem.Error {
@@ -228,6 +230,23 @@ func (o Order) Validate() error {
 		seen[i.TicketTypeID] = true
 	}
 	return nil
+}
+
+// MaxTries is how often a compensation may be in vain before people are told.
+const MaxTries = 5
+
+// Unfinished is a saga that has not ended, or failed and needs a person: a purchase, or a refund of one.
+type Unfinished struct {
+	SagaID    uuid.UUID // of the order or of the refund
+	OrderID   uuid.UUID
+	SagaType  string
+	Status    string
+	Step      string
+	Tries     int // in vain, at this step
+	Reason    string
+	CreatedAt time.Time
+	StuckAt   *time.Time // when people were told
+	DueAt     time.Time
 }
 
 // SagaEvent is one line of an order's history: the contract's saga_events.

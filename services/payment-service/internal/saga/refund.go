@@ -33,7 +33,11 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "refund waits", "refundId", id, "orderId", r.OrderID, "step", r.Step, "error", err.Error())
-			return r, errors.Join(err, s.Store.PostponeRefund(ctx, id))
+			alerted, postponed := s.Store.PostponeRefund(ctx, r, errors.Is(err, errPromised))
+			if alerted {
+				slog.ErrorContext(ctx, "compensation failed", "refundId", id, "orderId", r.OrderID, "step", r.Step)
+			}
+			return r, errors.Join(err, postponed)
 		}
 		slog.InfoContext(ctx, "refund step done", "refundId", id, "orderId", r.OrderID, "step", r.Step)
 	}
@@ -92,10 +96,15 @@ func (s Saga) returnMoney(ctx context.Context, r refund.Refund) error {
 			f.Code = "REFUND_REFUSED"
 		}
 		return s.refundFailed(ctx, r, f)
-	default: // a promise of the bank's, which it may break
+	case answer.Status == "PENDING":
+		return sidecar.ErrUnavailable.Because(errPromised)
+	default:
 		return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
 	}
 }
+
+// errPromised is an answer of the bank's that it may yet break.
+var errPromised = errors.New("the bank has promised the refund")
 
 // refundFailed ends a refund that the bank will not make. Somebody has to see to it that the buyer gets
 // the money in another way.

@@ -75,7 +75,11 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "saga waits", "orderId", id, "step", o.Step, "error", err.Error())
-			return o, errors.Join(err, s.Store.Postpone(ctx, id))
+			alerted, postponed := s.Store.Postpone(ctx, id)
+			if alerted {
+				slog.ErrorContext(ctx, "compensation failed", "orderId", id, "step", o.Step)
+			}
+			return o, errors.Join(err, postponed)
 		}
 		slog.InfoContext(ctx, "saga step done", "orderId", id, "step", o.Step)
 	}

@@ -153,11 +153,6 @@ func (s Store) LeaseDueRefunds(ctx context.Context, limit int) ([]uuid.UUID, err
 	return s.leaseDue(ctx, refundTable, unfinishedRefunds, limit)
 }
 
-// PostponeRefund does with a refund what Postpone does with an order.
-func (s Store) PostponeRefund(ctx context.Context, id uuid.UUID) error {
-	return s.postpone(ctx, refundTable, id)
-}
-
 // TicketsCancelled moves CANCEL_TICKETS to REFUND: nobody can use the tickets any more.
 func (s Store) TicketsCancelled(ctx context.Context, r refund.Refund, tickets int) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
@@ -205,7 +200,8 @@ func (s Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRefu
 }
 
 // RefundFailed moves a refund from its step to its end: nothing goes back. Its money and its tickets may be
-// asked for again, and an order that waits for it is done, though it stays COMPLETED.
+// asked for again, and an order that waits for it is done, though it stays COMPLETED. When the bank refused
+// it, or nobody waits to hear of it, COMPENSATION_FAILED tells people, unless they know of it already.
 func (s Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Failure) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if _, err := lockTx(ctx, tx, r.OrderID); err != nil {
@@ -224,6 +220,14 @@ func (s Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Failu
 		}
 		if err := recordRefundTx(ctx, tx, r, "REFUND_FAILED", order.SagaFailed, map[string]any{"reason": f.Code}); err != nil {
 			return err
+		}
+		if r.Step == refund.ReturnMoney || r.RequestedBy == uuid.Nil {
+			if _, err := alertTx(ctx, tx, refunds, f.Code, `
+				UPDATE refunds r SET alerted_at = now() FROM orders o
+				WHERE r.id = $1 AND o.id = r.order_id AND r.alerted_at IS NULL
+				RETURNING r.order_id, o.reservation_id, $2::text, r.tries + 1`, r.ID, r.Step); err != nil {
+				return err
+			}
 		}
 		_, err = moveTx(ctx, tx, r.OrderID, order.Refund, order.Done, "")
 		return err

@@ -144,25 +144,6 @@ func (s Store) leaseDue(ctx context.Context, table, unfinished string, limit int
 	return ids, nil
 }
 
-// Postpone ends the lease of a step that got no answer. The sweeper comes back to it later each time:
-// after 5 s, 10 s, 20 s and so on, five minutes at most. A reserve it leaves alone for a minute, in which
-// the buyer may come back for it.
-func (s Store) Postpone(ctx context.Context, id uuid.UUID) error {
-	return s.postpone(ctx, orderTable, id)
-}
-
-func (s Store) postpone(ctx context.Context, table string, id uuid.UUID) error {
-	_, err := s.Pool.Exec(ctx, `
-		UPDATE `+table+` SET leased_until = '-infinity', tries = tries + 1,
-		    resume_at = now() + CASE WHEN step = 'RESERVE' THEN interval '1 minute'
-		        ELSE least(interval '5 seconds' * 2 ^ least(tries, 10), interval '5 minutes') END
-		WHERE id = $1`, id)
-	if err != nil {
-		return fmt.Errorf("postpone %s of %s: %w", id, table, err)
-	}
-	return nil
-}
-
 // moveTx takes an order from one step to the next and extends its driver's lease to that; a step that no
 // driver stands ready for is free to take. At FULFIL ticket-service has two minutes before the sweeper
 // looks after the order. What else changes is set's to say, whose arguments start at

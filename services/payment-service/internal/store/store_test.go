@@ -354,7 +354,7 @@ func TestMoves(t *testing.T) {
 // A move, its line in the history and the event it causes are one: if one cannot be stored, none is.
 func TestMovesAreAtomic(t *testing.T) {
 	b := setup(t)
-	announcing := map[string]bool{"Paid": true, "Declined": true, "Refunded": true}
+	announcing := map[string]bool{"Paid": true, "Declined": true, "Refunded": true, "RefundFailed": true}
 	for _, m := range moves {
 		tables := []string{"saga_events"}
 		if announcing[m.name] {
@@ -399,6 +399,8 @@ func TestMovesRace(t *testing.T) {
 			switch m.name {
 			case "Reserved", "Unfulfillable": // the outcome, and the payment or refund that starts
 				wantLines = 2
+			case "RefundFailed": // and people are told
+				wantLines, wantAnnounced = 2, 1
 			case "Paid", "Declined", "Refunded":
 				wantAnnounced = 1
 			}
@@ -618,7 +620,8 @@ func TestPostpone(t *testing.T) {
 	b := setup(t)
 	wait := func(t *testing.T, id uuid.UUID) time.Duration {
 		t.Helper()
-		require.NoError(t, b.store.Postpone(t.Context(), id))
+		_, err := b.store.Postpone(t.Context(), id)
+		require.NoError(t, err)
 		var wait time.Duration
 		b.query(t, &wait, `SELECT resume_at - now() FROM orders WHERE id = $1`, id)
 		leased, err := b.store.Lease(t.Context(), id)

@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+)
+
+// listSagas shows admins the sagas that have not ended: all, or those that are stuck.
+func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	stuck := r.URL.Query().Get("stuck")
+	switch stuck {
+	case "", "true", "false":
+	default:
+		return problem.Field("stuck", "stuck must be true or false")
+	}
+	found, err := a.Store.Unfinished(r.Context(), stuck == "true", page)
+	if err != nil {
+		return err
+	}
+	type sagaJSON struct {
+		SagaID    uuid.UUID  `json:"sagaId"`
+		SagaType  string     `json:"sagaType"`
+		OrderID   uuid.UUID  `json:"orderId"`
+		Status    string     `json:"status"`
+		Step      string     `json:"step"`
+		Attempts  int        `json:"attempts"`
+		Reason    string     `json:"reason,omitempty"`
+		CreatedAt time.Time  `json:"createdAt"`
+		StuckAt   *time.Time `json:"stuckAt,omitempty"`
+		DueAt     time.Time  `json:"dueAt"`
+	}
+	var out struct {
+		Sagas      []sagaJSON `json:"sagas"`
+		NextCursor string     `json:"nextCursor,omitempty"`
+	}
+	found, out.NextCursor = web.CutPage(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) { return u.CreatedAt, u.SagaID })
+	out.Sagas = make([]sagaJSON, len(found))
+	for i, u := range found {
+		out.Sagas[i] = sagaJSON{
+			u.SagaID, u.SagaType, u.OrderID, u.Status, u.Step, u.Tries, u.Reason, u.CreatedAt.UTC(), nil, u.DueAt.UTC(),
+		}
+		if u.StuckAt != nil {
+			at := u.StuckAt.UTC()
+			out.Sagas[i].StuckAt = &at
+		}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+// retry makes the sagas of an order due, which the next sweep drives.
+func (a API) retry(w http.ResponseWriter, r *http.Request) error {
+	o, err := a.orderInPath(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Store.Retry(r.Context(), o.ID, identity.CurrentUser(r.Context()).ID); err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusAccepted, map[string]any{"orderId": o.ID, "retried": true})
+}

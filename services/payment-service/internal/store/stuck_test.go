@@ -1,0 +1,242 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+)
+
+// alerts tells how often people were told of an order.
+func (b *bundle) alerts(t *testing.T, id uuid.UUID) (events, lines int) {
+	t.Helper()
+	b.query(t, &events, `
+		SELECT count(*) FROM outbox WHERE topic = 'saga-compensation-failed' AND cloud_event->'data'->'payload'->>'orderId' = $1`, id.String())
+	b.query(t, &lines, `SELECT count(*) FROM saga_events WHERE saga_id = $1 AND event_type = 'COMPENSATION_FAILED'`, id)
+	return events, lines
+}
+
+// What undoes something alerts once when it was in vain five times, and goes on; the rest never does.
+func TestAlert(t *testing.T) {
+	b := setup(t)
+	for step, path := range paths {
+		t.Run("Order/"+string(step), func(t *testing.T) {
+			o := b.make(t, b.create(t), path...)
+			for try := 1; try <= 2*order.MaxTries; try++ {
+				alerted, err := b.store.Postpone(t.Context(), o.ID)
+				require.NoError(t, err)
+				require.Equal(t, step == order.Release && try == order.MaxTries, alerted)
+			}
+			events, lines := b.alerts(t, o.ID)
+			require.Equal(t, step == order.Release, events == 1)
+			require.Equal(t, events, lines)
+		})
+	}
+	for _, step := range []refund.Step{refund.CancelTickets, refund.ReturnMoney, refund.Done} {
+		t.Run("Refund/"+string(step), func(t *testing.T) {
+			r := b.at(t, step)
+			for try := 1; try <= 2*order.MaxTries; try++ {
+				alerted, err := b.store.PostponeRefund(t.Context(), r, false)
+				require.NoError(t, err)
+				require.Equal(t, step != refund.Done && try == order.MaxTries, alerted)
+			}
+			events, lines := b.alerts(t, r.OrderID)
+			require.Equal(t, step != refund.Done, events == 1)
+			require.Equal(t, events, lines)
+		})
+	}
+	t.Run("PromisedRefund", func(t *testing.T) {
+		r := b.at(t, refund.ReturnMoney)
+		for range 2 * order.MaxTries {
+			alerted, err := b.store.PostponeRefund(t.Context(), r, true)
+			require.NoError(t, err)
+			require.False(t, alerted)
+		}
+	})
+	t.Run("FailsAfterTheAlert", func(t *testing.T) {
+		r := b.at(t, refund.ReturnMoney)
+		for range order.MaxTries {
+			_, err := b.store.PostponeRefund(t.Context(), r, false)
+			require.NoError(t, err)
+		}
+		require.NoError(t, b.store.RefundFailed(t.Context(), r, refund.Failure{Code: "LOST_OR_STOLEN_CARD"}))
+		events, _ := b.alerts(t, r.OrderID)
+		require.Equal(t, 1, events)
+	})
+	t.Run("NobodyToTell", func(t *testing.T) {
+		r := b.at(t, refund.CancelTickets)
+		asked := r
+		require.NoError(t, b.store.RefundFailed(t.Context(), asked, refund.Failure{Code: "TICKET_USED"}))
+		events, _ := b.alerts(t, r.OrderID)
+		require.Zero(t, events, "whoever asked for it is told")
+		r = b.at(t, refund.CancelTickets)
+		b.exec(t, `UPDATE refunds SET requested_by = NULL WHERE id = $1`, r.ID)
+		require.NoError(t, b.store.RefundFailed(t.Context(), b.refund(t, r.ID), refund.Failure{Code: "TICKET_USED"}))
+		events, _ = b.alerts(t, r.OrderID)
+		require.Equal(t, 1, events)
+	})
+}
+
+// An alert is stored with the try that it is about, or neither is; and of many at once one alerts.
+func TestAlertIsAtomicAndOnce(t *testing.T) {
+	b := setup(t)
+	released := func() uuid.UUID { return b.make(t, b.create(t), paths[order.Release]...).ID }
+	for _, table := range []string{"saga_events", "outbox"} {
+		t.Run("Without_"+table, func(t *testing.T) {
+			id := released()
+			b.exec(t, `UPDATE orders SET tries = $2 - 1 WHERE id = $1`, id, order.MaxTries)
+			before := b.everything(t)
+			b.exec(t, `ALTER TABLE `+table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
+			_, err := b.store.Postpone(t.Context(), id)
+			b.exec(t, `ALTER TABLE `+table+` DROP CONSTRAINT broken`)
+			require.Error(t, err)
+			require.Equal(t, before, b.everything(t))
+			alerted, err := b.store.Postpone(t.Context(), id)
+			require.NoError(t, err)
+			require.True(t, alerted)
+		})
+	}
+	t.Run("Race", func(t *testing.T) {
+		id := released()
+		errs, alerted := make([]error, 16), make([]bool, 16)
+		race(len(errs), func(i int) { alerted[i], errs[i] = b.store.Postpone(t.Context(), id) })
+		require.NoError(t, errors.Join(errs...))
+		told := 0
+		for _, a := range alerted {
+			if a {
+				told++
+			}
+		}
+		require.Equal(t, 1, told)
+		events, lines := b.alerts(t, id)
+		require.Equal(t, 1, events)
+		require.Equal(t, 1, lines)
+	})
+}
+
+func TestUnfinished(t *testing.T) {
+	b := setup(t)
+	list := func(stuck bool) []uuid.UUID {
+		var ids []uuid.UUID
+		var page web.Page
+		for page.Limit = 2; ; {
+			found, err := b.store.Unfinished(t.Context(), stuck, page)
+			require.NoError(t, err)
+			more := len(found) > page.Limit
+			if more {
+				found = found[:page.Limit]
+			}
+			for _, u := range found {
+				ids = append(ids, u.SagaID)
+			}
+			if !more {
+				return ids
+			}
+			last := found[len(found)-1]
+			page.After, page.AfterID = &last.CreatedAt, last.SagaID
+		}
+	}
+	require.Empty(t, list(false))
+	var all, stuck []uuid.UUID
+	for _, step := range []order.Step{order.Reserve, order.Charge, order.Release, order.Fulfil, order.Done} {
+		o := b.make(t, b.create(t), paths[step]...)
+		if step == order.Done {
+			continue
+		}
+		all = append(all, o.ID)
+		if step == order.Release {
+			stuck = append(stuck, o.ID)
+			b.exec(t, `UPDATE orders SET tries = 4 WHERE id = $1`, o.ID)
+			_, err := b.store.Postpone(t.Context(), o.ID)
+			require.NoError(t, err)
+		}
+	}
+	all = append(all, b.at(t, refund.CancelTickets).ID)
+	b.at(t, refund.Done)
+	refused := b.at(t, refund.ReturnMoney)
+	require.NoError(t, b.store.RefundFailed(t.Context(), refused, refund.Failure{Code: "LOST_OR_STOLEN_CARD"}))
+	all, stuck = append(all, refused.ID), append(stuck, refused.ID)
+	require.ElementsMatch(t, all, list(false))
+	require.ElementsMatch(t, stuck, list(true))
+
+	t.Run("AnotherRefund", func(t *testing.T) {
+		another := b.ask(t, asked(b.order(t, refused.OrderID), 0))
+		require.NotContains(t, list(true), refused.ID)
+		require.Contains(t, list(false), another.ID)
+	})
+}
+
+func TestRetry(t *testing.T) {
+	b := setup(t)
+	admin := uuid.New()
+	refused := func(t *testing.T, o order.Order) {
+		t.Helper()
+		r, err := refundOf(t.Context(), b.store, o)
+		require.NoError(t, err)
+		require.NoError(t, b.store.RefundFailed(t.Context(), r, refund.Failure{Code: "LOST_OR_STOLEN_CARD"}))
+	}
+	require.ErrorIs(t, b.store.Retry(t.Context(), uuid.New(), admin), order.ErrNotFound)
+	for step, path := range paths {
+		t.Run(string(step), func(t *testing.T) {
+			o := b.make(t, b.create(t), path...)
+			b.exec(t, `UPDATE orders SET resume_at = now() + interval '5 minutes', leased_until = '-infinity'`)
+			b.exec(t, `UPDATE refunds SET resume_at = now() + interval '5 minutes', leased_until = '-infinity'`)
+			err := b.store.Retry(t.Context(), o.ID, admin)
+			if step == order.Done {
+				require.ErrorIs(t, err, order.ErrNotStuck)
+				return
+			}
+			require.NoError(t, err)
+			orders, err := b.store.LeaseDue(t.Context(), 100)
+			require.NoError(t, err)
+			refunds, err := b.store.LeaseDueRefunds(t.Context(), 100)
+			require.NoError(t, err)
+			require.Len(t, append(orders, refunds...), 1)
+		})
+	}
+	t.Run("RefusedByTheBank", func(t *testing.T) {
+		o := b.make(t, b.create(t), paths[order.Refund]...)
+		refused(t, o)
+		errs := make([]error, 8)
+		race(len(errs), func(i int) { errs[i] = b.store.Retry(t.Context(), o.ID, admin) })
+		require.NoError(t, errors.Join(errs...), "the others make due what the first one asks for")
+		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, found, 2)
+		require.Equal(t, refund.Failed, found[0].Status)
+		require.Equal(t, refund.Pending, found[1].Status)
+		require.Equal(t, refund.ReturnMoney, found[1].Step)
+		require.Equal(t, o.Total, found[1].Amount)
+		require.NotEqual(t, found[0].Key(), found[1].Key())
+	})
+	t.Run("RefusedWithTickets", func(t *testing.T) {
+		o, tickets := b.bought(t)
+		r := b.ask(t, asked(o, 0, tickets[0]))
+		require.NoError(t, b.store.TicketsCancelled(t.Context(), r, 1))
+		refused(t, o)
+		require.NoError(t, b.store.Retry(t.Context(), o.ID, admin))
+		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		require.NoError(t, err)
+		require.Equal(t, []uuid.UUID{tickets[0]}, found[1].TicketIDs)
+		require.Equal(t, r.Amount, found[1].Amount)
+	})
+	t.Run("LateCharge", func(t *testing.T) {
+		o := b.make(t, b.create(t), paths[order.Release]...)
+		_, err := b.store.Notified(t.Context(), order.Notice{
+			ID: uuid.New(), Type: "payment_intent.succeeded", AttemptKey: o.AttemptKey(), TransactionID: "pi_1", Outcome: order.Succeeded,
+		}, o)
+		require.NoError(t, err)
+		o = b.make(t, o, "Released")
+		refused(t, o)
+		require.NoError(t, b.store.Retry(t.Context(), o.ID, admin))
+		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, found, 2)
+		require.Equal(t, o.Total, found[1].Amount)
+	})
+}
