@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -55,5 +56,8 @@ func run(ctx context.Context, cfg config) error {
 	httpapi.API{Store: store.New(pool), Services: sc, Readers: cfg.Readers}.Route(router,
 		identity.Guard{Verifier: verifier, ServiceSecret: []byte(secret), AppAPIToken: cfg.AppAPIToken})
 	return web.Serve(ctx, cfg.Config, router,
-		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run)
+		messaging.Relay{
+			Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub,
+			Ordered: map[string]string{events.TopicEventUpdates: "event-updates"},
+		}.Run)
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
 const components = "../../../components/local/"
@@ -210,7 +212,7 @@ func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
 func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
 	t.Parallel()
 	document, _ := readAsyncAPI(t)
-	published, scopes := map[string]string{}, map[string]bool{}
+	published, scopes := map[string]bool{}, map[string]bool{}
 	for name, operation := range document.Operations {
 		if operation.Action != "send" {
 			continue
@@ -218,20 +220,26 @@ func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
 		service, _, _ := strings.Cut(name, ".")
 		scopes[service+" "+operation.Channel.name()] = true
 		for _, message := range operation.Messages {
-			published[message.name()] = operation.Channel.name()
+			published[message.name()+" "+operation.Channel.name()] = true
 		}
 	}
-	want := map[string]string{}
+	want := map[string]bool{
+		"EVENT_UPDATED " + events.TopicEventUpdates:   true,
+		"EVENT_PUBLISHED " + events.TopicEventUpdates: true,
+		"EVENT_CANCELLED " + events.TopicEventUpdates: true,
+	}
 	for _, sample := range samples() {
-		want[sample.Type()] = sample.Topic()
+		want[sample.Type()+" "+sample.Topic()] = true
 	}
 	require.Equal(t, want, published)
 
 	allowed := map[string]bool{}
-	for pair := range strings.SplitSeq(metadata(t, components+"pubsub.yaml")["publishingScopes"], ";") {
-		service, topics, _ := strings.Cut(pair, "=")
-		for topic := range strings.SplitSeq(topics, ",") {
-			allowed[service+" "+topic] = true
+	for _, component := range []string{"pubsub.yaml", "event-updates.yaml"} {
+		for pair := range strings.SplitSeq(metadata(t, components+component)["publishingScopes"], ";") {
+			service, topics, _ := strings.Cut(pair, "=")
+			for topic := range strings.SplitSeq(topics, ",") {
+				allowed[service+" "+topic] = true
+			}
 		}
 	}
 	require.Equal(t, allowed, scopes)
@@ -243,6 +251,7 @@ func TestAsyncAPISaysWhatQueuesAre(t *testing.T) {
 	document, _ := readAsyncAPI(t)
 	files, err := filepath.Glob(components + "*-queue.yaml")
 	require.NoError(t, err)
+	files = append(files, components+"event-updates.fifo.yaml")
 	queues := 0
 	for name, channel := range document.Channels {
 		require.Equal(t, name, channel.Address)

@@ -16,6 +16,8 @@ const (
 	TopicPayments = "payment-events"
 	TopicTickets  = "ticket-events"
 	TopicEvents   = "event-events"
+	// TopicEventUpdates keeps its order. What changes an event goes there as well as to TopicEvents.
+	TopicEventUpdates = "event-updates.fifo"
 	// TopicUsers is ours: what auth-service has to tell.
 	TopicUsers = "user-events"
 	// TopicCompensations and TopicOperations are ours: what people have to look after.

@@ -30,6 +30,9 @@ type Consumer struct {
 	Pool    *pgxpool.Pool
 	Service string // the app-id
 	Queue   string
+	// Ordered is another queue, of ordered topics, if the service has one. Its dead letters come by the
+	// binding ordered-dead-letters.
+	Ordered string
 	API     string // what the service's public paths start with: /api/tickets
 	Guard   identity.Guard
 	// Announce publishes DEAD_LETTER_ARCHIVED beside logging an alert. notification-service, which would
@@ -49,7 +52,10 @@ func (c Consumer) Mount(r *mux.Router) {
 	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
 	unknown := func(context.Context, cloudEvent) error { return errUnknown }
 	r.PathPrefix("/events/").Handler(c.Guard.Sidecar(c.receive(unknown))).Methods(http.MethodPost)
-	post("/bindings/dead-letters", c.Guard.Sidecar(c.archive))
+	post("/bindings/dead-letters", c.Guard.Sidecar(c.archive(c.Queue)))
+	if c.Ordered != "" {
+		post("/bindings/ordered-dead-letters", c.Guard.Sidecar(c.archive(c.Ordered)))
+	}
 	post("/bindings/monitor-dead-letters", c.Guard.Sidecar(c.monitor))
 
 	admin := func(h web.Handler) web.Handler { return c.Guard.Person(h, identity.RoleAdmin) }

@@ -54,38 +54,39 @@ var (
 
 // alert is what operations hear of a letter.
 type alert struct {
-	ID, EventID, Type, Reason string
-	FirstSeen                 time.Time
+	ID, Queue, EventID, Type, Reason string
+	FirstSeen                        time.Time
 }
 
-const alertColumns = `id::text, event_id, type, reason, first_seen`
+const alertColumns = `id::text, queue, event_id, type, reason, first_seen`
 
-// archive takes a message out of the dead-letter queue. The sidecar deletes it there once it is
+// archive takes a message out of a queue's dead-letter queue. The sidecar deletes it there once it is
 // committed here; should that fail, the same message comes again and changes nothing.
-func (c Consumer) archive(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDeadLetter))
-	if err != nil {
-		return errMalformed.Because(err)
-	}
-	var frame struct{ MessageID, Message string }
-	if json.Unmarshal(body, &frame) == nil && frame.Message != "" {
-		body = []byte(frame.Message)
-	}
-	reason := "No handler refused it: it was not answered in time"
-	event, err := parseCloudEvent(body)
-	if err != nil {
-		reason = bounded(err)
-	}
-	if event.ID == "" {
-		sum := sha256.Sum256(body)
-		event.ID = "sha256:" + hex.EncodeToString(sum[:])
-	}
+func (c Consumer) archive(queue string) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx := r.Context()
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxDeadLetter))
+		if err != nil {
+			return errMalformed.Because(err)
+		}
+		var frame struct{ MessageID, Message string }
+		if json.Unmarshal(body, &frame) == nil && frame.Message != "" {
+			body = []byte(frame.Message)
+		}
+		reason := "No handler refused it: it was not answered in time"
+		event, err := parseCloudEvent(body)
+		if err != nil {
+			reason = bounded(err)
+		}
+		if event.ID == "" {
+			sum := sha256.Sum256(body)
+			event.ID = "sha256:" + hex.EncodeToString(sum[:])
+		}
 
-	var a alert
-	err = pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
-		// What was handled before and lies in the queue again was not handled well: it is open again.
-		rows, err := tx.Query(ctx, `
+		var a alert
+		err = pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+			// What was handled before and lies in the queue again was not handled well: it is open again.
+			rows, err := tx.Query(ctx, `
 			INSERT INTO dead_letters AS d (queue, event_id, type, body, message_id, reason)
 			VALUES ($1, $2, $3, $4, $5, coalesce((SELECT reason FROM failed_deliveries WHERE event_id = $2), $6))
 			ON CONFLICT (event_id) DO UPDATE
@@ -93,24 +94,25 @@ func (c Consumer) archive(w http.ResponseWriter, r *http.Request) error {
 			    times = d.times + 1, last_seen = now(), state = 'OPEN', handled_at = NULL
 			WHERE d.message_id <> excluded.message_id
 			RETURNING `+alertColumns,
-			c.Queue, storable(event.ID), storable(event.Type), storable(string(body)), storable(frame.MessageID), reason)
-		if err != nil {
-			return err
+				queue, storable(event.ID), storable(event.Type), storable(string(body)), storable(frame.MessageID), reason)
+			if err != nil {
+				return err
+			}
+			if a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[alert]); err != nil {
+				return err
+			}
+			return c.alertTx(ctx, tx, "dead letter archived", a)
+		})
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("archive dead letter: %w", err)
 		}
-		if a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[alert]); err != nil {
-			return err
-		}
-		return c.alertTx(ctx, tx, "dead letter archived", a)
-	})
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("archive dead letter: %w", err)
+		return web.WriteJSON(w, http.StatusOK, map[string]bool{"archived": true})
 	}
-	return web.WriteJSON(w, http.StatusOK, map[string]bool{"archived": true})
 }
 
 // alertTx tells operations of a letter: always in the log, and by an event at most once an hour.
 func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, message string, a alert) error {
-	slog.ErrorContext(ctx, message, "queue", c.Queue, "deadLetterId", a.ID, "eventId", a.EventID, "type", a.Type,
+	slog.ErrorContext(ctx, message, "queue", a.Queue, "deadLetterId", a.ID, "eventId", a.EventID, "type", a.Type,
 		"reason", a.Reason, "firstSeen", a.FirstSeen)
 	tag, err := tx.Exec(ctx, `UPDATE dead_letters SET alerted_at = now() WHERE id::text = $1 AND alerted_at <= now() - $2::interval`,
 		a.ID, realertAfter)
@@ -118,7 +120,7 @@ func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, message string, a aler
 		return err
 	}
 	return AddTx(ctx, tx, c.Service, events.DeadLetterArchived{
-		Service: c.Service, Queue: c.Queue, DeadLetterID: a.ID, EventID: a.EventID, EventType: a.Type,
+		Service: c.Service, Queue: a.Queue, DeadLetterID: a.ID, EventID: a.EventID, EventType: a.Type,
 		Reason: a.Reason, FirstSeen: a.FirstSeen.UTC(),
 	})
 }
@@ -156,7 +158,7 @@ func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("alert of dead letters: %w", err)
 	}
 	if out.Open > 0 {
-		slog.ErrorContext(ctx, "dead letters wait for somebody", "queue", c.Queue, "open", out.Open)
+		slog.ErrorContext(ctx, "dead letters wait for somebody", "open", out.Open)
 	}
 	// Longer than a queue and its dead-letter queue together keep a message.
 	if _, err := c.Pool.Exec(ctx, `DELETE FROM failed_deliveries WHERE failed_at < now() - interval '9 days'`); err != nil {

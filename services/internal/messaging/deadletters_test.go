@@ -176,6 +176,13 @@ func TestWhatWasNeverAnsweredIsArchivedToo(t *testing.T) {
 	require.Contains(t, found[0].Reason, "not answered in time")
 }
 
+func TestDeadLettersOfTheOrderedQueueAreTold(t *testing.T) {
+	t.Parallel()
+	url, _ := consumer(t, setup(t), nil)
+	require.Equal(t, http.StatusOK, deliver(t, url+"/bindings/ordered-dead-letters", framed(t, "message-1", sale(eventID))))
+	require.Equal(t, "seats.fifo", list(t, url, "")[0].Queue)
+}
+
 func TestUnknownEventsAreNoDeadLetters(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

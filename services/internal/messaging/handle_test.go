@@ -42,7 +42,7 @@ func serve(t *testing.T, pool *pgxpool.Pool, handle func(context.Context, messag
 	t.Helper()
 	router := web.NewRouter()
 	messaging.Consumer{
-		Pool: pool, Service: "seat-service", Queue: "seat-queue", API: "/api/seats", Announce: true,
+		Pool: pool, Service: "seat-service", Queue: "seat-queue", Ordered: "seats.fifo", API: "/api/seats", Announce: true,
 		Guard: identity.Guard{
 			AppAPIToken: appAPIToken,
 			Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},

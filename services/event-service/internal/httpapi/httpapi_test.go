@@ -503,7 +503,7 @@ func TestCancel(t *testing.T) {
 			require.Equal(t, tt.status, status, body)
 			rows, err := b.pool.Query(t.Context(), `
 				SELECT (cloud_event->'data'->'payload'->>'affectedTicketCount')::int FROM outbox
-				WHERE cloud_event->>'type' = 'EVENT_CANCELLED'`)
+				WHERE cloud_event->>'type' = 'EVENT_CANCELLED' AND topic = 'event-events'`)
 			require.NoError(t, err)
 			announced, err := pgx.CollectRows(rows, pgx.RowTo[int])
 			require.NoError(t, err)

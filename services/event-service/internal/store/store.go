@@ -181,7 +181,11 @@ func (s *Store) change(
 			return fmt.Errorf("change event %s: %w", id, err)
 		}
 		after.UpdatedAt = after.UpdatedAt.UTC()
-		return messaging.AddTx(ctx, tx, source, announce(before, after))
+		told := announce(before, after)
+		if err := messaging.AddTx(ctx, tx, source, told); err != nil {
+			return err
+		}
+		return messaging.AddToTx(ctx, tx, source, events.TopicEventUpdates, told) // in order: the event is locked
 	})
 	return after, err
 }

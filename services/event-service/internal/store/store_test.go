@@ -99,6 +99,23 @@ func requireAnnounces(t *testing.T, eventType string, e event.Event, a announcem
 	}, a.Data.Payload)
 }
 
+// What changes an event is told on the ordered topic as well, under another id; a draft is nothing to order.
+func TestChangesAreToldInOrderToo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	e := b.publish(t)
+	_, err := b.store.Cancel(t.Context(), e.ID, b.organizer, "Storm", e.Status, 0)
+	require.NoError(t, err)
+	rows, err := b.pool.Query(t.Context(), `
+		SELECT DISTINCT ON (ordered.position) ordered.cloud_event->>'type' FROM outbox ordered JOIN outbox other
+		ON other.topic = 'event-events' AND other.cloud_event->'data'->>'payload' = ordered.cloud_event->'data'->>'payload' AND other.id <> ordered.id
+		WHERE ordered.topic = 'event-updates.fifo' ORDER BY ordered.position`)
+	require.NoError(t, err)
+	types, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Equal(t, []string{"EVENT_PUBLISHED", "EVENT_CANCELLED"}, types)
+}
+
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

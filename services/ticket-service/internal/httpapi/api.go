@@ -74,8 +74,8 @@ func (a API) Router() *mux.Router {
 
 	// For the sidecar.
 	messaging.Consumer{
-		Pool: a.Store.Pool, Service: "ticket-service", Queue: "ticket-processing-queue", API: "/api/tickets",
-		Guard: a.Guard, Announce: true,
+		Pool: a.Store.Pool, Service: "ticket-service", Queue: "ticket-processing-queue", Ordered: "event-updates.fifo",
+		API: "/api/tickets", Guard: a.Guard, Announce: true,
 		Handlers: map[string]messaging.Handler{
 			"PAYMENT_COMPLETED": messaging.Handle(a.paymentCompleted),
 			"PAYMENT_FAILED":    messaging.Handle(a.paymentFailed),
