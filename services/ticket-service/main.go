@@ -2,7 +2,7 @@
 // its rules.
 //
 // It hears payment-events and event-events on ticket-processing-queue, publishes ticket-events, and
-// its sidecar wakes it every minute to end holds whose time is over.
+// its sidecar wakes it every minute to end holds whose time is over and what is left of cancelled events.
 package main
 
 import (

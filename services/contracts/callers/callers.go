@@ -38,6 +38,7 @@ var table = []Route{
 	{ticket, "POST", "/api/tickets/internal/reserve", []string{payment}},
 	{ticket, "POST", "/api/tickets/internal/confirm-purchase", []string{payment}},
 	{ticket, "POST", "/api/tickets/internal/release-reservation", []string{payment}},
+	{ticket, "POST", "/api/tickets/internal/extend-reservation", []string{payment}},
 	{ticket, "POST", "/api/tickets/internal/cancel", []string{payment}},
 	{ticket, "GET", "/api/tickets/internal/events/{eventId}/ticket-count", []string{event}},
 	{ticket, "GET", "/api/tickets/internal/{ticketId}", []string{notification}},

@@ -50,6 +50,7 @@ func (a API) Router() *mux.Router {
 	post("/api/tickets/internal/reserve", service(refusing("reserved", a.reserve)))
 	post("/api/tickets/internal/confirm-purchase", service(refusing("confirmed", a.confirm)))
 	post("/api/tickets/internal/release-reservation", service(refusing("released", a.release)))
+	post("/api/tickets/internal/extend-reservation", service(refusing("extended", a.extend)))
 	post("/api/tickets/internal/cancel", service(refusing("cancelled", a.cancelRefunded)))
 	get("/api/tickets/internal/events/{eventId}/ticket-count", service(a.ticketCount))
 	get("/api/tickets/internal/{ticketId}", service(a.internalTicket))
@@ -115,7 +116,15 @@ func (a API) eventPublished(ctx context.Context, e messaging.Event[events.EventP
 }
 
 func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
-	return a.Store.CancelEvent(ctx, e.ID, e.Payload)
+	if err := a.Store.CancelEvent(ctx, e.ID, e.Payload); err != nil {
+		return err
+	}
+	// The first batch now, which is all of most events; ticks do the rest. If it fails, the event comes again.
+	if _, err := a.Store.ReleaseCancelled(ctx, store.CancelBatch); err != nil {
+		return err
+	}
+	_, err := a.Store.CancelTickets(ctx, e.Payload.EventID, store.CancelBatch)
+	return err
 }
 
 func eventOf(d events.EventDetails) ticket.Event {
@@ -126,11 +135,12 @@ func eventOf(d events.EventDetails) ticket.Event {
 }
 
 func (a API) expireReservations(w http.ResponseWriter, r *http.Request) error {
-	n, err := a.Store.ExpireAllDue(r.Context())
-	if err != nil {
+	expired, expireErr := a.Store.ExpireAllDue(r.Context())
+	cancelled, cancelErr := a.Store.CancelAll(r.Context())
+	if err := errors.Join(expireErr, cancelErr); err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, map[string]int{"expired": n})
+	return web.WriteJSON(w, http.StatusOK, map[string]int{"expired": expired, "cancelled": cancelled})
 }
 
 // fetchEvent asks event-service for an event and keeps what it says. It returns ticket.ErrEventNotFound

@@ -11,6 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 )
 
 // What event-service announces decides what is on sale, without asking it.
@@ -49,6 +50,37 @@ func TestEventEvents(t *testing.T) {
 		status, body = reserve()
 		require.Equal(t, step.status, status, body)
 	}
+}
+
+// The first batch of a cancelled event goes with the message, the rest with the next tick.
+func TestEventCancelled(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, user := b.newType(t, b.event, "VIP", "1000"), uuid.New()
+	for range 3 {
+		b.buy(t, user, kind, "100")
+	}
+	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), user, b.event, kind, "5"))
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = b.deliver(t, "event-cancelled", "EVENT_CANCELLED", `{"eventId":"`+b.event.String()+`","eventName":"Festival",
+		"organizerId":"`+b.organizer.String()+`","cancellationReason":"Venue unavailable","affectedTicketCount":300,
+		"updatedAt":"2030-01-01T10:00:05Z"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	inventory := func() (sold, held int) {
+		types, err := b.store.Types(t.Context(), b.event)
+		require.NoError(t, err)
+		return types[0].Sold, types[0].Held
+	}
+	sold, held := inventory()
+	require.Equal(t, 300-store.CancelBatch, sold)
+	require.Zero(t, held)
+	for _, cancelled := range []string{"100", "0"} {
+		status, body = b.send(t, http.MethodPost, "/bindings/expire-reservations", "", http.Header{"Dapr-Api-Token": {appAPIToken}})
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, `{"expired":0,"cancelled":`+cancelled+`}`, body)
+	}
+	sold, _ = inventory()
+	require.Zero(t, sold)
 }
 
 // A payment's events end what payment-service did not live to end itself.
@@ -121,11 +153,11 @@ func TestExpireReservations(t *testing.T) {
 		require.Equal(t, http.StatusOK, status, body)
 		return body
 	}
-	require.JSONEq(t, `{"expired":0}`, tick())
+	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())
 	_, err := b.store.Pool.Exec(t.Context(), `UPDATE reservations SET expires_at = $1`, time.Now().Add(-time.Hour))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"expired":1}`, tick())
-	require.JSONEq(t, `{"expired":0}`, tick())
+	require.JSONEq(t, `{"expired":1,"cancelled":0}`, tick())
+	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())
 
 	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", b.as(t, uuid.New(), identity.RoleUser))
 	require.Equal(t, http.StatusOK, status)

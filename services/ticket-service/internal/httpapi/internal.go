@@ -246,6 +246,33 @@ func (a API) release(w http.ResponseWriter, r *http.Request) error {
 	}{true, id, released})
 }
 
+func (a API) extend(w http.ResponseWriter, r *http.Request) error {
+	var in struct {
+		ReservationID string `json:"reservationId"`
+		Minutes       int    `json:"minutes"`
+	}
+	if err := web.Decode(w, r, &in); err != nil {
+		return err
+	}
+	id, err := web.ParseID("reservationId", in.ReservationID)
+	if err != nil {
+		return err
+	}
+	hold, err := ticket.ExtendFor(in.Minutes)
+	if err != nil {
+		return err
+	}
+	expiresAt, err := a.Store.Extend(r.Context(), id, hold)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, struct {
+		Extended      bool      `json:"extended"`
+		ReservationID uuid.UUID `json:"reservationId"`
+		ExpiresAt     time.Time `json:"expiresAt"`
+	}{true, id, expiresAt.UTC()})
+}
+
 // Limits of the texts in requests, in characters.
 const (
 	maxReason       = 200

@@ -247,6 +247,42 @@ func TestReleaseReservation(t *testing.T) {
 	})
 }
 
+func TestExtendReservation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id, user := b.newType(t, b.event, "VIP", "2"), uuid.New(), uuid.New()
+	status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "1"))
+	require.Equal(t, http.StatusOK, status, body)
+	request := func(id, minutes string) string { return `{"reservationId":"` + id + `","minutes":` + minutes + `}` }
+
+	status, body = b.internal(t, "extend-reservation", request(id.String(), "25"))
+	require.Equal(t, http.StatusOK, status, body)
+	var extended struct {
+		Extended      bool
+		ReservationID uuid.UUID
+		ExpiresAt     time.Time
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &extended))
+	require.True(t, extended.Extended)
+	require.Equal(t, id, extended.ReservationID)
+	require.WithinDuration(t, time.Now().Add(25*time.Minute), extended.ExpiresAt, time.Minute)
+
+	status, body = b.internal(t, "extend-reservation", request(uuid.NewString(), "5"))
+	require.Equal(t, http.StatusNotFound, status, body)
+	require.JSONEq(t, `{"extended":false,"error":"RESERVATION_NOT_FOUND","message":"Reservation not found or expired"}`, body)
+	for _, tt := range []struct{ name, id, minutes, field string }{
+		{"BadID", "x", "5", "reservationId"},
+		{"NoMinutes", id.String(), "0", "minutes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.internal(t, "extend-reservation", request(tt.id, tt.minutes))
+			require.Equal(t, http.StatusBadRequest, status, body)
+			requireFailure(t, body, "VALIDATION_ERROR", tt.field)
+		})
+	}
+}
+
 // A refusal because of what the organizer says of sales has the contract's form.
 func TestReserveKeepsToTheTerms(t *testing.T) {
 	t.Parallel()

@@ -50,6 +50,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodPost, "/api/tickets/internal/reserve"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/confirm-purchase"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/release-reservation"}, payment, notification},
+		{route{http.MethodPost, "/api/tickets/internal/extend-reservation"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/cancel"}, payment, notification},
 		{route{http.MethodGet, "/api/tickets/internal/events/" + b.event.String() + "/ticket-count"}, event, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id}, notification, payment},

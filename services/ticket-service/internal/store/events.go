@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -52,26 +51,6 @@ func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType 
 			ticket.EventDraft, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("apply %s of event %s: %w", messageType, e.ID, err)
-		}
-		return nil
-	})
-}
-
-// CancelEvent takes an event off sale, once.
-func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.EventCancelled) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
-			return err
-		}
-		// The event may be unknown here still; then this is its first and last word.
-		_, err := tx.Exec(ctx, `
-			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
-			VALUES ($1, $2, $3, $4, '', $5, $4)
-			ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at
-			WHERE known.updated_at < excluded.updated_at`,
-			e.EventID, e.OrganizerID, e.EventName, e.UpdatedAt, ticket.EventCancelled)
-		if err != nil {
-			return fmt.Errorf("cancel event %s: %w", e.EventID, err)
 		}
 		return nil
 	})

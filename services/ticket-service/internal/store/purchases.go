@@ -25,8 +25,8 @@ type Purchase struct {
 
 // Confirm turns a live reservation into tickets and announces them. The same purchase again gives the
 // same tickets. It returns ticket.ErrReservationNotFound for one that is unknown, released, expired or
-// somebody else's, ErrReservationCompleted for one that another order bought, and ErrOrderRefused for an
-// order that was told that it gets no tickets.
+// somebody else's, ErrReservationCompleted for one that another order bought, ErrEventCancelled, and
+// ErrOrderRefused for an order that was told that it gets no tickets.
 func (s Store) Confirm(ctx context.Context, p Purchase) ([]ticket.Ticket, error) {
 	var tickets []ticket.Ticket
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
@@ -69,7 +69,7 @@ func (s Store) Confirm(ctx context.Context, p Purchase) ([]ticket.Ticket, error)
 // Fulfil gives a paid order its tickets: PAYMENT_COMPLETED's effect, once per message. There is no way
 // back from a charge but a refund, so it drives forward: tickets that are still held are issued even
 // if their time ran out, and tickets that went back are taken anew while stock is left. Only if that
-// fails the order gets none, now or ever, and TICKET_GENERATION_FAILED asks for a refund, in the same
+// fails, or the event is cancelled, the order gets none, now or ever, and TICKET_GENERATION_FAILED asks for a refund, in the same
 // transaction.
 //
 // Every message is answered. When the order comes under another message id, because the answer was late
@@ -152,8 +152,19 @@ func refuseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, refusal string) erro
 	return nil
 }
 
-// issueTx completes the reservation, whose tickets are counted as sold already.
+// issueTx completes the reservation, whose tickets are counted as sold already. It returns
+// ticket.ErrEventCancelled or ErrReservationReused, after which the transaction (or its savepoint) must be
+// rolled back.
 func issueTx(ctx context.Context, tx pgx.Tx, r ticket.Reservation, p Purchase) ([]ticket.Ticket, error) {
+	// With the lock, a cancellation of the event either is seen here or comes later and sees these tickets.
+	// Not before the types are locked: whoever queued up for those would hold it and keep the cancellation out.
+	var status ticket.EventStatus
+	if err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR SHARE`, r.EventID).Scan(&status); err != nil {
+		return nil, fmt.Errorf("event's status: %w", err)
+	}
+	if status == ticket.EventCancelled {
+		return nil, ticket.ErrEventCancelled
+	}
 	_, err := tx.Exec(ctx, `
 		UPDATE reservations SET status = 'COMPLETED', order_id = $2, ended_at = now() WHERE id = $1`, r.ID, p.OrderID)
 	if postgres.Violates(err, "reservations_order") {

@@ -181,36 +181,60 @@ func releaseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) (int
 	return ticket.Quantity(r.Lines), nil
 }
 
+// Extend keeps a live reservation live for that much longer, from now on, and gives its end: never an
+// earlier one than it has, and none later than ticket.MaxHoldTime after it began. It returns
+// ticket.ErrReservationNotFound for one that is unknown, over, released or bought.
+func (s Store) Extend(ctx context.Context, id uuid.UUID, hold time.Duration) (time.Time, error) {
+	var expiresAt time.Time
+	err := s.Pool.QueryRow(ctx, `
+		UPDATE reservations SET expires_at = greatest(expires_at, least(now() + $2, created_at + $3))
+		WHERE id = $1 AND status = 'ACTIVE' AND expires_at > now()
+		RETURNING expires_at`, id, hold, ticket.MaxHoldTime).Scan(&expiresAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return expiresAt, ticket.ErrReservationNotFound
+	}
+	if err != nil {
+		return expiresAt, fmt.Errorf("extend reservation %s: %w", id, err)
+	}
+	return expiresAt, nil
+}
+
 // expireBatch is how many reservations one transaction expires at most, which bounds its locks.
 const expireBatch = 500
 
 // ExpireDue ends up to limit reservations whose time is over and gives their tickets back. It tells how
 // many it ended. Replicas that sweep at the same time pass over each other's rows.
 func (s Store) ExpireDue(ctx context.Context, limit int) (int, error) {
-	var expired int
+	return s.endReservations(ctx, `
+		UPDATE reservations SET status = 'EXPIRED', ended_at = now()
+		WHERE id IN (
+			SELECT id FROM reservations WHERE status = 'ACTIVE' AND expires_at <= now()
+			ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+		RETURNING id`, limit)
+}
+
+// endReservations gives back the tickets of the reservations that a statement ended, and tells how many
+// reservations they were.
+func (s Store) endReservations(ctx context.Context, statement string, limit int) (int, error) {
+	var ended int
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `
-			UPDATE reservations SET status = 'EXPIRED', ended_at = now()
-			WHERE id IN (
-				SELECT id FROM reservations WHERE status = 'ACTIVE' AND expires_at <= now()
-				ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-			RETURNING id`, limit)
+		rows, err := tx.Query(ctx, statement, limit)
 		if err != nil {
-			return fmt.Errorf("expire reservations: %w", err)
+			return fmt.Errorf("end reservations: %w", err)
 		}
 		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		if err != nil {
-			return fmt.Errorf("expire reservations: %w", err)
+			return fmt.Errorf("end reservations: %w", err)
 		}
-		expired = len(ids)
-		if expired == 0 {
+		ended = len(ids)
+		if ended == 0 {
 			return nil
 		}
 		rows, err = tx.Query(ctx, `
 			SELECT ticket_type_id, sum(quantity) FROM reservation_lines
 			WHERE reservation_id = ANY($1) GROUP BY ticket_type_id`, ids)
 		if err != nil {
-			return fmt.Errorf("sum expired lines: %w", err)
+			return fmt.Errorf("sum ended lines: %w", err)
 		}
 		lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ticket.Line, error) {
 			var l ticket.Line
@@ -218,11 +242,11 @@ func (s Store) ExpireDue(ctx context.Context, limit int) (int, error) {
 			return l, err
 		})
 		if err != nil {
-			return fmt.Errorf("sum expired lines: %w", err)
+			return fmt.Errorf("sum ended lines: %w", err)
 		}
 		return giveBackTx(ctx, tx, lines, false)
 	})
-	return expired, err
+	return ended, err
 }
 
 // ExpireAllDue sweeps until nothing is due, a batch to a transaction, and tells how many it ended.

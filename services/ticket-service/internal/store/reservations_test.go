@@ -368,3 +368,121 @@ func TestReserveTakesExpiredHolds(t *testing.T) {
 	b.requireStatus(t, abandoned, ticket.Expired)
 	b.requireInventory(t, kind, 0, 1)
 }
+
+// A hold lives on while somebody says so, within its limit; what is over stays over.
+func TestExtend(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 10)
+	began := func(t *testing.T, id uuid.UUID) (at time.Time) {
+		t.Helper()
+		require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT created_at FROM reservations WHERE id = $1`, id).Scan(&at))
+		return at
+	}
+	id := b.reserved(t, line(kind, 1))
+	for _, tt := range []struct {
+		name string
+		hold time.Duration
+		want time.Duration // from when it began
+	}{
+		{"NeverShortened", time.Minute, 15 * time.Minute},
+		{"Longer", 20 * time.Minute, 20 * time.Minute},
+		{"Again", 20 * time.Minute, 20 * time.Minute},
+		{"Capped", ticket.MaxHoldTime, ticket.MaxHoldTime},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			expiresAt, err := b.store.Extend(t.Context(), id, tt.hold)
+			require.NoError(t, err)
+			require.WithinDuration(t, began(t, id).Add(tt.want), expiresAt, 30*time.Second)
+			require.False(t, expiresAt.After(began(t, id).Add(ticket.MaxHoldTime)))
+		})
+	}
+	t.Run("OldHold", func(t *testing.T) {
+		old := b.reserved(t, line(kind, 1))
+		_, err := b.pool.Exec(t.Context(), `
+			UPDATE reservations SET created_at = now() - interval '28 minutes', expires_at = now() + interval '1 second' WHERE id = $1`, old)
+		require.NoError(t, err)
+		expiresAt, err := b.store.Extend(t.Context(), old, 10*time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, began(t, old).Add(ticket.MaxHoldTime), expiresAt)
+	})
+	for _, tt := range []struct {
+		name   string
+		ending func(t *testing.T, id uuid.UUID)
+	}{
+		{"Expired", func(t *testing.T, id uuid.UUID) { t.Helper(); b.expire(t, id) }},
+		{"Released", func(t *testing.T, id uuid.UUID) {
+			t.Helper()
+			_, err := b.store.Release(t.Context(), id, "TIMEOUT")
+			require.NoError(t, err)
+		}},
+		{"Bought", func(t *testing.T, id uuid.UUID) {
+			t.Helper()
+			_, err := b.store.Confirm(t.Context(), b.purchase(id))
+			require.NoError(t, err)
+		}},
+		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.runOut(t, id) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			over := b.reserved(t, line(kind, 1))
+			tt.ending(t, over)
+			_, err := b.store.Extend(t.Context(), over, time.Minute)
+			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+		})
+	}
+	t.Run("Unknown", func(t *testing.T) {
+		_, err := b.store.Extend(t.Context(), uuid.New(), time.Minute)
+		require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+	})
+	t.Run("Tombstone", func(t *testing.T) {
+		late := uuid.New()
+		_, err := b.store.Release(t.Context(), late, "TIMEOUT")
+		require.NoError(t, err)
+		_, err = b.store.Extend(t.Context(), late, time.Minute)
+		require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+	})
+}
+
+// Either the sweep has a hold or its extension has.
+func TestExtendAgainstSweep(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 100)
+	ids := make([]uuid.UUID, 20)
+	for i := range ids {
+		ids[i] = b.reserved(t, line(kind, 1))
+	}
+	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = clock_timestamp() + random() * interval '20 milliseconds'`)
+	require.NoError(t, err)
+	extended := make([]bool, len(ids))
+	requireAll(t, race(2*len(ids), func(i int) error {
+		if i%2 == 0 {
+			_, err := b.store.ExpireDue(t.Context(), 5)
+			return err
+		}
+		_, err := b.store.Extend(t.Context(), ids[i/2], 10*time.Minute)
+		extended[i/2] = err == nil
+		if errors.Is(err, ticket.ErrReservationNotFound) {
+			return nil
+		}
+		return err
+	}))
+	require.Eventually(t, func() bool { // those that were too late for the sweeps of the race
+		var due int
+		_, err := b.store.ExpireAllDue(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, b.pool.QueryRow(t.Context(), `
+			SELECT count(*) FROM reservations WHERE status = 'ACTIVE' AND expires_at < now() + interval '1 minute'`).Scan(&due))
+		return due == 0
+	}, 5*time.Second, 5*time.Millisecond)
+	held := 0
+	for i, id := range ids {
+		if extended[i] {
+			held++
+			b.requireStatus(t, id, ticket.Active)
+		} else {
+			b.requireStatus(t, id, ticket.Expired)
+		}
+	}
+	b.requireInventory(t, kind, 0, held)
+}

@@ -2,7 +2,7 @@
 // transaction, except where its comment says otherwise, and can be repeated.
 //
 // Locks are taken in one order everywhere: the order, then the reservation, then ticket types by id,
-// then tickets by id. Whoever finds a deadlock all the same (a batch of expired reservations beside a
+// then the event, then tickets by id. Whoever finds a deadlock all the same (a batch of expired reservations beside a
 // release, say) is run again by postgres.InTx.
 package store
 

@@ -221,7 +221,20 @@ func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, e
 		if err != nil {
 			return err
 		}
-		return cancelTx(ctx, tx, left, cancellation{by: events.CancelledByRefund, reason: r.Reason, refundKey: r.Key})
+		c := cancellation{by: events.CancelledByRefund, reason: r.Reason, refundKey: r.Key}
+		// Money that goes back because the event is cancelled may be faster than the event's own batches. Those
+		// who hold the tickets are told by TICKET_CANCELLED all the same; the buyer, who may be another, has the
+		// money.
+		var eventCancelled bool
+		if err := tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM events e JOIN tickets k ON k.event_id = e.id WHERE k.id = ANY($1) AND e.status = $2)`,
+			ids, ticket.EventCancelled).Scan(&eventCancelled); err != nil {
+			return fmt.Errorf("event of order %s: %w", r.OrderID, err)
+		}
+		if eventCancelled || r.Reason == ticket.ErrEventCancelled.Code {
+			c.by = events.CancelledByEvent
+		}
+		return cancelTx(ctx, tx, left, c)
 	})
 	return refunded, err
 }

@@ -13,7 +13,7 @@
 //	    | release          |  | time passes              | confirm of a paid order,
 //	    v                  |  v                          | if stock is left
 //	CANCELLED <------------+ EXPIRED --------------------+
-//	            release
+//	            release, or the event is cancelled
 //
 // The caller picks a reservation's id, so that every step can be repeated: the same step again gives
 // the same answer. A release that overtakes its reserve leaves a CANCELLED reservation without lines,
@@ -28,7 +28,7 @@
 //	 v   |      check-in
 //	 ACTIVE ----------------> USED
 //	    |
-//	    | cancel, by its owner or because its money goes back
+//	    | cancel: by its owner, because its money goes back, or with the event
 //	    v
 //	CANCELLED
 //
@@ -42,6 +42,13 @@
 // An order that was paid and could not get its tickets is refunded, so it never gets any: the refusal is
 // kept, and whoever asks for its tickets again hears the same. So is that of an order whose money goes
 // back before it had tickets.
+//
+// # Cancelled events
+//
+// An event that is cancelled is off sale at once: no hold and no ticket is issued from then on, and an
+// order that is paid later is refused its tickets. Its live reservations are released and its ACTIVE
+// tickets cancelled in batches, of which each is a transaction. What is left when a process dies on the way
+// is found by the next tick.
 package ticket
 
 import (
@@ -169,6 +176,7 @@ const (
 	MaxLines    = 20
 	MaxQuantity = 100 // tickets of one type
 	HoldTime    = 15 * time.Minute
+	MaxHoldTime = 30 * time.Minute // with all extensions
 )
 
 // Line is a number of tickets of one type. UnitPrice is set once they are reserved.
@@ -254,4 +262,13 @@ func HoldFor(minutes *int) (time.Duration, error) {
 		return 0, problem.Field("reservationDurationMinutes", "reservationDurationMinutes must be at least 1")
 	}
 	return time.Duration(min(*minutes, int(HoldTime/time.Minute))) * time.Minute, nil
+}
+
+// ExtendFor gives the length of an extension from the minutes that a caller asked for: at most
+// MaxHoldTime.
+func ExtendFor(minutes int) (time.Duration, error) {
+	if minutes < 1 {
+		return 0, problem.Field("minutes", "minutes must be at least 1")
+	}
+	return time.Duration(min(minutes, int(MaxHoldTime/time.Minute))) * time.Minute, nil
 }

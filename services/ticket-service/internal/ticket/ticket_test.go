@@ -141,6 +141,30 @@ func TestHoldFor(t *testing.T) {
 	}
 }
 
+func TestExtendFor(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		minutes int
+		hold    time.Duration
+		field   string
+	}{
+		{"AsAskedFor", 5, 5 * time.Minute, ""},
+		{"Longest", 30, ticket.MaxHoldTime, ""},
+		{"LongerThanWeHold", 31, ticket.MaxHoldTime, ""},
+		{"BeyondAnyDuration", math.MaxInt, ticket.MaxHoldTime, ""},
+		{"Zero", 0, 0, "minutes"},
+		{"Negative", -5, 0, "minutes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			hold, err := ticket.ExtendFor(tt.minutes)
+			requireField(t, err, tt.field)
+			require.Equal(t, tt.hold, hold)
+		})
+	}
+}
+
 func TestSameRequest(t *testing.T) {
 	t.Parallel()
 	user, event, vip, seat := uuid.New(), uuid.New(), uuid.New(), uuid.New()

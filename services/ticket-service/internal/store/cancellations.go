@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// CancelBatch is how many tickets or holds of a cancelled event one transaction ends, which bounds its
+// locks.
+const CancelBatch = 200
+
+// CancelEvent takes an event off sale, once, and writes down that its tickets are to be cancelled, which
+// is for CancelTickets to do. No ticket of the event is issued from its commit on.
+func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.EventCancelled) error {
+	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
+			return err
+		}
+		// The event may be unknown here still; then this is its first and last word. Whoever issues tickets
+		// at this moment holds a lock on its row, for which this waits.
+		tag, err := tx.Exec(ctx, `
+			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
+			VALUES ($1, $2, $3, $4, '', $5, $4)
+			ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at
+			WHERE known.updated_at < excluded.updated_at`,
+			e.EventID, e.OrganizerID, e.EventName, e.UpdatedAt, ticket.EventCancelled)
+		if err != nil {
+			return fmt.Errorf("cancel event %s: %w", e.EventID, err)
+		}
+		if tag.RowsAffected() == 0 { // something newer is known
+			return nil
+		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO event_cancellations (event_id, reason, correlation_id) VALUES ($1, $2, $3)
+			ON CONFLICT (event_id) DO NOTHING`,
+			e.EventID, e.CancellationReason, telemetry.From(ctx).CorrelationID); err != nil {
+			return fmt.Errorf("begin to cancel the tickets of event %s: %w", e.EventID, err)
+		}
+		return nil
+	})
+}
+
+// CancelTickets voids up to limit tickets of a cancelled event, announces each, and tells how many they
+// were. When it finds fewer than limit, the event's cancellation is finished. It does nothing for an event
+// whose cancellation is finished, never began, or is another replica's at this moment.
+func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) (int, error) {
+	var tickets []ticket.Ticket
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		c := cancellation{by: events.CancelledByEvent}
+		var correlationID string
+		err := tx.QueryRow(ctx, `
+			SELECT reason, correlation_id FROM event_cancellations WHERE event_id = $1 AND finished_at IS NULL
+			FOR UPDATE SKIP LOCKED`, eventID).Scan(&c.reason, &correlationID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cancellation of event %s: %w", eventID, err)
+		}
+		rows, err := tx.Query(ctx, `
+			SELECT id FROM tickets WHERE event_id = $1 AND status = 'ACTIVE' ORDER BY id LIMIT $2`, eventID, limit)
+		if err != nil {
+			return fmt.Errorf("tickets of event %s: %w", eventID, err)
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			return fmt.Errorf("tickets of event %s: %w", eventID, err)
+		}
+		if err := lockTypesOfTx(ctx, tx, ids); err != nil {
+			return err
+		}
+		// Their owners and the gates may have been faster.
+		rows, err = tx.Query(ctx, selectTickets+`
+			WHERE k.id = ANY($1) AND k.status = 'ACTIVE' ORDER BY k.id FOR UPDATE OF k`, ids)
+		if tickets, err = collectTickets(rows, err); err != nil {
+			return err
+		}
+		trace := telemetry.From(ctx)
+		trace.CorrelationID = correlationID
+		if err := cancelTx(telemetry.With(ctx, trace), tx, tickets, c); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE event_cancellations
+			SET tickets_cancelled = tickets_cancelled + $2, finished_at = CASE WHEN $3 THEN now() END
+			WHERE event_id = $1`, eventID, len(tickets), len(ids) < limit); err != nil {
+			return fmt.Errorf("progress of the cancellation of event %s: %w", eventID, err)
+		}
+		return nil
+	})
+	return len(tickets), err
+}
+
+// ReleaseCancelled ends up to limit live reservations of cancelled events, gives their tickets back, and
+// tells how many it ended. Replicas that sweep at the same time pass over each other's rows.
+func (s Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
+	// Also of events whose cancellation is finished: a reserve may have overlapped with it.
+	return s.endReservations(ctx, `
+		UPDATE reservations SET status = 'CANCELLED', reason = 'EVENT_CANCELLED', ended_at = now()
+		WHERE id IN (
+			SELECT r.id FROM reservations r JOIN event_cancellations c ON c.event_id = r.event_id
+			WHERE r.status = 'ACTIVE' ORDER BY r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED)
+		RETURNING id`, limit)
+}
+
+// CancelAll ends what is left of all cancelled events, a batch to a transaction, and tells how many tickets
+// it cancelled. It resumes whatever died on the way.
+func (s Store) CancelAll(ctx context.Context) (int, error) {
+	for {
+		n, err := s.ReleaseCancelled(ctx, CancelBatch)
+		if err != nil {
+			return 0, err
+		}
+		if n < CancelBatch {
+			break
+		}
+	}
+	rows, err := s.Pool.Query(ctx, `SELECT event_id FROM event_cancellations WHERE finished_at IS NULL ORDER BY started_at`)
+	if err != nil {
+		return 0, fmt.Errorf("cancellations left: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return 0, fmt.Errorf("cancellations left: %w", err)
+	}
+	total := 0
+	for _, id := range ids {
+		// A batch of which owners or gates took some is short and yet not the last: the next tick goes on.
+		for n := CancelBatch; n == CancelBatch; {
+			if n, err = s.CancelTickets(ctx, id, CancelBatch); err != nil {
+				return total, err
+			}
+			total += n
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,290 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// cancelEvent delivers the EVENT_CANCELLED of the bundle's event.
+func (b *bundle) cancelEvent(ctx context.Context, message uuid.UUID) error {
+	return b.store.CancelEvent(ctx, message, events.EventCancelled{
+		EventID: b.event, EventName: "Festival", OrganizerID: uuid.New(), CancellationReason: "Storm",
+		UpdatedAt: time.Now().Add(time.Hour),
+	})
+}
+
+// requireAllCancelled asserts that the event has no hold and no ticket that admits somebody, and that each
+// of these tickets, and no other, was announced once as cancelled with the event.
+func (b *bundle) requireAllCancelled(t *testing.T, tickets ...ticket.Ticket) {
+	t.Helper()
+	var live, valid int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT (SELECT count(*) FROM reservations WHERE status = 'ACTIVE'), (SELECT count(*) FROM tickets WHERE status = 'ACTIVE')`).
+		Scan(&live, &valid))
+	require.Zero(t, live, "live reservations")
+	require.Zero(t, valid, "valid tickets")
+	var want, got []uuid.UUID
+	for _, k := range tickets {
+		want = append(want, k.ID)
+	}
+	for _, m := range b.announced(t, "TICKET_CANCELLED") {
+		if m.Data.Payload.CancelledBy == events.CancelledByEvent {
+			got = append(got, m.Data.Payload.TicketID)
+			require.Equal(t, "Storm", m.Data.Payload.Reason)
+		}
+	}
+	require.ElementsMatch(t, want, got)
+}
+
+// A process that dies between two batches leaves what another goes on with, since nothing is kept but in
+// the database.
+func TestCancelEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	vip, seat := b.newType(t, 10), b.newType(t, 20)
+	tickets := append(b.bought(t, vip, 3), b.bought(t, seat, 5)...)
+	given, used, returned := b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0]
+	friend := uuid.New()
+	_, err := b.store.Transfer(t.Context(), given.ID, b.user, friend, "Bob Lee")
+	require.NoError(t, err)
+	_, err = b.store.CheckIn(t.Context(), used.ID, 1, "")
+	require.NoError(t, err)
+	_, err = b.store.Cancel(t.Context(), returned.ID, b.user, "")
+	require.NoError(t, err)
+	hold := b.reserved(t, line(vip, 2), line(seat, 1))
+
+	message := uuid.New()
+	require.NoError(t, b.cancelEvent(telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-123456"}), message))
+	_, err = b.reserve(t.Context(), uuid.New(), line(vip, 1))
+	require.ErrorIs(t, err, ticket.ErrEventNotOnSale)
+
+	n, err := b.store.ReleaseCancelled(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	b.requireStatus(t, hold, ticket.Cancelled)
+	b.requireInventory(t, vip, 3, 0)
+	b.requireInventory(t, seat, 7, 0)
+
+	for _, want := range []int{4, 4, 1, 0} {
+		n, err := b.store.CancelTickets(t.Context(), b.event, 4)
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	tickets = append(tickets, given)
+	b.requireAllCancelled(t, tickets...)
+	b.requireInventory(t, vip, 0, 0)
+	b.requireInventory(t, seat, 1, 0) // the one that was used
+
+	for _, m := range b.announced(t, "TICKET_CANCELLED") {
+		if m.Data.Payload.TicketID == given.ID {
+			require.Equal(t, friend, m.Data.Payload.UserID)
+		}
+	}
+	var named, cancelled int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT (SELECT count(*) FROM outbox WHERE cloud_event->'data'->>'correlationId' = 'corr-123456'),
+		       (SELECT tickets_cancelled FROM event_cancellations WHERE finished_at IS NOT NULL)`).Scan(&named, &cancelled))
+	require.Equal(t, len(tickets), named)
+	require.Equal(t, len(tickets), cancelled)
+
+	t.Run("Again", func(t *testing.T) {
+		for _, m := range []uuid.UUID{message, uuid.New()} {
+			require.NoError(t, b.cancelEvent(t.Context(), m))
+			n, err := b.store.CancelAll(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n)
+		}
+		b.requireAllCancelled(t, tickets...)
+	})
+	t.Run("OtherEventsGoOn", func(t *testing.T) {
+		n, err := b.store.CancelTickets(t.Context(), uuid.New(), 10)
+		require.NoError(t, err)
+		require.Zero(t, n)
+	})
+}
+
+// A tick ends thousands of tickets and holds, a batch to a transaction.
+func TestCancelAll(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 2000)
+	var tickets []ticket.Ticket
+	for range 5 {
+		tickets = append(tickets, b.bought(t, kind, ticket.MaxQuantity)...)
+	}
+	_, err := b.pool.Exec(t.Context(), `
+		WITH held AS (INSERT INTO reservations (id, user_id, event_id, status, expires_at)
+			SELECT gen_random_uuid(), $2, $3, 'ACTIVE', now() + interval '1 hour' FROM generate_series(1, 500) RETURNING id),
+		lines AS (INSERT INTO reservation_lines SELECT id, $1, 2, 5000, 'USD' FROM held)
+		UPDATE ticket_types SET held = held + 1000 WHERE id = $1`, kind, b.user, b.event)
+	require.NoError(t, err)
+	b.requireInventory(t, kind, 500, 1000)
+
+	n, err := b.store.CancelAll(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n, "nothing is cancelled yet")
+	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+	n, err = b.store.CancelAll(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 500, n)
+	b.requireAllCancelled(t, tickets...)
+	b.requireInventory(t, kind, 0, 0)
+}
+
+// An order that is paid after the event was cancelled is refused its tickets, whatever became of its hold.
+func TestPaidAfterTheEventWasCancelled(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		sweep bool
+	}{{"Held", false}, {"Released", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			kind := b.newType(t, 5)
+			p := b.purchase(b.reserved(t, line(kind, 2)))
+			require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+			if tt.sweep {
+				_, err := b.store.CancelAll(t.Context())
+				require.NoError(t, err)
+				_, err = b.store.Confirm(t.Context(), p)
+				require.ErrorIs(t, err, ticket.ErrReservationNotFound)
+			} else {
+				_, err := b.store.Confirm(t.Context(), p)
+				require.ErrorIs(t, err, ticket.ErrEventCancelled)
+			}
+			for range 2 {
+				require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+			}
+			out := b.outbox(t)
+			require.Len(t, out, 2)
+			for _, m := range out {
+				require.Equal(t, "TICKET_GENERATION_FAILED", m.Type)
+				require.Equal(t, "EVENT_CANCELLED", m.Data.Payload.Reason)
+			}
+			_, err := b.store.CancelAll(t.Context())
+			require.NoError(t, err)
+			b.requireInventory(t, kind, 0, 0)
+		})
+	}
+	// TICKETS_GENERATED is out, and its order's PAYMENT_COMPLETED comes late: the answer is the same tickets,
+	// which stay cancelled.
+	t.Run("ItHadItsTickets", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		kind := b.newType(t, 5)
+		p := b.purchase(b.reserved(t, line(kind, 2)))
+		tickets, err := b.store.Confirm(t.Context(), p)
+		require.NoError(t, err)
+		require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+		require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+		_, err = b.store.CancelAll(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
+		b.requireAllCancelled(t, tickets...)
+		b.requireInventory(t, kind, 0, 0)
+		require.Len(t, b.announced(t, "TICKETS_GENERATED"), 3)
+		require.Empty(t, b.announced(t, "TICKET_GENERATION_FAILED"))
+	})
+}
+
+// Who holds tickets of a cancelled event hears that from TICKET_CANCELLED, even if the money goes back first.
+func TestRefundOfACancelledEvent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		cancelled bool
+		reason    string
+		by        string
+	}{
+		{"KnownHere", true, "Storm", events.CancelledByEvent},
+		{"NotKnownHereYet", false, "EVENT_CANCELLED", events.CancelledByEvent},
+		{"OfAnotherReason", false, "Storm", events.CancelledByRefund},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			kind := b.newType(t, 5)
+			tickets := b.bought(t, kind, 2)
+			if tt.cancelled {
+				require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+			}
+			refund := store.Refund{OrderID: tickets[0].OrderID, Key: "refund-1", Reason: tt.reason}
+			_, err := b.store.CancelRefunded(t.Context(), refund)
+			require.NoError(t, err)
+			if !tt.cancelled {
+				require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+			}
+			n, err := b.store.CancelAll(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, n)
+			out := b.announced(t, "TICKET_CANCELLED")
+			require.Len(t, out, 2)
+			for _, m := range out {
+				require.Equal(t, tt.by, m.Data.Payload.CancelledBy)
+			}
+			b.requireInventory(t, kind, 0, 0)
+		})
+	}
+}
+
+// However holds, purchases, replicas and the cancellation fall, nobody ends with a valid ticket, and every
+// order is told one thing.
+func TestCancelEventRace(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const orders = 40
+	kind := b.newType(t, 1000)
+	purchases := make([]store.Purchase, orders)
+	for i := range purchases {
+		purchases[i] = b.purchase(b.reserved(t, line(kind, 2)))
+	}
+	message := uuid.New()
+	requireAll(t, race(3*orders, func(i int) error {
+		switch {
+		case i == orders+1:
+			return b.cancelEvent(t.Context(), message)
+		case i%3 == 0:
+			return b.fulfil(t.Context(), uuid.New(), purchases[i/3])
+		case i%3 == 1:
+			_, err := b.store.CancelAll(t.Context())
+			return err
+		default:
+			_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+			if errors.Is(err, ticket.ErrEventNotOnSale) {
+				return nil
+			}
+			return err
+		}
+	}))
+	_, err := b.store.CancelAll(t.Context())
+	require.NoError(t, err)
+	b.requireInventory(t, kind, 0, 0)
+
+	said := map[uuid.UUID]string{}
+	var tickets []ticket.Ticket
+	for _, m := range b.outbox(t) {
+		switch m.Type {
+		case "TICKETS_GENERATED":
+			for _, k := range m.Data.Payload.Tickets {
+				tickets = append(tickets, ticket.Ticket{ID: k.TicketID})
+			}
+			fallthrough
+		case "TICKET_GENERATION_FAILED":
+			require.Empty(t, said[m.Data.Payload.OrderID])
+			said[m.Data.Payload.OrderID] = m.Type
+		}
+	}
+	require.Len(t, said, orders)
+	b.requireAllCancelled(t, tickets...)
+}
