@@ -73,7 +73,7 @@ func (c Consumer) archive(queue string) web.Handler {
 		if json.Unmarshal(body, &frame) == nil && frame.Message != "" {
 			body = []byte(frame.Message)
 		}
-		reason := "No handler refused it: it was not answered in time"
+		reason := "Not refused here: it was not answered in time, or did not arrive"
 		event, err := parseCloudEvent(body)
 		if err != nil {
 			reason = bounded(err)

@@ -1,11 +1,12 @@
 // Package messaging moves events between a service's database and its sidecar, each exactly once in
 // effect.
 //
-// Out: Add writes an event into the outbox in the transaction of the change that it reports. A Relay
+// Out: AddTx writes an event into the outbox in the transaction of the change that it reports. A Relay
 // publishes what is there and then marks it; when it dies in between, the event is published again
-// under the same id. In: Handle decodes a delivery, and First, in the transaction of the event's
-// effect, tells whether the event was here before. So an event is published at least once and takes
-// effect once, whatever crashes where.
+// under the same id. In: a Consumer hands deliveries to its handlers, and FirstTx, in the transaction of
+// the event's effect, tells whether the event was here before. So an event is published at least once and
+// takes effect once, whatever crashes where. What no handler can process ends in dead_letters, where an
+// admin has it processed again.
 package messaging
 
 import (

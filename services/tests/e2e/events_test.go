@@ -16,7 +16,7 @@ import (
 )
 
 // withOutbox are the services that publish events.
-var withOutbox = []string{"auth-service", "event-service", "ticket-service", "payment-service"}
+var withOutbox = []string{"auth-service", "event-service", "ticket-service", "payment-service", "analytics-service"}
 
 // checkEvents holds everything that the tests had the services publish to the events' schemas.
 func checkEvents(ctx context.Context) error {
