@@ -35,8 +35,8 @@ import (
 const (
 	faultsInARound = 8
 	tradingTime    = 12 * time.Second
-	// A queue hides what a dead process had received for a minute, and a saga that met no answer waits as long.
-	restingTime = 4 * time.Minute
+	// A queue hides for a minute what a dead process had received, and a saga that met no answer waits longer each time.
+	restingTime = 6 * time.Minute
 )
 
 func TestTheBooksBalanceWhateverDies(t *testing.T) {
@@ -90,7 +90,7 @@ func run(ctx context.Context, seed, rounds uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	b := breaker{system: system, processes: map[string]*stack.Process{}}
+	b := breaker{system: system, processes: map[string]*stack.Process{}, down: map[string]int{}}
 	books := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()}
 	if books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
 		return err
@@ -144,21 +144,61 @@ type breaker struct {
 	processes map[string]*stack.Process
 
 	mu                    sync.Mutex
+	down                  map[string]int // processes that a fault keeps down, and how many do
 	kills, freezes, moods int
 }
 
-// carryOut carries out a plan, each fault in its time, and returns when all are over.
+// carryOut carries out a plan, each fault in its time, and returns when all are over. What ends meanwhile for another
+// reason, for want of its database say, is started again, as whoever runs services does.
 func (b *breaker) carryOut(ctx context.Context, plan []fault) error {
 	var g errgroup.Group
+	over := make(chan struct{})
+	g.Go(func() error {
+		for {
+			select {
+			case <-over:
+				return nil
+			case <-time.After(time.Second):
+				if err := b.revive(); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	var faults errgroup.Group
 	for _, f := range plan {
-		g.Go(func() error {
+		faults.Go(func() error {
 			if err := pause(ctx, f.at); err != nil {
 				return err
 			}
 			return b.inflict(ctx, f)
 		})
 	}
-	return g.Wait()
+	err := faults.Wait()
+	close(over)
+	return errors.Join(err, g.Wait())
+}
+
+// revive starts what ended by itself.
+func (b *breaker) revive() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, p := range b.processes {
+		if b.down[name] == 0 && !p.Alive() {
+			say("%s ended by itself, starting it", name)
+			if err := p.Start(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keepDown says that a fault wants the process to be down, or no longer.
+func (b *breaker) keepDown(name string, faults int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down[name] += faults
 }
 
 func (b *breaker) inflict(ctx context.Context, f fault) error {
@@ -170,10 +210,14 @@ func (b *breaker) inflict(ctx context.Context, f fault) error {
 	p := b.processes[f.target]
 	switch f.kind {
 	case "kill":
+		b.keepDown(f.target, 1)
+		defer b.keepDown(f.target, -1)
+		if p.Alive() {
+			count(&b.kills)
+		}
 		if err := p.Kill(); err != nil {
 			return err
 		}
-		count(&b.kills)
 		if err := pause(ctx, f.length); err != nil {
 			return err
 		}
@@ -218,19 +262,13 @@ func (b *breaker) switches(ctx context.Context, method, body string) error {
 	return nil
 }
 
-// repair brings everything up again, as whoever runs services does: what ended, for want of its database say, is started
-// again.
+// repair brings everything up again.
 func (b *breaker) repair(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
-		for name, p := range b.processes {
-			if !p.Alive() {
-				say("%s ended by itself, starting it", name)
-				if err := p.Start(); err != nil {
-					return err
-				}
-			}
+		if err := b.revive(); err != nil {
+			return err
 		}
 		err := b.system.WaitHealthy(deadline)
 		if err == nil {
