@@ -22,7 +22,8 @@
 // A RESERVE without an answer is given up when nobody comes back for it: the buyer was told that
 // nothing was bought. A CHARGE without an answer is never given up on a guess: it is repeated under the
 // same attempt key, which cannot charge twice, and once the hold is old the gateway is only asked what
-// became of it. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
+// became of it. Meanwhile the hold is kept alive, within limits; without a hold, too, there is no new
+// attempt. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
 // TICKETS_GENERATED or TICKET_GENERATION_FAILED. An order that gets neither is announced again, which
 // makes ticket-service answer anew; in the end it is refunded, and whatever tickets it has are cancelled.
 //
@@ -168,6 +169,11 @@ const (
 	// ChargeWindow is how long it may be attempted again: well within the 15 minutes of a hold, so that
 	// nobody pays for tickets that have gone back. From then on the gateway is only asked about it.
 	ChargeWindow = 10 * time.Minute
+	// HoldFresh is how old it may be before the hold is kept alive for it, and HoldLimit how old a hold can
+	// grow: ticket-service keeps none any longer. Tickets that are held when the payment is known at last
+	// need not be taken again from what is left.
+	HoldFresh = time.Minute
+	HoldLimit = 30 * time.Minute
 	// ChargeLost is from when on "no such charge" is believed: the gateway's index lags behind by a
 	// minute, and by an hour on its bad days.
 	ChargeLost = 2 * time.Hour

@@ -218,9 +218,13 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		Message       string `json:"message"`
 		Retryable     bool   `json:"retryable"`
 	}
+	held := true
+	if o.ChargeAge > order.HoldFresh && o.ChargeAge < order.HoldLimit {
+		held = s.keepHold(ctx, o)
+	}
 	var refusal *problem.Error
 	var err error
-	if o.ChargeAge > order.ChargeWindow {
+	if !held || o.ChargeAge > order.ChargeWindow {
 		// The hold may be gone: no new charge any more, only the question what became of the old one. To
 		// refuse the question is no answer to it.
 		query := url.Values{"attemptKey": {o.AttemptKey()}}
@@ -256,6 +260,18 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	default:
 		return sidecar.ErrUnavailable.Because(fmt.Errorf("the charge is %s", answer.Status))
 	}
+}
+
+// keepHold lets the order's hold live longer, and tells whether there may be one. Only ticket-service can
+// say that there is none; if it does not answer, the payment can be asked for all the same.
+func (s Saga) keepHold(ctx context.Context, o order.Order) bool {
+	var answer struct{}
+	refusal, err := s.call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/extend-reservation",
+		map[string]any{"reservationId": o.ReservationID, "minutes": 15}, &answer, problem.NotFound)
+	if err != nil {
+		slog.WarnContext(ctx, "hold not kept", "orderId", o.ID, "error", err.Error())
+	}
+	return refusal == nil || refusal.Code != "RESERVATION_NOT_FOUND" // but a route that is not there, say
 }
 
 func (s Saga) release(ctx context.Context, o order.Order) error {

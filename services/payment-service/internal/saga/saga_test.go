@@ -610,6 +610,73 @@ func TestOverdueCharge(t *testing.T) {
 	})
 }
 
+// While a charge has no answer its hold is kept alive, before each try. Only a hold that is gone keeps a new
+// charge from being attempted.
+func TestHoldIsKept(t *testing.T) {
+	b := setup(t)
+	var calls []sagatest.Call
+	noted := func(call sagatest.Call, then sagatest.Fault) sagatest.Fault {
+		return func(ctx context.Context, deed func() (any, error)) (any, error) {
+			calls = append(calls, call)
+			if then != nil {
+				return then(ctx, deed)
+			}
+			return deed()
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		age    time.Duration
+		gone   bool           // others have the tickets
+		extend sagatest.Fault // nil for what ticket-service says
+		calls  []sagatest.Call
+		step   order.Step
+	}{
+		{"AtOnce", 0, false, nil, []sagatest.Call{sagatest.Charge}, order.Fulfil},
+		{"Kept", 2 * order.HoldFresh, false, nil, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{"KeptToAsk", order.ChargeWindow, false, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
+		{"PastTheLimit", order.HoldLimit, false, nil, []sagatest.Call{sagatest.Ask}, order.Charge},
+		{"Gone", 2 * order.HoldFresh, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
+		{"Lost", 2 * order.HoldFresh, false, sagatest.CallLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{"AnswerLost", 2 * order.HoldFresh, false, sagatest.AnswerLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{
+			"RouteNotFound", 2 * order.HoldFresh, false,
+			sagatest.Refused(problem.New(problem.NotFound, "NOT_FOUND", "No such route")),
+			[]sagatest.Call{sagatest.Extend, sagatest.Charge},
+			order.Fulfil,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b.newType(5000)
+			b.services.Next(sagatest.Charge, sagatest.CallLost)
+			id := b.place(t, sagatest.GoodCard)
+			_, err := b.saga.Drive(t.Context(), id)
+			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			if tt.gone {
+				b.services.ExpireAndSellOut(b.typeID)
+			}
+			b.age(t, tt.age)
+			b.timeOut(t)
+			calls = nil
+			b.services.Next(sagatest.Extend, noted(sagatest.Extend, tt.extend))
+			b.services.Next(sagatest.Charge, noted(sagatest.Charge, nil))
+			b.services.Next(sagatest.Ask, noted(sagatest.Ask, nil))
+			require.NoError(t, b.sweeps(t.Context(), id))
+			require.Equal(t, tt.calls, calls)
+			require.Equal(t, tt.step, b.order(t, id).Step)
+			b.services.Pending()
+
+			b.age(t, order.ChargeLost)
+			b.settle(t, id, b.sweeps)
+			want := order.Completed
+			if tt.step == order.Charge {
+				want = order.Failed
+			}
+			require.Equal(t, want, b.requirePromises(t, id).Status)
+		})
+	}
+}
+
 // A bank that takes its time keeps the order pending, and nobody guesses.
 func TestPendingCharge(t *testing.T) {
 	b := setup(t)
@@ -691,6 +758,11 @@ func TestCrash(t *testing.T) {
 			name: "ChargedAndForgotten", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Ask}, status: order.Completed,
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
 			between: func(t *testing.T) { b.age(t, order.ChargeLost) },
+		},
+		{
+			name: "HeldLonger", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Extend, sagatest.Charge}, status: order.Completed,
+			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
+			between: func(t *testing.T) { b.age(t, 2*order.HoldFresh) },
 		},
 		{
 			name: "NeverCharged", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Ask, sagatest.Release}, status: order.Failed,

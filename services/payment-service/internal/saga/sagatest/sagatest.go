@@ -40,6 +40,7 @@ type Call string
 // The calls.
 const (
 	Reserve Call = "Reserve"
+	Extend  Call = "Extend"
 	Release Call = "Release"
 	Charge  Call = "Charge"
 	Ask     Call = "Ask" // what became of a charge
@@ -308,6 +309,9 @@ func (s *Services) Transaction(orderID uuid.UUID) string {
 
 // Call is the sagas' way in.
 func (s *Services) Call(ctx context.Context, app, method, path string, in, out any) error {
+	if ctx.Err() != nil { // a process that is dead calls nobody
+		return sidecar.ErrUnavailable.Because(ctx.Err())
+	}
 	// What goes over the wire is all that a callee sees.
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -350,6 +354,12 @@ func (s *Services) route(endpoint, query string, body []byte) (Call, func() (any
 			Reason        string    `json:"reason"`
 		}](body)
 		return Release, func() (any, error) { return s.release(in.ReservationID) }, err
+	case "ticket-service POST /api/tickets/internal/extend-reservation":
+		in, err := read[struct {
+			ReservationID uuid.UUID `json:"reservationId"`
+			Minutes       int       `json:"minutes"`
+		}](body)
+		return Extend, func() (any, error) { return s.extend(in.ReservationID, in.Minutes) }, err
 	case "ticket-service POST /api/tickets/internal/cancel":
 		in, err := read[cancelRequest](body)
 		return Cancel, func() (any, error) { return s.cancel(in) }, err
@@ -433,6 +443,15 @@ func (s *Services) held(r *reservation) any {
 		"reservationId": r.request.ReservationID, "reserved": true, "expiresAt": r.expiresAt.UTC(),
 		"currency": currency, "tickets": tickets,
 	}
+}
+
+func (s *Services) extend(id uuid.UUID, minutes int) (any, error) {
+	r, known := s.reservations[id]
+	if !known || r.ended || r.order != uuid.Nil {
+		return nil, problem.New(problem.NotFound, "RESERVATION_NOT_FOUND", "No such reservation, or not any more")
+	}
+	r.expiresAt = time.Now().Add(time.Duration(minutes) * time.Minute)
+	return map[string]any{"extended": true, "reservationId": id, "expiresAt": r.expiresAt.UTC()}, nil
 }
 
 func (s *Services) release(id uuid.UUID) (any, error) {
