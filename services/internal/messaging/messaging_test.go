@@ -338,6 +338,16 @@ func TestAnOrderedTopicKeepsItsOrder(t *testing.T) {
 	require.Equal(t, want, b.seats())
 }
 
+func TestABacklogOfAnOrderedTopicIsPublishedAtOnce(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &broker{}
+	want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	add(t.Context(), t, pool, want...)
+	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: never, Batch: 3, Ordered: map[string]string{"seat-events": "pubsub"}})
+	published(t, pool)
+	require.Equal(t, want, b.seats())
+}
+
 func TestAHungRelayOfAnOrderedTopicIsSucceeded(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)

@@ -19,31 +19,37 @@ import (
 // see the repetition by the event's id.
 func (r Relay) publishOrdered(ctx context.Context) error {
 	for _, topic := range slices.Sorted(maps.Keys(r.Ordered)) {
-		if err := r.publishTopic(ctx, topic); err != nil {
-			return fmt.Errorf("publish in order to %s: %w", topic, err)
+		for more := true; more; {
+			var err error
+			if more, err = r.publishTopic(ctx, topic); err != nil {
+				return fmt.Errorf("publish in order to %s: %w", topic, err)
+			}
 		}
 	}
 	return nil
 }
 
-func (r Relay) publishTopic(ctx context.Context, topic string) error {
+// publishTopic publishes up to a batch, and reports whether it was a whole one, which others may follow.
+func (r Relay) publishTopic(ctx context.Context, topic string) (bool, error) {
 	rows, err := r.Pool.Query(ctx, `
 		SELECT id, topic, cloud_event FROM outbox
 		WHERE published_at IS NULL AND topic = $1 ORDER BY position LIMIT $2`, topic, r.Batch)
 	if err != nil {
-		return err
+		return false, err
 	}
 	waiting, err := pgx.CollectRows(rows, pgx.RowToStructByPos[outboxRow])
 	if err != nil || len(waiting) == 0 {
-		return err
+		return false, err
 	}
 	holder := uuid.New()
+	more := len(waiting) == r.Batch
 	for _, row := range waiting {
 		published, err := r.publishNext(ctx, topic, holder, row)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !published { // the others wait for it, until the next poll
+			more = false
 			break
 		}
 	}
@@ -51,7 +57,7 @@ func (r Relay) publishTopic(ctx context.Context, topic string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	_, err = r.Pool.Exec(ctx, `UPDATE ordered_topics SET leased_until = '-infinity' WHERE topic = $1 AND holder = $2`, topic, holder)
-	return err
+	return more, err
 }
 
 // leaseTopic takes the topic for a holder, or keeps it for them.
