@@ -15,8 +15,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
-// withOutbox are the services that publish events.
-var withOutbox = []string{"auth-service", "event-service", "ticket-service", "payment-service", "analytics-service"}
+// withOutbox are the services with an outbox.
+var withOutbox = []string{
+	"auth-service", "event-service", "ticket-service", "payment-service", "notification-service", "analytics-service",
+}
 
 // checkEvents holds everything that the tests had the services publish to the events' schemas.
 func checkEvents(ctx context.Context) error {

@@ -339,7 +339,7 @@ func TestWhatIsAnothersStaysTheirs(t *testing.T) {
 		"POST /api/tickets/types":                         {`{"eventId":"` + event + `","name":"Mine","price":1,"currency":"USD","capacity":1}`, notTheirs},
 		"PATCH /api/tickets/types/{ticketTypeId}":         {`{"price":1}`, notTheirs},
 		"GET /api/tickets/events/{eventId}/attendees.csv": {``, notTheirs},
-		"POST /api/tickets/check-in":                      {`{"code":"` + admission(t, ticket, event) + `"}`, notTheirs},
+		"POST /api/tickets/check-in":                      {`{"code":"` + admission(t, ticket, event, 1) + `"}`, notTheirs},
 		"GET /api/tickets/{ticketId}":                     {``, noTicket},
 		"GET /api/tickets/{ticketId}/qr.png":              {``, noTicket},
 		"GET /api/tickets/{ticketId}/ticket.pdf":          {``, noTicket},
@@ -395,9 +395,9 @@ func TestWhatIsAnothersStaysTheirs(t *testing.T) {
 	require.Equal(t, 4, s.left(t))
 }
 
-// admission makes the code of a ticket, as its QR code has it. The key is read as ticket-service reads it, from its
+// admission makes the code of a ticket, as its QR code of that version has it. The key is read as ticket-service reads it, from its
 // sidecar.
-func admission(t *testing.T, ticket, event string) string {
+func admission(t *testing.T, ticket, event string, version int) string {
 	t.Helper()
 	const name = "ticket-service-signing-seed"
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
@@ -411,7 +411,7 @@ func admission(t *testing.T, ticket, event string) string {
 	seed, err := base64.StdEncoding.DecodeString(values[name])
 	require.NoError(t, err)
 	code, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
-		"sub": ticket, "aud": "check-in", "evt": event, "ver": 1,
+		"sub": ticket, "aud": "check-in", "evt": event, "ver": version,
 	}).SignedString(ed25519.NewKeyFromSeed(seed))
 	require.NoError(t, err)
 	return code
