@@ -71,6 +71,9 @@ func (a API) Router() *mux.Router {
 			"TICKET_GENERATION_FAILED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketGenerationFailed]) error {
 				return a.Store.Unfulfillable(ctx, e.ID, e.Payload)
 			}),
+			"EVENT_CANCELLED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
+				return a.Store.EventCancelled(ctx, e.ID, e.Payload)
+			}),
 		},
 	}.Mount(r)
 	post("/bindings/resume-sagas", a.Guard.Sidecar(a.resumeSagas))

@@ -778,6 +778,7 @@ func TestGuards(t *testing.T) {
 		"GET /api/payments/internal/orders/{orderId}":                  services,
 		"POST /events/tickets-generated":                               sidecars,
 		"POST /events/ticket-generation-failed":                        sidecars,
+		"POST /events/event-cancelled":                                 sidecars,
 		"POST /events/":                                                sidecars,
 		"POST /bindings/dead-letters":                                  sidecars,
 		"POST /bindings/monitor-dead-letters":                          sidecars,

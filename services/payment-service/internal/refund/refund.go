@@ -19,6 +19,9 @@
 // order's row is locked while a refund is admitted, so that two cannot both have the last cent, and a
 // constraint of the database backs that. The order is REFUNDED once everything has gone back.
 //
+// When an event is cancelled, all its orders are refunded what is left of them: those that are done, and
+// each later one as soon as it is. No order is asked twice, since nothing is left of it then.
+//
 // A refund that the bank refuses ends FAILED, and the order stays as it is: a person has to look at it,
 // and may ask for another one.
 package refund
@@ -73,6 +76,9 @@ const (
 	ReturnMoney   Step = "REFUND"
 	Done          Step = "DONE"
 )
+
+// ReasonCancelled is the reason of the refunds that a cancelled event brings.
+const ReasonCancelled = "EVENT_CANCELLED"
 
 // Failure says why a refund failed.
 type Failure struct {

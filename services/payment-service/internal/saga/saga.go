@@ -85,10 +85,13 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	}
 }
 
-// How many sagas one sweep resumes, and how many of them at once.
+// How many sagas one sweep resumes, and how many of them at once; and how many orders of cancelled events
+// it looks through, in batches that lock no order for long.
 const (
 	sweepLimit       = 100
 	sweepConcurrency = 8
+	eventBatches     = 20
+	eventBatch       = 50
 )
 
 // Sweep resumes the sagas that stopped moving and tells how many it took up. It is called every few
@@ -98,6 +101,7 @@ func (s Saga) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	unread := s.refundCancelled(ctx)
 	refunds, err := s.Store.LeaseDueRefunds(ctx, sweepLimit)
 	var g errgroup.Group
 	g.SetLimit(sweepConcurrency)
@@ -116,7 +120,17 @@ func (s Saga) Sweep(ctx context.Context) (int, error) {
 		_, err := s.DriveRefund(ctx, id)
 		return err
 	})
-	return len(orders) + len(refunds), errors.Join(err, g.Wait())
+	return len(orders) + len(refunds), errors.Join(unread, err, g.Wait())
+}
+
+// refundCancelled begins the refunds of cancelled events.
+func (s Saga) refundCancelled(ctx context.Context) error {
+	for range eventBatches {
+		if more, err := s.Store.RefundCancelled(ctx, eventBatch); err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 // resume drives an order that its buyer no longer waits for. One that is not reserved yet is given up:

@@ -402,7 +402,8 @@ func (s Store) Released(ctx context.Context, id uuid.UUID, tickets int) error {
 	})
 }
 
-// Fulfilled is TICKETS_GENERATED's effect, once per message: FULFIL to its end.
+// Fulfilled is TICKETS_GENERATED's effect, once per message: FULFIL to its end. An order whose event was
+// cancelled meanwhile gets a refund of everything at once.
 func (s Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated events.TicketsGenerated) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if first, err := messaging.FirstTx(ctx, tx, messageID, generated.Type()); err != nil || !first {
@@ -424,8 +425,11 @@ func (s Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated eve
 			ON CONFLICT DO NOTHING`, generated.OrderID, tickets, types); err != nil {
 			return fmt.Errorf("tickets of order %s: %w", generated.OrderID, err)
 		}
-		return recordTx(ctx, tx, generated.OrderID, generated.Type(), order.SagaCompleted,
-			map[string]int{"tickets": len(generated.Tickets)})
+		if err := recordTx(ctx, tx, generated.OrderID, generated.Type(), order.SagaCompleted,
+			map[string]int{"tickets": len(generated.Tickets)}); err != nil {
+			return err
+		}
+		return refundIfCancelledTx(ctx, tx, generated.OrderID)
 	})
 }
 

@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+)
+
+// EventCancelled is EVENT_CANCELLED's effect, once per message: from now on no order of the event keeps
+// its money. RefundCancelled gives it back for those that are done, Fulfilled for those that are about to
+// be.
+func (s Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancelled events.EventCancelled) error {
+	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, messageID, cancelled.Type()); err != nil || !first {
+			return err
+		}
+		trace := telemetry.From(ctx)
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO event_refunds (event_id, correlation_id, traceparent) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			cancelled.EventID, trace.CorrelationID, trace.Parent); err != nil {
+			return fmt.Errorf("cancel event %s: %w", cancelled.EventID, err)
+		}
+		return nil
+	})
+}
+
+// RefundCancelled looks through the next orders of a cancelled event, limit at most, and stores the intent
+// to give back what is left of each. It reports false when there is none to look through, or others are at
+// it.
+func (s Store) RefundCancelled(ctx context.Context, limit int) (bool, error) {
+	var looked bool
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		looked = false
+		var event, last uuid.UUID
+		var trace telemetry.Trace
+		err := tx.QueryRow(ctx, `
+			SELECT event_id, last_order_id, correlation_id, traceparent FROM event_refunds
+			WHERE NOT done ORDER BY heard_at LIMIT 1 FOR UPDATE SKIP LOCKED`).Scan(&event, &last, &trace.CorrelationID, &trace.Parent)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("next cancelled event: %w", err)
+		}
+		// All of them, whatever their step: one that is just being fulfilled is waited for, and one that
+		// will be sees, once it has the lock, that its event is cancelled.
+		rows, err := tx.Query(ctx, `
+			SELECT `+orderColumns+` FROM orders WHERE event_id = $1 AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE`, event, last, limit)
+		if err != nil {
+			return fmt.Errorf("orders of event %s: %w", event, err)
+		}
+		orders, err := pgx.CollectRows(rows, scanOrder)
+		if err != nil {
+			return fmt.Errorf("orders of event %s: %w", event, err)
+		}
+		for _, o := range orders {
+			if err := refundRestTx(ctx, tx, o, trace); err != nil {
+				return err
+			}
+			last = o.ID
+		}
+		looked = true
+		if _, err := tx.Exec(ctx, `
+			UPDATE event_refunds SET last_order_id = $2, done = $3 WHERE event_id = $1`, event, last, len(orders) < limit); err != nil {
+			return fmt.Errorf("progress of event %s: %w", event, err)
+		}
+		return nil
+	})
+	return looked, err
+}
+
+// refundIfCancelledTx gives back what is left of an order that tx has just brought to its end, if its
+// event is cancelled.
+func refundIfCancelledTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
+	o, err := lockTx(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	var trace telemetry.Trace
+	err = tx.QueryRow(ctx, `SELECT correlation_id, traceparent FROM event_refunds WHERE event_id = $1`, o.EventID).
+		Scan(&trace.CorrelationID, &trace.Parent)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("is event %s cancelled: %w", o.EventID, err)
+	}
+	return refundRestTx(ctx, tx, o, trace)
+}
+
+// refundRestTx stores the intent to give back what is left of a locked order whose event is cancelled, and
+// does nothing to one that cannot be refunded, now or any more.
+func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry.Trace) error {
+	ledger, err := ledgerTx(ctx, tx, o)
+	if err != nil {
+		return err
+	}
+	r, err := ledger.Admit(refund.Refund{ID: uuid.New(), OrderID: o.ID, Whole: true, Reason: refund.ReasonCancelled, Trace: trace})
+	if errors.Is(err, refund.ErrNotRefundable) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return insertRefundTx(ctx, tx, r)
+}
