@@ -139,6 +139,7 @@ func (s Sources) once(ctx context.Context, exact bool) (Report, error) {
 	r.charges(seen)
 	r.refunds(seen)
 	r.tickets(seen)
+	r.cancellations(seen)
 	r.outboxes(seen)
 	r.effects(seen)
 	r.notifications(seen)

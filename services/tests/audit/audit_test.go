@@ -231,6 +231,12 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 		{name: "CancelledWithTheEventAndNotRefunded", service: ticketService, sql: `
 			UPDATE tickets SET status = 'CANCELLED', cancelled_at = now() - interval '1 hour', cancelled_by = 'EVENT' WHERE id = '{ticket1}';
 			UPDATE ticket_types SET sold = 1`, check: "tickets", id: "{ticket1}"},
+		{name: "CancelledEventThatLetsPeopleIn", service: ticketService, sql: `
+			UPDATE events SET status = 'CANCELLED', updated_at = now() - interval '1 hour'`, check: "cancelled events", id: "{event}"},
+		{name: "CancellationThatStopped", service: ticketService, sql: `
+			INSERT INTO event_cancellations (event_id, reason, correlation_id) VALUES ('{event}', '', '')`, check: "cancelled events", id: "{event}"},
+		{name: "RefundsOfAnEventThatStopped", service: paymentService, sql: `
+			INSERT INTO event_refunds (event_id, correlation_id, traceparent) VALUES ('{event}', '', '')`, check: "cancelled events", id: "{event}"},
 		{name: "NeverPublished", service: paymentService, sql: `
 			UPDATE outbox SET published_at = NULL, created_at = now() - interval '1 hour' WHERE id = '{paid1}'`, check: "outbox", id: "{paid1}"},
 		{name: "NoEffectAtTicketService", service: ticketService, sql: `DELETE FROM inbox WHERE event_id = '{paid1}'`, check: "effects", id: "{paid1}"},

@@ -64,6 +64,13 @@ func (r *Report) orders(s *seen) {
 
 func compareKeys(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }
 
+func (r *Report) cancellations(s *seen) {
+	for _, c := range s.stalled {
+		r.find("cancelled events", c.ID, c.Age, saga, "%s, since %s", c.What, short(c.Age))
+	}
+	r.section("Cancelled events", "with work left").row(len(s.stalled))
+}
+
 // charges holds what the card processor took against what was ordered.
 func (r *Report) charges(s *seen) {
 	orders := map[uuid.UUID]order{}

@@ -36,6 +36,7 @@ type seen struct {
 	ended    []statusCount
 	tickets  []ticket
 	refusals map[uuid.UUID]string // by order
+	stalled  []stalled
 
 	orders  []order
 	items   []item
@@ -109,6 +110,13 @@ type refund struct {
 
 // key is the refund's name at ticket-service and at the card processor.
 func (r refund) key() string { return "refund-" + r.ID.String() }
+
+// stalled is something that goes on in batches until it is finished.
+type stalled struct {
+	ID   uuid.UUID
+	What string
+	Age  time.Duration
+}
 
 type charge struct {
 	ID             string            `json:"id"`
@@ -248,9 +256,18 @@ func (s *seen) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
 		Order   uuid.UUID
 		Refusal string
 	}](ctx, tx, `SELECT id, refusal FROM orders WHERE refusal IS NOT NULL`)
+	if err != nil {
+		return err
+	}
 	for _, r := range refused {
 		s.refusals[r.Order] = r.Refusal
 	}
+	s.stalled, err = collect[stalled](ctx, tx, `
+		SELECT event_id, 'its tickets are being cancelled', now() - started_at FROM event_cancellations WHERE finished_at IS NULL
+		UNION ALL
+		SELECT id, 'is cancelled, and tickets of it still let people in', now() - updated_at FROM events
+		WHERE status = 'CANCELLED' AND EXISTS (SELECT FROM tickets WHERE event_id = events.id AND status = 'ACTIVE')
+		ORDER BY 1`)
 	return err
 }
 
@@ -265,8 +282,13 @@ func (s *seen) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 	if s.items, err = collect[item](ctx, tx, `SELECT order_id, ticket_type_id, quantity, coalesce(unit_price_minor, 0) FROM order_items`); err != nil {
 		return err
 	}
-	s.refunds, err = collect[refund](ctx, tx, `
-		SELECT id, order_id, whole, ticket_ids, amount_minor, status, step, now() - created_at FROM refunds ORDER BY created_at, id`)
+	if s.refunds, err = collect[refund](ctx, tx, `
+		SELECT id, order_id, whole, ticket_ids, amount_minor, status, step, now() - created_at FROM refunds ORDER BY created_at, id`); err != nil {
+		return err
+	}
+	refunding, err := collect[stalled](ctx, tx, `
+		SELECT event_id, 'its orders are being refunded', now() - heard_at FROM event_refunds WHERE NOT done ORDER BY event_id`)
+	s.stalled = append(s.stalled, refunding...)
 	return err
 }
 
