@@ -52,6 +52,7 @@ func (a API) Router() *mux.Router {
 	get("/api/payments/orders/{orderId}/history", a.Guard.Person(a.history))
 	post("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.requestRefund, identity.RoleOrganizer, identity.RoleAdmin))
 	get("/api/payments/orders/{orderId}/refunds", a.Guard.Person(a.listRefunds))
+	post("/api/payments/orders/{orderId}/postponement-refund", a.Guard.Person(a.returnPostponed))
 
 	// For admins.
 	get("/api/payments/admin/sagas", a.Guard.Person(a.listSagas, identity.RoleAdmin))
@@ -73,6 +74,9 @@ func (a API) Router() *mux.Router {
 			}),
 			"EVENT_CANCELLED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
 				return a.Store.EventCancelled(ctx, e.ID, e.Payload)
+			}),
+			"EVENT_UPDATED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
+				return a.Store.EventUpdated(ctx, e.ID, e.Payload)
 			}),
 		},
 	}.Mount(r)

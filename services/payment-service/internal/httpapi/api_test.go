@@ -779,6 +779,8 @@ func TestGuards(t *testing.T) {
 		"POST /events/tickets-generated":                               sidecars,
 		"POST /events/ticket-generation-failed":                        sidecars,
 		"POST /events/event-cancelled":                                 sidecars,
+		"POST /events/event-updated":                                   sidecars,
+		"POST /api/payments/orders/{orderId}/postponement-refund":      persons,
 		"POST /events/":                                                sidecars,
 		"POST /bindings/dead-letters":                                  sidecars,
 		"POST /bindings/monitor-dead-letters":                          sidecars,

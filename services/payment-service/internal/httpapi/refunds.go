@@ -89,10 +89,42 @@ func (a API) requestRefund(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
+	return a.carryOut(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
+		return a.Store.CreateRefund(ctx, asked, key, hash)
+	})
+}
+
+// returnPostponed gives the buyer of an order everything back, in the time after its event was postponed.
+func (a API) returnPostponed(w http.ResponseWriter, r *http.Request) error {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	hash, err := hashOf(refund.ReasonPostponed)
+	if err != nil {
+		return err
+	}
+	o, err := a.orderInPath(r)
+	if err != nil {
+		return err
+	}
+	user := identity.CurrentUser(r.Context())
+	if o.UserID != user.ID {
+		return notFound(o.ID)
+	}
+	return a.carryOut(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
+		return a.Store.CreatePostponementRefund(ctx, refund.Refund{
+			ID: uuid.New(), OrderID: o.ID, RequestedBy: user.ID, Reason: refund.ReasonPostponed, Whole: true,
+		}, key, hash)
+	})
+}
+
+// carryOut answers a request for a refund, which create stores if it is new.
+func (a API) carryOut(w http.ResponseWriter, r *http.Request, create func(context.Context) (id uuid.UUID, created bool, err error)) error {
 	// From here on the refund is driven to an end even if whoever asked for it goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
 	defer cancel()
-	id, leased, err := a.Store.CreateRefund(ctx, asked, key, hash)
+	id, leased, err := create(ctx)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,8 @@ var (
 	ErrTicketUsed = problem.New(problem.Conflict, "TICKET_USED", "A ticket that was used to enter cannot be refunded")
 	// ErrTicketNotFound reports a ticket that is not of the order.
 	ErrTicketNotFound = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "This order has no such ticket")
+	// ErrWindowClosed reports an order whose event was not postponed since, or too long ago.
+	ErrWindowClosed = problem.New(problem.Conflict, "REFUND_WINDOW_CLOSED", "The time to return the tickets of a postponed event is not now")
 )
 
 func notRefundable(reason string) error {
@@ -77,8 +79,14 @@ const (
 	Done          Step = "DONE"
 )
 
-// ReasonCancelled is the reason of the refunds that a cancelled event brings.
-const ReasonCancelled = "EVENT_CANCELLED"
+// Reasons of refunds that are this service's own words.
+const (
+	ReasonCancelled = "EVENT_CANCELLED" // the event will not take place
+	ReasonPostponed = "EVENT_POSTPONED" // it will, and the buyer would rather have the money
+)
+
+// Window is how long buyers may choose after their event was postponed.
+const Window = 14 * 24 * time.Hour
 
 // Failure says why a refund failed.
 type Failure struct {

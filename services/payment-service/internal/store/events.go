@@ -114,3 +114,40 @@ func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry
 	}
 	return insertRefundTx(ctx, tx, r)
 }
+
+// EventUpdated is EVENT_UPDATED's effect, once per message: a postponement opens the window in which
+// buyers choose, from now on for refund.Window, or until the new date if that comes first. News that are
+// older than what is known change nothing.
+func (s Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated events.EventUpdated) error {
+	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, messageID, updated.Type()); err != nil || !first || updated.PostponedFrom == nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO postponed_events AS p (event_id, updated_at, closes_at) VALUES ($1, $2, least(now() + $3::interval, $4))
+			ON CONFLICT (event_id) DO UPDATE
+			SET updated_at = excluded.updated_at, postponed_at = now(), closes_at = excluded.closes_at
+			WHERE p.updated_at < excluded.updated_at`,
+			updated.EventID, updated.UpdatedAt, refund.Window, updated.EventDate); err != nil {
+			return fmt.Errorf("postpone event %s: %w", updated.EventID, err)
+		}
+		return nil
+	})
+}
+
+// CreatePostponementRefund does what CreateRefund does, for the buyer of an order whose event was
+// postponed. It returns refund.ErrWindowClosed beside what that returns.
+func (s Store) CreatePostponementRefund(ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte) (id uuid.UUID, created bool, err error) {
+	return s.createRefund(ctx, r, idempotencyKey, requestHash, func(tx pgx.Tx, o order.Order) error {
+		var open bool
+		if err := tx.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM postponed_events WHERE event_id = $1 AND $2 < postponed_at AND now() < closes_at)`,
+			o.EventID, o.CreatedAt).Scan(&open); err != nil {
+			return fmt.Errorf("window of event %s: %w", o.EventID, err)
+		}
+		if !open {
+			return refund.ErrWindowClosed
+		}
+		return nil
+	})
+}

@@ -23,6 +23,13 @@ import (
 // the person has used the idempotency key for this order before, it gives the refund of that time and
 // false instead. It returns order.ErrNotFound, order.ErrKeyReused and the errors of refund.Ledger's Admit.
 func (s Store) CreateRefund(ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte) (id uuid.UUID, created bool, err error) {
+	return s.createRefund(ctx, r, idempotencyKey, requestHash, func(pgx.Tx, order.Order) error { return nil })
+}
+
+// createRefund makes the refund of a locked order that may have it.
+func (s Store) createRefund(
+	ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte, may func(pgx.Tx, order.Order) error,
+) (id uuid.UUID, created bool, err error) {
 	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		id, created = r.ID, true
 		o, err := lockTx(ctx, tx, r.OrderID)
@@ -41,6 +48,9 @@ func (s Store) CreateRefund(ctx context.Context, r refund.Refund, idempotencyKey
 			return nil
 		case !errors.Is(err, pgx.ErrNoRows):
 			return fmt.Errorf("earlier refund of order %s: %w", r.OrderID, err)
+		}
+		if err := may(tx, o); err != nil {
+			return err
 		}
 		ledger, err := ledgerTx(ctx, tx, o)
 		if err != nil {
