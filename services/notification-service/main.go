@@ -1,9 +1,11 @@
-// Notification-service tells people what happened to their orders, tickets and accounts, by e-mail.
+// Notification-service tells people what happened to their orders, tickets and accounts, and operations
+// what the system cannot put right itself, by e-mail.
 package main
 
 import (
 	"context"
 	"fmt"
+	"net/mail"
 	"net/url"
 	"strings"
 	"time"
@@ -25,6 +27,8 @@ type config struct {
 	web.Config
 	// PublicURL is where people reach us; the links in account mails start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+	// OperationsEmail is who hears of what the system cannot put right itself.
+	OperationsEmail string `envconfig:"OPERATIONS_EMAIL" default:"operations@eventbooking.example"`
 }
 
 func main() { web.Main(appID, run) }
@@ -32,6 +36,9 @@ func main() { web.Main(appID, run) }
 func run(ctx context.Context, cfg config) error {
 	if u, err := url.Parse(cfg.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("PUBLIC_URL must be an absolute http or https URL, not %q", cfg.PublicURL)
+	}
+	if a, err := mail.ParseAddress(cfg.OperationsEmail); err != nil || a.Address != cfg.OperationsEmail {
+		return fmt.Errorf("OPERATIONS_EMAIL must be an e-mail address, not %q", cfg.OperationsEmail)
 	}
 	sc, err := sidecar.Connect(ctx, appID, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
 	if err != nil {
@@ -64,8 +71,9 @@ func run(ctx context.Context, cfg config) error {
 		Store:     store.Store{Pool: pool},
 		Services:  sc,
 		PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
+		Patience:  courier.Patience, Operations: cfg.OperationsEmail,
 	}
 	// No service secret in the guard: no service calls us.
 	guard := identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.RunResends)
+	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.RunQueued)
 }

@@ -32,6 +32,21 @@ func (c Courier) compose(ctx context.Context, n notification.Notification) (noti
 		})
 	case notification.TicketCancelled:
 		return composeOf(ctx, n, c.cancellation)
+	case notification.EventCancelled:
+		return composeOf(ctx, n, c.eventCancelled)
+	case notification.CompensationFailed:
+		return composeOf(ctx, n, func(_ context.Context, p events.CompensationFailed) (notification.Mail, error) {
+			return notification.StuckOrder{
+				To: c.operations(), OrderID: p.OrderID, Step: p.Step, Attempts: p.Attempts, Reason: p.Reason,
+			}.Mail()
+		})
+	case notification.DeadLetterArchived:
+		return composeOf(ctx, n, func(_ context.Context, p events.DeadLetterArchived) (notification.Mail, error) {
+			return notification.DeadLetter{
+				To: c.operations(), ID: p.DeadLetterID, Service: p.Service, Queue: p.Queue,
+				EventID: p.EventID, EventType: p.EventType, FirstSeen: p.FirstSeen,
+			}.Mail()
+		})
 	case notification.EmailVerification, notification.PasswordReset:
 		return composeOf(ctx, n, func(ctx context.Context, p events.AccountMailRequest) (notification.Mail, error) {
 			return c.accountMail(ctx, n.Kind, p)
@@ -157,6 +172,21 @@ func (c Courier) cancellation(ctx context.Context, p events.TicketCancelled) (no
 		return notification.Mail{}, err
 	}
 	return m.Mail()
+}
+
+func (c Courier) eventCancelled(ctx context.Context, p events.TicketCancelled) (notification.Mail, error) {
+	g, ctx := newLookups(ctx)
+	m := notification.CalledOff{Reason: p.Reason}
+	into(ctx, g, &m.To, c.recipient, p.UserID)
+	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
+	if err := g.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	return m.Mail()
+}
+
+func (c Courier) operations() notification.Recipient {
+	return notification.Recipient{Name: "Operations", Address: c.Operations}
 }
 
 // The pages that the links of account mails lead to.

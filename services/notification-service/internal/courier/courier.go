@@ -15,7 +15,8 @@
 //
 // A person may ask for a notification again. That is another one of the same facts, with a message id of
 // its own, which goes through the same steps; only that what brings it here is not a queue but the store,
-// again and again until it is settled.
+// again and again until it is settled. Of the tickets that are cancelled with an event, many events make
+// one notification, which is written down by the first of them and then goes the same way.
 package courier
 
 import (
@@ -25,6 +26,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
@@ -45,12 +47,20 @@ type Services interface {
 	Fetch(ctx context.Context, app, path string) ([]byte, error)
 }
 
+// Patience is for how long a delivery should wait for email-service. An outage of seconds opens the sidecar's breaker
+// for a minute, and three deliveries 30 s apart that each give up at once are all within that minute: good messages
+// would be dead letters. The third one's wait ends after it.
+const Patience = 12 * time.Second
+
 // Courier sends notifications.
 type Courier struct {
 	Claims    claim.Claims
 	Store     store.Store
 	Services  Services
-	PublicURL string // where people reach us; what the links in mails begin with
+	PublicURL string        // where people reach us; what the links in mails begin with
+	Patience  time.Duration // how long a queue's delivery waits for email-service; not at all when zero
+	// Operations is the address of those who look after the system.
+	Operations string
 }
 
 // deliver tells n with the mail that compose makes of it. It returns nil once there is nothing left to do,
@@ -62,7 +72,7 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification) error
 	held, err := c.Claims.Take(work, n.MessageID)
 	if errors.Is(err, claim.ErrDone) {
 		slog.InfoContext(ctx, "notification was settled before", "eventId", n.EventID)
-		if n.Resend { // and is due, so that it was sent without being settled
+		if n.Queued { // and is due, so that it was sent without being settled
 			return c.Store.Settle(work, n.After(nil))
 		}
 		return nil
@@ -135,5 +145,17 @@ func (c Courier) send(ctx context.Context, n notification.Notification) error {
 	for i, a := range mail.Attachments {
 		m.Attachments[i] = attachment(a)
 	}
-	return c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
+	enough := time.Now().Add(c.Patience)
+	for {
+		err := c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
+		// What is queued in the store comes again by itself, and needs no patience.
+		if !errors.Is(err, sidecar.ErrUnavailable) || n.Queued || !time.Now().Before(enough) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(min(time.Second, c.Patience)):
+		}
+	}
 }

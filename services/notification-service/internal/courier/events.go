@@ -68,13 +68,48 @@ func (c Courier) TicketTransferred(ctx context.Context, event messaging.Event[ev
 	return g.Wait()
 }
 
-// TicketCancelled tells the owner who cancelled a ticket that it is void. Of one that a refund or the
-// event's end cancelled, people hear with that.
+// TicketCancelled tells the owner who cancelled a ticket that it is void. Of one that a refund cancelled,
+// people hear with that. Of those that were cancelled with the event, each holder hears in one mail for an
+// order: it is queued, for its events come all at once, and would spend their deliveries on waiting for each
+// other.
 func (c Courier) TicketCancelled(ctx context.Context, event messaging.Event[events.TicketCancelled]) error {
-	if event.Payload.CancelledBy != events.CancelledByOwner {
-		return nil
+	p := event.Payload
+	switch p.CancelledBy {
+	case events.CancelledByOwner:
+		n, err := telling(event, notification.TicketCancelled, p.UserID, p.OrderID)
+		if err != nil {
+			return err
+		}
+		return c.deliver(ctx, n)
+	case events.CancelledByEvent:
+		n, err := telling(event, notification.EventCancelled, p.UserID, p.OrderID)
+		if err != nil {
+			return err
+		}
+		n.MessageID = uuid.NewSHA1(p.OrderID, []byte(string(n.Kind)+" "+p.UserID.String()))
+		return c.Store.Queue(ctx, n)
 	}
-	n, err := telling(event, notification.TicketCancelled, event.Payload.UserID, event.Payload.OrderID)
+	return nil
+}
+
+// EventCancelled acknowledges the event and does nothing: who holds tickets is told of each order by
+// TICKET_CANCELLED, which says who they are.
+func (c Courier) EventCancelled(context.Context, messaging.Event[events.EventCancelled]) error {
+	return nil
+}
+
+// CompensationFailed tells operations of an order whose effects could not be undone.
+func (c Courier) CompensationFailed(ctx context.Context, event messaging.Event[events.CompensationFailed]) error {
+	n, err := telling(event, notification.CompensationFailed, notification.Operations, event.Payload.OrderID)
+	if err != nil {
+		return err
+	}
+	return c.deliver(ctx, n)
+}
+
+// DeadLetterArchived tells operations of an event that could not be processed.
+func (c Courier) DeadLetterArchived(ctx context.Context, event messaging.Event[events.DeadLetterArchived]) error {
+	n, err := telling(event, notification.DeadLetterArchived, notification.Operations, uuid.Nil)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -75,6 +77,13 @@ const (
 	ticketCancelled = `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234",
 		"ticketTypeId": "990e8400-e29b-41d4-a716-446655440000", "orderId": "` + orderID + `", "userId": "` + userID + `",
 		"eventId": "` + eventID + `", "reason": "Ill", "cancelledBy": "OWNER"}`
+	eventCancelled = `{"eventId": "` + eventID + `", "eventName": "Summer Music Festival 2024", "organizerId": "` + userID + `",
+		"cancellationReason": "Storm", "affectedTicketCount": 3, "updatedAt": "2024-01-15T10:31:00Z"}`
+	compensationFailed = `{"orderId": "` + orderID + `", "reservationId": "bb0e8400-e29b-41d4-a716-446655440000",
+		"reason": "SERVICE_UNAVAILABLE", "step": "REFUND", "attempts": 7}`
+	deadLetterArchived = `{"service": "ticket-service", "queue": "ticket-processing-queue", "deadLetterId": "m-1",
+		"eventId": "` + orderID + `", "eventType": "PAYMENT_COMPLETED", "reason": "no such user: john@example.com",
+		"firstSeen": "2024-01-15T10:31:00Z"}`
 	accountMailRequested = `{"userId": "` + userID + `", "requestId": "` + requestID + `"}`
 	accountMail          = `{"requestId": "` + requestID + `", "userId": "` + userID + `", "email": "user@example.com", "firstName": "John",
 		"kind": "EMAIL_VERIFICATION", "token": "a+b/c", "expiresAt": "2024-01-17T10:30:00Z"}`
@@ -220,7 +229,7 @@ func setup(t *testing.T) *bundle {
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	b.key = private
-	b.courier = courier.Courier{Claims: b.claims, Store: b.store, Services: b.services, PublicURL: "https://tickets.example.com"}
+	b.courier = courier.Courier{Claims: b.claims, Store: b.store, Services: b.services, PublicURL: "https://tickets.example.com", Operations: "operations@example.com"}
 	server := httptest.NewServer(httpapi.API{Courier: b.courier, Guard: identity.Guard{
 		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 		AppAPIToken: apiToken,
@@ -403,11 +412,111 @@ func TestTicketCancelled(t *testing.T) {
 	require.Contains(t, b.services.sent()[0].Text, "ticket TKT-2024-001234 is cancelled, as you asked")
 	require.Equal(t, row{"TICKET_CANCELLED", "SENT", "", 1}, b.row(t, id))
 
-	for _, by := range []string{"REFUND", "EVENT"} {
-		others := strings.Replace(ticketCancelled, "OWNER", by, 1)
-		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", others))
-	}
+	refunded := strings.Replace(ticketCancelled, "OWNER", "REFUND", 1)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", refunded))
+	b.makeDue(t)
 	require.Len(t, b.services.sent(), 1, "they hear of the refund")
+}
+
+// Each holder is told of a cancelled event once for an order, however many tickets it has, however often and
+// in whatever order their events come.
+func TestTicketsCancelledWithTheirEvent(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EVENT_CANCELLED", eventCancelled))
+	mine := strings.NewReplacer("OWNER", "EVENT", "Ill", "Storm.").Replace(ticketCancelled)
+	theirs := strings.Replace(mine, `"userId": "`+userID, `"userId": "`+strangerID, 1)
+	other := strings.Replace(mine, orderID, uuid.NewString(), 1)
+	var g errgroup.Group
+	for range 3 {
+		id := uuid.New()
+		for range 2 {
+			for _, payload := range []string{mine, theirs} {
+				g.Go(func() error {
+					assert.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_CANCELLED", payload))
+					return nil
+				})
+			}
+		}
+	}
+	require.NoError(t, g.Wait())
+	require.Empty(t, b.services.sent(), "they wait for their turn")
+	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.Len(t, b.services.sent(), 2)
+	to := map[string]mail{}
+	for _, m := range b.services.sent() {
+		to[m.To.Address] = m
+	}
+	require.Len(t, to, 2)
+	m := to["user@example.com"]
+	require.Equal(t, "Summer Music Festival 2024 is cancelled", m.Subject)
+	require.Contains(t, m.Text, "The reason given: Storm.")
+
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", mine))
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2, "told is told")
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", other))
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 3, "another order is another fact")
+
+	kinds := b.mine(t, userID, "").Notifications
+	require.Len(t, kinds, 2)
+	require.Equal(t, "EVENT_CANCELLED", kinds[0].Kind)
+	require.Equal(t, "SENT", kinds[0].Status)
+	status, code := b.resend(t, userID, kinds[1].NotificationID)
+	require.Equal(t, http.StatusAccepted, status, code)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 4)
+}
+
+// What is queued outlasts an outage that a queue's three deliveries do not, and is no resend.
+func TestQueuedWhileEmailServiceIsDown(t *testing.T) {
+	b := setup(t)
+	b.services.fail(emailPath, sidecar.ErrUnavailable)
+	payload := strings.Replace(ticketCancelled, "OWNER", "EVENT", 1)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", payload))
+	for range 2 * notification.MaxResendAttempts {
+		b.makeDue(t)
+	}
+	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
+	b.services.fail(emailPath, nil)
+	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.Empty(t, b.services.sent(), "it waits longer after each attempt")
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 1)
+}
+
+func TestOperationsAreTold(t *testing.T) {
+	for _, tt := range []struct {
+		eventType, payload, subject string
+		says                        []string
+	}{
+		{
+			"COMPENSATION_FAILED", compensationFailed, "An order could not be undone: " + orderID,
+			[]string{orderID, "the step REFUND", "after 7 attempts", "SERVICE_UNAVAILABLE"},
+		},
+		{
+			"DEAD_LETTER_ARCHIVED", deadLetterArchived, "An event waits for a decision at ticket-service",
+			[]string{"ticket-processing-queue", "PAYMENT_COMPLETED", "m-1", "Monday, 15 January 2024, 10:31 UTC"},
+		},
+	} {
+		t.Run(tt.eventType, func(t *testing.T) {
+			b := setup(t)
+			id := uuid.New()
+			for range 2 {
+				require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, tt.eventType, tt.payload))
+			}
+			require.Len(t, b.services.sent(), 1)
+			m := b.services.sent()[0]
+			require.Equal(t, "operations@example.com", m.To.Address)
+			require.Equal(t, tt.subject, m.Subject)
+			for _, fact := range tt.says {
+				require.Contains(t, m.Text, fact)
+				require.Contains(t, m.HTML, fact)
+			}
+			require.NotContains(t, m.Text+m.HTML, "john@example.com", "no personal data")
+			require.Empty(t, b.mine(t, userID, "").Notifications)
+		})
+	}
 }
 
 func TestAccountMails(t *testing.T) {
@@ -508,7 +617,7 @@ func (b *bundle) makeDue(t *testing.T) {
 	t.Helper()
 	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET due_at = now() WHERE due_at IS NOT NULL`)
 	require.NoError(t, err)
-	require.NoError(t, b.courier.DeliverResends(t.Context()))
+	require.NoError(t, b.courier.DeliverQueued(t.Context()))
 }
 
 func TestMine(t *testing.T) {
@@ -558,7 +667,7 @@ func TestResend(t *testing.T) {
 		require.Equal(t, http.StatusAccepted, status, code)
 	}
 	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
-	require.NoError(t, b.courier.DeliverResends(t.Context()))
+	require.NoError(t, b.courier.DeliverQueued(t.Context()))
 	sent := b.services.sent()
 	require.Len(t, sent, 2)
 	require.NotEqual(t, sent[0].MessageID, sent[1].MessageID)
@@ -572,7 +681,7 @@ func TestResend(t *testing.T) {
 	for range notification.MaxResends - 1 {
 		status, code := b.resend(t, userID, id)
 		require.Equal(t, http.StatusAccepted, status, code)
-		require.NoError(t, b.courier.DeliverResends(t.Context()))
+		require.NoError(t, b.courier.DeliverQueued(t.Context()))
 	}
 	status, code := b.resend(t, userID, id)
 	require.Equal(t, http.StatusTooManyRequests, status)
@@ -620,7 +729,7 @@ func TestResendOfAnAccountMail(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, status, code)
 	gone := problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "Used or expired")
 	b.services.fail(requestPath, gone) // before it is sent
-	require.NoError(t, b.courier.DeliverResends(t.Context()))
+	require.NoError(t, b.courier.DeliverQueued(t.Context()))
 	require.Len(t, b.services.sent(), 1)
 	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
 
@@ -677,7 +786,7 @@ func TestDatabaseGoesDownWhileResending(t *testing.T) {
 		_, err := b.pool.Exec(ctx, `ALTER TABLE notifications RENAME TO gone`)
 		return err
 	})
-	require.Error(t, b.courier.DeliverResends(t.Context()), "it looks for more")
+	require.Error(t, b.courier.DeliverQueued(t.Context()), "it looks for more")
 	require.Len(t, b.services.sent(), 2)
 	_, err := b.pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO notifications`)
 	require.NoError(t, err)
@@ -689,11 +798,11 @@ func TestDatabaseGoesDownWhileResending(t *testing.T) {
 	require.Equal(t, "SENT", b.mine(t, userID, "").Notifications[0].Status)
 }
 
-func TestRunResends(t *testing.T) {
+func TestRunQueued(t *testing.T) {
 	b := setup(t)
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
-	go func() { stopped <- b.courier.RunResends(ctx) }()
+	go func() { stopped <- b.courier.RunQueued(ctx) }()
 	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
 	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
 	require.Equal(t, http.StatusAccepted, status, code)
@@ -771,6 +880,24 @@ func TestFailureOfAnotherService(t *testing.T) {
 			require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 2}, b.row(t, id))
 		})
 	}
+}
+
+func TestEmailServiceIsBackInAMoment(t *testing.T) {
+	b := setup(t)
+	b.courier.Patience = deadline
+	calls := 0
+	b.services.whileSending(func(context.Context) error {
+		if calls++; calls < 3 {
+			return sidecar.ErrUnavailable.Because(errors.New("circuit breaker is open"))
+		}
+		return nil
+	})
+	generated := messaging.Event[events.TicketsGenerated]{ID: uuid.New()}
+	require.NoError(t, json.Unmarshal([]byte(ticketsGenerated), &generated.Payload))
+	require.NoError(t, b.courier.TicketsGenerated(t.Context(), generated))
+	require.Equal(t, 3, calls)
+	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, generated.ID), "it was one delivery")
 }
 
 func TestAnswerThatCannotBeUsed(t *testing.T) {
@@ -912,9 +1039,9 @@ func TestMalformedEvent(t *testing.T) {
 // An event that is not for us is kept, also when the subscription has a route for it that we have not.
 func TestOtherEventsAreRecorded(t *testing.T) {
 	b := setup(t)
-	for _, path := range []string{"/events/unknown", "/events/event-cancelled"} {
+	for _, path := range []string{"/events/unknown", "/events/seats-renumbered"} {
 		id := uuid.NewString()
-		status, err := b.post(t.Context(), path, apiToken, `{"id": "`+id+`", "type": "EVENT_CANCELLED", "data": {}}`)
+		status, err := b.post(t.Context(), path, apiToken, `{"id": "`+id+`", "type": "SEATS_RENUMBERED", "data": {}}`)
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, status)
 		var recorded int
@@ -928,6 +1055,7 @@ func TestOnlyTheSidecarDelivers(t *testing.T) {
 	for _, path := range []string{
 		"/events/tickets-generated", "/events/ticket-transferred", "/events/ticket-cancelled",
 		"/events/payment-completed", "/events/payment-failed", "/events/refund-processed",
+		"/events/event-cancelled", "/events/compensation-failed", "/events/dead-letter-archived",
 		"/events/email-verification-requested", "/events/password-reset-requested", "/events/unknown",
 	} {
 		for _, token := range []string{"", "a guess"} {

@@ -9,6 +9,8 @@ import (
 	texttemplate "text/template"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
@@ -159,6 +161,58 @@ func (c Cancellation) Mail() (Mail, error) {
 	return cancellationWords.fill(Mail{To: c.To, Subject: subject("Your ticket for %s is cancelled", c.Occasion.Name)}, c)
 }
 
+// CalledOff tells a holder of tickets that their event will not take place. It does not speak of the
+// order, which may be another person's.
+type CalledOff struct {
+	To       Recipient
+	Occasion Occasion
+	Reason   string // the organizer's words, or a code of ours; may be empty
+}
+
+// Mail puts it into words.
+func (c CalledOff) Mail() (Mail, error) {
+	if reasonCode.MatchString(c.Reason) {
+		c.Reason = ""
+	}
+	c.Reason = strings.TrimRight(c.Reason, ". ")
+	return calledOffWords.fill(Mail{To: c.To, Subject: subject("%s is cancelled", c.Occasion.Name)}, c)
+}
+
+// StuckOrder tells operations of an order whose effects could not be undone. Mails to operations name
+// nobody: who may know more finds it where they point.
+type StuckOrder struct {
+	To       Recipient
+	OrderID  uuid.UUID
+	Step     string
+	Attempts int
+	Reason   string // a code; anything else is not told
+}
+
+// Mail puts it into words.
+func (s StuckOrder) Mail() (Mail, error) {
+	if !reasonCode.MatchString(s.Reason) {
+		s.Reason = ""
+	}
+	return stuckOrderWords.fill(Mail{To: s.To, Subject: "An order could not be undone: " + s.OrderID.String()}, s)
+}
+
+// DeadLetter tells operations of an event that could not be processed. What is in it, and why, is not told:
+// both may name people.
+type DeadLetter struct {
+	To                 Recipient
+	ID, Service, Queue string
+	EventID, EventType string // as far as they can be read
+	FirstSeen          time.Time
+}
+
+// Since gives the first time that the event was found for people.
+func (d DeadLetter) Since() string { return when(d.FirstSeen) }
+
+// Mail puts it into words.
+func (d DeadLetter) Mail() (Mail, error) {
+	return deadLetterWords.fill(Mail{To: d.To, Subject: subject("An event waits for a decision at %s", d.Service)}, d)
+}
+
 // AccountMail brings a link that only the owner of an address should have.
 type AccountMail struct {
 	Kind    Kind // EmailVerification or PasswordReset
@@ -199,6 +253,9 @@ var (
 	transferredWords  = parse("transferred")
 	receivedWords     = parse("received")
 	cancellationWords = parse("cancellation")
+	calledOffWords    = parse("called-off")
+	stuckOrderWords   = parse("stuck-order")
+	deadLetterWords   = parse("dead-letter")
 	verificationWords = parse("verification")
 	resetWords        = parse("reset")
 )

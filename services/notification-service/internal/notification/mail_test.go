@@ -179,6 +179,54 @@ func TestCancellation(t *testing.T) {
 	}
 }
 
+func TestCalledOff(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, reason, says string }{
+		{"InWords", "Storm warning.", "The reason given: Storm warning."},
+		{"Code", "EVENT_CANCELLED", ""},
+		{"None", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.CalledOff{To: buyer, Occasion: festival, Reason: tt.reason}.Mail()
+			require.NoError(t, err)
+			require.Equal(t, buyer, m.To)
+			require.Equal(t, "Summer Music Festival 2024 is cancelled", m.Subject)
+			for _, body := range []string{m.HTML, m.Text} {
+				require.Contains(t, body, "will not take place")
+				require.Contains(t, body, "let nobody in any more")
+				require.Contains(t, body, "goes back to where it was paid from")
+				require.Contains(t, body, "Monday, 15 July 2024, 18:00 UTC")
+				if tt.says == "" {
+					require.NotContains(t, body, "The reason given")
+				} else {
+					require.Contains(t, body, tt.says)
+				}
+				require.NotContains(t, body, "..")
+			}
+		})
+	}
+}
+
+// A reason that is not one of our codes may name somebody.
+func TestStuckOrderNamesNobody(t *testing.T) {
+	t.Parallel()
+	m, err := notification.StuckOrder{Step: "REFUND", Attempts: 3, Reason: "card of John Doe"}.Mail()
+	require.NoError(t, err)
+	require.NotContains(t, m.Text+m.HTML, "John Doe")
+}
+
+// Of an event that cannot be read, no more is said than that.
+func TestDeadLetterThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	m, err := notification.DeadLetter{ID: "m-1", Service: "ticket-service", Queue: "ticket-processing-queue", FirstSeen: festival.Date}.Mail()
+	require.NoError(t, err)
+	for _, body := range []string{m.HTML, m.Text} {
+		require.Contains(t, body, "of a type that cannot be read")
+		require.NotContains(t, body, ",.")
+	}
+}
+
 func TestAccountMail(t *testing.T) {
 	t.Parallel()
 	const link = "https://tickets.example.com/verify-email?token=a-b_c"

@@ -22,9 +22,17 @@ const (
 	TicketTransferred Kind = "TICKET_TRANSFERRED" // to who gave it
 	TicketReceived    Kind = "TICKET_RECEIVED"    // to who got it
 	TicketCancelled   Kind = "TICKET_CANCELLED"
+	EventCancelled    Kind = "EVENT_CANCELLED" // to each holder of an order's tickets, once
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
+
+	// To operations.
+	CompensationFailed Kind = "COMPENSATION_FAILED"
+	DeadLetterArchived Kind = "DEAD_LETTER_ARCHIVED"
 )
+
+// Operations is who is told what somebody has to look after: nobody in particular.
+var Operations = uuid.Nil
 
 // Status is how far a notification got.
 type Status string
@@ -40,9 +48,11 @@ const (
 const (
 	// MaxResends is how often one fact may be sent again.
 	MaxResends = 3
-	// MaxResendAttempts is how often one such sending is attempted. A first sending is attempted as
-	// often as the queue delivers its event.
+	// MaxResendAttempts is how often one such sending is attempted, and MaxQueuedAttempts how often a first
+	// sending that does not hang on the delivery of one event; any other is attempted as often as the queue
+	// delivers its event. With the pauses between, the one is minutes, the other most of a day.
 	MaxResendAttempts = 5
+	MaxQueuedAttempts = 60
 )
 
 // Notification is one fact told to one person, once. Telling it again is another one.
@@ -55,6 +65,7 @@ type Notification struct {
 	Kind      Kind
 	Facts     json.RawMessage // the event's payload
 	Resend    bool            // it was told before, and its person asked for it again
+	Queued    bool            // it waits in the store for its turn, as all resends do
 	Status    Status
 	Attempts  int
 	ErrorCode string // why the last attempt did not succeed
@@ -87,7 +98,7 @@ var (
 )
 
 // After gives n after an attempt that ended in err: sent if err is nil; given up if no further one can
-// do better, or if it was a resend's last; and otherwise still to be sent.
+// do better, or if it was the last of one that is queued; and otherwise still to be sent.
 func (n Notification) After(err error) Notification {
 	n.Status, n.ErrorCode = Pending, "INTERNAL_ERROR"
 	if p, ok := errors.AsType[*problem.Error](err); ok {
@@ -96,7 +107,8 @@ func (n Notification) After(err error) Notification {
 	switch {
 	case err == nil:
 		n.Status, n.ErrorCode = Sent, ""
-	case errors.Is(err, ErrRejected), errors.Is(err, ErrAccountMailGone), n.Resend && n.Attempts >= MaxResendAttempts:
+	case errors.Is(err, ErrRejected), errors.Is(err, ErrAccountMailGone),
+		n.Resend && n.Attempts >= MaxResendAttempts, n.Queued && n.Attempts >= MaxQueuedAttempts:
 		n.Status = Failed
 	}
 	return n

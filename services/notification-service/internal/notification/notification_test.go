@@ -38,7 +38,7 @@ func TestAfter(t *testing.T) {
 	}
 }
 
-func TestAfterTheLastAttemptOfAResend(t *testing.T) {
+func TestAfterTheLastAttempt(t *testing.T) {
 	t.Parallel()
 	down := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
 	n := notification.Notification{Resend: true, Attempts: notification.MaxResendAttempts - 1}
@@ -46,6 +46,10 @@ func TestAfterTheLastAttemptOfAResend(t *testing.T) {
 	n.Attempts++
 	require.Equal(t, notification.Failed, n.After(down).Status)
 	require.Equal(t, notification.Sent, n.After(nil).Status)
-	n.Resend = false
+	n.Resend, n.Queued, n.Attempts = false, true, notification.MaxQueuedAttempts-1
+	require.Equal(t, notification.Pending, n.After(down).Status)
+	n.Attempts++
+	require.Equal(t, notification.Failed, n.After(down).Status)
+	n.Queued = false
 	require.Equal(t, notification.Pending, n.After(down).Status, "its event decides how often it comes")
 }

@@ -54,6 +54,19 @@ func (s Store) Begin(ctx context.Context, n notification.Notification) (notifica
 	return n, nil
 }
 
+// Queue writes n down, to be told when its turn comes, unless it was written down before.
+func (s Store) Queue(ctx context.Context, n notification.Notification) error {
+	orderID := uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}
+	if _, err := s.Pool.Exec(ctx, `
+		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at)
+		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now())
+		ON CONFLICT (message_id, user_id) DO NOTHING`,
+		n.MessageID, n.EventID, n.UserID, orderID, n.Kind, n.Facts); err != nil {
+		return fmt.Errorf("queue notification of %s: %w", n.MessageID, err)
+	}
+	return nil
+}
+
 // Settle writes down what became of the attempt at n. It returns ErrSettled if n was settled before.
 func (s Store) Settle(ctx context.Context, n notification.Notification) error {
 	tag, err := s.Pool.Exec(ctx, `
@@ -89,7 +102,7 @@ func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]not
 }
 
 const notificationColumns = `id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
-	facts, resend_of IS NOT NULL, status, attempts, coalesce(error_code, '')`
+	facts, resend_of IS NOT NULL, due_at IS NOT NULL, status, attempts, coalesce(error_code, '')`
 
 // Get gives a notification of the user's. It returns notification.ErrNotFound if there is none, or it is
 // somebody else's.
@@ -154,23 +167,23 @@ func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	return nil
 }
 
-// Due gives up to limit resends whose time has come, to nobody else for the length of the lease. What is
-// pending then is due again.
+// Due gives up to limit queued notifications whose time has come, to nobody else for the length of the
+// lease, or longer after each attempt, up to 32 times that. What is pending then is due again.
 func (s Store) Due(ctx context.Context, limit int, lease time.Duration) ([]notification.Notification, error) {
 	rows, err := s.Pool.Query(ctx, `
-		UPDATE notifications SET due_at = now() + $2
+		UPDATE notifications SET due_at = now() + $2::interval * power(2, least(attempts, 5))
 		WHERE id IN (
 			SELECT id FROM notifications
-			WHERE status = 'PENDING' AND resend_of IS NOT NULL AND due_at <= now()
+			WHERE status = 'PENDING' AND due_at <= now()
 			ORDER BY due_at LIMIT $1
 			FOR UPDATE SKIP LOCKED)
 		RETURNING `+notificationColumns, limit, lease)
 	if err != nil {
-		return nil, fmt.Errorf("lease resends: %w", err)
+		return nil, fmt.Errorf("lease queued notifications: %w", err)
 	}
 	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Notification])
 	if err != nil {
-		return nil, fmt.Errorf("lease resends: %w", err)
+		return nil, fmt.Errorf("lease queued notifications: %w", err)
 	}
 	return due, nil
 }

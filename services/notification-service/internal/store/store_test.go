@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -76,6 +77,40 @@ func TestBeginAtOnce(t *testing.T) {
 	n, err := s.Begin(t.Context(), n)
 	require.NoError(t, err)
 	require.Equal(t, 9, n.Attempts)
+}
+
+func TestQueue(t *testing.T) {
+	s, n := setup(t)
+	for range 2 {
+		require.NoError(t, s.Queue(t.Context(), n))
+	}
+	found := due(t, s)
+	require.Len(t, found, 1)
+	queued := found[0]
+	require.JSONEq(t, string(n.Facts), string(queued.Facts))
+	n.ID, n.Facts, n.Queued, n.Status = queued.ID, queued.Facts, true, notification.Pending
+	require.Equal(t, n, queued)
+
+	none, err := s.Due(t.Context(), 10, time.Minute)
+	require.NoError(t, err)
+	require.Empty(t, none, "it is leased")
+	tell(t, s, queued, nil)
+	require.NoError(t, s.Queue(t.Context(), n))
+	require.Empty(t, due(t, s), "it is told")
+}
+
+// What is attempted in vain waits longer each time, and never so long that it is forgotten.
+func TestDueLater(t *testing.T) {
+	s, n := setup(t)
+	require.NoError(t, s.Queue(t.Context(), n))
+	for _, minutes := range []float64{1, 2, 4, 8, 16, 32, 32} {
+		found := due(t, s)
+		require.Len(t, found, 1)
+		var wait float64
+		require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT extract(epoch FROM due_at - now()) / 60 FROM notifications`).Scan(&wait))
+		require.InDelta(t, minutes, wait, 0.5)
+		tell(t, s, found[0], problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down"))
+	}
 }
 
 func TestSettle(t *testing.T) {
@@ -177,7 +212,8 @@ func TestResend(t *testing.T) {
 			require.NotEqual(t, n.MessageID, again.MessageID)
 			require.True(t, again.Resend)
 			require.JSONEq(t, string(n.Facts), string(again.Facts))
-			n.ID, n.MessageID, n.Facts, n.Resend, n.Status, n.Attempts, n.ErrorCode = again.ID, again.MessageID, again.Facts, true, notification.Pending, 0, ""
+			n.ID, n.MessageID, n.Facts, n.Resend, n.Queued = again.ID, again.MessageID, again.Facts, true, true
+			n.Status, n.Attempts, n.ErrorCode = notification.Pending, 0, ""
 			require.Equal(t, n, again, "of the same facts")
 
 			none, err := s.Due(t.Context(), 10, time.Minute)

@@ -17,13 +17,13 @@ import (
 )
 
 const (
-	// resendPoll is how often a Courier looks for resends.
-	resendPoll = 2 * time.Second
-	// resendBatch is how many are delivered at once, so that none waits while its lease runs out.
-	resendBatch = 5
-	// resendLease is how long a resend is nobody else's, and then due again: longer than a claim, which
+	// queuePoll is how often a Courier looks for queued notifications.
+	queuePoll = 2 * time.Second
+	// queueBatch is how many are delivered at once, so that none waits while its lease runs out.
+	queueBatch = 5
+	// queueLease is how long a queued notification is nobody else's, and then due again: longer than a claim, which
 	// its next attempt would find held otherwise.
-	resendLease = Lease + 5*time.Second
+	queueLease = Lease + 5*time.Second
 )
 
 // Resend has a notification of the user's sent again by and by. Its errors are the store's, and
@@ -49,13 +49,13 @@ func (c Courier) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	return c.Store.Resend(ctx, userID, id)
 }
 
-// RunResends delivers resends until ctx ends.
-func (c Courier) RunResends(ctx context.Context) error {
-	ticker := time.NewTicker(resendPoll)
+// RunQueued delivers queued notifications until ctx ends.
+func (c Courier) RunQueued(ctx context.Context) error {
+	ticker := time.NewTicker(queuePoll)
 	defer ticker.Stop()
 	for {
-		if err := c.DeliverResends(ctx); err != nil && ctx.Err() == nil {
-			slog.ErrorContext(ctx, "resends not looked for, trying again", "error", err.Error())
+		if err := c.DeliverQueued(ctx); err != nil && ctx.Err() == nil {
+			slog.ErrorContext(ctx, "queued notifications not looked for, trying again", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -65,10 +65,10 @@ func (c Courier) RunResends(ctx context.Context) error {
 	}
 }
 
-// DeliverResends attempts each resend that is due, once. Those that do not succeed are due again later.
-func (c Courier) DeliverResends(ctx context.Context) error {
+// DeliverQueued attempts each queued notification that is due, once. Those that do not succeed are due again later.
+func (c Courier) DeliverQueued(ctx context.Context) error {
 	for {
-		due, err := c.Store.Due(ctx, resendBatch, resendLease)
+		due, err := c.Store.Due(ctx, queueBatch, queueLease)
 		if err != nil || len(due) == 0 {
 			return err
 		}
@@ -76,7 +76,7 @@ func (c Courier) DeliverResends(ctx context.Context) error {
 		for _, n := range due {
 			g.Go(func() error {
 				if err := c.deliver(ctx, n); err != nil {
-					slog.WarnContext(ctx, "notification not sent again yet", "notificationId", n.ID, "error", err.Error())
+					slog.WarnContext(ctx, "queued notification not sent yet", "notificationId", n.ID, "error", err.Error())
 				}
 				return nil
 			})
