@@ -1,8 +1,9 @@
 // Command payment-service owns orders, the purchase saga and refunds. Package order holds the saga's
 // states, package saga drives it.
 //
-// It publishes payment-events, hears ticket-events on payment-processing-queue, and its sidecar wakes
-// it every few seconds to resume sagas that stopped moving.
+// It publishes payment-events, and saga-compensation-failed where people have to look; it hears
+// ticket-events and event-events on payment-processing-queue; and its sidecar wakes it every few seconds
+// to resume sagas that stopped moving.
 package main
 
 import (

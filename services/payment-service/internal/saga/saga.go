@@ -7,6 +7,10 @@
 // the step to be done again, which is safe, because every call is repeatable: a reserve and a release
 // by their reservation id, a charge by its attempt key, a cancellation and a refund by the refund key.
 //
+// The sweeper also looks after what has no driver: it announces a paid order again that hears nothing of its
+// tickets, and begins the refunds of cancelled events. Nothing that undoes an effect is ever given up; when
+// it goes on in vain, people are told by COMPENSATION_FAILED.
+//
 // The card processor's notices come in between, from the side. They make the same moves in the store as
 // the answers to our calls do, and whoever comes second changes nothing.
 package saga
@@ -75,7 +79,7 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "saga waits", "orderId", id, "step", o.Step, "error", err.Error())
-			alerted, postponed := s.Store.Postpone(ctx, id)
+			alerted, postponed := s.Store.Postpone(ctx, o)
 			if alerted {
 				slog.ErrorContext(ctx, "compensation failed", "orderId", id, "step", o.Step)
 			}

@@ -620,7 +620,7 @@ func TestPostpone(t *testing.T) {
 	b := setup(t)
 	wait := func(t *testing.T, id uuid.UUID) time.Duration {
 		t.Helper()
-		_, err := b.store.Postpone(t.Context(), id)
+		_, err := b.store.Postpone(t.Context(), b.order(t, id))
 		require.NoError(t, err)
 		var wait time.Duration
 		b.query(t, &wait, `SELECT resume_at - now() FROM orders WHERE id = $1`, id)

@@ -20,17 +20,18 @@ import (
 // Postpone ends the lease of a step that got no answer. The sweeper comes back to it later each time:
 // after 5 s, 10 s, 20 s and so on, five minutes at most. A reserve it leaves alone for a minute, in which
 // the buyer may come back for it. A release that was in vain order.MaxTries times is told to people, once,
-// which Postpone reports; it goes on all the same.
-func (s Store) Postpone(ctx context.Context, id uuid.UUID) (alerted bool, err error) {
+// which Postpone reports; it goes on all the same. An order that somebody has moved on meanwhile stays as
+// it is.
+func (s Store) Postpone(ctx context.Context, o order.Order) (alerted bool, err error) {
 	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if err := postponeTx(ctx, tx, orderTable, id); err != nil {
+		if err := postponeTx(ctx, tx, orderTable, o.ID, string(o.Step)); err != nil {
 			return err
 		}
 		var err error
 		alerted, err = alertTx(ctx, tx, purchase, "RESERVATION_NOT_RELEASED", `
 			UPDATE orders SET alerted_at = now()
 			WHERE id = $1 AND alerted_at IS NULL AND step = 'RELEASE' AND tries >= $2
-			RETURNING id, reservation_id, step, tries`, id, order.MaxTries)
+			RETURNING id, reservation_id, step, tries`, o.ID, order.MaxTries)
 		return err
 	})
 	return alerted, err
@@ -41,7 +42,7 @@ func (s Store) Postpone(ctx context.Context, id uuid.UUID) (alerted bool, err er
 func (s Store) PostponeRefund(ctx context.Context, r refund.Refund, promised bool) (alerted bool, err error) {
 	err = postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		alerted = false
-		if err := postponeTx(ctx, tx, refundTable, r.ID); err != nil || promised {
+		if err := postponeTx(ctx, tx, refundTable, r.ID, string(r.Step)); err != nil || promised {
 			return err
 		}
 		reason := "MONEY_NOT_RETURNED"
@@ -58,12 +59,12 @@ func (s Store) PostponeRefund(ctx context.Context, r refund.Refund, promised boo
 	return alerted, err
 }
 
-func postponeTx(ctx context.Context, tx pgx.Tx, table string, id uuid.UUID) error {
+func postponeTx(ctx context.Context, tx pgx.Tx, table string, id uuid.UUID, step string) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE `+table+` SET leased_until = '-infinity', tries = tries + 1,
 		    resume_at = now() + CASE WHEN step = 'RESERVE' THEN interval '1 minute'
 		        ELSE least(interval '5 seconds' * 2 ^ least(tries, 10), interval '5 minutes') END
-		WHERE id = $1`, id)
+		WHERE id = $1 AND step = $2`, id, step)
 	if err != nil {
 		return fmt.Errorf("postpone %s of %s: %w", id, table, err)
 	}

@@ -28,7 +28,7 @@ func TestAlert(t *testing.T) {
 		t.Run("Order/"+string(step), func(t *testing.T) {
 			o := b.make(t, b.create(t), path...)
 			for try := 1; try <= 2*order.MaxTries; try++ {
-				alerted, err := b.store.Postpone(t.Context(), o.ID)
+				alerted, err := b.store.Postpone(t.Context(), o)
 				require.NoError(t, err)
 				require.Equal(t, step == order.Release && try == order.MaxTries, alerted)
 			}
@@ -85,26 +85,34 @@ func TestAlert(t *testing.T) {
 // An alert is stored with the try that it is about, or neither is; and of many at once one alerts.
 func TestAlertIsAtomicAndOnce(t *testing.T) {
 	b := setup(t)
-	released := func() uuid.UUID { return b.make(t, b.create(t), paths[order.Release]...).ID }
+	released := func() order.Order { return b.make(t, b.create(t), paths[order.Release]...) }
 	for _, table := range []string{"saga_events", "outbox"} {
 		t.Run("Without_"+table, func(t *testing.T) {
-			id := released()
-			b.exec(t, `UPDATE orders SET tries = $2 - 1 WHERE id = $1`, id, order.MaxTries)
+			o := released()
+			b.exec(t, `UPDATE orders SET tries = $2 - 1 WHERE id = $1`, o.ID, order.MaxTries)
 			before := b.everything(t)
 			b.exec(t, `ALTER TABLE `+table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
-			_, err := b.store.Postpone(t.Context(), id)
+			_, err := b.store.Postpone(t.Context(), o)
 			b.exec(t, `ALTER TABLE `+table+` DROP CONSTRAINT broken`)
 			require.Error(t, err)
 			require.Equal(t, before, b.everything(t))
-			alerted, err := b.store.Postpone(t.Context(), id)
+			alerted, err := b.store.Postpone(t.Context(), o)
 			require.NoError(t, err)
 			require.True(t, alerted)
 		})
 	}
+	t.Run("MovedOnMeanwhile", func(t *testing.T) {
+		o := b.make(t, b.create(t), paths[order.Charge]...)
+		b.make(t, o, "Paid")
+		before := b.everything(t)
+		_, err := b.store.Postpone(t.Context(), o)
+		require.NoError(t, err)
+		require.Equal(t, before, b.everything(t))
+	})
 	t.Run("Race", func(t *testing.T) {
-		id := released()
+		o := released()
 		errs, alerted := make([]error, 16), make([]bool, 16)
-		race(len(errs), func(i int) { alerted[i], errs[i] = b.store.Postpone(t.Context(), id) })
+		race(len(errs), func(i int) { alerted[i], errs[i] = b.store.Postpone(t.Context(), o) })
 		require.NoError(t, errors.Join(errs...))
 		told := 0
 		for _, a := range alerted {
@@ -113,7 +121,7 @@ func TestAlertIsAtomicAndOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, 1, told)
-		events, lines := b.alerts(t, id)
+		events, lines := b.alerts(t, o.ID)
 		require.Equal(t, 1, events)
 		require.Equal(t, 1, lines)
 	})
@@ -152,7 +160,7 @@ func TestUnfinished(t *testing.T) {
 		if step == order.Release {
 			stuck = append(stuck, o.ID)
 			b.exec(t, `UPDATE orders SET tries = 4 WHERE id = $1`, o.ID)
-			_, err := b.store.Postpone(t.Context(), o.ID)
+			_, err := b.store.Postpone(t.Context(), o)
 			require.NoError(t, err)
 		}
 	}
