@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
@@ -42,6 +44,15 @@ func TestStuckSagas(t *testing.T) {
 	require.Contains(t, b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer)).body, `"paymentStatus":"REFUNDED"`)
 	require.JSONEq(t, `{"sagas": []}`, list("").body)
 	retry().requireFailure(t, http.StatusConflict, "NOTHING_TO_RETRY", "")
+
+	rows, err := b.pool.Query(t.Context(), `SELECT cloud_event::text::bytea FROM outbox`)
+	require.NoError(t, err)
+	published, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	require.NoError(t, err)
+	require.Len(t, published, 3) // that it is paid, refused by the bank, and refunded after all
+	for _, event := range published {
+		contracttest.Event(t, event)
+	}
 
 	list("?stuck=maybe").requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "stuck")
 	list("?limit=0").requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "limit")
