@@ -41,6 +41,7 @@ var table = []Route{
 	{ticket, "POST", "/api/tickets/internal/extend-reservation", []string{payment}},
 	{ticket, "POST", "/api/tickets/internal/cancel", []string{payment}},
 	{ticket, "GET", "/api/tickets/internal/events/{eventId}/ticket-count", []string{event}},
+	{ticket, "GET", "/api/tickets/internal/events/{eventId}/holders", []string{notification}},
 	{ticket, "GET", "/api/tickets/internal/{ticketId}", []string{notification}},
 	{ticket, "GET", "/api/tickets/internal/{ticketId}/ticket.pdf", []string{notification}},
 

@@ -34,6 +34,18 @@ func (c Courier) compose(ctx context.Context, n notification.Notification) (noti
 		return composeOf(ctx, n, c.cancellation)
 	case notification.EventCancelled:
 		return composeOf(ctx, n, c.eventCancelled)
+	case notification.EventPostponed:
+		return composeOf(ctx, n, func(ctx context.Context, p events.EventUpdated) (notification.Mail, error) {
+			to, err := c.recipient(ctx, n.UserID)
+			if err != nil {
+				return notification.Mail{}, err
+			}
+			// What this event said: by the time that the mail is made there may be another date, and its mail.
+			return notification.Postponement{
+				To: to, Occasion: notification.Occasion{Name: p.EventName, Date: p.EventDate, VenueName: p.VenueName},
+				Before: *p.PostponedFrom, Reason: p.Reason,
+			}.Mail()
+		})
 	case notification.CompensationFailed:
 		return composeOf(ctx, n, func(_ context.Context, p events.CompensationFailed) (notification.Mail, error) {
 			return notification.StuckOrder{

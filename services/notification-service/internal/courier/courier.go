@@ -16,7 +16,8 @@
 // A person may ask for a notification again. That is another one of the same facts, with a message id of
 // its own, which goes through the same steps; only that what brings it here is not a queue but the store,
 // again and again until it is settled. Of the tickets that are cancelled with an event, many events make
-// one notification, which is written down by the first of them and then goes the same way.
+// one notification, which is written down by the first of them and then goes the same way; a postponement is
+// one event of which many people hear, page by page of ticket-service's list of them.
 package courier
 
 import (

@@ -98,6 +98,21 @@ func (c Courier) EventCancelled(context.Context, messaging.Event[events.EventCan
 	return nil
 }
 
+// EventUpdated has every holder of tickets told if the event was postponed. They may be thousands, who are
+// not in the event: the store keeps how far that is.
+func (c Courier) EventUpdated(ctx context.Context, event messaging.Event[events.EventUpdated]) error {
+	if event.Payload.PostponedFrom == nil {
+		return nil
+	}
+	facts, err := json.Marshal(event.Payload)
+	if err != nil {
+		return fmt.Errorf("facts of %s: %w", event.EventType, err)
+	}
+	return c.Store.Announce(ctx, notification.Announcement{
+		ID: event.ID, About: event.Payload.EventID, Kind: notification.EventPostponed, Facts: facts,
+	})
+}
+
 // CompensationFailed tells operations of an order whose effects could not be undone.
 func (c Courier) CompensationFailed(ctx context.Context, event messaging.Event[events.CompensationFailed]) error {
 	n, err := telling(event, notification.CompensationFailed, notification.Operations, event.Payload.OrderID)

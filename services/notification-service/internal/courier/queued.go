@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,13 +56,49 @@ func (c Courier) RunQueued(ctx context.Context) error {
 	ticker := time.NewTicker(queuePoll)
 	defer ticker.Stop()
 	for {
-		if err := c.DeliverQueued(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(c.QueueAnnouncements(ctx), c.DeliverQueued(ctx)); err != nil && ctx.Err() == nil {
 			slog.ErrorContext(ctx, "queued notifications not looked for, trying again", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
+		}
+	}
+}
+
+// QueueAnnouncements queues what is left of each announcement that is due, a page at a time. One that finds
+// ticket-service away is due again later, from the page where it stopped.
+func (c Courier) QueueAnnouncements(ctx context.Context) error {
+	for {
+		a, found, err := c.Store.DueAnnouncement(ctx, queueLease)
+		if err != nil || !found {
+			return err
+		}
+		var page struct {
+			Holders []struct {
+				UserID  uuid.UUID `json:"userId"`
+				OrderID uuid.UUID `json:"orderId"`
+			} `json:"holders"`
+			NextCursor string `json:"nextCursor"`
+		}
+		path := "/api/tickets/internal/events/" + a.About.String() + "/holders?limit=100"
+		if a.Cursor != "" {
+			path += "&cursor=" + url.QueryEscape(a.Cursor)
+		}
+		work, cancel := context.WithTimeout(ctx, workTime)
+		err = c.Services.Call(work, ticketService, http.MethodGet, path, nil, &page)
+		cancel()
+		if err != nil {
+			slog.WarnContext(ctx, "holders of tickets not known, they are told later", "eventId", a.About, "error", err.Error())
+			continue
+		}
+		holders := make([]notification.Holder, len(page.Holders))
+		for i, h := range page.Holders {
+			holders[i] = notification.Holder(h)
+		}
+		if err := c.Store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
+			return err
 		}
 	}
 }

@@ -40,6 +40,7 @@ func (a API) Router() *mux.Router {
 			"PAYMENT_COMPLETED":            messaging.Handle(c.PaymentCompleted),
 			"PAYMENT_FAILED":               messaging.Handle(c.PaymentFailed),
 			"REFUND_PROCESSED":             messaging.Handle(c.RefundProcessed),
+			"EVENT_UPDATED":                messaging.Handle(c.EventUpdated),
 			"EVENT_CANCELLED":              messaging.Handle(c.EventCancelled),
 			"COMPENSATION_FAILED":          messaging.Handle(c.CompensationFailed),
 			"DEAD_LETTER_ARCHIVED":         messaging.Handle(c.DeadLetterArchived),

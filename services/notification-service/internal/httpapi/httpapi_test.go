@@ -79,6 +79,9 @@ const (
 		"eventId": "` + eventID + `", "reason": "Ill", "cancelledBy": "OWNER"}`
 	eventCancelled = `{"eventId": "` + eventID + `", "eventName": "Summer Music Festival 2024", "organizerId": "` + userID + `",
 		"cancellationReason": "Storm", "affectedTicketCount": 3, "updatedAt": "2024-01-15T10:31:00Z"}`
+	eventUpdated = `{"eventId": "` + eventID + `", "organizerId": "` + userID + `", "eventName": "Summer Music Festival 2024",
+		"eventDate": "2024-07-20T18:00:00Z", "venueName": "Central Park Amphitheater", "category": "MUSIC", "status": "PUBLISHED",
+		"updatedAt": "2024-01-15T10:31:00Z"}`
 	compensationFailed = `{"orderId": "` + orderID + `", "reservationId": "bb0e8400-e29b-41d4-a716-446655440000",
 		"reason": "SERVICE_UNAVAILABLE", "step": "REFUND", "attempts": 7}`
 	deadLetterArchived = `{"service": "ticket-service", "queue": "ticket-processing-queue", "deadLetterId": "m-1",
@@ -483,6 +486,51 @@ func TestQueuedWhileEmailServiceIsDown(t *testing.T) {
 	require.Empty(t, b.services.sent(), "it waits longer after each attempt")
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 1)
+}
+
+// Every holder of tickets of a postponed event is told once, whoever dies between two pages, and however many
+// orders they have.
+func TestEventPostponed(t *testing.T) {
+	b := setup(t)
+	holdersPath := "/api/tickets/internal/events/" + eventID + "/holders?limit=100"
+	holder := func(user, order string) string {
+		return `{"userId": "` + user + `", "orderId": "` + order + `", "ticketCount": 2}`
+	}
+	b.services.set(holdersPath, `{"holders": [`+holder(userID, orderID)+`], "nextCursor": "p2"}`)
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EVENT_UPDATED", eventUpdated), "of something else")
+	id := uuid.New()
+	postponed := strings.Replace(eventUpdated, "}", `, "postponedFrom": "2024-07-15T18:00:00Z", "reason": "Storm."}`, 1)
+	for range 2 {
+		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "EVENT_UPDATED", postponed))
+	}
+	require.NoError(t, b.courier.QueueAnnouncements(t.Context()), "the second page cannot be had yet")
+	b.services.set(holdersPath+"&cursor=p2", `{"holders": [`+holder(userID, uuid.NewString())+`, `+holder(strangerID, orderID)+`]}`)
+	for range 2 {
+		_, err := b.pool.Exec(t.Context(), `UPDATE announcements SET due_at = now()`)
+		require.NoError(t, err)
+		require.NoError(t, b.courier.QueueAnnouncements(t.Context()))
+		b.makeDue(t)
+	}
+	require.Len(t, b.services.sent(), 2)
+	to := map[string]mail{}
+	for _, m := range b.services.sent() {
+		to[m.To.Address] = m
+	}
+	require.Len(t, to, 2)
+	m := to["user@example.com"]
+	require.Equal(t, "Summer Music Festival 2024 has a new date", m.Subject)
+	for _, fact := range []string{
+		"Monday, 15 July 2024, 18:00 UTC", "Saturday, 20 July 2024, 18:00 UTC", "The reason given: Storm.", "within 14 days",
+	} {
+		require.Contains(t, m.Text, fact)
+		require.Contains(t, m.HTML, fact)
+	}
+	require.Equal(t, "EVENT_POSTPONED", b.mine(t, userID, "").Notifications[0].Kind)
+
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "EVENT_UPDATED", postponed))
+	require.NoError(t, b.courier.QueueAnnouncements(t.Context()))
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2, "told is told")
 }
 
 func TestOperationsAreTold(t *testing.T) {
@@ -1055,7 +1103,7 @@ func TestOnlyTheSidecarDelivers(t *testing.T) {
 	for _, path := range []string{
 		"/events/tickets-generated", "/events/ticket-transferred", "/events/ticket-cancelled",
 		"/events/payment-completed", "/events/payment-failed", "/events/refund-processed",
-		"/events/event-cancelled", "/events/compensation-failed", "/events/dead-letter-archived",
+		"/events/event-updated", "/events/event-cancelled", "/events/compensation-failed", "/events/dead-letter-archived",
 		"/events/email-verification-requested", "/events/password-reset-requested", "/events/unknown",
 	} {
 		for _, token := range []string{"", "a guess"} {

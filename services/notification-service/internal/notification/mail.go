@@ -178,6 +178,23 @@ func (c CalledOff) Mail() (Mail, error) {
 	return calledOffWords.fill(Mail{To: c.To, Subject: subject("%s is cancelled", c.Occasion.Name)}, c)
 }
 
+// Postponement tells a holder of tickets of another date.
+type Postponement struct {
+	To       Recipient
+	Occasion Occasion // on its new date
+	Before   time.Time
+	Reason   string
+}
+
+// Was gives the date until then for people.
+func (p Postponement) Was() string { return when(p.Before) }
+
+// Mail puts it into words. The days that it names are payment-service's refund.Window.
+func (p Postponement) Mail() (Mail, error) {
+	p.Reason = strings.TrimRight(p.Reason, ". ")
+	return postponementWords.fill(Mail{To: p.To, Subject: subject("%s has a new date", p.Occasion.Name)}, p)
+}
+
 // StuckOrder tells operations of an order whose effects could not be undone. Mails to operations name
 // nobody: who may know more finds it where they point.
 type StuckOrder struct {
@@ -254,6 +271,7 @@ var (
 	receivedWords     = parse("received")
 	cancellationWords = parse("cancellation")
 	calledOffWords    = parse("called-off")
+	postponementWords = parse("postponement")
 	stuckOrderWords   = parse("stuck-order")
 	deadLetterWords   = parse("dead-letter")
 	verificationWords = parse("verification")

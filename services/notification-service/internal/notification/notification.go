@@ -23,6 +23,7 @@ const (
 	TicketReceived    Kind = "TICKET_RECEIVED"    // to who got it
 	TicketCancelled   Kind = "TICKET_CANCELLED"
 	EventCancelled    Kind = "EVENT_CANCELLED" // to each holder of an order's tickets, once
+	EventPostponed    Kind = "EVENT_POSTPONED" // to each holder of tickets, once
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
 
@@ -70,6 +71,18 @@ type Notification struct {
 	Attempts  int
 	ErrorCode string // why the last attempt did not succeed
 }
+
+// Announcement is a fact for everybody who holds tickets of an event.
+type Announcement struct {
+	ID     uuid.UUID // of the event that it tells of
+	About  uuid.UUID // the event that people go to
+	Kind   Kind
+	Facts  json.RawMessage // the event's payload
+	Cursor string          // where to go on in ticket-service's list of holders
+}
+
+// Holder is somebody with tickets of an order.
+type Holder struct{ UserID, OrderID uuid.UUID }
 
 // Summary is what a notification's person sees of it.
 type Summary struct {

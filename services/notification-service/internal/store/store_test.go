@@ -99,6 +99,41 @@ func TestQueue(t *testing.T) {
 	require.Empty(t, due(t, s), "it is told")
 }
 
+// Each page of an announcement is queued once, and each person is in it once, whoever else is at it.
+func TestQueuePage(t *testing.T) {
+	s, n := setup(t)
+	a := notification.Announcement{ID: uuid.New(), About: uuid.New(), Kind: notification.EventPostponed, Facts: n.Facts}
+	for range 2 {
+		require.NoError(t, s.Announce(t.Context(), a))
+	}
+	first, found, err := s.DueAnnouncement(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, a.ID, first.ID)
+	_, found, err = s.DueAnnouncement(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.False(t, found, "it is leased")
+
+	ann, bob := uuid.New(), uuid.New()
+	page := []notification.Holder{{UserID: ann, OrderID: uuid.New()}, {UserID: ann, OrderID: uuid.New()}}
+	require.NoError(t, s.QueuePage(t.Context(), first, page, "p2"))
+	late := []notification.Holder{{UserID: bob, OrderID: uuid.New()}}
+	require.NoError(t, s.QueuePage(t.Context(), first, late, ""), "whose lease has ended meanwhile")
+	require.Len(t, due(t, s), 1)
+
+	second, found, err := s.DueAnnouncement(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.Equal(t, "p2", second.Cursor)
+	require.NoError(t, s.QueuePage(t.Context(), second, append(late, page...), ""))
+	require.Len(t, due(t, s), 2)
+
+	require.NoError(t, s.Announce(t.Context(), a))
+	_, found, err = s.DueAnnouncement(t.Context(), 0)
+	require.NoError(t, err)
+	require.False(t, found, "it is finished")
+}
+
 // What is attempted in vain waits longer each time, and never so long that it is forgotten.
 func TestDueLater(t *testing.T) {
 	s, n := setup(t)

@@ -53,6 +53,7 @@ func (a API) Router() *mux.Router {
 	post("/api/tickets/internal/extend-reservation", service(refusing("extended", a.extend)))
 	post("/api/tickets/internal/cancel", service(refusing("cancelled", a.cancelRefunded)))
 	get("/api/tickets/internal/events/{eventId}/ticket-count", service(a.ticketCount))
+	get("/api/tickets/internal/events/{eventId}/holders", service(a.holders))
 	get("/api/tickets/internal/{ticketId}", service(a.internalTicket))
 	get("/api/tickets/internal/{ticketId}/ticket.pdf", service(a.internalPDF))
 

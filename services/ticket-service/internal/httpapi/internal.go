@@ -351,6 +351,38 @@ func (a API) ticketCount(w http.ResponseWriter, r *http.Request) error {
 	}{id, n})
 }
 
+// holders lists who holds valid tickets of an event. A page is one of orders, whose holders it gives all.
+func (a API) holders(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "eventId")
+	if err != nil {
+		return err
+	}
+	page, err := web.ParsePage(r)
+	if err != nil {
+		return err
+	}
+	found, err := a.Store.Holdings(r.Context(), id, page)
+	if err != nil {
+		return err
+	}
+	type holder struct {
+		UserID      uuid.UUID `json:"userId"`
+		OrderID     uuid.UUID `json:"orderId"`
+		TicketCount int       `json:"ticketCount"`
+	}
+	out := struct {
+		Holders    []holder `json:"holders"`
+		NextCursor string   `json:"nextCursor,omitempty"`
+	}{Holders: []holder{}}
+	found, out.NextCursor = web.CutPage(page, found, func(h ticket.Holding) (time.Time, uuid.UUID) { return h.Issued, h.OrderID })
+	for _, h := range found {
+		for userID, n := range h.Holders {
+			out.Holders = append(out.Holders, holder{userID, h.OrderID, n})
+		}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
 // ticketJSON is the contract's TicketInfoDto.
 type ticketJSON struct {
 	TicketID     uuid.UUID     `json:"ticketId"`

@@ -247,6 +247,47 @@ func TestReleaseReservation(t *testing.T) {
 	})
 }
 
+// Every holder of a valid ticket is listed once for an order, whatever the pages.
+func TestHolders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, ann, bob := b.newType(t, b.event, "VIP", "20"), uuid.New(), uuid.New()
+	type holder struct {
+		UserID, OrderID uuid.UUID
+		TicketCount     int
+	}
+	order := func(k confirmedTicket) uuid.UUID { return b.ticket(t, k.TicketID).OrderID }
+	first, second, void := b.buy(t, ann, kind, "3"), b.buy(t, ann, kind, "1"), b.buy(t, ann, kind, "1")
+	_, err := b.store.Transfer(t.Context(), first[0].TicketID, ann, bob, "Bob Lee")
+	require.NoError(t, err)
+	_, err = b.store.Cancel(t.Context(), void[0].TicketID, ann, "")
+	require.NoError(t, err)
+	want := []holder{{ann, order(first[0]), 2}, {bob, order(first[0]), 1}, {ann, order(second[0]), 1}}
+
+	for _, limit := range []string{"1", "2", "20"} {
+		var got []holder
+		path := "/api/tickets/internal/events/" + b.event.String() + "/holders?limit=" + limit
+		for cursor := ""; ; {
+			status, body := b.send(t, http.MethodGet, path+cursor, "", from(t, "notification-service"))
+			require.Equal(t, http.StatusOK, status, body)
+			var page struct {
+				Holders    []holder
+				NextCursor string
+			}
+			require.NoError(t, json.Unmarshal([]byte(body), &page))
+			got = append(got, page.Holders...)
+			if page.NextCursor == "" {
+				break
+			}
+			cursor = "&cursor=" + page.NextCursor
+		}
+		require.ElementsMatch(t, want, got)
+	}
+	status, body := b.send(t, http.MethodGet, "/api/tickets/internal/events/"+uuid.NewString()+"/holders", "", from(t, "notification-service"))
+	require.Equal(t, http.StatusOK, status, body)
+	require.JSONEq(t, `{"holders":[]}`, body)
+}
+
 func TestExtendReservation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -80,6 +80,31 @@ func (s Store) TicketsFor(ctx context.Context, eventID uuid.UUID, after string, 
 	return collectTickets(rows, err)
 }
 
+// Holdings gives a page of the orders that have valid tickets of an event, the oldest first, and one more if
+// there is a next page.
+func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page web.Page) ([]ticket.Holding, error) {
+	rows, err := s.Pool.Query(ctx, `
+		SELECT order_id, created_at, jsonb_object_agg(owner_id, tickets) FROM (
+			SELECT order_id, created_at, owner_id, count(*) AS tickets FROM tickets
+			WHERE event_id = $1 AND status = 'ACTIVE'
+			    AND (created_at, order_id) > (coalesce($2::timestamptz, '-infinity'), $3)
+			GROUP BY order_id, created_at, owner_id) held
+		GROUP BY order_id, created_at ORDER BY created_at, order_id LIMIT $4`,
+		eventID, page.After, page.AfterID, page.Limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("holders of event %s: %w", eventID, err)
+	}
+	holdings, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ticket.Holding, error) {
+		var h ticket.Holding
+		err := row.Scan(&h.OrderID, &h.Issued, &h.Holders)
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("holders of event %s: %w", eventID, err)
+	}
+	return holdings, nil
+}
+
 // lockTicketTx gives a ticket that nobody else can change until the transaction ends, and the time now.
 // It returns ticket.ErrTicketNotFound.
 func lockTicketTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Ticket, time.Time, error) {

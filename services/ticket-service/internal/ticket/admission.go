@@ -36,6 +36,13 @@ type Ticket struct {
 	Gate        string    // where, if that was said
 }
 
+// Holding is who holds valid tickets of an order, and how many each.
+type Holding struct {
+	OrderID uuid.UUID
+	Issued  time.Time // all tickets of an order are issued at once
+	Holders map[uuid.UUID]int
+}
+
 // CheckIn gives the ticket as it is once its holder, who showed a code of this version, was let in. It
 // returns ErrCodeSuperseded, ErrAlreadyCheckedIn or ErrNotActive.
 func (t Ticket) CheckIn(version int, gate string, now time.Time) (Ticket, error) {
