@@ -238,6 +238,36 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 	}
 }
 
+// Who issues tickets while a cancellation is about to commit waits for it: else the cancellation could be
+// finished before these tickets are there.
+func TestPurchaseWaitsForTheCancellation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 5)
+	p := b.purchase(b.reserved(t, line(kind, 2)))
+	tx, err := b.pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	_, err = tx.Exec(t.Context(), `UPDATE events SET status = 'CANCELLED' WHERE id = $1`, b.event)
+	require.NoError(t, err)
+
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.store.Confirm(t.Context(), p)
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waiting bool
+		require.NoError(t, b.pool.QueryRow(t.Context(), `
+			SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+			               WHERE NOT l.granted AND a.datname = current_database())`).Scan(&waiting))
+		return waiting || len(done) > 0
+	}, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.ErrorIs(t, <-done, ticket.ErrEventCancelled)
+	b.requireInventory(t, kind, 0, 2)
+}
+
 // However holds, purchases, replicas and the cancellation fall, nobody ends with a valid ticket, and every
 // order is told one thing.
 func TestCancelEventRace(t *testing.T) {
