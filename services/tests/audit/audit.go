@@ -54,6 +54,8 @@ const (
 	sweeping = 2 * time.Minute
 	// A saga waits for five minutes at most before it tries again.
 	saga = 10 * time.Minute
+	// A paid order waits for its tickets for half an hour before its money goes back.
+	fulfilment = 30*time.Minute + saga
 )
 
 // Section is a table of the report.

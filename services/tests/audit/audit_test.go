@@ -247,7 +247,7 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 		{
 			name: "ToldTwice", service: notificationService, sql: `
 			INSERT INTO notifications (id, message_id, event_id, user_id, order_id, kind, status, attempts, sent_at, created_at)
-			SELECT '{late}', '{late}', '{late}', user_id, order_id, kind, status, 1, now(), now() + interval '1 s' FROM notifications WHERE event_id = '{generated1}'`,
+			SELECT '{late}', '{late}', '{late}', user_id, order_id, kind, status, 1, now(), now() + interval '1 s' FROM notifications WHERE event_id = '{failed}'`,
 			check: "notifications", id: "{late}",
 		},
 		{

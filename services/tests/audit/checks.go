@@ -52,7 +52,11 @@ func (r *Report) orders(s *seen) {
 	for _, o := range s.orders {
 		count[[2]string{o.Status, o.Step}]++
 		if o.Step != "DONE" {
-			r.find("sagas", o.ID, o.Age, saga, "%s is %s and stands at %s for %s", o.Number, o.Status, o.Step, short(o.Age))
+			patience := saga
+			if o.Step == "FULFIL" {
+				patience = fulfilment
+			}
+			r.find("sagas", o.ID, o.Age, patience, "%s is %s and stands at %s for %s", o.Number, o.Status, o.Step, short(o.Age))
 		} else if o.Status == "PENDING" {
 			r.find("sagas", o.ID, 0, 0, "%s is done and yet PENDING", o.Number)
 		}
@@ -216,7 +220,7 @@ func (r *Report) tickets(s *seen) {
 		case len(got) == 0 && returned:
 			covered++
 		case len(got) == 0:
-			r.find("tickets", o.ID, o.Age, saga, "%s is paid and has neither tickets nor its money back", o.Number)
+			r.find("tickets", o.ID, o.Age, fulfilment, "%s is paid and has neither tickets nor its money back", o.Number)
 		default:
 			r.find("tickets", o.ID, 0, 0, "%s was for %s and got %s", o.Number, quantities(ordered[o.ID]), quantities(got))
 		}

@@ -875,6 +875,16 @@ func TestDuplicate(t *testing.T) {
 	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
 }
 
+// payment-service may not have heard of the tickets: they are announced again, by another event.
+func TestTicketsAnnouncedAgain(t *testing.T) {
+	b := setup(t)
+	first := uuid.New()
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, first, "TICKETS_GENERATED", ticketsGenerated))
+	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, first))
+}
+
 func TestDuplicateWhileTheFirstIsBeingSent(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()

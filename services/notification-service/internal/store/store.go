@@ -41,14 +41,20 @@ type Store struct{ Pool *pgxpool.Pool }
 // when that is settled, there is nothing to attempt, and nothing was counted.
 func (s Store) Begin(ctx context.Context, n notification.Notification) (notification.Notification, error) {
 	orderID := uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}
-	if err := s.Pool.QueryRow(ctx, `
+	err := s.Pool.QueryRow(ctx, `
 		INSERT INTO notifications AS n (message_id, event_id, user_id, order_id, kind, facts, status, attempts)
 		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 1)
 		ON CONFLICT (message_id, user_id) DO UPDATE
 		SET attempts = n.attempts + CASE n.status WHEN 'PENDING' THEN 1 ELSE 0 END
 		RETURNING id, status, attempts, coalesce(error_code, '')`,
 		n.MessageID, n.EventID, n.UserID, orderID, n.Kind, n.Facts,
-	).Scan(&n.ID, &n.Status, &n.Attempts, &n.ErrorCode); err != nil {
+	).Scan(&n.ID, &n.Status, &n.Attempts, &n.ErrorCode)
+	if postgres.Violates(err, "notifications_one_confirmation") {
+		// Another event announced the same tickets before: it is that one's to tell.
+		n.Status = notification.Sent
+		return n, nil
+	}
+	if err != nil {
 		return n, fmt.Errorf("begin notification of %s: %w", n.MessageID, err)
 	}
 	return n, nil

@@ -188,6 +188,7 @@ func TestSettleAsStillPending(t *testing.T) {
 
 func TestList(t *testing.T) {
 	s, n := setup(t)
+	n.Kind = notification.RefundProcessed // an order may have several
 	var told []uuid.UUID // the latest first
 	for i := range 5 {
 		n.MessageID = uuid.New()
@@ -313,7 +314,7 @@ func TestDueAtOnce(t *testing.T) {
 	s, n := setup(t)
 	const resends = 20
 	for range resends {
-		n.MessageID = uuid.New()
+		n.MessageID, n.OrderID = uuid.New(), uuid.New()
 		told := tell(t, s, n, nil)
 		require.NoError(t, s.Resend(t.Context(), told.UserID, told.ID))
 	}
