@@ -108,7 +108,11 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification) error
 	}
 	// The mail is out, or never will be: an error now would only bring it a second time. Either record
 	// alone keeps later deliveries from that.
-	if err := errors.Join(settleErr, insist(after, func() error { return held.Done(after) })); err != nil {
+	doneErr := insist(after, func() error { return held.Done(after) })
+	if settleErr != nil { // the database may be back by now
+		settleErr = insist(after, func() error { return c.Store.Settle(after, n) })
+	}
+	if err := errors.Join(settleErr, doneErr); err != nil {
 		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.EventID, "error", err.Error())
 	}
 	return nil

@@ -189,7 +189,7 @@ func TestSettleAsStillPending(t *testing.T) {
 func TestList(t *testing.T) {
 	s, n := setup(t)
 	n.Kind = notification.RefundProcessed // an order may have several
-	var told []uuid.UUID // the latest first
+	var told []uuid.UUID                  // the latest first
 	for i := range 5 {
 		n.MessageID = uuid.New()
 		n.OrderID = uuid.Nil
