@@ -10,8 +10,8 @@ import (
 // fault is something that is done to the system.
 type fault struct {
 	at     time.Duration // after the round began
-	kind   string        // kill, freeze or stripe
-	target string        // the process; for stripe the switches to set
+	kind   string        // kill, freeze, stripe or repeat
+	target string        // the process; for stripe the switches to set; for repeat the service whose events come again
 	length time.Duration // until it is started, resumed or switched back
 }
 
@@ -40,7 +40,7 @@ func schedule(random *rand.Rand, apps []string, n int, during time.Duration) []f
 	faults := make([]fault, n)
 	for i := range faults {
 		f := fault{at: time.Duration(i)*during/time.Duration(n) + between(0, during/time.Duration(n)), kind: "kill", length: between(0, 2*time.Second)}
-		switch dice := random.IntN(20); {
+		switch dice := random.IntN(23); {
 		case dice < 6:
 			f.target = one(busy)
 		case dice < 8:
@@ -54,6 +54,8 @@ func schedule(random *rand.Rand, apps []string, n int, during time.Duration) []f
 		case dice < 18:
 			f.kind, f.length = "freeze", between(500*time.Millisecond, 4*time.Second)
 			f.target = one([]string{one(busy), one(busy) + "-sidecar", "stripe-simulator", "fauxqs"})
+		case dice < 21:
+			f.kind, f.target, f.length = "repeat", one([]string{"payment-service", "ticket-service", "event-service"}), 0
 		default:
 			f.kind, f.target, f.length = "stripe", one(moods), between(2*time.Second, 4*time.Second)
 		}
