@@ -36,7 +36,7 @@ audit: go ## compare all that the system has written down; ARGS=-quiet once nobo
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
 faults: go ## kill, freeze and lie to a system under load, SEED=<n> ROUNDS=<n>, and audit it
-	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -count=1 -v -timeout 0 ./services/tests/faults
+	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -tags faults -count=1 -v -timeout 0 ./services/tests/faults
 
 clean: go ## stop everything and remove .local, data included
 	@$(STACK) clean

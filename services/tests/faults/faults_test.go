@@ -1,3 +1,5 @@
+//go:build faults
+
 // Package faults_test runs the whole system under load while its processes are killed and frozen, its events come twice
 // and late, and its card processor misbehaves, and then wants the books to balance: an exact audit (package audit) that finds nothing.
 //
