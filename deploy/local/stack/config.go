@@ -43,8 +43,18 @@ type Config struct {
 	// StripeWebhookSecret is what the real Stripe signs its webhooks with.
 	StripeWebhookSecret string
 
+	// Replicas are the app-ids of apps that Start runs twice. The second one is named after the first, as in
+	// ticket-service-2, and takes the ports replicaShift above the first one's.
+	Replicas []string
+	// Interpose, where set, comes between each app and its sidecar: Start tells it the app's name and URL, and the sidecar
+	// calls the port that it gives.
+	Interpose func(app, url string) (port int, err error)
+
 	owned bool // processes end with ours
 }
+
+// replicaShift is how far the ports of a replica are from the first one's.
+const replicaShift = 10
 
 // SMTP is a mail server, in email-service's words.
 type SMTP struct {

@@ -42,7 +42,7 @@ func free(port int) bool {
 // freeOffset finds an offset at which every port of a stack is free, in a range that keeps clear of a stack without one and of
 // the ports that the system gives to outgoing connections.
 func freeOffset(root string) (int, error) {
-	const from, to, step = 11000, 17000, 10
+	const from, to, step = 11000, 17000, 2 * replicaShift
 	first := rand.IntN((to - from) / step)
 	for i := range (to - from) / step {
 		offset := from + (first+i)%((to-from)/step)*step

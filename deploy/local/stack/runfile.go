@@ -49,6 +49,24 @@ type runApp struct {
 	MetricsPort          int               `yaml:"metricsPort"`
 	AppMaxConcurrency    int               `yaml:"appMaxConcurrency,omitempty"`
 	Env                  map[string]string `yaml:"env,omitempty"`
+
+	// name tells replicas apart.
+	name string
+}
+
+// ports are all that the app and its sidecar listen on.
+func (a *runApp) ports() []*int {
+	return []*int{&a.AppPort, &a.DaprHTTPPort, &a.DaprGRPCPort, &a.DaprInternalGRPCPort, &a.MetricsPort}
+}
+
+// replica is the app once more.
+func (a *runApp) replica() runApp {
+	r := *a
+	r.name += "-2"
+	for _, port := range r.ports() {
+		*port += replicaShift
+	}
+	return r
 }
 
 // readApps reads dapr.yaml with paths made absolute and ports shifted as this stack has them.
@@ -76,9 +94,17 @@ func (c *Config) readApps() (*runFile, error) {
 		a.ConfigFilePath = filepath.Join(c.Root, a.AppDirPath, a.ConfigFilePath)
 		a.Command[0] = c.bin(filepath.Base(a.Command[0]))
 		a.AppDirPath = c.DataDir
-		for _, port := range []*int{&a.AppPort, &a.DaprHTTPPort, &a.DaprGRPCPort, &a.DaprInternalGRPCPort, &a.MetricsPort} {
+		a.name = a.AppID
+		for _, port := range a.ports() {
 			*port += c.PortOffset
 		}
+	}
+	for _, id := range c.Replicas {
+		i := slices.IndexFunc(f.Apps, func(a runApp) bool { return a.AppID == id })
+		if i < 0 {
+			return nil, fmt.Errorf("%s has no %s to run twice", path, id)
+		}
+		f.Apps = append(f.Apps, f.Apps[i].replica())
 	}
 	return &f, nil
 }
@@ -86,9 +112,9 @@ func (c *Config) readApps() (*runFile, error) {
 func appClaims(f *runFile) []claim {
 	var claims []claim
 	for _, a := range f.Apps {
-		sidecar := "the sidecar of " + a.AppID
+		sidecar := "the sidecar of " + a.name
 		claims = append(claims,
-			claim{a.AppID, a.AppPort, ""}, claim{sidecar, a.DaprHTTPPort, ""}, claim{sidecar, a.DaprGRPCPort, ""},
+			claim{a.name, a.AppPort, ""}, claim{sidecar, a.DaprHTTPPort, ""}, claim{sidecar, a.DaprGRPCPort, ""},
 			claim{sidecar, a.DaprInternalGRPCPort, ""}, claim{sidecar, a.MetricsPort, ""})
 	}
 	return claims

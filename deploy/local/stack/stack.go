@@ -30,6 +30,8 @@ type Stack struct {
 // App is one of the eight apps with its sidecar.
 type App struct {
 	ID string
+	// Name is the ID, and for a replica the ID with "-2".
+	Name string
 	// Process and Sidecar are set in a stack made by Start, whose processes belong to the caller.
 	Process, Sidecar *Process
 
@@ -43,14 +45,14 @@ type subscription struct{ topic, queue string }
 func open(cfg Config, s secrets, f *runFile) (*Stack, error) {
 	st := &Stack{cfg: cfg, secrets: s, run: f}
 	for _, a := range f.Apps {
-		st.apps = append(st.apps, &App{ID: a.AppID, port: a.AppPort, sidecarPort: a.DaprHTTPPort, metricsPort: a.MetricsPort})
+		st.apps = append(st.apps, &App{ID: a.AppID, Name: a.name, port: a.AppPort, sidecarPort: a.DaprHTTPPort, metricsPort: a.MetricsPort})
 	}
 	var err error
 	st.queues, err = readSubscriptions(f.Common.ResourcesPaths)
 	return st, err
 }
 
-// App is the app of that id, or nil.
+// App is the app of that id, the first of its replicas, or nil.
 func (s *Stack) App(id string) *App {
 	for _, a := range s.apps {
 		if a.ID == id {
@@ -60,7 +62,7 @@ func (s *Stack) App(id string) *App {
 	return nil
 }
 
-// Apps are all apps in the order of dapr.yaml.
+// Apps are all apps in the order of dapr.yaml, and then the replicas.
 func (s *Stack) Apps() []*App { return s.apps }
 
 // Server is a server of a stack made by Start: postgres, fauxqs, maildev or stripe-simulator. It is nil for another name.
@@ -144,9 +146,9 @@ func (s *Stack) waiting(ctx context.Context) []string {
 	for i, a := range s.apps {
 		g.Go(func() error {
 			if a.healthy(ctx, a.URL()+readyPath) != nil {
-				answers[i] = a.ID
+				answers[i] = a.Name
 			} else if a.healthy(ctx, a.SidecarURL()+"/v1.0/healthz") != nil {
-				answers[i] = "the sidecar of " + a.ID
+				answers[i] = "the sidecar of " + a.Name
 			}
 			return nil
 		})

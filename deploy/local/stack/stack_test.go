@@ -173,6 +173,14 @@ func TestRunFileShifted(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, f.Apps, 8)
 	for _, a := range f.Apps {
+		cfg.Replicas = append(cfg.Replicas, a.AppID)
+	}
+	f, err = cfg.readApps()
+	require.NoError(t, err)
+	require.Len(t, f.Apps, 16)
+	require.Equal(t, "auth-service-2", f.Apps[8].name)
+	require.Equal(t, "auth-service", f.Apps[8].AppID)
+	for _, a := range f.Apps {
 		require.FileExists(t, a.ConfigFilePath)
 		require.Equal(t, []string{"/tools/bin/" + a.AppID}, a.Command)
 	}

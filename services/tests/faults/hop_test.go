@@ -1,0 +1,134 @@
+//go:build faults
+
+package faults_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+)
+
+// hops are the last hops to the apps, each from a sidecar: calls of other services and deliveries of events pass here. What
+// passes can be meddled with.
+type hops struct {
+	mu        sync.Mutex
+	meddlings map[string][]*meddling // by the app's name
+}
+
+// meddling is what is done to requests.
+type meddling struct {
+	path string // how the requests' path ends
+	left int    // how many requests it is done to; less than 0 means all
+
+	before func() // called with the request here, not yet with the app
+	after  func() // called with the answer here, not yet with the sidecar
+	twice  bool   // the app gets the request a second time, after it answered the first
+	lose   bool   // the sidecar gets no answer
+}
+
+// add begins to meddle with what an app gets.
+func (h *hops) add(app string, m *meddling) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.meddlings == nil {
+		h.meddlings = map[string][]*meddling{}
+	}
+	h.meddlings[app] = append(h.meddlings[app], m)
+}
+
+// clear ends all meddling.
+func (h *hops) clear() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.meddlings = nil
+}
+
+// take gives the meddling that a request is to suffer, or nil.
+func (h *hops) take(app, path string) *meddling {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.meddlings[app] {
+		if m.left != 0 && strings.HasSuffix(path, m.path) {
+			m.left--
+			return m
+		}
+	}
+	return nil
+}
+
+// interpose is the stack's Interpose.
+func (h *hops) interpose(app, to string) (port int, err error) {
+	target, err := url.Parse(to)
+	if err != nil {
+		return 0, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 100
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		// To the sidecar it looks as if the app had died.
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		Transport:    hop{h, app, transport},
+	}
+	server := &http.Server{Handler: proxy, ErrorLog: log.New(io.Discard, "", 0)}
+	go server.Serve(l) // until the test ends
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// hop is the way to one app.
+type hop struct {
+	*hops
+	app string
+	to  http.RoundTripper
+}
+
+var errLost = errors.New("answer lost")
+
+func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
+	m := h.take(h.app, r.URL.Path)
+	if m == nil {
+		return h.to.RoundTrip(r)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the request: %w", err)
+	}
+	if m.before != nil {
+		m.before()
+	}
+	times := 1
+	if m.twice {
+		times = 2
+	}
+	var res *http.Response
+	for range times {
+		if res != nil {
+			res.Body.Close()
+		}
+		again := r.Clone(r.Context())
+		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		if res, err = h.to.RoundTrip(again); err != nil {
+			return nil, err
+		}
+	}
+	if m.after != nil {
+		m.after()
+	}
+	if m.lose {
+		res.Body.Close()
+		return nil, errLost
+	}
+	return res, nil
+}
