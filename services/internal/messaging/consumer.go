@@ -3,6 +3,7 @@ package messaging
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -21,11 +22,15 @@ import (
 //   - An event that its handler takes is done.
 //   - An event of a type or version that there is no handler for is recorded in unknown_events, and done.
 //   - An event that cannot be read, or whose handler fails, is refused and comes again, until the queue's
-//     receive limit moves it to the dead-letter queue. From there it gets into dead_letters with the reason
-//     of its last refusal, operations are alerted, and an admin redrives or discards it.
+//     receive limit moves it to the dead-letter queue. From there it gets into dead_letters.
 //
-// A redriven event goes to the same handler as a delivered one, which sees by the inbox whether it took
-// effect already.
+// Good events end there, too: a sidecar that starts spends deliveries on topics that it has not subscribed
+// to yet, and an outage of a minute and a half spends all three. So a dead letter's event is tried again at
+// once, and twice more by the sweeps after that. Only when the first of these tries fails are operations
+// alerted, with the reason, and in the end it is an admin who redrives or discards it. A try is counted
+// before it is made: an event that kills the process does so a few times, and then waits for the admin too.
+//
+// Each time the event goes to the same handler, which sees by the inbox whether it took effect already.
 type Consumer struct {
 	Pool    *pgxpool.Pool
 	Service string // the app-id
@@ -45,13 +50,12 @@ type Consumer struct {
 // kebab-case, and the bindings dead-letters and monitor-dead-letters; for admins, API/admin/dead-letters.
 func (c Consumer) Mount(r *mux.Router) {
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
-	for eventType, handler := range c.Handlers {
-		post("/events/"+strings.ToLower(strings.ReplaceAll(eventType, "_", "-")), c.Guard.Sidecar(c.receive(handler)))
+	for eventType := range c.Handlers {
+		post("/events/"+strings.ToLower(strings.ReplaceAll(eventType, "_", "-")), c.Guard.Sidecar(c.receive))
 	}
 	// Every other event: those of the subscription's default route, and those that it has a route for
 	// and we do not, which would otherwise be lost, since the sidecar takes a 404 for an order to drop.
-	unknown := func(context.Context, cloudEvent) error { return errUnknown }
-	r.PathPrefix("/events/").Handler(c.Guard.Sidecar(c.receive(unknown))).Methods(http.MethodPost)
+	r.PathPrefix("/events/").Handler(c.Guard.Sidecar(c.receive)).Methods(http.MethodPost)
 	post("/bindings/dead-letters", c.Guard.Sidecar(c.archive(c.Queue)))
 	if c.Ordered != "" {
 		post("/bindings/ordered-dead-letters", c.Guard.Sidecar(c.archive(c.Ordered)))
@@ -68,61 +72,44 @@ func (c Consumer) Mount(r *mux.Router) {
 }
 
 // receive answers a delivery of the sidecar's.
-func (c Consumer) receive(handle Handler) web.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx := r.Context()
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, web.MaxBody))
-		if err != nil {
-			return errMalformed.Because(err)
-		}
-		event, err := parseCloudEvent(body)
-		if err == nil {
-			err = handle(ctx, event)
-		}
-		switch {
-		case errors.Is(err, errUnknown):
-			if err := c.recordUnknown(ctx, event); err != nil {
-				return err
-			}
-		case errors.Is(err, errMalformed):
-			c.recordFailure(ctx, event.ID, err)
-			return err
-		case err != nil:
-			c.recordFailure(ctx, event.ID, err)
-			// Never the error's own status: a sidecar takes 404, which some lookup of the handler's may
-			// have got, for "drop this event".
-			return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
-		}
-		// As Dapr's pub/sub API asks: the event is done.
-		return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "SUCCESS"})
+func (c Consumer) receive(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, web.MaxBody))
+	if err != nil {
+		return errMalformed.Because(err)
 	}
+	switch err := c.process(r.Context(), body); {
+	case errors.Is(err, errMalformed):
+		return err
+	case err != nil:
+		// Never the error's own status: a sidecar takes 404, which some lookup of the handler's may
+		// have got, for "drop this event".
+		return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
+	}
+	// As Dapr's pub/sub API asks: the event is done.
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "SUCCESS"})
 }
 
-func (c Consumer) recordUnknown(ctx context.Context, event cloudEvent) error {
+// process gives an event to the handler of its type, and keeps one that has none: acknowledging it is the
+// end of it at the broker.
+func (c Consumer) process(ctx context.Context, body []byte) error {
+	event, err := parseCloudEvent(body)
+	if err != nil {
+		return err
+	}
+	err = errUnknown
+	if handle, known := c.Handlers[event.Type]; known {
+		err = handle(ctx, event)
+	}
+	if !errors.Is(err, errUnknown) {
+		return err
+	}
 	if _, err := c.Pool.Exec(ctx, `
 		INSERT INTO unknown_events (event_id, type, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-		event.ID, event.Type, storable(string(event.body))); err != nil {
-		return err
+		storable(event.ID), storable(event.Type), storable(string(body))); err != nil {
+		return fmt.Errorf("record unknown event %s: %w", event.ID, err)
 	}
 	slog.WarnContext(ctx, "event of unknown type or version recorded", "type", event.Type, "eventId", event.ID)
 	return nil
-}
-
-// recordFailure keeps why an event was refused, for the case that this was its last time. The refusal
-// does not depend on it.
-func (c Consumer) recordFailure(ctx context.Context, eventID string, reason error) {
-	if eventID == "" { // whoever archives it sees for themselves that it cannot be read
-		return
-	}
-	// A handler that took too long has lost its request by now.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	if _, err := c.Pool.Exec(ctx, `
-		INSERT INTO failed_deliveries (event_id, reason) VALUES ($1, $2)
-		ON CONFLICT (event_id) DO UPDATE SET reason = excluded.reason, failed_at = now()`,
-		storable(eventID), bounded(reason)); err != nil {
-		slog.ErrorContext(ctx, "reason of a refused event not kept", "eventId", eventID, "error", err.Error())
-	}
 }
 
 // cleanupTimeout bounds what is written down after a request may have ended.

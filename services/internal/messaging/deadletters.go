@@ -37,11 +37,14 @@ const (
 	maxDeadLetter = 2 * web.MaxBody
 	// realertAfter is how long nobody hears again of a letter that is still open.
 	realertAfter = time.Hour
-	// alertBatch bounds how many alerts one sweep publishes.
+	// alertBatch bounds how many letters one sweep alerts of, and how many it tries.
 	alertBatch = 100
-	// redriveLease ends after redriveTimeout, so that a handler has ended when another one may start.
-	redriveLease   = time.Minute
-	redriveTimeout = 50 * time.Second
+	// maxTries is how often we try a letter's event by ourselves.
+	maxTries = 3
+	// A letter's event is tried while its message still lies hidden in the dead-letter queue, for SQS's usual 30 s.
+	// The lease ends after that, so that a handler has ended when another one may start.
+	redriveTimeout = 20 * time.Second
+	redriveLease   = 30 * time.Second
 )
 
 // Errors that an admin gets.
@@ -60,8 +63,9 @@ type alert struct {
 
 const alertColumns = `id::text, queue, event_id, type, reason, first_seen`
 
-// archive takes a message out of a queue's dead-letter queue. The sidecar deletes it there once it is
-// committed here; should that fail, the same message comes again and changes nothing.
+// archive takes a message out of a queue's dead-letter queue, and tries its event once more. The sidecar
+// deletes the message there once it is committed here; should that fail, the same message comes again and
+// changes nothing.
 func (c Consumer) archive(queue string) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx := r.Context()
@@ -73,47 +77,46 @@ func (c Consumer) archive(queue string) web.Handler {
 		if json.Unmarshal(body, &frame) == nil && frame.Message != "" {
 			body = []byte(frame.Message)
 		}
-		reason := "Not refused here: it was not answered in time, or did not arrive"
-		event, err := parseCloudEvent(body)
-		if err != nil {
-			reason = bounded(err)
-		}
+		event, _ := parseCloudEvent(body) // what cannot be read is kept as well; the try says what is wrong with it
 		if event.ID == "" {
 			sum := sha256.Sum256(body)
 			event.ID = "sha256:" + hex.EncodeToString(sum[:])
 		}
-
-		var a alert
-		err = pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
-			// What was handled before and lies in the queue again was not handled well: it is open again.
-			rows, err := tx.Query(ctx, `
-			INSERT INTO dead_letters AS d (queue, event_id, type, body, message_id, reason)
-			VALUES ($1, $2, $3, $4, $5, coalesce((SELECT reason FROM failed_deliveries WHERE event_id = $2), $6))
+		// What was handled before and lies in the queue again was not handled well: it is open again.
+		var id uuid.UUID
+		err = c.Pool.QueryRow(ctx, `
+			INSERT INTO dead_letters AS d (queue, event_id, type, body, message_id, reason) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (event_id) DO UPDATE
-			SET body = excluded.body, message_id = excluded.message_id, reason = excluded.reason,
+			SET body = excluded.body, message_id = excluded.message_id, reason = excluded.reason, tries = 0,
 			    times = d.times + 1, last_seen = now(), state = 'OPEN', handled_at = NULL
 			WHERE d.message_id <> excluded.message_id
-			RETURNING `+alertColumns,
-				queue, storable(event.ID), storable(event.Type), storable(string(body)), storable(frame.MessageID), reason)
-			if err != nil {
-				return err
-			}
-			if a, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[alert]); err != nil {
-				return err
-			}
-			return c.alertTx(ctx, tx, "dead letter archived", a)
-		})
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			RETURNING id`,
+			queue, storable(event.ID), storable(event.Type), storable(string(body)), storable(frame.MessageID),
+			"Not known: the process that tried it once more ended in the middle of that").Scan(&id)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows): // the same message
+		case err != nil:
 			return fmt.Errorf("archive dead letter: %w", err)
+		default:
+			c.tryAgain(ctx, id)
 		}
 		return web.WriteJSON(w, http.StatusOK, map[string]bool{"archived": true})
 	}
 }
 
+// tryAgain redrives a letter that nobody asked to redrive. What goes wrong with that is the next sweep's.
+func (c Consumer) tryAgain(ctx context.Context, id uuid.UUID) {
+	if err := c.redrive(ctx, id); err != nil {
+		slog.WarnContext(ctx, "dead letter tried again in vain", "deadLetterId", id, "error", err.Error())
+		return
+	}
+	slog.InfoContext(ctx, "dead letter processed after all", "deadLetterId", id)
+}
+
 // alertTx tells operations of a letter: always in the log, and by an event at most once an hour.
-func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, message string, a alert) error {
-	slog.ErrorContext(ctx, message, "queue", a.Queue, "deadLetterId", a.ID, "eventId", a.EventID, "type", a.Type,
-		"reason", a.Reason, "firstSeen", a.FirstSeen)
+func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, a alert) error {
+	slog.ErrorContext(ctx, "dead letter waits for somebody", "queue", a.Queue, "deadLetterId", a.ID, "eventId", a.EventID,
+		"type", a.Type, "reason", a.Reason, "firstSeen", a.FirstSeen)
 	tag, err := tx.Exec(ctx, `UPDATE dead_letters SET alerted_at = now() WHERE id::text = $1 AND alerted_at <= now() - $2::interval`,
 		a.ID, realertAfter)
 	if err != nil || tag.RowsAffected() == 0 || !c.Announce {
@@ -125,8 +128,8 @@ func (c Consumer) alertTx(ctx context.Context, tx pgx.Tx, message string, a aler
 	})
 }
 
-// monitor alerts again of what nobody handled. It also forgets why events were refused that cannot
-// lie in any queue any more.
+// monitor alerts of what nobody handled, also of a letter whose try killed its process, and then tries again
+// what has tries left.
 func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	var out struct {
@@ -136,7 +139,7 @@ func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
 	err := pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT `+alertColumns+` FROM dead_letters
-			WHERE state = 'OPEN' AND alerted_at <= now() - $1::interval
+			WHERE state = 'OPEN' AND redriven_until < now() AND alerted_at <= now() - $1::interval
 			ORDER BY first_seen, id LIMIT $2
 			FOR UPDATE SKIP LOCKED`, realertAfter, alertBatch)
 		if err != nil {
@@ -148,31 +151,44 @@ func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
 		}
 		out.Alerted = len(due)
 		for _, a := range due {
-			if err := c.alertTx(ctx, tx, "dead letter still open", a); err != nil {
+			if err := c.alertTx(ctx, tx, a); err != nil {
 				return err
 			}
 		}
-		return tx.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'OPEN'`).Scan(&out.Open)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("alert of dead letters: %w", err)
 	}
+	rows, err := c.Pool.Query(ctx, `
+		SELECT id FROM dead_letters WHERE state = 'OPEN' AND redriven_until < now() AND tries < $1
+		ORDER BY first_seen, id LIMIT $2`, maxTries, alertBatch)
+	if err != nil {
+		return fmt.Errorf("list dead letters to try again: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return fmt.Errorf("list dead letters to try again: %w", err)
+	}
+	for _, id := range ids {
+		c.tryAgain(ctx, id)
+	}
+	if err := c.Pool.QueryRow(ctx, `SELECT count(*) FROM dead_letters WHERE state = 'OPEN'`).Scan(&out.Open); err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
 	if out.Open > 0 {
 		slog.ErrorContext(ctx, "dead letters wait for somebody", "open", out.Open)
-	}
-	// Longer than a queue and its dead-letter queue together keep a message.
-	if _, err := c.Pool.Exec(ctx, `DELETE FROM failed_deliveries WHERE failed_at < now() - interval '9 days'`); err != nil {
-		return fmt.Errorf("forget refused events: %w", err)
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-// redrive gives a letter's event to its handler again. Of several at once, one runs. It returns
-// errLetterNotFound, errLetterNotOpen, errRedriveRunning, or errRedriveFailed with the handler's error.
+// redrive gives a letter's event to its handler again. Of several at once, one runs. When it fails, operations
+// are alerted unless they were within the hour. It returns errLetterNotFound, errLetterNotOpen,
+// errRedriveRunning, or errRedriveFailed with the handler's error.
 func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
 	var body string
 	err := c.Pool.QueryRow(ctx, `
-		UPDATE dead_letters SET redriven_until = now() + $2::interval
+		UPDATE dead_letters SET redriven_until = now() + $2::interval, tries = tries + 1
 		WHERE id = $1 AND state = 'OPEN' AND redriven_until < now()
 		RETURNING body`, id, redriveLease).Scan(&body)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -183,14 +199,25 @@ func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
 	}
 	handling, cancel := context.WithTimeout(ctx, redriveTimeout)
 	defer cancel()
-	failure := c.handle(handling, []byte(body))
+	failure := c.process(handling, []byte(body))
 
 	// Whoever asked may be gone: what became of the letter is written down all the same.
 	ctx, cancelWriting := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancelWriting()
 	if failure != nil {
-		if _, err := c.Pool.Exec(ctx, `
-			UPDATE dead_letters SET reason = $2, redriven_until = '-infinity' WHERE id = $1`, id, bounded(failure)); err != nil {
+		if err := pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `
+				UPDATE dead_letters SET reason = $2, redriven_until = '-infinity' WHERE id = $1
+				RETURNING `+alertColumns, id, bounded(failure))
+			if err != nil {
+				return err
+			}
+			a, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[alert])
+			if err != nil {
+				return err
+			}
+			return c.alertTx(ctx, tx, a)
+		}); err != nil {
 			return fmt.Errorf("redrive dead letter: %w", err)
 		}
 		return errRedriveFailed.Because(failure)
@@ -200,19 +227,6 @@ func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
 		return fmt.Errorf("redrive dead letter: %w", err)
 	}
 	return nil
-}
-
-// handle gives an event to the handler of its type.
-func (c Consumer) handle(ctx context.Context, body []byte) error {
-	event, err := parseCloudEvent(body)
-	if err != nil {
-		return err
-	}
-	handler, known := c.Handlers[event.Type]
-	if !known {
-		return errUnknown
-	}
-	return handler(ctx, event)
 }
 
 // whyNot says why a letter could be neither redriven nor discarded.

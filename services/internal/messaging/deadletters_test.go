@@ -106,6 +106,8 @@ func alerts(t *testing.T, pool *pgxpool.Pool) []string {
 	return ids
 }
 
+var errBroken = errors.New("seat is broken")
+
 func sale(id string) string { return delivery(id, "SEAT_SOLD", data("SEAT_SOLD", "1.0", `{"seat":7}`)) }
 
 func TestWhatAlwaysFailsIsArchivedWithItsLastError(t *testing.T) {
@@ -165,15 +167,104 @@ func TestWhatCannotBeReadIsArchivedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestWhatWasNeverAnsweredIsArchivedToo(t *testing.T) {
+// The sidecar had no handler yet, or the database was away: nothing is wrong with the event.
+func TestWhatCanBeProcessedByNowIsNobodysWork(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	url, got := consumer(t, pool, nil)
+	archive(t, url, sale(eventID)) // of a queue without the topic's frame
+	require.Len(t, *got, 1)
+	found := list(t, url, "?state=REDRIVEN")
+	require.Len(t, found, 1)
+	require.Equal(t, eventID, found[0].EventID)
+	require.NotNil(t, found[0].HandledAt)
+	require.Empty(t, alerts(t, pool))
+}
+
+func TestUnknownEventAmongDeadLettersIsRecorded(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	url, _ := consumer(t, pool, nil)
-	archive(t, url, sale(eventID)) // of a queue without the topic's frame
-	found := list(t, url, "")
-	require.Len(t, found, 1)
-	require.Equal(t, eventID, found[0].EventID)
-	require.Contains(t, found[0].Reason, "not answered in time")
+	archive(t, url, framed(t, "message-1", delivery(eventID, "SEAT_PAINTED", `{}`)))
+	require.Equal(t, []string{eventID}, unknown(t, pool))
+	require.Len(t, list(t, url, "?state=REDRIVEN"), 1)
+}
+
+// sweep does what the sidecar does every five minutes.
+func sweep(t *testing.T, url string) {
+	t.Helper()
+	require.Equal(t, http.StatusOK, deliver(t, url+"/bindings/monitor-dead-letters", ""))
+}
+
+func TestSweepsTryAgainAFewTimes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		broken int32 // so many tries fail
+		tries  int32
+		state  string
+	}{
+		{"BackInTime", 2, 3, "REDRIVEN"},
+		{"BackTooLate", 3, 3, "OPEN"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			pool := setup(t)
+			var tries atomic.Int32
+			url := serve(t, pool, func(context.Context, messaging.Event[sold]) error {
+				if tries.Add(1) <= tt.broken {
+					return errors.New("the database is down")
+				}
+				return nil
+			})
+			archive(t, url, framed(t, "message-1", sale(eventID)))
+			for range 5 {
+				sweep(t, url)
+			}
+			found := list(t, url, "")
+			require.Equal(t, tt.state, found[0].State)
+			require.Equal(t, tt.tries, tries.Load())
+			require.Equal(t, []string{found[0].ID.String()}, alerts(t, pool), "once, when it failed first")
+		})
+	}
+}
+
+// A process that dies in a try leaves what the try's beginning wrote: its count and its lease.
+func TestWhatKillsTheProcessIsAlertedAndNotTriedForEver(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	began, die := make(chan struct{}), make(chan struct{})
+	url := serve(t, pool, func(context.Context, messaging.Event[sold]) error {
+		began <- struct{}{}
+		<-die
+		return nil
+	})
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/bindings/dead-letters", strings.NewReader(sale(eventID)))
+		if err != nil {
+			return
+		}
+		req.Header.Set("dapr-api-token", appAPIToken)
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+		}
+	}()
+	<-began
+	other := serve(t, pool, func(context.Context, messaging.Event[sold]) error { return errors.New("tried") })
+	sweep(t, other)
+	require.Empty(t, alerts(t, pool), "it is being tried")
+	found := list(t, other, "?state=OPEN")
+	require.Contains(t, found[0].Reason, "ended in the middle")
+
+	_, err := pool.Exec(t.Context(), `UPDATE dead_letters SET redriven_until = '-infinity', tries = 3`) // which it did three times
+	require.NoError(t, err)
+	sweep(t, other)
+	require.Equal(t, []string{found[0].ID.String()}, alerts(t, pool))
+	require.Contains(t, list(t, other, "?state=OPEN")[0].Reason, "ended in the middle", "it was not tried")
+	close(die)
+	<-dead
 }
 
 func TestDeadLettersOfTheOrderedQueueAreTold(t *testing.T) {
@@ -189,15 +280,12 @@ func TestUnknownEventsAreNoDeadLetters(t *testing.T) {
 	url, _ := consumer(t, pool, nil)
 	require.Equal(t, http.StatusOK, deliver(t, url+"/events/seat-sold", delivery(eventID, "SEAT_SOLD", data("SEAT_SOLD", "2.0", `{}`))))
 	require.Equal(t, []string{eventID}, unknown(t, pool))
-	var failures int
-	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM failed_deliveries`).Scan(&failures))
-	require.Zero(t, failures)
 }
 
 func TestArchiveTwice(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	url, _ := consumer(t, pool, nil)
+	url, got := consumer(t, pool, errBroken)
 	archive(t, url, framed(t, "message-1", sale(eventID)))
 	id := list(t, url, "")[0].ID.String()
 	ask[letter](t, http.MethodPost, url+"/api/seats/admin/dead-letters/"+id+"/discard", http.StatusOK)
@@ -207,6 +295,7 @@ func TestArchiveTwice(t *testing.T) {
 	found := list(t, url, "?state=DISCARDED")
 	require.Len(t, found, 1)
 	require.Equal(t, 1, found[0].Times)
+	require.Len(t, *got, 1, "and it is not tried again")
 
 	// Published again, refused again.
 	archive(t, url, framed(t, "message-2", sale(eventID)))
@@ -216,13 +305,14 @@ func TestArchiveTwice(t *testing.T) {
 	require.Equal(t, 2, found[0].Times)
 	require.True(t, found[0].LastSeen.After(found[0].FirstSeen))
 	require.Nil(t, found[0].HandledAt)
+	require.Len(t, *got, 2)
 	require.Len(t, alerts(t, pool), 1, "operations heard of it within the hour")
 }
 
 func TestMonitorAlertsAgainOfWhatIsStillOpen(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	url, _ := consumer(t, pool, nil)
+	url := serve(t, pool, func(context.Context, messaging.Event[sold]) error { return errBroken })
 	for range 3 {
 		id := uuid.NewString()
 		archive(t, url, framed(t, "message-"+id, sale(id)))
@@ -290,7 +380,8 @@ func TestOfConcurrentRedrivesOneRuns(t *testing.T) {
 		<-release
 		return nil
 	})
-	archive(t, url, framed(t, "message-1", sale(eventID)))
+	broken, _ := consumer(t, pool, errBroken)
+	archive(t, broken, framed(t, "message-1", sale(eventID)))
 	path := url + "/api/seats/admin/dead-letters/" + list(t, url, "")[0].ID.String()
 	const n = 8
 	headers := as(t, identity.RoleAdmin)
@@ -334,8 +425,9 @@ func TestRedriveAll(t *testing.T) {
 		return nil
 	})
 	ids := []string{uuid.NewString(), bad, uuid.NewString()}
+	broken, _ := consumer(t, pool, errBroken)
 	for _, id := range ids {
-		archive(t, url, framed(t, "message-"+id, sale(id)))
+		archive(t, broken, framed(t, "message-"+id, sale(id)))
 	}
 	type result struct{ Redriven, Failed int }
 	require.Equal(t, result{2, 1}, ask[result](t, http.MethodPost, url+"/api/seats/admin/dead-letters/redrive", http.StatusOK))

@@ -25,7 +25,6 @@ type cloudEvent struct {
 	ID   string          `json:"id"`
 	Type string          `json:"type"`
 	Data json.RawMessage `json:"data"`
-	body []byte          // the whole of it
 }
 
 var (
@@ -67,7 +66,7 @@ func Handle[P any](handle func(ctx context.Context, event Event[P]) error) Handl
 }
 
 func parseCloudEvent(body []byte) (cloudEvent, error) {
-	ce := cloudEvent{body: body}
+	var ce cloudEvent
 	if err := json.Unmarshal(body, &ce); err != nil {
 		return ce, errMalformed.Because(err)
 	}
