@@ -51,11 +51,15 @@ func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 		})
 	}
 	if c.SMTP.Host == "" {
+		keep := "1000"
+		if c.owned {
+			keep = "0" // means all: a test counts them, and they go with it
+		}
 		all = append(all, &server{
 			Process: c.process("maildev", t.node, filepath.Join(t.packages, "maildev/dist/bin/maildev.js"),
 				"--ip", "127.0.0.1", "--smtp", strconv.Itoa(c.SMTPPort),
 				"--web-ip", "127.0.0.1", "--web", strconv.Itoa(c.MailWebPort),
-				"--mail-directory", filepath.Join(c.DataDir, "mail"), "--max-emails", "1000"),
+				"--mail-directory", filepath.Join(c.DataDir, "mail"), "--max-emails", keep),
 			claims: []claim{
 				{"the mail sink (SMTP)", c.SMTPPort, "SMTP_PORT"}, {"the mail sink (web)", c.MailWebPort, "MAIL_WEB_PORT"},
 			},

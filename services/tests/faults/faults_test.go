@@ -1,26 +1,32 @@
 //go:build faults
 
-// Package faults_test runs the whole system under load while its processes are killed and frozen, its events come twice
-// and late, and its card processor misbehaves, and then wants the books to balance: an exact audit (package audit) that finds nothing.
+// Package faults_test runs the whole system under load while its processes are killed and frozen, answers are lost,
+// requests and events come twice, late and out of order, and the card processor misbehaves, and then wants the books to
+// balance: an exact audit (package audit) that finds nothing, and everybody told once of what happened.
 //
 // A round: people come, events go on sale, everybody buys, gives tickets away and gives them back, one event is
-// cancelled, and meanwhile a schedule drawn from the seed is carried out. Then everything is put right again, and within a
-// while the system has to have come to rest by itself, with nothing lost and nothing done twice.
+// postponed and one cancelled, and meanwhile a schedule drawn from the seed is carried out. Then everything is put right
+// again, and within a while the system has to have come to rest by itself, with nothing lost and nothing done twice.
 //
-// FAULTS_SEED and FAULTS_ROUNDS choose the schedule and how many rounds of it there are; `make faults` sets them.
+// FAULTS_SEED chooses the schedule, or several as in 1-10,68, and FAULTS_ROUNDS how many rounds there are of each;
+// `make faults` sets them. Without them there is one short round.
 package faults_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,38 +35,69 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/eventbooking/eventbooking/deploy/local/demo"
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
-const (
-	faultsInARound = 8
-	tradingTime    = 12 * time.Second
-	// A queue hides for a minute what a dead process had received, and a saga that met no answer waits longer each time.
-	restingTime = 6 * time.Minute
+// How much happens in a round that somebody asked for, and in the one that is part of all tests.
+var (
+	full  = amount{kills: 14, others: 12, during: 30 * time.Second}
+	short = amount{kills: 5, others: 5, during: 12 * time.Second}
 )
 
+const (
+	// A queue hides for a minute what a dead process had received, and a saga that met no answer waits longer each time.
+	restingTime = 6 * time.Minute
+	// heartbeat is how long nothing is said.
+	heartbeat = 5 * time.Second
+)
+
+// replicated are the apps that run twice.
+var replicated = []string{"ticket-service", "payment-service"}
+
+// trial is what a run does: rounds of each seed.
+type trial struct {
+	seeds  []uint64
+	rounds int
+	amount
+}
+
 func TestTheBooksBalanceWhateverDies(t *testing.T) {
-	seed, rounds := setting(t, "FAULTS_SEED", 68), setting(t, "FAULTS_ROUNDS", 1)
+	trial, err := readTrial(os.Getenv("FAULTS_SEED"), os.Getenv("FAULTS_ROUNDS"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, seed, rounds); err != nil {
+	if err := trial.run(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func setting(t *testing.T, variable string, otherwise uint64) uint64 {
-	t.Helper()
-	value := os.Getenv(variable)
-	if value == "" {
-		return otherwise
+func readTrial(seeds, rounds string) (trial, error) {
+	if seeds == "" && rounds == "" {
+		return trial{[]uint64{68}, 1, short}, nil
 	}
-	n, err := strconv.ParseUint(value, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %q is not a number", variable, value)
+	t := trial{rounds: 1, amount: full}
+	for part := range strings.SplitSeq(cmp.Or(seeds, "68"), ",") {
+		from, to, found := strings.Cut(part, "-")
+		if !found {
+			to = from
+		}
+		first, err := strconv.ParseUint(from, 10, 64)
+		last, lastErr := strconv.ParseUint(to, 10, 64)
+		if err != nil || lastErr != nil || last < first {
+			return trial{}, fmt.Errorf("FAULTS_SEED: %q is neither a number nor a range such as 1-10", part)
+		}
+		for seed := first; seed <= last; seed++ {
+			t.seeds = append(t.seeds, seed)
+		}
 	}
-	return n
+	var err error
+	if t.rounds, err = strconv.Atoi(cmp.Or(rounds, "1")); err != nil || t.rounds < 1 {
+		return trial{}, fmt.Errorf("FAULTS_ROUNDS: %q is not a number of rounds", rounds)
+	}
+	return t, nil
 }
 
 // say tells somebody who watches.
@@ -68,7 +105,8 @@ func say(format string, args ...any) {
 	fmt.Printf("faults: "+format+"\n", args...)
 }
 
-func run(ctx context.Context, seed, rounds uint64) (err error) {
+// run starts a system of its own and has it go through all rounds, each of which begins with what the one before left.
+func (t trial) run(ctx context.Context) (err error) {
 	root, err := stack.FindRoot()
 	if err != nil {
 		return err
@@ -77,14 +115,15 @@ func run(ctx context.Context, seed, rounds uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.Out = os.Stderr
+	var h hops
+	cfg.Out, cfg.Replicas, cfg.Interpose = os.Stderr, replicated, h.interpose
 	system, err := stack.Start(ctx, cfg)
 	defer func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		err = errors.Join(err, system.Stop(stopping))
 		if err != nil {
-			err = fmt.Errorf("seed %d: %w\nlogs and data are left in %s", seed, err, cfg.DataDir)
+			err = fmt.Errorf("%w\nlogs are left in %s, and the databases beside them", err, filepath.Join(cfg.DataDir, "logs"))
 		} else {
 			err = os.RemoveAll(cfg.DataDir)
 		}
@@ -92,9 +131,12 @@ func run(ctx context.Context, seed, rounds uint64) (err error) {
 	if err != nil {
 		return err
 	}
-	b := breaker{system: system, processes: map[string]*stack.Process{}, down: map[string]int{}}
-	books := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()}
-	if books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
+	b := breaker{
+		system: system, hops: &h, processes: map[string]*stack.Process{}, down: map[string]int{},
+		books: audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()},
+		mails: postbox{dir: filepath.Join(cfg.DataDir, "mail"), arrived: map[letter]int{}},
+	}
+	if b.books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
 		return err
 	}
 	for _, service := range audit.Services {
@@ -103,54 +145,123 @@ func run(ctx context.Context, seed, rounds uint64) (err error) {
 			return err
 		}
 		defer pool.Close()
-		books.Databases[service] = pool
+		b.books.Databases[service] = pool
 	}
-	b.databases = books.Databases
 	for _, app := range system.Apps() {
-		b.apps = append(b.apps, app.ID)
-		b.processes[app.ID], b.processes[app.ID+"-sidecar"] = app.Process, app.Sidecar
+		if app.Name == app.ID {
+			b.apps = append(b.apps, app.ID)
+		}
+		b.processes[app.Name], b.processes[app.Name+"-sidecar"] = app.Process, app.Sidecar
 	}
 	for _, name := range []string{"postgres", "fauxqs", "maildev", "stripe-simulator"} {
 		b.processes[name] = system.Server(name)
 	}
 
-	for round := range rounds {
-		began := time.Now()
-		random := rand.New(rand.NewPCG(seed, round))
-		plan := schedule(random, b.apps, faultsInARound, tradingTime)
-		say("seed %d, round %d of %d:\n%s", seed, round+1, rounds, list(plan))
-		m, err := open(ctx, demo.Client{Sidecar: system.App("auth-service").SidecarURL()})
-		if err != nil {
-			return fmt.Errorf("round %d: open: %w", round+1, err)
+	began, all := time.Now(), tally{}
+	for _, seed := range t.seeds {
+		for round := range t.rounds {
+			b.tally = tally{}
+			say("seed %d, round %d of %d", seed, round+1, t.rounds)
+			if err := b.round(ctx, seed, uint64(round), t.amount); err != nil {
+				return fmt.Errorf("seed %d, round %d: %w", seed, round+1, err)
+			}
+			say("seed %d, round %d of %d balances: %s", seed, round+1, t.rounds, b.tally)
+			all.add(b.tally)
 		}
-		var g errgroup.Group
-		g.Go(func() error { return m.trade(ctx, seed+round, tradingTime) })
-		g.Go(func() error { return b.carryOut(ctx, plan) })
-		if err := errors.Join(g.Wait(), b.repair(ctx)); err != nil {
-			return fmt.Errorf("round %d: %w", round+1, err)
-		}
-		say("%d orders tried: %d answered, %d refused; %d tickets moved. Waiting for rest",
-			m.attempted.Load(), m.answered.Load(), m.refused.Load(), m.moved.Load())
-		if err := b.rest(ctx, books); err != nil {
-			return fmt.Errorf("round %d: %w", round+1, err)
-		}
-		say("round %d balances after %s; %d kills, %d freezes, %d moods of Stripe and %d repeated events so far",
-			round+1, time.Since(began).Round(time.Second), b.kills, b.freezes, b.moods, b.repeats)
 	}
+	say("%d seeds, %d rounds, all balance after %s: %s", len(t.seeds), len(t.seeds)*t.rounds, time.Since(began).Round(time.Second), all)
+	say("killed: %s", all.killed())
+	say("%d mails arrived, %d of them the same as one before", b.mails.mails, b.mails.repeated())
 	return nil
+}
+
+// tally counts what was done, by the kind of fault, and kills by process besides.
+type tally map[string]int
+
+func (t tally) add(other tally) {
+	for what, n := range other {
+		t[what] += n
+	}
+}
+
+func (t tally) String() string {
+	counts := make([]string, len(kinds))
+	for i, k := range kinds {
+		counts[i] = fmt.Sprintf("%d %s", t[k.name], k.counted)
+	}
+	return strings.Join(counts, ", ")
+}
+
+// killed lists the processes that were killed, and how often each was.
+func (t tally) killed() string {
+	var counts []string
+	for _, what := range slices.Sorted(maps.Keys(t)) {
+		if process, is := strings.CutPrefix(what, "kill "); is {
+			counts = append(counts, fmt.Sprintf("%s %d", process, t[what]))
+		}
+	}
+	return strings.Join(counts, ", ")
 }
 
 // breaker breaks the system and puts it right.
 type breaker struct {
 	system    *stack.Stack
+	hops      *hops
 	apps      []string
 	processes map[string]*stack.Process
-	databases map[string]*pgxpool.Pool
+	books     audit.Sources
+	mails     postbox
 
-	mu                    sync.Mutex
-	down                  map[string]int // processes that a fault keeps down, and how many do
-	kills, freezes, moods int
-	repeats               int // events published again
+	mu    sync.Mutex
+	down  map[string]int // processes that a fault keeps down, and how many do
+	tally tally          // of this round
+}
+
+// round has people trade while a plan is carried out, and then waits for rest.
+func (b *breaker) round(ctx context.Context, seed, round uint64, n amount) error {
+	plan := schedule(rand.New(rand.NewPCG(seed, round)), b.apps, replicated, n)
+	fmt.Print(list(plan))
+	sidecars := []string{b.system.App("auth-service").SidecarURL()}
+	for _, app := range b.system.Apps() {
+		if slices.Contains(replicated, app.ID) {
+			sidecars = append(sidecars, app.SidecarURL())
+		}
+	}
+	m, err := open(ctx, sidecars)
+	if err != nil {
+		return fmt.Errorf("open the sale: %w", err)
+	}
+	began := time.Now()
+	watching, stop := context.WithCancel(ctx)
+	go b.watch(watching, m)
+	var g errgroup.Group
+	g.Go(func() error { return m.trade(ctx, seed<<8+round, n.during) })
+	g.Go(func() error { return b.carryOut(ctx, plan) })
+	err = errors.Join(g.Wait(), b.repair(ctx))
+	stop()
+	if err != nil {
+		return err
+	}
+	say("%d orders tried, %d answered, the last %s after the beginning, %d refused; %d tickets moved, %d refunds. Waiting for rest",
+		m.attempted.Load(), m.answered.Load(), time.Unix(0, m.lastAnswer.Load()).Sub(began).Round(time.Second), m.refused.Load(),
+		m.moved.Load(), m.returned.Load())
+	return b.rest(ctx)
+}
+
+// watch says how far the round is.
+func (b *breaker) watch(ctx context.Context, m *market) {
+	for began := time.Now(); pause(ctx, heartbeat) == nil; {
+		var down []string
+		for name, p := range b.processes {
+			if !p.Alive() {
+				down = append(down, name)
+			}
+		}
+		slices.Sort(down)
+		b.mu.Lock()
+		say("%3.0fs: %d orders answered, %s; down: %s", time.Since(began).Seconds(), m.answered.Load(), b.tally, cmp.Or(strings.Join(down, ", "), "nothing"))
+		b.mu.Unlock()
+	}
 }
 
 // carryOut carries out a plan, each fault in its time, and returns when all are over. What ends meanwhile for another
@@ -206,19 +317,21 @@ func (b *breaker) keepDown(name string, faults int) {
 	b.down[name] += faults
 }
 
+func (b *breaker) count(what string, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tally[what] += n
+}
+
 func (b *breaker) inflict(ctx context.Context, f fault) error {
-	count := func(n *int) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		*n++
-	}
 	p := b.processes[f.target]
 	switch f.kind {
 	case "kill":
 		b.keepDown(f.target, 1)
 		defer b.keepDown(f.target, -1)
 		if p.Alive() {
-			count(&b.kills)
+			b.count("kill", 1)
+			b.count("kill "+f.target, 1)
 		}
 		if err := p.Kill(); err != nil {
 			return err
@@ -231,26 +344,40 @@ func (b *breaker) inflict(ctx context.Context, f fault) error {
 		if err := p.Pause(); err != nil {
 			return err
 		}
-		count(&b.freezes)
+		b.count("freeze", 1)
 		return errors.Join(pause(ctx, f.length), p.Resume())
+	case "lose", "twice", "late":
+		m := &meddling{within: f.within, left: f.requests, lose: f.kind == "lose", twice: f.kind == "twice"}
+		counted := func() { b.count(f.kind, 1) }
+		if f.kind == "late" {
+			m.before = func() {
+				counted()
+				_ = pause(ctx, f.length) // a round that ends early ends the wait as well
+			}
+		} else {
+			m.after = counted
+		}
+		b.hops.add(f.target, m)
+		return nil
 	case "repeat":
-		// As if their relay had died before it marked them: they come a second time, late and in another order. The
-		// database may be down just now: then this fault is spared it.
-		tag, err := b.databases[f.target].Exec(ctx, `
+		// The database may be down just now: then this fault is spared it.
+		tag, err := b.books.Databases[f.target].Exec(ctx, `
 			UPDATE outbox SET published_at = NULL WHERE id IN (
 				SELECT id FROM outbox WHERE published_at IS NOT NULL ORDER BY md5(id::text) LIMIT 20)`)
 		if err == nil {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.repeats += int(tag.RowsAffected())
+			b.count("repeat", int(tag.RowsAffected()))
 		}
 		return ctx.Err()
 	default:
 		// The simulator may be down just now: then this fault is spared it.
 		if b.switches(ctx, http.MethodPut, f.target) == nil {
-			count(&b.moods)
+			b.count("stripe", 1)
+			if err := pause(ctx, f.length); err != nil {
+				return err
+			}
+			_ = b.switches(ctx, http.MethodDelete, "") // the simulator forgets its mood when it dies
 		}
-		return pause(ctx, f.length)
+		return ctx.Err()
 	}
 }
 
@@ -281,6 +408,7 @@ func (b *breaker) switches(ctx context.Context, method, body string) error {
 
 // repair brings everything up again.
 func (b *breaker) repair(ctx context.Context) error {
+	b.hops.clear()
 	deadline, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
@@ -300,25 +428,64 @@ func (b *breaker) repair(ctx context.Context) error {
 	}
 }
 
-// rest waits until an exact audit finds nothing, twice: what is at rest stays so.
-func (b *breaker) rest(ctx context.Context, books audit.Sources) error {
+// rest waits until an exact audit finds nothing and every mail is where it should be, twice: what is at rest stays so.
+func (b *breaker) rest(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, restingTime)
 	defer cancel()
-	clean := 0
+	began, said, clean := time.Now(), time.Now(), 0
 	for {
-		report, err := books.Audit(ctx, true)
+		report, err := b.books.Audit(ctx, true)
+		found := report.Discrepancies()
+		var mails []string
+		if err == nil && len(found) == 0 {
+			if err = b.mails.empty(); err == nil {
+				mails, err = b.mails.compare(ctx, b.books.Databases)
+			}
+		}
 		clean++
-		if err != nil || len(report.Discrepancies()) > 0 {
+		if err != nil || len(found)+len(mails) > 0 {
 			clean = 0
 		}
 		if clean == 2 {
+			say("at rest after %s", time.Since(began).Round(time.Second))
 			return nil
 		}
-		if pause(deadline, 2*time.Second) != nil {
+		if time.Since(said) > heartbeat {
+			said = time.Now()
+			say("%3.0fs: %s", time.Since(began).Seconds(), unsettled(found, mails, err))
+		}
+		if pause(deadline, time.Second) != nil {
 			if err == nil {
 				err = report.Print(os.Stdout)
 			}
-			return errors.Join(fmt.Errorf("no rest after %s: %v", restingTime, report.Discrepancies()), err)
+			return errors.Join(fmt.Errorf("no rest after %s: %v", restingTime, append(named(found), mails...)), err)
 		}
 	}
+}
+
+// unsettled says in a line what keeps the system from rest.
+func unsettled(found []audit.Finding, mails []string, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	count := map[string]int{}
+	for _, f := range found {
+		count[f.Check]++
+	}
+	if len(mails) > 0 {
+		count["mails"] = len(mails)
+	}
+	var parts []string
+	for _, check := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%d %s", count[check], check))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "nothing is unsettled")
+}
+
+func named(findings []audit.Finding) []string {
+	all := make([]string, len(findings))
+	for i, f := range findings {
+		all[i] = "\n  " + f.String()
+	}
+	return all
 }

@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,9 @@ type hops struct {
 
 // meddling is what is done to requests.
 type meddling struct {
-	path string // how the requests' path ends
-	left int    // how many requests it is done to; less than 0 means all
+	path   string // how the requests' path ends
+	within string // what else their path contains
+	left   int    // how many requests it is done to; less than 0 means all
 
 	before func() // called with the request here, not yet with the app
 	after  func() // called with the answer here, not yet with the sidecar
@@ -53,10 +55,13 @@ func (h *hops) clear() {
 
 // take gives the meddling that a request is to suffer, or nil.
 func (h *hops) take(app, path string) *meddling {
+	if strings.HasPrefix(path, "/actuator/") { // whether it is well, a sidecar asks all the time
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.meddlings[app] {
-		if m.left != 0 && strings.HasSuffix(path, m.path) {
+		if m.left != 0 && strings.HasSuffix(path, m.path) && strings.Contains(path, m.within) {
 			m.left--
 			return m
 		}
@@ -117,7 +122,8 @@ func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
 		if res != nil {
 			res.Body.Close()
 		}
-		again := r.Clone(r.Context())
+		// What is on its way arrives, also when nobody waits for the answer any more.
+		again := r.Clone(context.WithoutCancel(r.Context()))
 		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		if res, err = h.to.RoundTrip(again); err != nil {
 			return nil, err

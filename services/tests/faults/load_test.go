@@ -20,26 +20,42 @@ import (
 // callTime is how long people wait for an answer.
 const callTime = 15 * time.Second
 
-// market is what a round's people trade in: an event with few tickets, and one that is cancelled while it sells.
+// market is what a round's people trade in.
 type market struct {
-	demo.Client
+	sidecars  []string // where people's calls arrive
 	organizer demo.Person
 	buyers    []demo.Person
 	events    []demo.Event
 	types     []demo.TicketType
 
-	attempted, answered, refused, moved atomic.Int64
+	attempted, answered, refused, moved, returned atomic.Int64
+	lastAnswer                                    atomic.Int64 // when an order was last answered, in nanoseconds
+}
+
+const buyersInARound = 6
+
+// The events of a round. People buy as long as it lasts: the large one is never sold out.
+var festivals = []struct {
+	name     string
+	capacity int
+}{
+	small:     {"Lakeside Festival", 12},
+	large:     {"Stadium Festival", 2000},
+	cancelled: {"Rainy Festival", 300},
+	postponed: {"Windy Festival", 300},
 }
 
 const (
-	buyersInARound = 5
-	capacity       = 25
-	cancelled      = 1 // the event of that index
+	small = iota
+	large
+	cancelled // in the middle of its sale
+	postponed // likewise
 )
 
-// open brings people and events.
-func open(ctx context.Context, c demo.Client) (*market, error) {
-	m := &market{Client: c, buyers: make([]demo.Person, buyersInARound)}
+// open brings people and events. Whom they call is one of the sidecars at each time.
+func open(ctx context.Context, sidecars []string) (*market, error) {
+	m := &market{sidecars: sidecars, buyers: make([]demo.Person, buyersInARound)}
+	c := demo.Client{Sidecar: sidecars[0]}
 	var err error
 	if m.organizer, err = c.Join(ctx, "Olivia", "Stone", true); err != nil {
 		return nil, err
@@ -49,12 +65,12 @@ func open(ctx context.Context, c demo.Client) (*market, error) {
 			return nil, err
 		}
 	}
-	for _, name := range []string{"Lakeside Festival", "Rainy Festival"} {
-		event, err := c.Draft(ctx, m.organizer, name)
+	for _, f := range festivals {
+		event, err := c.Draft(ctx, m.organizer, f.name)
 		if err != nil {
 			return nil, err
 		}
-		tickets, err := c.AddTicketType(ctx, m.organizer, event.EventID, "Floor", "49.50", capacity)
+		tickets, err := c.AddTicketType(ctx, m.organizer, event.EventID, "Floor", "49.50", f.capacity)
 		if err != nil {
 			return nil, err
 		}
@@ -66,87 +82,115 @@ func open(ctx context.Context, c demo.Client) (*market, error) {
 	return m, nil
 }
 
-// trade has everybody buy, give away and give back for a while. In the middle of it the organizer cancels the second
-// event. Nobody minds an error: people try again, or go away.
+// trade has everybody buy, give away and give back for a while. Meanwhile the organizer postpones one event and cancels
+// another. Nobody minds an error: people try again, or go away.
 func (m *market) trade(ctx context.Context, seed uint64, during time.Duration) error {
 	end := time.Now().Add(during)
 	var people errgroup.Group
 	for i, buyer := range m.buyers {
 		people.Go(func() error {
 			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			var orders []uuid.UUID
 			for time.Now().Before(end) && ctx.Err() == nil {
-				switch random.IntN(6) {
-				case 0:
+				switch dice := random.IntN(12); {
+				case dice < 2:
 					m.give(ctx, random, buyer)
+				case dice < 3 && len(orders) > 0:
+					m.takeBack(ctx, random, orders[random.IntN(len(orders))], buyer)
 				default:
-					m.buy(ctx, random, buyer)
+					if id := m.buy(ctx, random, buyer); id != uuid.Nil {
+						orders = append(orders, id)
+					}
 				}
-				// People think, so that there are tickets left when the last fault strikes.
-				if err := pause(ctx, time.Duration(random.IntN(400))*time.Millisecond); err != nil {
+				// People think.
+				if err := pause(ctx, time.Duration(random.IntN(600))*time.Millisecond); err != nil {
 					return err
 				}
 			}
 			return ctx.Err()
 		})
 	}
+	random := rand.New(rand.NewPCG(seed, buyersInARound))
+	people.Go(func() error {
+		if err := pause(ctx, during/3); err != nil {
+			return err
+		}
+		return m.decide(ctx, random, postponed, "postpone", map[string]any{
+			"eventDate": m.events[postponed].EventDate.AddDate(1, 0, 0), "reason": "Storm",
+		})
+	})
 	people.Go(func() error {
 		if err := pause(ctx, during/2); err != nil {
 			return err
 		}
-		path := "/api/events/" + m.events[cancelled].EventID.String() + "/cancel"
-		for {
-			err := m.call(ctx, demo.Request{
-				Method: http.MethodPost, App: "event-service", Path: path, Token: m.organizer.Token, Body: map[string]string{"reason": "Rain"},
-			}, nil)
-			if err == nil {
-				return nil
-			}
-			if pauseErr := pause(ctx, time.Second); pauseErr != nil {
-				return fmt.Errorf("cancel the event: %w", errors.Join(err, pauseErr))
-			}
-		}
+		return m.decide(ctx, random, cancelled, "cancel", map[string]any{"reason": "Rain"})
 	})
 	return people.Wait()
 }
 
-func (m *market) call(ctx context.Context, req demo.Request, out any) error {
-	ctx, stop := context.WithTimeout(ctx, callTime)
-	defer stop()
-	return m.Do(ctx, req, out)
+// decide has the organizer do something with an event, again until there is an answer.
+func (m *market) decide(ctx context.Context, random *rand.Rand, which int, deed string, body any) error {
+	for {
+		err := m.call(ctx, random, demo.Request{
+			Method: http.MethodPost, App: "event-service", Path: "/api/events/" + m.events[which].EventID.String() + "/" + deed,
+			Token: m.organizer.Token, Body: body,
+		}, nil)
+		if err == nil || final(err) { // such as that it is done: an answer was lost before
+			return nil
+		}
+		if pauseErr := pause(ctx, time.Second); pauseErr != nil {
+			return fmt.Errorf("%s the event: %w", deed, errors.Join(err, pauseErr))
+		}
+	}
 }
 
-// buy places an order, under the same key again where no answer came.
-func (m *market) buy(ctx context.Context, random *rand.Rand, buyer demo.Person) {
-	which := random.IntN(len(m.events))
+// final reports whether an error is an answer of ours that another try would not change.
+func final(err error) bool {
+	refusal, refused := errors.AsType[*demo.Refusal](err)
+	return refused && refusal.Status < http.StatusInternalServerError && refusal.Code != "NOT_OURS"
+}
+
+// call asks one of the sidecars, which may be dead.
+func (m *market) call(ctx context.Context, random *rand.Rand, req demo.Request, out any) error {
+	ctx, stop := context.WithTimeout(ctx, callTime)
+	defer stop()
+	return demo.Client{Sidecar: m.sidecars[random.IntN(len(m.sidecars))]}.Do(ctx, req, out)
+}
+
+// buy places an order, under the same key again where no answer came. It gives the order's id if there was one.
+func (m *market) buy(ctx context.Context, random *rand.Rand, buyer demo.Person) uuid.UUID {
+	which := []int{small, large, large, cancelled, postponed}[random.IntN(5)]
 	purchase := demo.Purchase{
 		Event: m.events[which].EventID, TicketType: m.types[which].TicketTypeID, Quantity: 1 + random.IntN(2),
 		Card: demo.GoodCard, Key: uuid.NewString(),
 	}
-	if random.IntN(4) == 0 {
+	if random.IntN(6) == 0 {
 		purchase.Card = demo.DeclinedCard
 	}
 	m.attempted.Add(1)
-	for range 3 {
-		err := m.call(ctx, purchase.Request(buyer), nil)
-		refusal, refused := errors.AsType[*demo.Refusal](err)
+	for range 4 {
+		var order demo.Order
+		err := m.call(ctx, random, purchase.Request(buyer), &order)
 		switch {
 		case err == nil:
 			m.answered.Add(1)
-			return
-		case refused && refusal.Status < http.StatusInternalServerError:
+			m.lastAnswer.Store(time.Now().UnixNano())
+			return order.OrderID
+		case final(err):
 			m.refused.Add(1)
-			return
+			return uuid.Nil
 		}
 		if pause(ctx, 500*time.Millisecond) != nil {
-			return
+			break
 		}
 	}
+	return uuid.Nil
 }
 
 // give gives one of the buyer's tickets to somebody else, or back.
 func (m *market) give(ctx context.Context, random *rand.Rand, buyer demo.Person) {
 	var mine struct{ Tickets []demo.Ticket }
-	if err := m.call(ctx, demo.Request{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: buyer.Token}, &mine); err != nil {
+	if err := m.call(ctx, random, demo.Request{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: buyer.Token}, &mine); err != nil {
 		return
 	}
 	for _, ticket := range mine.Tickets {
@@ -159,9 +203,30 @@ func (m *market) give(ctx context.Context, random *rand.Rand, buyer demo.Person)
 		} else {
 			req.Path, req.Body = req.Path+"/transfer", map[string]any{"toUserId": m.buyers[random.IntN(len(m.buyers))].UserID}
 		}
-		if m.call(ctx, req, nil) == nil {
+		if m.call(ctx, random, req, nil) == nil {
 			m.moved.Add(1)
 		}
 		return
+	}
+}
+
+// takeBack has the organizer give an order's money back, or its buyer ask for that of a postponed event. Whether there
+// is anything to give back is the system's to say.
+func (m *market) takeBack(ctx context.Context, random *rand.Rand, order uuid.UUID, buyer demo.Person) {
+	req := demo.Request{
+		Method: http.MethodPost, App: "payment-service", Path: "/api/payments/orders/" + order.String() + "/refunds", Token: m.organizer.Token,
+		Header: map[string]string{"Idempotency-Key": uuid.NewString()}, Body: map[string]string{"reason": "Cannot come"},
+	}
+	if random.IntN(2) == 0 {
+		req.Path, req.Token, req.Body = "/api/payments/orders/"+order.String()+"/postponement-refund", buyer.Token, nil
+	}
+	for range 3 {
+		err := m.call(ctx, random, req, nil)
+		if err == nil {
+			m.returned.Add(1)
+		}
+		if err == nil || final(err) || pause(ctx, 500*time.Millisecond) != nil {
+			return
+		}
 	}
 }

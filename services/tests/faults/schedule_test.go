@@ -5,6 +5,7 @@ package faults_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,12 +13,33 @@ import (
 // fault is something that is done to the system.
 type fault struct {
 	at     time.Duration // after the round began
-	kind   string        // kill, freeze, stripe or repeat
-	target string        // the process; for stripe the switches to set; for repeat the service whose events come again
-	length time.Duration // until it is started, resumed or switched back
+	kind   string        // one of kinds
+	target string        // the process or the app; for stripe the switches to set
+	length time.Duration // until it is started, resumed or switched back; how long a request is held back
+
+	within   string // which of an app's requests it is done to: part of their path
+	requests int    // to how many of them
+}
+
+// kinds of faults, and what each is counted in.
+var kinds = []struct{ name, counted string }{
+	{"kill", "kills"},              // with SIGKILL, and started again
+	{"freeze", "freezes"},          // with SIGSTOP, and resumed
+	{"lose", "lost answers"},       // of requests that had their effect
+	{"twice", "repeated requests"}, // after their answer
+	{"late", "late requests"},      // held back, while others overtake them
+	{"repeat", "repeated events"},  // as if their relay had died before it marked them
+	{"stripe", "moods of Stripe"},
 }
 
 func (f fault) String() string {
+	if f.requests > 0 {
+		s := fmt.Sprintf("%5.1fs %s %d of %s%s", f.at.Seconds(), f.kind, f.requests, f.target, f.within)
+		if f.length > 0 {
+			s += fmt.Sprintf(" by %.1fs", f.length.Seconds())
+		}
+		return s
+	}
 	return fmt.Sprintf("%5.1fs %s %s for %.1fs", f.at.Seconds(), f.kind, f.target, f.length.Seconds())
 }
 
@@ -32,34 +54,92 @@ var moods = []string{
 	`{"loseWebhook":5}`,
 }
 
+// Where calls and events arrive, those most often through which purchases pass.
+var ways = []struct{ app, within string }{
+	{"ticket-service", "/internal/"},
+	{"ticket-service", "/internal/"},
+	{"ticket-service", "/events/"},
+	{"ticket-service", "/bindings/"},
+	{"payment-gateway", "/internal/"},
+	{"payment-gateway", "/internal/"},
+	{"payment-service", "/orders"}, // which people ask again for under the same key
+	{"payment-service", "/events/"},
+	{"payment-service", "/bindings/"},
+	{"notification-service", "/events/"},
+	{"notification-service", "/bindings/"},
+	{"analytics-service", "/events/"},
+	{"email-service", "/internal/"},
+	{"event-service", "/internal/"},
+	{"auth-service", "/internal/"},
+}
+
+// amount is how many faults there are in a round, and in which time.
+type amount struct {
+	kills, others int
+	during        time.Duration
+}
+
 // schedule draws a round's faults. The same seed draws the same ones; when exactly they meet the system is up to the
-// machine.
-func schedule(random *rand.Rand, apps []string, n int, during time.Duration) []fault {
+// machine. Replicated are the apps that run twice.
+func schedule(random *rand.Rand, apps, replicated []string, n amount) []fault {
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
 	one := func(of []string) string { return of[random.IntN(len(of))] }
 	// Where a purchase passes through, there is more to break.
 	busy := []string{"payment-service", "ticket-service", "payment-service", "ticket-service", "payment-gateway", "notification-service", "analytics-service"}
-	faults := make([]fault, n)
-	for i := range faults {
-		f := fault{at: time.Duration(i)*during/time.Duration(n) + between(0, during/time.Duration(n)), kind: "kill", length: between(0, 2*time.Second)}
-		switch dice := random.IntN(23); {
+	replica := func(app string) string {
+		if slices.Contains(replicated, app) && random.IntN(2) == 0 {
+			return app + "-2"
+		}
+		return app
+	}
+	process := func() string {
+		switch dice := random.IntN(16); {
 		case dice < 6:
-			f.target = one(busy)
+			return replica(one(busy))
 		case dice < 8:
-			f.target = one(apps)
+			return replica(one(apps))
 		case dice < 11:
-			f.target = one(busy) + "-sidecar"
+			return replica(one(busy)) + "-sidecar"
 		case dice < 12:
-			f.target = one(apps) + "-sidecar"
-		case dice < 15:
-			f.target = one([]string{"postgres", "fauxqs", "stripe-simulator"})
-		case dice < 18:
-			f.kind, f.length = "freeze", between(500*time.Millisecond, 4*time.Second)
-			f.target = one([]string{one(busy), one(busy) + "-sidecar", "stripe-simulator", "fauxqs"})
-		case dice < 21:
-			f.kind, f.target, f.length = "repeat", one([]string{"payment-service", "ticket-service", "event-service"}), 0
+			return replica(one(apps)) + "-sidecar"
 		default:
-			f.kind, f.target, f.length = "stripe", one(moods), between(2*time.Second, 4*time.Second)
+			return one([]string{"postgres", "fauxqs", "stripe-simulator", "maildev"})
+		}
+	}
+
+	order := make([]string, n.kills, n.kills+n.others)
+	for i := range order {
+		order[i] = "kill"
+	}
+	for range n.others {
+		order = append(order, one([]string{"freeze", "freeze", "lose", "lose", "twice", "twice", "late", "late", "repeat", "stripe"}))
+	}
+	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+
+	slot := n.during / time.Duration(len(order))
+	up := map[string]time.Duration{} // when what was killed is up again
+	faults := make([]fault, len(order))
+	for i, kind := range order {
+		f := fault{at: time.Duration(i)*slot + between(0, slot), kind: kind}
+		switch kind {
+		case "kill":
+			for f.target = process(); up[f.target] > f.at; { // the dead cannot die
+				f.target = process()
+			}
+			f.length = between(0, 2*time.Second)
+			up[f.target] = f.at + f.length + slot
+		case "freeze":
+			f.target, f.length = process(), between(500*time.Millisecond, 4*time.Second)
+		case "lose", "twice", "late":
+			way := ways[random.IntN(len(ways))]
+			f.target, f.within, f.requests = replica(way.app), way.within, 1+random.IntN(3)
+			if kind == "late" {
+				f.length = between(500*time.Millisecond, 8*time.Second)
+			}
+		case "repeat":
+			f.target = one([]string{"payment-service", "ticket-service", "event-service"})
+		case "stripe":
+			f.target, f.length = one(moods), between(2*time.Second, 4*time.Second)
 		}
 		faults[i] = f
 	}
