@@ -21,6 +21,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // Component names, the same in every environment.
@@ -139,6 +140,7 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) ([]by
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", app, err)
 	}
+	req.Header.Set("Prefer", web.PreferStatusInHeader)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -167,10 +169,14 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) ([]by
 	if err != nil {
 		return nil, ErrUnavailable.Because(fmt.Errorf("read the answer of %s: %w", app, err))
 	}
-	if res.StatusCode < 300 {
+	status := res.StatusCode
+	if moved := res.Header.Get(web.StatusHeader); moved != "" {
+		status, _ = strconv.Atoi(moved) // a word that is no number is no status of ours either
+	}
+	if status >= 200 && status < 300 {
 		return answer, nil
 	}
-	return nil, refusal(app, res.StatusCode, answer)
+	return nil, refusal(app, status, answer)
 }
 
 var kindOf = map[int]problem.Kind{

@@ -57,6 +57,14 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
+// refuse answers as a service of ours answers a caller that prefers the status in a header.
+func refuse(status, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Status", status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
 func TestCallSends(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
@@ -79,7 +87,7 @@ func TestCallSends(t *testing.T) {
 	require.EqualValues(t, len(body), got.ContentLength, "a chunked request is never retried by the sidecar")
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "X-Service-Token": "token", "X-Service-Name": "payment-service",
-		"X-Correlation-Id": "corr-1", "Traceparent": parent, "Tracestate": "a=b",
+		"Prefer": "status-in-header", "X-Correlation-Id": "corr-1", "Traceparent": parent, "Tracestate": "a=b",
 	} {
 		require.Equal(t, want, got.Header.Get(name), name)
 	}
@@ -107,6 +115,11 @@ func TestCallUnderstands(t *testing.T) {
 		{"TooLarge", answer(413, form), refused(problem.TooLarge)},
 		{"Unprocessable", answer(422, form), refused(problem.Unprocessable)},
 
+		{"ConflictInHeader", refuse("409", form), refused(problem.Conflict)},
+		{"NotFoundInHeader", refuse("404", form), refused(problem.NotFound)},
+
+		{"TooManyRequestsInHeader", refuse("429", form), sidecar.ErrUnavailable},
+		{"NonsenseInHeader", refuse("sold out", form), sidecar.ErrUnavailable},
 		{"TooManyRequests", answer(429, form), sidecar.ErrUnavailable},
 		{"ServerError", answer(500, form), sidecar.ErrUnavailable},
 		{"Unavailable", answer(503, form), sidecar.ErrUnavailable},

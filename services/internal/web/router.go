@@ -21,10 +21,10 @@ const CorrelationHeader = "X-Correlation-Id"
 // contract's form, whose every request carries its trace, and is logged once.
 func NewRouter() *mux.Router {
 	r := mux.NewRouter()
-	r.Use(withTrace, logged, recovered)
+	r.Use(statusInHeader, withTrace, logged, recovered)
 	// mux runs no middleware for these two.
 	outside := func(p *problem.Error) http.Handler {
-		return withTrace(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p })))
+		return statusInHeader(withTrace(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))
 	}
 	r.NotFoundHandler = outside(problem.New(problem.NotFound, "NOT_FOUND", "No such resource"))
 	r.MethodNotAllowedHandler = outside(problem.New(problem.MethodNotAllowed, "METHOD_NOT_ALLOWED",
