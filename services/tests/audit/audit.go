@@ -50,6 +50,8 @@ const (
 	publishing = time.Minute
 	// A queue hides a message for a minute after each of three deliveries.
 	delivery = 4 * time.Minute
+	// A mail is attempted for a day while the mail server is away.
+	sending = 25 * time.Hour
 	// A hold ends with the sweep of the minute after it is over; one sweep may be missed.
 	sweeping = 2 * time.Minute
 	// A saga waits for five minutes at most before it tries again.

@@ -41,9 +41,9 @@ var story = map[string]string{
 		INSERT INTO tickets (id, number, ticket_type_id, event_id, order_id, reservation_id, owner_id, holder_name, status, cancelled_at, cancelled_by, refund_key)
 		VALUES ('{ticket3}', '3', '{floor}', '{event}', '{returned}', '{returned}', '{buyer}', 'Ben', 'CANCELLED', now(), 'REFUND', 'refund-{refund}');
 		INSERT INTO outbox (id, topic, cloud_event, published_at) VALUES
-			('{generated1}', 'ticket-events', '{"type": "TICKETS_GENERATED", "data": {"payload": {"orderId": "{bought}"}}}', now()),
-			('{generated2}', 'ticket-events', '{"type": "TICKETS_GENERATED", "data": {"payload": {"orderId": "{returned}"}}}', now()),
-			('{transferred}', 'ticket-events', '{"type": "TICKET_TRANSFERRED"}', now()),
+			('{generated1}', 'ticket-events', '{"type": "TICKETS_GENERATED", "data": {"payload": {"orderId": "{bought}", "userId": "{buyer}"}}}', now()),
+			('{generated2}', 'ticket-events', '{"type": "TICKETS_GENERATED", "data": {"payload": {"orderId": "{returned}", "userId": "{buyer}"}}}', now()),
+			('{transferred}', 'ticket-events', '{"type": "TICKET_TRANSFERRED", "data": {"payload": {"fromUserId": "{buyer}", "toUserId": "{friend}"}}}', now()),
 			('{cancelled}', 'ticket-events', '{"type": "TICKET_CANCELLED", "data": {"payload": {"cancelledBy": "REFUND"}}}', now());
 		INSERT INTO inbox (event_id, type) VALUES ('{paid1}', 'PAYMENT_COMPLETED'), ('{paid2}', 'PAYMENT_COMPLETED'), ('{failed}', 'PAYMENT_FAILED');`,
 	"payment-service": `
@@ -58,7 +58,8 @@ var story = map[string]string{
 		VALUES ('{refund}', '{returned}', true, '{{ticket3}}', 5000, 'asked', 'SUCCEEDED', 'DONE');
 		INSERT INTO outbox (id, topic, cloud_event, published_at) VALUES
 			('{paid1}', 'payment-events', '{"type": "PAYMENT_COMPLETED"}', now()), ('{paid2}', 'payment-events', '{"type": "PAYMENT_COMPLETED"}', now()),
-			('{failed}', 'payment-events', '{"type": "PAYMENT_FAILED"}', now()), ('{processed}', 'payment-events', '{"type": "REFUND_PROCESSED"}', now());
+			('{failed}', 'payment-events', '{"type": "PAYMENT_FAILED", "data": {"payload": {"orderId": "{declined}", "userId": "{buyer}"}}}', now()),
+			('{processed}', 'payment-events', '{"type": "REFUND_PROCESSED", "data": {"payload": {"userId": "{buyer}"}}}', now());
 		INSERT INTO inbox (event_id, type) VALUES ('{generated1}', 'TICKETS_GENERATED'), ('{generated2}', 'TICKETS_GENERATED');
 		INSERT INTO unknown_events (event_id, type, body) VALUES ('{transferred}', 'TICKET_TRANSFERRED', '{}'), ('{cancelled}', 'TICKET_CANCELLED', '{}');`,
 	"notification-service": `
@@ -96,10 +97,10 @@ func setup(t *testing.T) *system {
 	t.Helper()
 	subscriptions, err := audit.ReadSubscriptions("../../../components/local")
 	require.NoError(t, err)
-	// Only those that the story has effects of: there will be more.
+	// Only those that the story has effects of.
 	s := &system{Sources: audit.Sources{Databases: map[string]*pgxpool.Pool{}}}
 	for _, sub := range subscriptions {
-		if sub.Topic == "payment-events" || sub.Topic == "ticket-events" {
+		if sub.Topic != "event-events" && sub.Topic != "event-updates.fifo" || sub.Consumer == "notification-service" {
 			s.Subscriptions = append(s.Subscriptions, sub)
 		}
 	}
@@ -185,6 +186,9 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 	t.Parallel()
 	s := setup(t)
 	const ticketService, paymentService, notificationService, analyticsService = "ticket-service", "payment-service", "notification-service", "analytics-service"
+	const eventService, postponement = "event-service", `
+		INSERT INTO outbox (id, topic, cloud_event, published_at) VALUES ('{late}', 'event-events', '{"type": "EVENT_UPDATED",
+			"data": {"payload": {"eventId": "{event}", "postponedFrom": "2030-07-15T18:00:00Z"}}}', now())`
 	for _, tt := range []struct {
 		name, service, sql string
 		change             func()
@@ -255,6 +259,29 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
 			check: "notifications", id: "{late}",
 		},
+		{
+			name: "GivenUp", service: notificationService, sql: `
+			UPDATE notifications SET id = '{late}', status = 'FAILED', sent_at = NULL, error_code = 'SERVICE_UNAVAILABLE' WHERE event_id = '{failed}'`,
+			check: "notifications", id: "{late}",
+		},
+		{name: "SomebodyElseWasTold", service: notificationService, sql: `
+			UPDATE notifications SET id = '{late}', user_id = '{friend}' WHERE event_id = '{failed}'`, check: "notifications", id: "{late}"},
+		{name: "TheHolderWasNotTold", service: ticketService, sql: `
+			INSERT INTO outbox (id, topic, cloud_event, published_at) VALUES ('{late}', 'ticket-events', '{"type": "TICKET_CANCELLED",
+				"data": {"payload": {"orderId": "{bought}", "userId": "{friend}", "cancelledBy": "EVENT"}}}', now())`, check: "effects", id: "{late}"},
+		{name: "OperationsWereNotToldOfADeadLetter", service: analyticsService, sql: `
+			INSERT INTO outbox (id, topic, cloud_event, published_at)
+			VALUES ('{late}', 'operations-events', '{"type": "DEAD_LETTER_ARCHIVED"}', now())`, check: "effects", id: "{late}"},
+		{name: "OperationsWereNotToldOfACompensation", service: paymentService, sql: `
+			INSERT INTO outbox (id, topic, cloud_event, published_at)
+			VALUES ('{late}', 'saga-compensation-failed', '{"type": "COMPENSATION_FAILED"}', now())`, check: "effects", id: "{late}"},
+		{name: "NotAnnounced", service: eventService, sql: postponement, check: "effects", id: "{late}"},
+		{
+			name: "NotAnnouncedToEverybody", service: eventService, sql: postponement, check: "notifications", id: "{late}",
+			change: func() {
+				s.change(t, notificationService, `INSERT INTO announcements (id, about, kind, facts) VALUES ('{late}', '{event}', 'EVENT_POSTPONED', '{}')`)
+			},
+		},
 		{name: "FiguresCountTwice", service: analyticsService, sql: `UPDATE event_sales SET orders_completed = 3`, check: "figures", id: "{event}"},
 		{name: "RevenueIsWrong", service: analyticsService, sql: `UPDATE ticket_type_sales SET revenue_minor = 1`, check: "figures", id: "{event}"},
 		{name: "StrangeEvent", service: ticketService, sql: `INSERT INTO unknown_events (event_id, type, body) VALUES ('strange', 'SURPRISE', '{}')`, check: "unknown events", id: "strange"},
@@ -299,6 +326,11 @@ func TestWhatIsUnderWayIsNoDiscrepancyYet(t *testing.T) {
 		{
 			"Pending", "payment-service", `UPDATE orders SET status = 'PENDING', step = 'CHARGE' WHERE id = '{declined}'`,
 			`UPDATE orders SET created_at = now() - interval '11 minutes' WHERE id = '{declined}'`, "sagas", "{declined}",
+		},
+		{
+			"Unsent", "notification-service", `
+			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
+			`UPDATE notifications SET created_at = now() - interval '26 hours' WHERE id = '{late}'`, "notifications", "{late}",
 		},
 		{
 			"Overdue", "ticket-service", `

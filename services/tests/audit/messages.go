@@ -26,24 +26,55 @@ func (r *Report) outboxes(s *seen) {
 	}
 }
 
-// toldBy says which notifications an event leads to, and how many. Of the other events that notification-service
-// hears of, whether anybody is told is decided by more than the event.
-var toldBy = map[string]int{
-	"TICKETS_GENERATED": 1, "PAYMENT_FAILED": 1, "REFUND_PROCESSED": 1, "TICKET_TRANSFERRED": 2,
-	"EMAIL_VERIFICATION_REQUESTED": 1, "PASSWORD_RESET_REQUESTED": 1,
+// fact is what one person is told, once, however often it is announced.
+type fact struct {
+	kind string
+	user uuid.UUID // nobody for operations
+	of   uuid.UUID // the order, of what happens to it once, and otherwise the event
+}
+
+// The kinds of notifications that are of an order, whichever event brings them.
+var onceForAnOrder = map[string]bool{"ORDER_CONFIRMATION": true, "PAYMENT_FAILED": true, "EVENT_CANCELLED": true}
+
+func newFact(kind string, user, order, event uuid.UUID) fact {
+	if onceForAnOrder[kind] {
+		return fact{kind, user, order}
+	}
+	return fact{kind, user, event}
+}
+
+// facts says who is told what of an event. Who hears of a postponement, only ticket-service can tell.
+func (m message) facts() []fact {
+	of := func(kind string, user uuid.UUID) fact { return newFact(kind, user, m.OrderID, m.ID) }
+	switch m.Type {
+	case "TICKETS_GENERATED":
+		return []fact{of("ORDER_CONFIRMATION", m.UserID)}
+	case "PAYMENT_FAILED", "REFUND_PROCESSED":
+		return []fact{of(m.Type, m.UserID)}
+	case "TICKET_TRANSFERRED":
+		return []fact{of("TICKET_TRANSFERRED", m.FromUserID), of("TICKET_RECEIVED", m.ToUserID)}
+	case "TICKET_CANCELLED":
+		switch m.CancelledBy {
+		case "OWNER":
+			return []fact{of("TICKET_CANCELLED", m.UserID)}
+		case "EVENT":
+			return []fact{of("EVENT_CANCELLED", m.UserID)}
+		}
+	case "EMAIL_VERIFICATION_REQUESTED":
+		return []fact{of("EMAIL_VERIFICATION", m.UserID)}
+	case "PASSWORD_RESET_REQUESTED":
+		return []fact{of("PASSWORD_RESET", m.UserID)}
+	case "DEAD_LETTER_ARCHIVED", "COMPENSATION_FAILED":
+		return []fact{of(m.Type, uuid.Nil)}
+	}
+	return nil
 }
 
 // effects holds every event that was published against those who subscribed to it.
 func (r *Report) effects(s *seen) {
-	told, confirmed := map[uuid.UUID]int{}, map[string]bool{}
+	told := map[fact]bool{}
 	for _, n := range s.told {
-		if n.Resend {
-			continue
-		}
-		told[n.EventID]++
-		if n.Kind == "ORDER_CONFIRMATION" {
-			confirmed[n.OrderID.String()] = true
-		}
+		told[n.fact()] = true
 	}
 	recorded := map[string]map[string]string{} // by service and event: what became of what has no effect
 	discarded := map[string]bool{}             // by service and event: an admin wants it to have none
@@ -75,11 +106,8 @@ func (r *Report) effects(s *seen) {
 				}
 				had := s.messages[sub.Consumer].inbox[m.ID]
 				if sub.Consumer == notifications {
-					want := toldBy[m.Type]
-					if m.CancelledBy == "OWNER" {
-						want = 1
-					}
-					had = told[m.ID] >= want || m.Type == "TICKETS_GENERATED" && confirmed[m.OrderID]
+					_, announced := s.announced[m.ID]
+					had = (announced || !m.Postponed) && !slices.ContainsFunc(m.facts(), func(f fact) bool { return !told[f] })
 				}
 				had = had || discarded[sub.Consumer+m.ID.String()]
 				k := kind{m.Topic, m.Type, sub.Consumer}
@@ -103,33 +131,50 @@ func (r *Report) effects(s *seen) {
 	}
 }
 
-// notifications looks for people who were told nothing yet, or the same twice.
+// notifications looks for people who were told nothing yet, or the same twice, or what did not happen.
 func (r *Report) notifications(s *seen) {
-	count := map[[2]string]int{}
-	type fact struct {
-		user, order uuid.UUID
-		kind        string
+	happened, postponed := map[fact]bool{}, map[uuid.UUID]bool{}
+	for _, service := range Services {
+		for _, m := range s.messages[service].outbox {
+			for _, f := range m.facts() {
+				happened[f] = true
+			}
+			postponed[m.ID] = m.Postponed
+			if finished, announced := s.announced[m.ID]; announced && !finished {
+				r.find("notifications", m.ID, m.Age, saga, "%s is not announced to everybody after %s", m.Type, short(m.Age))
+			}
+		}
 	}
+	count := map[[2]string]int{}
 	first := map[fact]uuid.UUID{}
 	for _, n := range s.told {
 		count[[2]string{n.Kind, n.Status}]++
-		if n.Status == "PENDING" {
-			r.find("notifications", n.ID, n.Age, delivery, "%s of event %s is not sent after %s", n.Kind, n.EventID, short(n.Age))
+		switch {
+		case n.Status == "PENDING":
+			r.find("notifications", n.ID, n.Age, sending, "%s of event %s is not sent after %s (%s)", n.Kind, n.EventID, short(n.Age), n.ErrorCode)
+		case n.Status == "FAILED" && !refusals[n.ErrorCode]:
+			r.find("notifications", n.ID, 0, 0, "%s of event %s was given up: %s", n.Kind, n.EventID, n.ErrorCode)
 		}
-		if n.Resend || n.Kind != "ORDER_CONFIRMATION" && n.Kind != "PAYMENT_FAILED" { // what happens once to an order
+		if n.Resend {
 			continue
 		}
-		f := fact{n.UserID, n.OrderID, n.Kind}
+		f := n.fact()
 		if before, twice := first[f]; twice {
-			r.find("notifications", n.ID, 0, 0, "tells %s of order %s, as %s did", n.Kind, n.OrderID, before)
+			r.find("notifications", n.ID, 0, 0, "tells %s of %s, as %s did", n.Kind, f.of, before)
 		}
 		first[f] = n.ID
+		if !happened[f] && (n.Kind != "EVENT_POSTPONED" || !postponed[n.EventID]) {
+			r.find("notifications", n.ID, 0, 0, "tells %s of %s to %s, which happened to nobody or to somebody else", n.Kind, f.of, n.UserID)
+		}
 	}
 	table := r.section("Notifications", "kind", "status", "count")
 	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
 		table.row(key[0], key[1], count[key])
 	}
 }
+
+// refusals are why somebody is rightly never told: there is no such address, or the link is of no use any more.
+var refusals = map[string]bool{"EMAIL_REJECTED": true, "ACCOUNT_MAIL_NOT_FOUND": true}
 
 // figures holds what organizers are shown against what happened: an event that took effect twice shows here.
 func (r *Report) figures(s *seen) {
@@ -192,7 +237,8 @@ func (r *Report) leftovers(s *seen) {
 		for _, u := range s.messages[service].unknown {
 			if !published[u.ID] { // ours are in effects, if they should have had one
 				strange++
-				r.find("unknown events", u, u.Age, 0, "%s got a %q that none of our services wrote", service, u.Type)
+				r.find("unknown events", u, u.Age, 0, "%s got a %q %s ago that is in no service's outbox: somebody else publishes to its topics",
+					service, u.Type, short(u.Age))
 			}
 		}
 		for _, l := range s.messages[service].letters {

@@ -45,8 +45,9 @@ type seen struct {
 	charges []charge
 	stripe  bool // whether charges were asked for
 
-	told  []notification
-	sales []eventSales
+	told      []notification
+	announced map[uuid.UUID]bool // by event, to all who hold tickets: whether each of them is known
+	sales     []eventSales
 
 	messages map[string]messages // by service
 	backlog  []queue
@@ -136,6 +137,8 @@ type notification struct {
 	Age                          time.Duration
 }
 
+func (n notification) fact() fact { return newFact(n.Kind, n.UserID, n.OrderID, n.EventID) }
+
 type eventSales struct {
 	EventID                               uuid.UUID
 	Completed, Generated, Cancelled, Sold int
@@ -153,10 +156,13 @@ type messages struct {
 type message struct {
 	ID          uuid.UUID
 	Topic, Type string
-	OrderID     string // these two as far as the payload has them
-	CancelledBy string
-	Published   bool
-	Age         time.Duration // since it was published, or else written
+	// As far as the payload has them.
+	OrderID, UserID, FromUserID, ToUserID uuid.UUID
+	CancelledBy                           string
+	Postponed                             bool
+
+	Published bool
+	Age       time.Duration // since it was published, or else written
 }
 
 type unknown struct {
@@ -297,6 +303,17 @@ func (s *seen) readNotifications(ctx context.Context, tx pgx.Tx) (err error) {
 		SELECT id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind, status, coalesce(error_code, ''),
 		       resend_of IS NOT NULL, now() - created_at
 		FROM notifications ORDER BY created_at, id`)
+	if err != nil {
+		return err
+	}
+	announcements, err := collect[struct {
+		ID       uuid.UUID
+		Finished bool
+	}](ctx, tx, `SELECT id, finished_at IS NOT NULL FROM announcements`)
+	s.announced = map[uuid.UUID]bool{}
+	for _, a := range announcements {
+		s.announced[a.ID] = a.Finished
+	}
 	return err
 }
 
@@ -313,9 +330,13 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 	m := messages{inbox: map[uuid.UUID]bool{}}
 	var err error
 	if m.outbox, err = collect[message](ctx, tx, `
-		SELECT id, topic, cloud_event ->> 'type', coalesce(cloud_event #>> '{data,payload,orderId}', ''),
-		       coalesce(cloud_event #>> '{data,payload,cancelledBy}', ''), published_at IS NOT NULL, now() - coalesce(published_at, created_at)
-		FROM outbox ORDER BY position`); err != nil {
+		SELECT id, topic, cloud_event ->> 'type',
+		       coalesce((payload ->> 'orderId')::uuid, none), coalesce((payload ->> 'userId')::uuid, none),
+		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
+		       coalesce(payload ->> 'cancelledBy', ''), payload ->> 'postponedFrom' IS NOT NULL,
+		       published_at IS NOT NULL, now() - coalesce(published_at, created_at)
+		FROM outbox, LATERAL (SELECT cloud_event #> '{data,payload}' AS payload, uuid '00000000-0000-0000-0000-000000000000' AS none) p
+		ORDER BY position`); err != nil {
 		return m, err
 	}
 	rows, err := tx.Query(ctx, `SELECT event_id FROM inbox`)
