@@ -149,6 +149,9 @@ func (s *Stack) waiting(ctx context.Context) []string {
 				answers[i] = a.Name
 			} else if a.healthy(ctx, a.SidecarURL()+"/v1.0/healthz") != nil {
 				answers[i] = "the sidecar of " + a.Name
+			} else if a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil {
+				// It lets nothing through until it has found that its app is well, which it looks for now and then.
+				answers[i] = "the sidecar of " + a.Name + " to trust its app"
 			}
 			return nil
 		})

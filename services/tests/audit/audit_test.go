@@ -256,7 +256,7 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 		},
 		{
 			name: "NeverSent", service: notificationService, sql: `
-			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
+			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, due_at = now(), created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
 			check: "notifications", id: "{late}",
 		},
 		{
@@ -329,7 +329,7 @@ func TestWhatIsUnderWayIsNoDiscrepancyYet(t *testing.T) {
 		},
 		{
 			"Unsent", "notification-service", `
-			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
+			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, due_at = now(), created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,
 			`UPDATE notifications SET created_at = now() - interval '26 hours' WHERE id = '{late}'`, "notifications", "{late}",
 		},
 		{
