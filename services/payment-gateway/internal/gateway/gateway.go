@@ -37,7 +37,7 @@ func fieldError(kind problem.Kind, code, field, message string) *problem.Error {
 
 // timeout bounds one request to Stripe. It ends before the sidecar's timeout on the hop to this
 // service, so that the caller gets our answer and not the sidecar's.
-const timeout = 8 * time.Second
+const timeout = 4 * time.Second
 
 // Status is what became of a charge or a refund.
 type Status string
@@ -58,6 +58,7 @@ type Order struct {
 	Amount       money.Amount
 	PaymentToken string
 	Description  string
+	Since        time.Time // when it was first attempted
 }
 
 // Charge is what is known of one charge attempt.
@@ -110,7 +111,8 @@ func New(apiBase, key string) (*Gateway, error) {
 
 // Charge charges the card, or gives the answer it gave to the same order before. It returns
 // ErrUnknownPaymentMethod, ErrAmount, ErrCurrency, ErrKeyReused or ErrRefused when there is no
-// charge, ErrMisconfigured, and ErrUnavailable when nobody knows.
+// charge, ErrMisconfigured, and ErrUnavailable when nobody knows. Of a breakdown that Stripe saved under the
+// key it tells what is left of it: the charge that was made in spite of it, or that there is none.
 func (g *Gateway) Charge(ctx context.Context, o Order) (Charge, error) {
 	minor, err := minorUnits(o.Amount)
 	if err != nil {
@@ -143,7 +145,31 @@ func (g *Gateway) Charge(ctx context.Context, o Order) (Charge, error) {
 		}
 		return declined(o.AttemptKey, transaction, e), nil
 	}
-	return Charge{}, translate(err)
+	unknown := translate(err)
+	if !errors.Is(unknown, ErrUnavailable) || !replayed(err) {
+		return Charge{}, unknown
+	}
+	// The first request broke down at Stripe, and that is all which this key will ever get to hear. What the
+	// request did is done.
+	found, err := g.Find(ctx, o.AttemptKey, o.Since)
+	switch {
+	case err != nil:
+		return Charge{}, err
+	case found.Status == NotFound && found.Retryable:
+		return Charge{}, unknown
+	case found.Status == NotFound:
+		return Charge{
+			AttemptKey: o.AttemptKey, Status: Declined, DeclineCode: "PROCESSING_ERROR",
+			Message: "The card processor failed, and nothing was charged.", Retryable: true,
+		}, nil
+	}
+	return found, nil
+}
+
+// replayed reports whether Stripe only repeated what it had saved under an idempotency key.
+func replayed(err error) bool {
+	e, ok := errors.AsType[*stripe.Error](err)
+	return ok && e.LastResponse != nil && e.LastResponse.Header.Get("Idempotent-Replayed") == "true"
 }
 
 // Metadata of a PaymentIntent: what Find searches for, and what a webhook knows its order by.
@@ -152,26 +178,52 @@ const (
 	orderID    = "order_id"
 )
 
-// Find looks for the charge of an attempt; see the package comment on what a NotFound is worth. The
-// key must be free of quotes and backslashes. It returns ErrUnavailable or ErrMisconfigured.
-func (g *Gateway) Find(ctx context.Context, key string) (Charge, error) {
-	found := g.stripe.V1PaymentIntents.Search(ctx, &stripe.PaymentIntentSearchParams{
-		SearchParams: stripe.SearchParams{Query: fmt.Sprintf("metadata['%s']:'%s'", attemptKey, key)},
-	})
-	if err := found.Err(); err != nil {
-		return Charge{}, translate(err)
-	}
-	best := Charge{
-		AttemptKey: key,
-		Status:     NotFound,
-		Message:    "No charge with this key is known yet; the index may lag behind by a minute or more",
-		Retryable:  true,
-	}
+// How far a list of charges is read: what is older than the first attempt, by any clock, is somebody else's,
+// and an attempt may be too long ago for a list.
+const (
+	clockSkew = time.Minute
+	maxListed = 2000
+)
+
+// Find looks for the charge of an attempt that was first made at since. A NotFound that is not Retryable says
+// that Stripe had made none by now; see the package comment. The key must be free of quotes and backslashes.
+// It returns ErrUnavailable or ErrMisconfigured.
+func (g *Gateway) Find(ctx context.Context, key string, since time.Time) (Charge, error) {
+	best := Charge{AttemptKey: key, Status: NotFound, Message: "There is no charge with this key"}
 	// A key repeated after Stripe forgot it has several charges: the one that took money counts.
-	for _, intent := range found.Data() {
+	take := func(intent *stripe.PaymentIntent) {
 		charge := chargeOf(key, intent)
 		if slices.Index(weight, charge.Status) > slices.Index(weight, best.Status) {
 			best = charge
+		}
+	}
+	indexed := g.stripe.V1PaymentIntents.Search(ctx, &stripe.PaymentIntentSearchParams{
+		SearchParams: stripe.SearchParams{Query: fmt.Sprintf("metadata['%s']:'%s'", attemptKey, key)},
+	})
+	if err := indexed.Err(); err != nil {
+		return Charge{}, translate(err)
+	}
+	for _, intent := range indexed.Data() {
+		take(intent)
+	}
+	if best.Status != NotFound {
+		return best, nil
+	}
+	listed := 0
+	for intent, err := range g.stripe.V1PaymentIntents.List(ctx, &stripe.PaymentIntentListParams{
+		ListParams:   stripe.ListParams{Limit: stripe.Int64(100)},
+		CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: since.Add(-clockSkew).Unix()},
+	}).All(ctx) {
+		if err != nil {
+			return Charge{}, translate(err)
+		}
+		if intent.Metadata[attemptKey] == key {
+			take(intent)
+		}
+		if listed++; listed == maxListed && best.Status == NotFound {
+			best.Retryable = true
+			best.Message = "No charge with this key is known yet; the index may lag behind by a minute or more"
+			break
 		}
 	}
 	return best, nil

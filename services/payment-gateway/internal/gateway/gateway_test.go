@@ -2,13 +2,16 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/stripe/stripe-mock/embedded"
 	mock "github.com/stripe/stripe-mock/server"
@@ -77,6 +80,7 @@ func order(token string) gateway.Order {
 		Amount:       money.Of(15000, "USD"),
 		PaymentToken: token,
 		Description:  "ORD-2026-000001",
+		Since:        time.Now(),
 	}
 }
 
@@ -120,7 +124,7 @@ func TestContract(t *testing.T) {
 		},
 		"Find": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Find(t.Context(), "attempt-1")
+			charge, err := g.Find(t.Context(), "attempt-1", time.Now())
 			require.NoError(t, err)
 			require.Equal(t, "attempt-1", charge.AttemptKey)
 		},
@@ -189,7 +193,7 @@ func TestCharge(t *testing.T) {
 			again, err := b.Charge(t.Context(), order(tt.token))
 			require.NoError(t, err)
 			require.Equal(t, got, again, "the same order again is the same charge")
-			found, err := b.Find(t.Context(), "attempt-1")
+			found, err := b.Find(t.Context(), "attempt-1", time.Now())
 			require.NoError(t, err)
 			require.Equal(t, got, found, "a look-up tells the same as the answer did")
 			require.Len(t, b.charges(), 1)
@@ -240,6 +244,34 @@ func TestChargeErrors(t *testing.T) {
 	})
 }
 
+// brokenStripe answers every POST with status, which it saves under its key though nothing came of it. Its list
+// is made of pages of others' intents, without end if there are any; its index is empty.
+func brokenStripe(t *testing.T, status int, others []any) *gateway.Gateway {
+	t.Helper()
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := map[string]any{"object": "list", "data": []any{}, "has_more": false}
+		switch {
+		case r.Method == http.MethodPost:
+			answer = map[string]any{"error": map[string]string{"type": "api_error", "message": "Sorry"}}
+			mu.Lock()
+			defer mu.Unlock()
+			if key := r.Header.Get("Idempotency-Key"); seen[key] {
+				w.Header().Set("Idempotent-Replayed", "true")
+			} else {
+				seen[key] = true
+			}
+			w.WriteHeader(status)
+		case r.URL.Path == "/v1/payment_intents" && others != nil:
+			answer["data"], answer["has_more"] = others, true
+		}
+		assert.NoError(t, json.NewEncoder(w).Encode(answer))
+	}))
+	t.Cleanup(server.Close)
+	return connect(t, server.URL)
+}
+
 // TestUnknown is the heart of it: whatever becomes of the answer, the same charge again finds out
 // and takes the money once.
 func TestUnknown(t *testing.T) {
@@ -284,29 +316,86 @@ func TestUnknown(t *testing.T) {
 		require.Len(t, b.charges(), 1)
 	})
 
-	t.Run("OnlyAFindTellsAfterASavedError", func(t *testing.T) {
-		t.Parallel()
-		b := setup(t)
-		b.switches(simulator.Switches{FailAfter: 1})
-		for range 2 {
-			_, err := b.Charge(t.Context(), order("pm_card_visa"))
+	// Stripe saved its own breakdown, after the charge: a repetition would get nothing else for ever.
+	for name, tt := range map[string]struct {
+		token  string
+		lag    int
+		status gateway.Status
+		code   string
+	}{
+		"SavedErrorOfACharge":                    {"pm_card_visa", 0, gateway.Succeeded, ""},
+		"SavedErrorOfADecline":                   {"pm_card_visa_chargeDeclinedInsufficientFunds", 0, gateway.Declined, "INSUFFICIENT_FUNDS"},
+		"SavedErrorOfAChargeThatIsNotIndexedYet": {"pm_card_visa", 60_000, gateway.Succeeded, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.switches(simulator.Switches{FailAfter: 1, SearchLagMs: tt.lag})
+			_, err := b.Charge(t.Context(), order(tt.token))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
-		}
-		got, err := b.Find(t.Context(), "attempt-1")
+			for range 2 {
+				got, err := b.Charge(t.Context(), order(tt.token))
+				require.NoError(t, err)
+				require.Equal(t, tt.status, got.Status)
+				require.Equal(t, tt.code, got.DeclineCode)
+			}
+			require.Len(t, b.charges(), 1)
+		})
+	}
+
+	t.Run("SavedErrorOfNothing", func(t *testing.T) {
+		t.Parallel()
+		broken := brokenStripe(t, http.StatusInternalServerError, nil)
+		_, err := broken.Charge(t.Context(), order("pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrUnavailable, "it may have charged yet")
+		got, err := broken.Charge(t.Context(), order("pm_card_visa"))
 		require.NoError(t, err)
-		require.Equal(t, gateway.Succeeded, got.Status)
+		require.Equal(t, gateway.Declined, got.Status)
+		require.Equal(t, "PROCESSING_ERROR", got.DeclineCode)
+		require.True(t, got.Retryable)
 	})
 
-	t.Run("AFindMayLag", func(t *testing.T) {
+	t.Run("SavedErrorAmongTooMany", func(t *testing.T) {
+		t.Parallel()
+		others := make([]any, 100)
+		for i := range others {
+			others[i] = map[string]any{"id": fmt.Sprint("pi_", i), "object": "payment_intent", "metadata": map[string]string{"attempt_key": "other"}}
+		}
+		broken := brokenStripe(t, http.StatusInternalServerError, others)
+		for range 2 {
+			_, err := broken.Charge(t.Context(), order("pm_card_visa"))
+			require.ErrorIs(t, err, gateway.ErrUnavailable)
+		}
+		got, err := broken.Find(t.Context(), "attempt-1", time.Now())
+		require.NoError(t, err)
+		require.Equal(t, gateway.NotFound, got.Status)
+		require.True(t, got.Retryable, "not all was looked at")
+	})
+
+	// Others of Stripe's answers are saved as well. To look would be no harm, but for those who wait.
+	t.Run("SavedRefusal", func(t *testing.T) {
+		t.Parallel()
+		broken := brokenStripe(t, http.StatusBadRequest, nil)
+		for range 2 {
+			_, err := broken.Charge(t.Context(), order("pm_card_visa"))
+			require.ErrorIs(t, err, gateway.ErrRefused)
+		}
+	})
+
+	// The index may be behind; the list is not.
+	t.Run("Find", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		b.switches(simulator.Switches{SearchLagMs: 60_000})
-		_, err := b.Charge(t.Context(), order("pm_card_visa"))
+		made, err := b.Charge(t.Context(), order("pm_card_visa"))
 		require.NoError(t, err)
-		got, err := b.Find(t.Context(), "attempt-1")
+		got, err := b.Find(t.Context(), "attempt-1", time.Now())
+		require.NoError(t, err)
+		require.Equal(t, made, got)
+		got, err = b.Find(t.Context(), "attempt-2", time.Now())
 		require.NoError(t, err)
 		require.Equal(t, gateway.NotFound, got.Status)
-		require.True(t, got.Retryable)
+		require.False(t, got.Retryable)
 	})
 
 	t.Run("NobodyThere", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/mux"
@@ -57,18 +58,23 @@ type chargeAnswer struct {
 func charge(cards *gateway.Gateway) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var in struct {
-			AttemptKey   string        `json:"attemptKey"`
-			OrderID      string        `json:"orderId"`
-			Amount       money.Decimal `json:"amount"`
-			Currency     string        `json:"currency"`
-			PaymentToken string        `json:"paymentToken"`
-			Description  string        `json:"description"`
+			AttemptKey     string        `json:"attemptKey"`
+			AttemptedSince string        `json:"attemptedSince"`
+			OrderID        string        `json:"orderId"`
+			Amount         money.Decimal `json:"amount"`
+			Currency       string        `json:"currency"`
+			PaymentToken   string        `json:"paymentToken"`
+			Description    string        `json:"description"`
 		}
 		if err := web.Decode(w, r, &in); err != nil {
 			return err
 		}
 		if !keyForm.MatchString(in.AttemptKey) {
 			return badKey("attemptKey")
+		}
+		since, err := sinceOf(in.AttemptedSince)
+		if err != nil {
+			return err
 		}
 		orderID, err := web.ParseID("orderId", in.OrderID)
 		if err != nil {
@@ -89,6 +95,7 @@ func charge(cards *gateway.Gateway) web.Handler {
 				Amount:       amount,
 				PaymentToken: in.PaymentToken,
 				Description:  in.Description,
+				Since:        since,
 			})
 		}
 		// What Stripe will never take is an answer like any decline, and a 200 like it: the breaker on
@@ -111,7 +118,11 @@ func find(cards *gateway.Gateway) web.Handler {
 		if !keyForm.MatchString(key) {
 			return badKey("attemptKey")
 		}
-		found, err := cards.Find(r.Context(), key)
+		since, err := sinceOf(r.URL.Query().Get("attemptedSince"))
+		if err != nil {
+			return err
+		}
+		found, err := cards.Find(r.Context(), key, since)
 		if err != nil {
 			return err
 		}
@@ -210,6 +221,15 @@ func verify(hooks gateway.Webhooks) web.Handler {
 
 func badKey(field string) error {
 	return problem.Field(field, "%s must be 1 to 128 letters, digits, dots, underscores, colons or dashes", field)
+}
+
+// sinceOf reads when a charge was first attempted.
+func sinceOf(text string) (time.Time, error) {
+	since, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return since, problem.Field("attemptedSince", "attemptedSince must be a time such as 2024-01-15T10:30:00Z").Because(err)
+	}
+	return since, nil
 }
 
 // amountOf reads an amount that can be charged or refunded: more than nothing.

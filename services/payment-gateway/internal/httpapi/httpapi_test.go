@@ -75,12 +75,13 @@ const (
 // chargeBody is a valid charge with the given pairs of fields changed, as raw JSON.
 func chargeBody(pairs ...string) string {
 	fields := map[string]json.RawMessage{
-		"attemptKey":   json.RawMessage(`"attempt-1"`),
-		"orderId":      json.RawMessage(`"cc0e8400-e29b-41d4-a716-446655440000"`),
-		"amount":       json.RawMessage(`150.00`),
-		"currency":     json.RawMessage(`"USD"`),
-		"paymentToken": json.RawMessage(`"pm_card_visa"`),
-		"description":  json.RawMessage(`"ORD-2026-000001"`),
+		"attemptKey":     json.RawMessage(`"attempt-1"`),
+		"attemptedSince": json.RawMessage(`"2024-01-15T10:30:00Z"`),
+		"orderId":        json.RawMessage(`"cc0e8400-e29b-41d4-a716-446655440000"`),
+		"amount":         json.RawMessage(`150.00`),
+		"currency":       json.RawMessage(`"USD"`),
+		"paymentToken":   json.RawMessage(`"pm_card_visa"`),
+		"description":    json.RawMessage(`"ORD-2026-000001"`),
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		fields[pairs[i]] = json.RawMessage(pairs[i+1])
@@ -102,11 +103,11 @@ func TestChargeFindRefund(t *testing.T) {
 	require.Equal(t, "attempt-1", charged["attemptKey"])
 	require.Equal(t, false, charged["retryable"])
 
-	status, found := b.as("payment-service", http.MethodGet, charges+"?attemptKey=attempt-1", "")
+	status, found := b.as("payment-service", http.MethodGet, charges+"?attemptedSince=2024-01-15T10:30:00Z&attemptKey=attempt-1", "")
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, charged, found)
 
-	status, nothing := b.as("payment-service", http.MethodGet, charges+"?attemptKey=attempt-2", "")
+	status, nothing := b.as("payment-service", http.MethodGet, charges+"?attemptedSince=2024-01-15T10:30:00Z&attemptKey=attempt-2", "")
 	require.Equal(t, http.StatusOK, status, "a daily answer is no failure")
 	require.Equal(t, "NOT_FOUND", nothing["status"])
 
@@ -149,6 +150,8 @@ func TestBadInput(t *testing.T) {
 		"Malformed":        {path: charges, body: `{`, status: 400, code: "MALFORMED_JSON"},
 		"NoKey":            {path: charges, body: chargeBody("attemptKey", `""`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
 		"KeyWithAQuote":    {path: charges, body: chargeBody("attemptKey", `"a' OR 'b"`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
+		"NoTime":           {path: charges, body: chargeBody("attemptedSince", `""`), status: 400, code: "VALIDATION_ERROR", field: "attemptedSince"},
+		"FindWithoutTime":  {method: http.MethodGet, path: charges + "?attemptKey=attempt-1", status: 400, code: "VALIDATION_ERROR", field: "attemptedSince"},
 		"OrderID":          {path: charges, body: chargeBody("orderId", `"1"`), status: 400, code: "VALIDATION_ERROR", field: "orderId"},
 		"NoAmount":         {path: charges, body: chargeBody("amount", `null`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
 		"Zero":             {path: charges, body: chargeBody("amount", `0`), status: 400, code: "VALIDATION_ERROR", field: "amount"},

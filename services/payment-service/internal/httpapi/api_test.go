@@ -325,7 +325,6 @@ func TestRefused(t *testing.T) {
 		{"TypeNotFound", sagatest.Reserve, refused(problem.NotFound, "TICKET_TYPE_NOT_FOUND"), 404, "TICKET_TYPE_NOT_FOUND", ""},
 		{"Invalid", sagatest.Reserve, refused(problem.Invalid, "VALIDATION_ERROR"), 400, "VALIDATION_ERROR", ""},
 		{"UnknownPaymentMethod", sagatest.Charge, declined("UNKNOWN_PAYMENT_METHOD"), 400, "UNKNOWN_PAYMENT_METHOD", "paymentToken"},
-		{"UnknownPaymentMethodRefused", sagatest.Charge, refused(problem.Invalid, "UNKNOWN_PAYMENT_METHOD"), 400, "UNKNOWN_PAYMENT_METHOD", "paymentToken"},
 		{"Expired", sagatest.Charge, declined("EXPIRED_CARD"), 402, "PAYMENT_DECLINED", ""},
 		{"UnsupportedAmount", sagatest.Charge, declined("UNSUPPORTED_AMOUNT"), 402, "PAYMENT_DECLINED", ""},
 	} {

@@ -21,15 +21,15 @@
 //
 // A RESERVE without an answer is given up when nobody comes back for it: the buyer was told that
 // nothing was bought. A CHARGE without an answer is never given up on a guess: it is repeated under the
-// same attempt key, which cannot charge twice, and once the hold is old the gateway is only asked what
-// became of it. Meanwhile the hold is kept alive, within limits; without a hold, too, there is no new
-// attempt. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
+// same attempt key, which cannot charge twice, while the hold is kept alive. Once the hold is old, or gone,
+// that is written down as the end of all attempts: from then on the gateway is only asked what became of
+// them, and "no such charge" is believed when none can be on its way any more. FULFIL is ticket-service's part: it hears PAYMENT_COMPLETED and answers with
 // TICKETS_GENERATED or TICKET_GENERATION_FAILED. An order that gets neither is announced again, which
 // makes ticket-service answer anew; in the end it is refunded, and whatever tickets it has are cancelled.
 //
 // A Notice from the card processor may bring the outcome of a charge before its answer does, or in its
-// place. It moves an order as the answer would, and never back: a charge that succeeded after its order
-// had failed changes nothing about the order, and is refunded.
+// place. It moves an order as the answer would, and never back. Whoever brings it, a charge that succeeded
+// after its order had failed changes nothing about the order, and is refunded.
 package order
 
 import (
@@ -133,6 +133,7 @@ type Order struct {
 	PaymentToken  string        // the gateway's name for the buyer's card; empty once it is no longer needed
 	ChargeSince   time.Time     // when the charge was first attempted; zero before
 	ChargeAge     time.Duration // since then, by the database's clock
+	AskingAge     time.Duration // since no charge is attempted any more, likewise; zero while one may be
 	TransactionID string
 	Refunded      money.Amount // what has gone back by now
 	Failure       Failure
@@ -174,8 +175,12 @@ const (
 	// need not be taken again from what is left.
 	HoldFresh = time.Minute
 	HoldLimit = 30 * time.Minute
-	// ChargeLost is from when on "no such charge" is believed: the gateway's index lags behind by a
-	// minute, and by an hour on its bad days.
+	// ChargeSettled is how long after the end of all attempts one may still be on its way: somebody's who
+	// had read the order before and has two calls to make, of 45 s at most each, and then the card
+	// processor's, who finishes what it began. From then on "no such charge" is believed.
+	ChargeSettled = 3 * time.Minute
+	// ChargeLost is from when on it is believed of a gateway that could only look at an index, which lags
+	// behind by a minute, and by an hour on its bad days.
 	ChargeLost = 2 * time.Hour
 )
 

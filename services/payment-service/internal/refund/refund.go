@@ -7,9 +7,12 @@
 //
 //	CANCEL_TICKETS --cancelled--> REFUND --the money went back--> DONE  (SUCCEEDED)
 //	      |                         |
-//	      | one was used            | refused for good
+//	      | one was used (*)        | refused for good
 //	      v                         v
 //	     DONE (FAILED)             DONE (FAILED)
+//
+// (*) That does not matter of an event that was cancelled, before it began or while it went on: everybody gets
+// the money back, and no ticket is left.
 //
 // A refund of a mere amount cancels no ticket, and an order whose tickets could not be made has none:
 // such refunds begin at REFUND. Tickets go first, since a ticket can be used while its money is on its
@@ -130,6 +133,8 @@ func (r Refund) Validate() error {
 		return problem.Field("reason", "reason must have 1 to %d characters", MaxReason)
 	case strings.ContainsFunc(r.Reason, unicode.IsControl): // it is printed in mails
 		return problem.Field("reason", "reason must not contain control characters")
+	case r.Reason == ReasonCancelled || r.Reason == ReasonPostponed: // which others act on
+		return problem.Field("reason", "reason must be in words of your own")
 	}
 	seen := map[uuid.UUID]bool{}
 	for _, id := range r.TicketIDs {

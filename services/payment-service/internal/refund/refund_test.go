@@ -116,6 +116,8 @@ func TestValidate(t *testing.T) {
 		"NoReason":          {refund.Refund{}, "reason"},
 		"LongReason":        {refund.Refund{Reason: strings.Repeat("å", refund.MaxReason+1)}, "reason"},
 		"LineBreakInReason": {refund.Refund{Reason: "a\nBcc: all"}, "reason"},
+		"OurOwnReason":      {refund.Refund{Reason: refund.ReasonCancelled}, "reason"},
+		"OurOtherReason":    {refund.Refund{Reason: refund.ReasonPostponed}, "reason"},
 		"TicketTwice":       {refund.Refund{Reason: "x", TicketIDs: []uuid.UUID{dear, cheap, dear}}, "ticketIds"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -89,42 +90,60 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	}
 }
 
-// How many sagas one sweep resumes, and how many of them at once; and how many orders of cancelled events
-// it looks through, in batches that lock no order for long.
+// How many sagas a sweep drives at once, and for how long it takes up more of them: a tick or so, so that the
+// sweeps of a bad day, which wait for every call, do not pile up. And how many orders of cancelled events it
+// looks through, in batches that lock no order for long.
 const (
-	sweepLimit       = 100
-	sweepConcurrency = 8
-	eventBatches     = 20
-	eventBatch       = 50
+	sweepWorkers = 8
+	sweepTime    = 10 * time.Second
+	eventBatches = 20
+	eventBatch   = 50
 )
 
 // Sweep resumes the sagas that stopped moving and tells how many it took up. It is called every few
 // seconds on each replica.
 func (s Saga) Sweep(ctx context.Context) (int, error) {
-	orders, err := s.Store.LeaseDue(ctx, sweepLimit)
-	if err != nil {
-		return 0, err
-	}
+	began := time.Now()
 	unread := s.refundCancelled(ctx)
-	refunds, err := s.Store.LeaseDueRefunds(ctx, sweepLimit)
+	var taken atomic.Int64
 	var g errgroup.Group
-	g.SetLimit(sweepConcurrency)
-	take := func(what string, ids []uuid.UUID, resume func(context.Context, uuid.UUID) error) {
-		for _, id := range ids {
-			g.Go(func() error {
-				if err := resume(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
-					slog.ErrorContext(ctx, "saga not resumed", what, id, "error", err.Error())
+	// A worker leases what it drives next and no more: the lease of one that waited its turn would be over.
+	for range sweepWorkers {
+		g.Go(func() error {
+			for time.Since(began) < sweepTime {
+				orders, err := s.Store.LeaseDue(ctx, 1)
+				if err != nil {
+					return err
 				}
-				return nil
-			})
-		}
+				for _, id := range orders {
+					logFailure(ctx, "orderId", id, s.resume(ctx, id))
+				}
+				refunds, err := s.Store.LeaseDueRefunds(ctx, 1)
+				if err != nil {
+					return err
+				}
+				for _, id := range refunds {
+					_, err := s.DriveRefund(ctx, id)
+					logFailure(ctx, "refundId", id, err)
+				}
+				n := len(orders) + len(refunds)
+				if n == 0 {
+					break
+				}
+				taken.Add(int64(n))
+			}
+			return nil
+		})
 	}
-	take("orderId", orders, s.resume)
-	take("refundId", refunds, func(ctx context.Context, id uuid.UUID) error {
-		_, err := s.DriveRefund(ctx, id)
-		return err
-	})
-	return len(orders) + len(refunds), errors.Join(unread, err, g.Wait())
+	err := g.Wait()
+	return int(taken.Load()), errors.Join(unread, err)
+}
+
+// logFailure logs what became of a saga that another sweep will take up, but for what its driver has logged.
+func logFailure(ctx context.Context, what string, id uuid.UUID, err error) {
+	if err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+		slog.ErrorContext(ctx, "saga not resumed", what, id, "error", err.Error())
+	}
 }
 
 // refundCancelled begins the refunds of cancelled events.
@@ -242,23 +261,26 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	}
 	var refusal *problem.Error
 	var err error
-	if !held || o.ChargeAge > order.ChargeWindow {
+	if !held || o.ChargeAge > order.ChargeWindow || o.AskingAge > 0 {
 		// The hold may be gone: no new charge any more, only the question what became of the old one. To
 		// refuse the question is no answer to it.
-		query := url.Values{"attemptKey": {o.AttemptKey()}}
+		if err := s.Store.StopCharging(ctx, o.ID); err != nil {
+			return err
+		}
+		query := url.Values{"attemptKey": {o.AttemptKey()}, "attemptedSince": {o.ChargeSince.UTC().Format(time.RFC3339Nano)}}
 		_, err = s.call(ctx, "payment-gateway", http.MethodGet, "/api/gateway/internal/charges?"+query.Encode(), nil, &answer)
 	} else {
 		refusal, err = s.call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/charges", map[string]any{
-			"attemptKey": o.AttemptKey(), "orderId": o.ID, "amount": o.Total.Decimal(), "currency": o.Total.Currency,
+			"attemptKey": o.AttemptKey(), "attemptedSince": o.ChargeSince.UTC(), "orderId": o.ID, "amount": o.Total.Decimal(), "currency": o.Total.Currency,
 			"paymentToken": o.PaymentToken, "description": "Order " + o.Number,
-		}, &answer, problem.Invalid, problem.Unprocessable)
+		}, &answer, problem.Unprocessable)
 	}
 	if err != nil {
 		return err
 	}
 	if refusal != nil {
-		// The gateway refused the request itself, an amount too large, say: nothing was charged, and
-		// nothing will be.
+		// The card processor refused the request under this key: nothing was charged, and nothing will be.
+		// That the gateway cannot read it, one of another version say, would tell nothing of earlier attempts.
 		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
 	}
 	switch answer.Status {
@@ -269,7 +291,8 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 			Code: answer.DeclineCode, Message: answer.Message, Retryable: answer.Retryable,
 		})
 	case "NOT_FOUND": // only a question gets this answer
-		if o.ChargeAge < order.ChargeLost {
+		seen := !answer.Retryable && o.AskingAge > order.ChargeSettled
+		if !seen && o.ChargeAge < order.ChargeLost {
 			return sidecar.ErrUnavailable.Because(errors.New("the gateway knows no such charge yet"))
 		}
 		return s.Store.Declined(ctx, o, order.Failure{

@@ -118,10 +118,10 @@ func (b *bundle) drive(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// age makes the first attempt of every charge that much older.
+// age makes the first attempt of every charge that much older, and the end of all attempts.
 func (b *bundle) age(t *testing.T, by time.Duration) {
 	t.Helper()
-	b.exec(t.Context(), t, `UPDATE orders SET charge_since = charge_since - $1::interval WHERE step <> 'DONE'`, by)
+	b.exec(t.Context(), t, `UPDATE orders SET charge_since = charge_since - $1::interval, asking_since = asking_since - $1::interval WHERE step <> 'DONE'`, by)
 }
 
 // outbox gives the events about the order, as published.
@@ -349,11 +349,6 @@ func TestChargeRefused(t *testing.T) {
 			order.Failure{Code: "PROCESSING_ERROR", Message: "Try again.", Retryable: true},
 		},
 		{
-			"RequestInvalid", sagatest.GoodCard,
-			sagatest.Refused(problem.New(problem.Invalid, "UNKNOWN_PAYMENT_METHOD", "Unknown")),
-			order.Failure{Code: "UNKNOWN_PAYMENT_METHOD", Message: "Unknown"},
-		},
-		{
 			"RequestRefused", sagatest.GoodCard,
 			sagatest.Refused(problem.New(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED", "Refused")),
 			order.Failure{Code: "PAYMENT_REQUEST_REFUSED", Message: "Refused"},
@@ -458,6 +453,7 @@ func TestNotAnAnswer(t *testing.T) {
 		{"ChargeUnauthenticated", sagatest.Charge, func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") }},
 		{"ChargeForbidden", sagatest.Charge, func() sagatest.Fault { return refused(problem.Forbidden, "SERVICE_FORBIDDEN") }},
 		{"ChargeRouteNotFound", sagatest.Charge, func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") }},
+		{"ChargeNotUnderstood", sagatest.Charge, func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") }},
 		{"ChargeKeyReused", sagatest.Charge, func() sagatest.Fault { return refused(problem.Conflict, "KEY_REUSED") }},
 		{"ChargePending", sagatest.Charge, func() sagatest.Fault { return sagatest.Answered(map[string]any{"status": "PENDING"}) }},
 		{"ChargeAnswersNothing", sagatest.Charge, func() sagatest.Fault { return empty }},
@@ -493,7 +489,7 @@ func TestNotAnAnswer(t *testing.T) {
 			require.ErrorIs(t, err, sidecar.ErrUnavailable)
 			require.Equal(t, problem.Unavailable, problem.KindOf(err), "the callee's refusal is not the buyer's")
 			after := b.order(t, id)
-			after.ChargeAge = before.ChargeAge // all that time changed
+			after.ChargeAge, after.AskingAge = before.ChargeAge, before.AskingAge // all that time changed
 			require.Equal(t, before, after)
 			require.Equal(t, story, b.story(t, id))
 
@@ -544,8 +540,7 @@ func TestAbandoned(t *testing.T) {
 	}
 }
 
-// Once a charge is overdue no new one is made; the gateway tells what became of the old one, and its
-// "no such charge" is believed only when its index can have forgotten none.
+// Once a charge is overdue no new one is made; the gateway tells what became of the old one.
 func TestOverdueCharge(t *testing.T) {
 	b := setup(t)
 	forbidden := func(context.Context, func() (any, error)) (any, error) {
@@ -563,7 +558,7 @@ func TestOverdueCharge(t *testing.T) {
 		{"SucceededTooLate", sagatest.GoodCard, sagatest.AnswerLost, order.ChargeWindow, true, order.Refunded, "INSUFFICIENT_INVENTORY"},
 		{"Declined", sagatest.DeclinedCard, sagatest.AnswerLost, order.ChargeWindow, false, order.Failed, "INSUFFICIENT_FUNDS"},
 		{"NeverMade", sagatest.GoodCard, sagatest.CallLost, order.ChargeLost, false, order.Failed, order.CodePaymentAbandoned},
-		{"NotFoundTooSoon", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false, order.Pending, ""},
+		{"NeverMadeAsFarAsItKnows", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false, order.Pending, ""},
 		{"PendingForHours", sagatest.PendingCard, sagatest.AnswerLost, order.ChargeLost, false, order.Pending, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -607,6 +602,86 @@ func TestOverdueCharge(t *testing.T) {
 		b.settle(t, id, b.sweeps)
 		require.Zero(t, b.services.Pending())
 		require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
+	})
+}
+
+// "No such charge" is believed once none can be on its way any more, of a gateway that has looked everywhere; and
+// one that turns up later goes back. Whatever changes meanwhile, no new charge is attempted.
+func TestNoSuchCharge(t *testing.T) {
+	b := setup(t)
+	// asked is an order whose charge nobody has heard of, with its hold gone, and which was asked about first now.
+	asked := func(t *testing.T) uuid.UUID {
+		t.Helper()
+		b.newType(5000)
+		b.services.Next(sagatest.Charge, sagatest.CallLost)
+		id := b.place(t, sagatest.GoodCard)
+		_, err := b.saga.Drive(t.Context(), id)
+		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		b.services.ExpireAndSellOut(b.typeID)
+		b.age(t, 2*order.HoldFresh)
+		b.timeOut(t)
+		require.NoError(t, b.sweeps(t.Context(), id))
+		require.Equal(t, order.Charge, b.order(t, id).Step)
+		return id
+	}
+	again := func(t *testing.T, id uuid.UUID) order.Order {
+		t.Helper()
+		b.timeOut(t)
+		require.NoError(t, b.sweeps(t.Context(), id))
+		return b.order(t, id)
+	}
+	t.Run("Believed", func(t *testing.T) {
+		id := asked(t)
+		b.age(t, order.ChargeSettled-10*time.Second)
+		require.Equal(t, order.Pending, again(t, id).Status, "one may still be on its way")
+		b.age(t, 20*time.Second)
+		require.Equal(t, order.Failed, again(t, id).Status)
+		b.settle(t, id, b.sweeps)
+		require.Equal(t, order.CodePaymentAbandoned, b.requirePromises(t, id).Failure.Code)
+	})
+	t.Run("NotLookedEverywhere", func(t *testing.T) {
+		id := asked(t)
+		b.age(t, order.ChargeSettled)
+		indexed := sagatest.Answered(map[string]any{"status": "NOT_FOUND", "retryable": true})
+		b.services.Next(sagatest.Ask, indexed, indexed)
+		require.Equal(t, order.Pending, again(t, id).Status)
+		b.age(t, order.ChargeLost)
+		require.Equal(t, order.Failed, again(t, id).Status)
+		b.settle(t, id, b.sweeps)
+		b.requirePromises(t, id)
+	})
+	t.Run("TheHoldMayBeThereAfterAll", func(t *testing.T) {
+		id := asked(t)
+		b.services.Next(sagatest.Extend, sagatest.CallLost) // so that nobody says that it is gone
+		b.services.Next(sagatest.Charge, sagatest.CallLost)
+		require.Equal(t, order.Charge, again(t, id).Step)
+		require.Equal(t, 1, b.services.Pending(), "it was only asked about")
+		b.age(t, order.ChargeSettled)
+		b.settle(t, id, b.sweeps)
+		require.Equal(t, order.Failed, b.requirePromises(t, id).Status)
+	})
+
+	// A driver is frozen with its charge in hand, for longer than anybody thinks possible.
+	t.Run("Frozen", func(t *testing.T) {
+		b.newType(5000)
+		id := b.place(t, sagatest.GoodCard)
+		b.services.Next(sagatest.Charge, func(_ context.Context, deed func() (any, error)) (any, error) {
+			b.age(t, order.ChargeWindow)
+			require.Equal(t, order.Pending, again(t, id).Status)
+			b.age(t, order.ChargeSettled)
+			require.Equal(t, order.Failed, again(t, id).Status)
+			return deed()
+		})
+		o, err := b.saga.Drive(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, order.Failed, o.Status, "it stays what the buyer was told")
+		b.settleRefunds(t, id, b.sweeps)
+		charged, refunded := b.services.Money(id)
+		require.Equal(t, []money.Decimal{"100.00"}, charged)
+		require.Equal(t, charged, refunded)
+		require.Contains(t, b.story(t, id), "PAYMENT_TOO_LATE FAILED")
+		announced, _ := b.outbox(t, id)
+		require.Equal(t, []string{"PAYMENT_FAILED", "REFUND_PROCESSED"}, announced)
 	})
 }
 
@@ -878,7 +953,7 @@ func TestCrashWhileStoring(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, sidecar.ErrUnavailable)
 			after := b.order(t, id)
-			after.ChargeAge = before.ChargeAge
+			after.ChargeAge, after.AskingAge = before.ChargeAge, before.AskingAge
 			require.Equal(t, before, after)
 			require.Equal(t, story, b.story(t, id))
 

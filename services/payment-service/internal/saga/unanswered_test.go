@@ -117,7 +117,6 @@ func TestNeverAnswered(t *testing.T) {
 				require.NotEmpty(t, b.services.Tickets(id))
 			}
 			require.NoError(t, b.sweeps(t.Context(), id))
-			require.Equal(t, order.Refund, b.order(t, id).Step)
 			b.settleRefunds(t, id, b.sweeps)
 			b.requireGivenUp(t, id)
 			story := b.story(t, id)
@@ -195,8 +194,8 @@ func TestUnansweredCrash(t *testing.T) {
 			b.newType(5000)
 			id := b.lost(t)
 			p := b.start(t)
-			require.NoError(t, b.sweeps(t.Context(), id))
 			b.services.Next(call, p.before, p.after)
+			_ = b.sweeps(p.ctx, id)
 			b.settleRefunds(t, id, func(context.Context, uuid.UUID) error {
 				if p.ctx.Err() != nil {
 					p.restart(t)

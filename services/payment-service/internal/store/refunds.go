@@ -211,7 +211,8 @@ func (s Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRefu
 
 // RefundFailed moves a refund from its step to its end: nothing goes back. Its money and its tickets may be
 // asked for again, and an order that waits for it is done, though it stays COMPLETED. When the bank refused
-// it, or nobody waits to hear of it, COMPENSATION_FAILED tells people, unless they know of it already.
+// it, or nobody waits to hear of it, COMPENSATION_FAILED tells people, unless they know of it already. What
+// ticket-service refused because it had not heard yet that the event is cancelled is asked for anew.
 func (s Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Failure) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		if _, err := lockTx(ctx, tx, r.OrderID); err != nil {
@@ -239,8 +240,14 @@ func (s Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Failu
 				return err
 			}
 		}
-		_, err = moveTx(ctx, tx, r.OrderID, order.Refund, order.Done, "")
-		return err
+		if _, err := moveTx(ctx, tx, r.OrderID, order.Refund, order.Done, ""); err != nil {
+			return err
+		}
+		// RefundCancelled may have passed the order by, of which nothing was left while this refund was under way.
+		if r.Step == refund.CancelTickets && r.Reason != refund.ReasonCancelled {
+			return refundIfCancelledTx(ctx, tx, r.OrderID)
+		}
+		return nil
 	})
 }
 

@@ -203,6 +203,15 @@ func (s Store) Reserved(ctx context.Context, id uuid.UUID, items []order.Item, t
 	})
 }
 
+// StopCharging writes down that an order at CHARGE is not charged any more from now on, if it was not before.
+func (s Store) StopCharging(ctx context.Context, id uuid.UUID) error {
+	if _, err := s.Pool.Exec(ctx, `
+		UPDATE orders SET asking_since = now() WHERE id = $1 AND step = 'CHARGE' AND asking_since IS NULL`, id); err != nil {
+		return fmt.Errorf("stop charging order %s: %w", id, err)
+	}
+	return nil
+}
+
 // Refused moves RESERVE to its end: there are no tickets for this order, and nothing to undo.
 func (s Store) Refused(ctx context.Context, id uuid.UUID, f order.Failure) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
@@ -254,7 +263,8 @@ func declinedTx(ctx context.Context, tx pgx.Tx, o order.Order, f order.Failure) 
 	})
 }
 
-// Paid moves CHARGE to FULFIL and announces PAYMENT_COMPLETED, at which ticket-service makes the tickets.
+// Paid moves CHARGE to FULFIL and announces PAYMENT_COMPLETED, at which ticket-service makes the tickets. The
+// charge of an order that had failed by then is refunded.
 func (s Store) Paid(ctx context.Context, o order.Order, transactionID string) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
 		_, err := paidTx(ctx, tx, o, transactionID)
@@ -264,8 +274,11 @@ func (s Store) Paid(ctx context.Context, o order.Order, transactionID string) er
 
 func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string) (moved bool, err error) {
 	if moved, err = moveTx(ctx, tx, o.ID, order.Charge, order.Fulfil,
-		`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, transaction_id = $5`, transactionID); err != nil || !moved {
+		`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, transaction_id = $5`, transactionID); err != nil {
 		return moved, err
+	}
+	if !moved {
+		return moved, chargedTooLateTx(ctx, tx, o.ID, transactionID)
 	}
 	if err := recordTx(ctx, tx, o.ID, "PAYMENT_COMPLETED", order.SagaCompleted,
 		map[string]string{"transactionId": transactionID}); err != nil {
@@ -290,7 +303,7 @@ func paymentCompleted(o order.Order) events.PaymentCompleted {
 }
 
 // Unanswered is what becomes of an order at FULFIL whose time is up without a word of its tickets, once
-// each time. It is announced again, as another message, and later each time: after 2, 6 and 14 minutes.
+// each time. It is announced again, as another message: after 2 and 4 minutes, and then every 4.
 // After order.FulfilWindow it is given up, which Unanswered reports: FULFIL to REFUND, with a refund of
 // everything that cancels whatever tickets there may be, and COMPENSATION_FAILED for people to look into
 // it.
@@ -331,8 +344,8 @@ func (s Store) Unanswered(ctx context.Context, o order.Order) (gaveUp bool, err 
 func reannounceTx(ctx context.Context, tx pgx.Tx, o order.Order, tries int) error {
 	if _, err := tx.Exec(ctx, `
 		UPDATE orders SET tries = $2, leased_until = '-infinity',
-		    resume_at = now() + interval '2 minutes' * 2 ^ least($2::integer, $3)
-		WHERE id = $1`, o.ID, tries, order.MaxReannouncements); err != nil {
+		    resume_at = now() + interval '2 minutes' * least($2::integer, 2)
+		WHERE id = $1`, o.ID, tries); err != nil {
 		return fmt.Errorf("announce order %s again: %w", o.ID, err)
 	}
 	if err := recordTx(ctx, tx, o.ID, "REANNOUNCED", order.SagaPending, map[string]int{"announcements": tries + 1}); err != nil {
@@ -362,9 +375,7 @@ func (s Store) Notified(ctx context.Context, n order.Notice, o order.Order) (mov
 			}
 		case n.AttemptKey != o.AttemptKey():
 		case n.Outcome == order.Succeeded:
-			if moved, err = paidTx(ctx, tx, o, n.TransactionID); err == nil && !moved {
-				err = chargedTooLateTx(ctx, tx, o.ID, n.TransactionID)
-			}
+			moved, err = paidTx(ctx, tx, o, n.TransactionID)
 		case n.Outcome == order.Declined:
 			moved, err = declinedTx(ctx, tx, o, n.Failure)
 		}
@@ -455,7 +466,7 @@ func (s Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed ev
 
 // orderColumns are those that scanOrder reads, in its order.
 const orderColumns = `id, number, user_id, event_id, holder_name, status, step, reservation_id, total_minor, refunded_minor, currency,
-	payment_method, payment_token, charge_since, coalesce(now() - charge_since, '0'),
+	payment_method, payment_token, charge_since, coalesce(now() - charge_since, '0'), coalesce(now() - asking_since, '0'),
 	transaction_id, failure_code, failure_message, retryable, correlation_id, traceparent, created_at, completed_at`
 
 // scanOrder reads an order without its items.
@@ -470,7 +481,7 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 		chargeSince, completedTime *time.Time
 	)
 	err := row.Scan(&o.ID, &o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID, &total, &refunded, &currency,
-		&o.Method, &token, &chargeSince, &o.ChargeAge,
+		&o.Method, &token, &chargeSince, &o.ChargeAge, &o.AskingAge,
 		&transaction, &code, &message, &o.Failure.Retryable, &o.Trace.CorrelationID, &o.Trace.Parent, &o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
 	o.Refunded = money.Of(refunded, o.Total.Currency)

@@ -18,7 +18,8 @@ import (
 )
 
 // Postpone ends the lease of a step that got no answer. The sweeper comes back to it later each time:
-// after 5 s, 10 s, 20 s and so on, five minutes at most. A reserve it leaves alone for a minute, in which
+// after 5 s, 10 s, 20 s and so on, but within 30 s or a tenth of the order's age, five minutes at most, so that
+// what was away for long keeps nobody waiting long. A reserve it leaves alone for a minute, in which
 // the buyer may come back for it. A release that was in vain order.MaxTries times is told to people, once,
 // which Postpone reports; it goes on all the same. An order that somebody has moved on meanwhile stays as
 // it is.
@@ -63,7 +64,8 @@ func postponeTx(ctx context.Context, tx pgx.Tx, table string, id uuid.UUID, step
 	_, err := tx.Exec(ctx, `
 		UPDATE `+table+` SET leased_until = '-infinity', tries = tries + 1,
 		    resume_at = now() + CASE WHEN step = 'RESERVE' THEN interval '1 minute'
-		        ELSE least(interval '5 seconds' * 2 ^ least(tries, 10), interval '5 minutes') END
+		        ELSE least(interval '5 seconds' * 2 ^ least(tries, 10),
+		            greatest(interval '30 seconds', (now() - created_at) / 10), interval '5 minutes') END
 		WHERE id = $1 AND step = $2`, id, step)
 	if err != nil {
 		return fmt.Errorf("postpone %s of %s: %w", id, table, err)

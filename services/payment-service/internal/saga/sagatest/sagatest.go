@@ -127,12 +127,13 @@ type charge struct {
 }
 
 type chargeRequest struct {
-	AttemptKey   string         `json:"attemptKey"`
-	OrderID      uuid.UUID      `json:"orderId"`
-	Amount       money.Decimal  `json:"amount"`
-	Currency     money.Currency `json:"currency"`
-	PaymentToken string         `json:"paymentToken"`
-	Description  string         `json:"description"`
+	AttemptKey     string         `json:"attemptKey"`
+	AttemptedSince string         `json:"attemptedSince"`
+	OrderID        uuid.UUID      `json:"orderId"`
+	Amount         money.Decimal  `json:"amount"`
+	Currency       money.Currency `json:"currency"`
+	PaymentToken   string         `json:"paymentToken"`
+	Description    string         `json:"description"`
 }
 
 type chargeAnswer struct {
@@ -379,6 +380,9 @@ func (s *Services) route(endpoint, query string, body []byte) (Call, func() (any
 		return Charge, func() (any, error) { return s.charge(in) }, err
 	case "payment-gateway GET /api/gateway/internal/charges":
 		values, err := url.ParseQuery(query)
+		if err == nil {
+			_, err = time.Parse(time.RFC3339, values.Get("attemptedSince"))
+		}
 		return Ask, func() (any, error) { return s.ask(values.Get("attemptKey")) }, err
 	case "payment-gateway POST /api/gateway/internal/refunds":
 		in, err := read[refundRequest](body)
@@ -504,7 +508,7 @@ func (s *Services) ask(key string) (any, error) {
 	if c, known := s.charges[key]; known {
 		return c.answer, nil
 	}
-	return chargeAnswer{AttemptKey: key, Status: "NOT_FOUND", Retryable: true}, nil
+	return chargeAnswer{AttemptKey: key, Status: "NOT_FOUND"}, nil
 }
 
 type cancelRequest struct {
@@ -531,7 +535,7 @@ func (s *Services) cancel(in cancelRequest) (any, error) {
 		switch {
 		case !known || t.order != in.OrderID:
 			return nil, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
-		case t.used:
+		case t.used && in.Reason != "EVENT_CANCELLED":
 			return nil, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
 		}
 	}
