@@ -40,13 +40,10 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	for i, a := range f.Apps {
 		app := cfg.process(a.name, a.Command[0], a.Command[1:]...)
 		app.env = append(cfg.processEnv(s, f), f.appEnv(a)...)
-		if cfg.Interpose != nil {
-			if a.AppPort, err = cfg.Interpose(a.name, st.apps[i].URL()); err != nil {
-				return st, fmt.Errorf("come between %s and its sidecar: %w", a.name, err)
-			}
+		sidecar, err := cfg.sidecar(a, st.apps[i].URL(), t.daprd, s, f)
+		if err != nil {
+			return st, err
 		}
-		sidecar := cfg.process(a.name+"-sidecar", t.daprd, append(loopbackArgs, f.daprdArgs(a)...)...)
-		sidecar.env = cfg.processEnv(s, f)
 		st.apps[i].Process, st.apps[i].Sidecar = app, sidecar
 		for _, p := range []*Process{sidecar, app} {
 			if err := p.Start(); err != nil {
