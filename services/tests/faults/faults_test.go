@@ -432,7 +432,7 @@ func (b *breaker) repair(ctx context.Context) error {
 func (b *breaker) rest(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, restingTime)
 	defer cancel()
-	began, said, clean := time.Now(), time.Now(), 0
+	began, said, saidAt, clean := time.Now(), "", time.Now(), 0
 	for {
 		report, err := b.books.Audit(ctx, true)
 		found := report.Discrepancies()
@@ -450,9 +450,10 @@ func (b *breaker) rest(ctx context.Context) error {
 			say("at rest after %s", time.Since(began).Round(time.Second))
 			return nil
 		}
-		if time.Since(said) > heartbeat {
-			said = time.Now()
-			say("%3.0fs: %s", time.Since(began).Seconds(), unsettled(found, mails, err))
+		now := unsettled(found, mails, err)
+		if since := time.Since(saidAt); since > 6*heartbeat || since > heartbeat && now != said {
+			said, saidAt = now, time.Now()
+			say("%3.0fs: %s", time.Since(began).Seconds(), now)
 		}
 		if pause(deadline, time.Second) != nil {
 			if err == nil {
