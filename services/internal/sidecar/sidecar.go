@@ -127,10 +127,12 @@ func (c *Client) Fetch(ctx context.Context, app, path string) ([]byte, error) {
 	return c.do(ctx, app, http.MethodGet, path, nil)
 }
 
-func (c *Client) do(ctx context.Context, app, method, path string, in any) ([]byte, error) {
+func (c *Client) do(ctx context.Context, app, method, path string, in any) (answer []byte, err error) {
+	defer func(began time.Time) {
+		telemetry.ObserveCall(app, method+" "+path, !errors.Is(err, ErrUnavailable), began)
+	}(time.Now())
 	var body []byte
 	if in != nil {
-		var err error
 		if body, err = json.Marshal(in); err != nil {
 			return nil, fmt.Errorf("call %s: %w", app, err)
 		}
@@ -165,7 +167,7 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) ([]by
 		return nil, ErrUnavailable.Because(fmt.Errorf("call %s: %w", app, err))
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
+	answer, err = io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
 	if err != nil {
 		return nil, ErrUnavailable.Because(fmt.Errorf("read the answer of %s: %w", app, err))
 	}

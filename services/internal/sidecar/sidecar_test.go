@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
@@ -189,4 +191,34 @@ func TestSecret(t *testing.T) {
 
 	_, err = client.Secret(t.Context(), "ticket-service-signing-seed")
 	require.ErrorContains(t, err, "ticket-service-signing-seed", "it says what is missing")
+}
+
+func TestCallsAreMeasured(t *testing.T) {
+	t.Parallel()
+	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/broken/1"):
+			answer(http.StatusInternalServerError, "")(w, r)
+		case strings.HasSuffix(r.URL.Path, "/sold-out/1"):
+			refuse("409", `{"error": "INSUFFICIENT_INVENTORY", "message": "Sold out"}`)(w, r)
+		}
+	})
+	for _, path := range []string{"/fine/1", "/fine/2?cursor=x", "/sold-out/1", "/broken/1"} {
+		_, _ = client.Fetch(t.Context(), "measured-service", path)
+	}
+	families, err := prometheus.DefaultGatherer.Gather()
+	require.NoError(t, err)
+	counted := map[string]uint64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if l := m.GetLabel(); len(l) == 3 && l[2].GetValue() == "measured-service" { // the labels are sorted
+				counted[l[0].GetValue()+" "+l[1].GetValue()] = m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	require.Equal(t, map[string]uint64{
+		"GET /fine/{id} true":     2,
+		"GET /sold-out/{id} true": 1,
+		"GET /broken/{id} false":  1,
+	}, counted)
 }

@@ -75,7 +75,7 @@ func Serve(ctx context.Context, cfg Config, handler http.Handler, workers ...fun
 		return fmt.Errorf("listen on %s (APP_PORT, LISTEN_HOST): %w", address, err)
 	}
 	server := &http.Server{
-		Handler:           handler,
+		Handler:           withMetrics(handler),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),

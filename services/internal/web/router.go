@@ -77,13 +77,16 @@ func (s *statusRecorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
+// unmatched is the route of what has none.
+const unmatched = "unmatched"
+
 func logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(rec, r)
 
-		route := "unmatched" // the template and not the path: ids stay out, lines can be grouped
+		route := unmatched // the template and not the path: ids stay out, lines can be grouped
 		if current := mux.CurrentRoute(r); current != nil {
 			if template, err := current.GetPathTemplate(); err == nil {
 				route = template
@@ -95,6 +98,7 @@ func logged(next http.Handler) http.Handler {
 		}
 		slog.Log(r.Context(), level, "request", "method", r.Method, "route", route,
 			"status", rec.status, "durationMs", time.Since(start).Milliseconds())
+		observe(r.Method, route, rec.status, start)
 	})
 }
 

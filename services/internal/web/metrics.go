@@ -1,0 +1,48 @@
+package web
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+)
+
+var requests = promauto.NewHistogramVec(prometheus.HistogramOpts{
+	Name:    "http_server_request_seconds",
+	Help:    "Requests that were answered, by the route's template and the class of the status.",
+	Buckets: telemetry.Buckets,
+}, []string{"method", "route", "status"})
+
+// pattern is what a template says of the form of a variable: {file:a|b}.
+var pattern = regexp.MustCompile(`:[^}]*`)
+
+// observe measures a request that is answered.
+func observe(method, route string, status int, began time.Time) {
+	if route == unmatched {
+		method = "" // which may be any word that somebody has thought of
+	}
+	requests.WithLabelValues(method, pattern.ReplaceAllString(route, ""), strconv.Itoa(status/100)+"xx").
+		Observe(time.Since(began).Seconds())
+}
+
+const metricsPath = "/metrics"
+
+// withMetrics answers Prometheus at /metrics, and leaves all else to api. The page is no part of the API, and for
+// whoever reaches the process itself: what comes through a sidecar from another one gets the API's answer to unknown paths.
+func withMetrics(api http.Handler) http.Handler {
+	page := promhttp.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Dapr sets this header on every invocation, whatever the caller sends by that name.
+		if invoked := len(r.Header.Values("Dapr-Callee-App-Id")) > 0; r.URL.Path == metricsPath && !invoked {
+			page.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+}

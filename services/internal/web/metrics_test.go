@@ -1,0 +1,62 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	router := web.NewRouter()
+	router.Methods(http.MethodGet).Path("/measured/{id:[0-9]+}").Handler(web.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+		if mux.Vars(r)["id"] == "2" {
+			return problem.New(problem.Conflict, "TAKEN", "It is taken")
+		}
+		return nil
+	}))
+	r := run(t, router)
+	ask := func(method, path, callee string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, nil)
+		require.NoError(t, err)
+		if callee != "" {
+			req.Header.Set("Dapr-Callee-App-Id", callee)
+		}
+		if path == "/measured/2" {
+			req.Header.Set("Prefer", web.PreferStatusInHeader)
+		}
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return res.StatusCode, string(body)
+	}
+
+	ask(http.MethodGet, "/measured/1", "")
+	ask(http.MethodGet, "/measured/3", "")
+	ask(http.MethodGet, "/measured/2", "")
+	ask("PURGE", "/who/knows", "")
+	status, page := ask(http.MethodGet, "/metrics", "")
+	require.Equal(t, http.StatusOK, status)
+	for _, line := range []string{
+		`http_server_request_seconds_count{method="GET",route="/measured/{id}",status="2xx"} 2`,
+		`http_server_request_seconds_count{method="GET",route="/measured/{id}",status="4xx"} 1`, // and not the 200 that carries it
+		`http_server_request_seconds_bucket{method="",route="unmatched",status="4xx"`,
+		"process_open_fds", "go_goroutines", "go_build_info",
+	} {
+		require.Contains(t, page, line)
+	}
+	require.NotContains(t, page, "PURGE")
+	require.False(t, strings.Contains(page, "/who"), "a path that somebody made up")
+
+	status, _ = ask(http.MethodGet, "/metrics", "this-service")
+	require.Equal(t, http.StatusNotFound, status, "nobody reads them through a sidecar")
+}
