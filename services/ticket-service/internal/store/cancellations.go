@@ -26,19 +26,17 @@ func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.Ev
 		if first, err := messaging.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
 			return err
 		}
-		// The event may be unknown here still; then this is its first and last word. Whoever issues tickets
-		// at this moment holds a lock on its row, for which this waits.
-		tag, err := tx.Exec(ctx, `
+		// The event may be unknown here still; then this is its first and last word. It is the last one also
+		// after something newer, which has overtaken it. Whoever issues tickets at this moment holds a lock on
+		// its row, for which this waits.
+		_, err := tx.Exec(ctx, `
 			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
 			VALUES ($1, $2, $3, $4, '', $5, $4)
-			ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at
-			WHERE known.updated_at < excluded.updated_at`,
+			ON CONFLICT (id) DO UPDATE
+			SET status = excluded.status, updated_at = greatest(known.updated_at, excluded.updated_at)`,
 			e.EventID, e.OrganizerID, e.EventName, e.UpdatedAt, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("cancel event %s: %w", e.EventID, err)
-		}
-		if tag.RowsAffected() == 0 { // something newer is known
-			return nil
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO event_cancellations (event_id, reason, correlation_id) VALUES ($1, $2, $3)
@@ -50,7 +48,7 @@ func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.Ev
 	})
 }
 
-// CancelTickets voids up to limit tickets of a cancelled event, announces each, and tells how many they
+// CancelTickets voids up to limit tickets of a cancelled event, used ones too, announces each, and tells how many they
 // were. When it finds fewer than limit, the event's cancellation is finished. It does nothing for an event
 // whose cancellation is finished, never began, or is another replica's at this moment.
 func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) (int, error) {
@@ -68,7 +66,7 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 			return fmt.Errorf("cancellation of event %s: %w", eventID, err)
 		}
 		rows, err := tx.Query(ctx, `
-			SELECT id FROM tickets WHERE event_id = $1 AND status = 'ACTIVE' ORDER BY id LIMIT $2`, eventID, limit)
+			SELECT id FROM tickets WHERE event_id = $1 AND status <> 'CANCELLED' ORDER BY id LIMIT $2`, eventID, limit)
 		if err != nil {
 			return fmt.Errorf("tickets of event %s: %w", eventID, err)
 		}
@@ -79,9 +77,9 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 		if err := lockTypesOfTx(ctx, tx, ids); err != nil {
 			return err
 		}
-		// Their owners and the gates may have been faster.
+		// Their owners and refunds may have been faster.
 		rows, err = tx.Query(ctx, selectTickets+`
-			WHERE k.id = ANY($1) AND k.status = 'ACTIVE' ORDER BY k.id FOR UPDATE OF k`, ids)
+			WHERE k.id = ANY($1) AND k.status <> 'CANCELLED' ORDER BY k.id FOR UPDATE OF k`, ids)
 		if tickets, err = collectTickets(rows, err); err != nil {
 			return err
 		}
@@ -135,7 +133,7 @@ func (s Store) CancelAll(ctx context.Context) (int, error) {
 	}
 	total := 0
 	for _, id := range ids {
-		// A batch of which owners or gates took some is short and yet not the last: the next tick goes on.
+		// A batch of which owners or refunds took some is short and yet not the last: the next tick goes on.
 		for n := CancelBatch; n == CancelBatch; {
 			if n, err = s.CancelTickets(ctx, id, CancelBatch); err != nil {
 				return total, err

@@ -23,16 +23,16 @@ func (b *bundle) cancelEvent(ctx context.Context, message uuid.UUID) error {
 	})
 }
 
-// requireAllCancelled asserts that the event has no hold and no ticket that admits somebody, and that each
+// requireAllCancelled asserts that the event has no hold and no ticket but void ones, and that each
 // of these tickets, and no other, was announced once as cancelled with the event.
 func (b *bundle) requireAllCancelled(t *testing.T, tickets ...ticket.Ticket) {
 	t.Helper()
 	var live, valid int
 	require.NoError(t, b.pool.QueryRow(t.Context(), `
-		SELECT (SELECT count(*) FROM reservations WHERE status = 'ACTIVE'), (SELECT count(*) FROM tickets WHERE status = 'ACTIVE')`).
+		SELECT (SELECT count(*) FROM reservations WHERE status = 'ACTIVE'), (SELECT count(*) FROM tickets WHERE status <> 'CANCELLED')`).
 		Scan(&live, &valid))
 	require.Zero(t, live, "live reservations")
-	require.Zero(t, valid, "valid tickets")
+	require.Zero(t, valid, "tickets that are not void")
 	var want, got []uuid.UUID
 	for _, k := range tickets {
 		want = append(want, k.ID)
@@ -75,15 +75,20 @@ func TestCancelEvent(t *testing.T) {
 	b.requireInventory(t, vip, 3, 0)
 	b.requireInventory(t, seat, 7, 0)
 
-	for _, want := range []int{4, 4, 1, 0} {
+	for _, want := range []int{4, 4, 2, 0} {
 		n, err := b.store.CancelTickets(t.Context(), b.event, 4)
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}
-	tickets = append(tickets, given)
+	tickets = append(tickets, given, used)
 	b.requireAllCancelled(t, tickets...)
 	b.requireInventory(t, vip, 0, 0)
-	b.requireInventory(t, seat, 1, 0) // the one that was used
+	b.requireInventory(t, seat, 0, 0)
+	kept, err := b.store.Ticket(t.Context(), used.ID)
+	require.NoError(t, err)
+	require.False(t, kept.CheckedInAt.IsZero(), "that it let somebody in stays known")
+	_, err = b.store.CheckIn(t.Context(), used.ID, 1, "")
+	require.ErrorIs(t, err, ticket.ErrNotActive)
 
 	for _, m := range b.announced(t, "TICKET_CANCELLED") {
 		if m.Data.Payload.TicketID == given.ID {
@@ -216,6 +221,10 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 			b := setup(t)
 			kind := b.newType(t, 5)
 			tickets := b.bought(t, kind, 2)
+			if tt.by == events.CancelledByEvent {
+				_, err := b.store.CheckIn(t.Context(), tickets[0].ID, 1, "")
+				require.NoError(t, err)
+			}
 			if tt.cancelled {
 				require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 			}
@@ -236,6 +245,58 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 			b.requireInventory(t, kind, 0, 0)
 		})
 	}
+}
+
+// Gates, refunds and the batches of several replicas meet: whoever comes first, nobody is left with a ticket, each
+// is cancelled once, and every refund is made.
+func TestCheckInAgainstTheCancellation(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const orders = 40
+	kind := b.newType(t, 2*orders)
+	var tickets []ticket.Ticket
+	for range orders {
+		tickets = append(tickets, b.bought(t, kind, 2)...)
+	}
+	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+	requireAll(t, race(3*orders, func(i int) error {
+		k := tickets[i/3*2]
+		switch i % 3 {
+		case 0:
+			_, err := b.store.CheckIn(t.Context(), k.ID, 1, "North")
+			if errors.Is(err, ticket.ErrNotActive) {
+				return nil
+			}
+			return err
+		case 1:
+			_, err := b.store.CancelRefunded(t.Context(), store.Refund{OrderID: k.OrderID, Key: "refund-" + k.OrderID.String(), Reason: "Storm"})
+			return err
+		default:
+			_, err := b.store.CancelTickets(t.Context(), b.event, 10)
+			return err
+		}
+	}))
+	_, err := b.store.CancelAll(t.Context())
+	require.NoError(t, err)
+	b.requireAllCancelled(t, tickets...)
+	b.requireInventory(t, kind, 0, 0)
+}
+
+// A cancellation is the last word, even if something newer overtook it.
+func TestCancellationIsOvertaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 5)
+	tickets := b.bought(t, kind, 2)
+	newest := time.Now().Add(2 * time.Hour)
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", b.festival(ticket.EventPublished, newest)))
+	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+	_, err := b.store.CancelAll(t.Context())
+	require.NoError(t, err)
+	b.requireAllCancelled(t, tickets...)
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", b.festival(ticket.EventPublished, newest.Add(time.Hour))))
+	_, err = b.reserve(t.Context(), uuid.New(), line(kind, 1))
+	require.ErrorIs(t, err, ticket.ErrEventNotOnSale)
 }
 
 // Who issues tickets while a cancellation is about to commit waits for it: else the cancellation could be

@@ -48,7 +48,7 @@ func TestEventMessages(t *testing.T) {
 		{"SameMoment", []step{apply(ticket.EventPublished, 1, "a"), apply(ticket.EventDraft, 1, "b")}, ticket.EventPublished, "a"},
 		{"CancelledLast", []step{apply(ticket.EventPublished, 1, "a"), cancel(2)}, cancelled, "a"},
 		{"CancelledBeforeCreated", []step{cancel(3), apply(ticket.EventDraft, 1, "a"), apply(ticket.EventPublished, 2, "b")}, cancelled, "cancelled"},
-		{"StaleCancel", []step{apply(ticket.EventPublished, 2, "b"), cancel(1)}, ticket.EventPublished, "b"},
+		{"OvertakenCancel", []step{apply(ticket.EventPublished, 2, "b"), cancel(1), apply(ticket.EventPublished, 3, "c")}, cancelled, "c"},
 		{"FillBeforeAnyMessage", []step{fill(ticket.EventPublished, "asked")}, ticket.EventPublished, "asked"},
 		{"FillOverFill", []step{fill(ticket.EventPublished, "asked"), fill(cancelled, "asked again")}, cancelled, "asked again"},
 		{"LateDraftUnderFill", []step{fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 1, "a")}, ticket.EventPublished, "a"},

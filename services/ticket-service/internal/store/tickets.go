@@ -208,7 +208,8 @@ const codeRefunded = "ORDER_REFUNDED"
 // CancelRefunded voids all tickets that a refund is for, or none, and gives them. Those that were
 // cancelled before stay as they are, so that the same refund may come again. An order that has no tickets
 // is thereby refused them, should its PAYMENT_COMPLETED be under way still. It returns
-// ticket.ErrTicketNotFound for one that is not the order's, and ErrTicketUsed.
+// ticket.ErrTicketNotFound for one that is not the order's, and ErrTicketUsed unless the event is cancelled, as
+// we know or the refund says.
 func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, error) {
 	var refunded []ticket.Ticket
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
@@ -242,10 +243,6 @@ func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, e
 		if refunded, err = collectTickets(rows, err); err != nil {
 			return err
 		}
-		left, err := ticket.ToCancel(refunded)
-		if err != nil {
-			return err
-		}
 		c := cancellation{by: events.CancelledByRefund, reason: r.Reason, refundKey: r.Key}
 		// Money that goes back because the event is cancelled may be faster than the event's own batches. Those
 		// who hold the tickets are told by TICKET_CANCELLED all the same; the buyer, who may be another, has the
@@ -258,6 +255,10 @@ func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, e
 		}
 		if eventCancelled || r.Reason == ticket.ErrEventCancelled.Code {
 			c.by = events.CancelledByEvent
+		}
+		left, err := ticket.ToCancel(refunded, c.by == events.CancelledByEvent)
+		if err != nil {
+			return err
 		}
 		return cancelTx(ctx, tx, left, c)
 	})
@@ -281,7 +282,7 @@ type cancellation struct {
 	refundKey string // if there is a refund
 }
 
-// cancelTx voids tickets that are valid, locked with their types. Their places go on sale again.
+// cancelTx voids tickets that are not void yet, locked with their types. Their places go on sale again.
 func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancellation) error {
 	ids := make([]uuid.UUID, len(tickets))
 	places := map[uuid.UUID]int{}

@@ -32,7 +32,7 @@ type Ticket struct {
 	Status      Status
 	CodeVersion int // the version of the QR code that is valid
 	CreatedAt   time.Time
-	CheckedInAt time.Time // zero unless Used
+	CheckedInAt time.Time // zero unless it is Used, or was
 	Gate        string    // where, if that was said
 }
 
@@ -87,16 +87,15 @@ func (t Ticket) GiveUp(owner uuid.UUID, eventDate, now time.Time) error {
 }
 
 // ToCancel gives those of the tickets that have to be cancelled for their money to go back: all that
-// are not cancelled yet. It returns ErrTicketUsed if one has let somebody in.
-func ToCancel(tickets []Ticket) ([]Ticket, error) {
+// are not cancelled yet. It returns ErrTicketUsed if one has let somebody in, unless the event is cancelled.
+func ToCancel(tickets []Ticket, eventCancelled bool) ([]Ticket, error) {
 	var left []Ticket
 	for _, t := range tickets {
-		switch t.Status {
-		case Used:
+		if t.Status == Used && !eventCancelled {
 			return nil, ErrTicketUsed
-		case Valid:
+		}
+		if t.Status != Void {
 			left = append(left, t)
-		case Void:
 		}
 	}
 	return left, nil

@@ -33,7 +33,7 @@ func TestTicketStates(t *testing.T) {
 			_, err = k.Transfer(owner, uuid.New(), "Bob")
 			require.ErrorIs(t, err, tt.transfer)
 			require.ErrorIs(t, k.GiveUp(owner, now.Add(time.Hour), now), tt.giveUp)
-			left, err := ticket.ToCancel([]ticket.Ticket{k})
+			left, err := ticket.ToCancel([]ticket.Ticket{k}, false)
 			require.ErrorIs(t, err, tt.refund)
 			require.Len(t, left, tt.cancelled)
 		})
@@ -85,14 +85,17 @@ func TestGiveUp(t *testing.T) {
 func TestToCancel(t *testing.T) {
 	t.Parallel()
 	valid, void, used := ticket.Ticket{Status: ticket.Valid}, ticket.Ticket{Status: ticket.Void}, ticket.Ticket{Status: ticket.Used}
-	left, err := ticket.ToCancel([]ticket.Ticket{void, valid, void, valid})
+	left, err := ticket.ToCancel([]ticket.Ticket{void, valid, void, valid}, false)
 	require.NoError(t, err)
 	require.Equal(t, []ticket.Ticket{valid, valid}, left)
-	left, err = ticket.ToCancel(nil)
+	left, err = ticket.ToCancel(nil, false)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, err = ticket.ToCancel([]ticket.Ticket{valid, used})
+	_, err = ticket.ToCancel([]ticket.Ticket{valid, used}, false)
 	require.ErrorIs(t, err, ticket.ErrTicketUsed)
+	left, err = ticket.ToCancel([]ticket.Ticket{valid, used, void}, true)
+	require.NoError(t, err)
+	require.Equal(t, []ticket.Ticket{valid, used}, left)
 }
 
 func TestValidateText(t *testing.T) {

@@ -27,15 +27,19 @@
 //	 +---+
 //	 v   |      check-in
 //	 ACTIVE ----------------> USED
-//	    |
-//	    | cancel: by its owner, because its money goes back, or with the event
-//	    v
-//	CANCELLED
+//	    |                      |
+//	    | cancel: by its       | the event is cancelled
+//	    | owner, because its   |
+//	    | money goes back, or  |
+//	    | with the event       |
+//	    v                      |
+//	CANCELLED <----------------+
 //
 // A ticket is ACTIVE from the commit that completed its reservation. Its QR code is a signed token
 // (see Signer), which anybody with the public key can check offline. A transfer gives it another owner
-// and another version of its code, so that the old one admits nobody. USED and CANCELLED are final. A
-// cancelled ticket has given its place back.
+// and another version of its code, so that the old one admits nobody. A used ticket's money does not go
+// back, but for an event that is cancelled, maybe while it went on: then nobody keeps a ticket. CANCELLED is
+// final. A cancelled ticket has given its place back.
 //
 // # Orders
 //
@@ -46,8 +50,8 @@
 // # Cancelled events
 //
 // An event that is cancelled is off sale at once: no hold and no ticket is issued from then on, and an
-// order that is paid later is refused its tickets. Its live reservations are released and its ACTIVE
-// tickets cancelled in batches, of which each is a transaction. What is left when a process dies on the way
+// order that is paid later is refused its tickets. Its live reservations are released and its
+// tickets, used ones too, cancelled in batches, of which each is a transaction. What is left when a process dies on the way
 // is found by the next tick.
 package ticket
 
