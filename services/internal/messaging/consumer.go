@@ -93,13 +93,13 @@ func (c Consumer) receive(w http.ResponseWriter, r *http.Request) error {
 // end of it at the broker.
 func (c Consumer) process(ctx context.Context, body []byte) error {
 	event, err := parseCloudEvent(body)
-	if err != nil {
-		return err
+	if err == nil {
+		err = errUnknown
+		if handle, known := c.Handlers[event.Type]; known {
+			err = handle(ctx, event)
+		}
 	}
-	err = errUnknown
-	if handle, known := c.Handlers[event.Type]; known {
-		err = handle(ctx, event)
-	}
+	c.count(event, body, err)
 	if !errors.Is(err, errUnknown) {
 		return err
 	}

@@ -98,6 +98,7 @@ func (c Consumer) archive(queue string) web.Handler {
 		case err != nil:
 			return fmt.Errorf("archive dead letter: %w", err)
 		default:
+			archived.WithLabelValues(queue).Inc()
 			c.tryAgain(ctx, id)
 		}
 		return web.WriteJSON(w, http.StatusOK, map[string]bool{"archived": true})

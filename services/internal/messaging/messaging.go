@@ -112,5 +112,9 @@ func FirstTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, eventType string) (bo
 	if err != nil {
 		return false, fmt.Errorf("record event %s: %w", id, err)
 	}
-	return tag.RowsAffected() == 1, nil
+	first := tag.RowsAffected() == 1
+	if !first {
+		repeated.WithLabelValues(eventType).Inc()
+	}
+	return first, nil
 }

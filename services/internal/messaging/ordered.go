@@ -94,6 +94,7 @@ func (r Relay) publishNext(ctx context.Context, topic string, holder uuid.UUID, 
 			"topic", topic, "eventId", row.ID, "error", res.Error.Error())
 		return false, nil
 	}
+	countPublished(row)
 	_, err = r.Pool.Exec(ctx, `UPDATE outbox SET published_at = now() WHERE id = $1`, row.ID)
 	return err == nil, err
 }

@@ -129,6 +129,7 @@ func (r Relay) publishBatch(ctx context.Context) (int, error) {
 			refused = append(refused, row.ID)
 		} else {
 			taken = append(taken, row.ID)
+			countPublished(row)
 		}
 	}
 	// An event that failed waits a little longer each time, up to the length of a lease.
