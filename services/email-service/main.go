@@ -1,11 +1,13 @@
 // Command email-service is an SMTP server as an app of this system: it takes a message with its
-// attachments from notification-service, writes it as MIME and hands it to the SMTP server. It owns
-// no data. Retries, the breaker and the bulkhead are the sidecars' on the hop to it.
+// attachments from notification-service, writes it as MIME and hands it to the SMTP server, each
+// message once: which it sent is all that it keeps, in the Dapr state store. Retries, the breaker and the bulkhead are the sidecars' on the hop to it.
 package main
 
 import (
 	"context"
+	"time"
 
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -48,7 +50,9 @@ func run(ctx context.Context, cfg config) error {
 			return err
 		}
 	}
-	sender, err := email.NewSender(server)
+	sender, err := email.NewSender(server, claim.Claims{
+		States: client.Dapr, Store: "statestore", Consumer: service, Lease: email.Lease, Keep: 24 * time.Hour,
+	})
 	if err != nil {
 		return err
 	}

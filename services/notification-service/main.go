@@ -8,14 +8,12 @@ import (
 	"net/mail"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
@@ -64,16 +62,13 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	c := courier.Courier{
-		Claims: claim.Claims{
-			States: sc.Dapr, Store: "statestore", Consumer: appID,
-			Lease: courier.Lease, Keep: 24 * time.Hour,
-		},
-		Store:     store.Store{Pool: pool},
-		Services:  sc,
-		PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
-		Patience:  courier.Patience, Operations: cfg.OperationsEmail,
+		Store:      store.Store{Pool: pool},
+		Services:   sc,
+		PublicURL:  strings.TrimSuffix(cfg.PublicURL, "/"),
+		Operations: cfg.OperationsEmail,
+		Woken:      make(chan struct{}, 1),
 	}
 	// No service secret in the guard: no service calls us.
 	guard := identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.RunQueued)
+	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.Run)
 }

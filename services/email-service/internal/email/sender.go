@@ -14,6 +14,7 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
 )
 
 // Errors of Send.
@@ -24,10 +25,16 @@ var (
 	ErrUnavailable = problem.New(problem.Unavailable, "EMAIL_UNAVAILABLE", "The mail server does not take messages right now")
 )
 
-// timeout bounds connecting, and again sending. Both together stay under the sidecar's timeout on the
-// hop to this service: were the sidecar to give up first, it would ask again while the first message
-// is still being sent.
-const timeout = 2 * time.Second
+const (
+	// timeout bounds connecting, and again sending. As a rule both together stay under the sidecar's timeout on the
+	// hop to this service: were the sidecar to give up first, it would ask again, and find the message held.
+	timeout = 2 * time.Second
+	// Lease is how long the claims given to a Sender must last: all that is done under one, with time to write
+	// down that it is done.
+	Lease = 15 * time.Second
+	// doneBy leaves the others a moment after whoever holds the claim has stopped.
+	doneBy = Lease - time.Second
+)
 
 // Server is the SMTP server to use and how.
 type Server struct {
@@ -43,10 +50,11 @@ type Server struct {
 type Sender struct {
 	client *mail.Client
 	from   *stdmail.Address
+	claims claim.Claims
 }
 
 // NewSender makes a Sender without connecting. Its errors name the variable at fault.
-func NewSender(s Server) (*Sender, error) {
+func NewSender(s Server, claims claim.Claims) (*Sender, error) {
 	from, err := stdmail.ParseAddress(s.From)
 	if err != nil {
 		return nil, fmt.Errorf("SMTP_FROM: %w", err)
@@ -76,15 +84,37 @@ func NewSender(s Server) (*Sender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("SMTP_HOST: %w", err)
 	}
-	return &Sender{client: client, from: from}, nil
+	return &Sender{client: client, from: from, claims: claims}, nil
 }
 
-// Send hands m to the server. It returns a *problem.Error for an invalid message, ErrRejected and
-// ErrUnavailable.
+// Send hands m to the server, unless that took it before. It returns a *problem.Error for an invalid message,
+// ErrRejected and ErrUnavailable.
 func (s *Sender) Send(ctx context.Context, m Message) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
+	// What has begun is brought to its end: a mail cut off in the middle may be out, and nobody would know.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doneBy)
+	defer cancel()
+	held, err := s.claims.Take(ctx, m.ID)
+	if errors.Is(err, claim.ErrDone) {
+		slog.InfoContext(ctx, "message was sent before", "messageId", m.ID)
+		return nil
+	}
+	if err != nil {
+		return ErrUnavailable.Because(err)
+	}
+	if err := s.handOver(ctx, m); err != nil {
+		return errors.Join(err, held.Release(ctx))
+	}
+	if err := held.Done(ctx); err != nil { // the mail is out all the same
+		slog.ErrorContext(ctx, "message sent, but not recorded as such", "messageId", m.ID, "error", err.Error())
+	}
+	return nil
+}
+
+// handOver gives m to the server. Its errors are Send's.
+func (s *Sender) handOver(ctx context.Context, m Message) error {
 	composed, err := s.compose(m)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package email_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"io"
 	"mime"
@@ -17,12 +18,15 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 )
 
 // mailbox is an SMTP server that keeps what it takes, or answers as it is told.
 type mailbox struct {
 	sender *email.Sender
+	states *claimtest.States
 	port   int
 
 	mu                  sync.Mutex
@@ -40,7 +44,7 @@ type envelope struct {
 
 func setup(t *testing.T) *mailbox {
 	t.Helper()
-	m := &mailbox{}
+	m := &mailbox{states: &claimtest.States{}}
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return &session{mailbox: m, conn: c}, nil
 	}))
@@ -51,9 +55,13 @@ func setup(t *testing.T) *mailbox {
 	m.port = listener.Addr().(*net.TCPAddr).Port
 	m.sender, err = email.NewSender(email.Server{
 		Host: "127.0.0.1", Port: m.port, From: "Event Booking <tickets@eventbooking.example>", TLS: "none",
-	})
+	}, claimsIn(m.states))
 	require.NoError(t, err)
 	return m
+}
+
+func claimsIn(states claim.States) claim.Claims {
+	return claim.Claims{States: states, Store: "statestore", Consumer: "email-service", Lease: email.Lease, Keep: 24 * time.Hour}
 }
 
 func (m *mailbox) messages() []envelope {
@@ -150,6 +158,9 @@ func TestSend(t *testing.T) {
 
 	require.NoError(t, box.sender.Send(t.Context(), m))
 	require.NoError(t, box.sender.Send(t.Context(), m))
+	require.Len(t, box.messages(), 1, "the same again is not sent again")
+	box.states.Pass(25 * time.Hour)
+	require.NoError(t, box.sender.Send(t.Context(), m))
 
 	received := box.messages()
 	require.Len(t, received, 2)
@@ -196,7 +207,7 @@ func TestSendAtOnce(t *testing.T) {
 	for i := range errs {
 		senders.Go(func() {
 			m := message()
-			m.To.Address = "reader" + strconv.Itoa(i) + "@example.com"
+			m.ID, m.To.Address = "m-"+strconv.Itoa(i), "reader"+strconv.Itoa(i)+"@example.com"
 			errs[i] = box.sender.Send(t.Context(), m)
 		})
 	}
@@ -253,17 +264,72 @@ func TestSendErrors(t *testing.T) {
 		require.NoError(t, err)
 		port := listener.Addr().(*net.TCPAddr).Port
 		require.NoError(t, listener.Close())
-		sender, err := email.NewSender(email.Server{Host: "127.0.0.1", Port: port, From: "a@example.com", TLS: "none"})
+		sender, err := email.NewSender(email.Server{Host: "127.0.0.1", Port: port, From: "a@example.com", TLS: "none"}, claimsIn(&claimtest.States{}))
 		require.NoError(t, err)
 		require.ErrorIs(t, sender.Send(t.Context(), message()), email.ErrUnavailable)
 	})
 
 	t.Run("TLSWantedAndNotOffered", func(t *testing.T) {
 		t.Parallel()
-		sender, err := email.NewSender(email.Server{Host: "127.0.0.1", Port: setup(t).port, From: "a@example.com", TLS: "starttls"})
+		sender, err := email.NewSender(email.Server{Host: "127.0.0.1", Port: setup(t).port, From: "a@example.com", TLS: "starttls"}, claimsIn(&claimtest.States{}))
 		require.NoError(t, err)
 		require.ErrorIs(t, sender.Send(t.Context(), message()), email.ErrUnavailable)
 	})
+}
+
+// A sidecar that gives up asks again while the first one is at it.
+func TestTheSameAtOnce(t *testing.T) {
+	t.Parallel()
+	box := setup(t)
+	errs := make(chan error, 16)
+	for range cap(errs) {
+		go func() { errs <- box.sender.Send(t.Context(), message()) }()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil { // another one holds it
+			require.ErrorIs(t, err, email.ErrUnavailable)
+		}
+	}
+	require.Len(t, box.messages(), 1)
+}
+
+func TestWhatIsRefusedMayBeSentLater(t *testing.T) {
+	t.Parallel()
+	box := setup(t)
+	box.rcptErr = &smtp.SMTPError{Code: 451, Message: "greylisted"}
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
+	box.rcptErr = nil
+	require.NoError(t, box.sender.Send(t.Context(), message()))
+	require.Len(t, box.messages(), 1)
+}
+
+func TestWhoeverAskedIsGone(t *testing.T) {
+	t.Parallel()
+	box := setup(t)
+	ctx, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	require.NoError(t, box.sender.Send(ctx, message()), "what has begun is brought to its end")
+	require.Len(t, box.messages(), 1)
+}
+
+func TestStateStoreDown(t *testing.T) {
+	t.Parallel()
+	box := setup(t)
+	box.states.Break(claimtest.Down)
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
+	require.Empty(t, box.messages(), "nobody could know of it")
+}
+
+// The process dies with the claim taken.
+func TestDiedWhileSending(t *testing.T) {
+	t.Parallel()
+	box := setup(t)
+	_, err := claimsIn(box.states).Take(t.Context(), message().ID)
+	require.NoError(t, err)
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
+	box.states.Pass(email.Lease)
+	require.NoError(t, box.sender.Send(t.Context(), message()))
+	require.Len(t, box.messages(), 1)
 }
 
 func TestNewSender(t *testing.T) {
@@ -286,7 +352,7 @@ func TestNewSender(t *testing.T) {
 			t.Parallel()
 			s := valid
 			tt.change(&s)
-			_, err := email.NewSender(s)
+			_, err := email.NewSender(s, claim.Claims{})
 			if tt.wrong == "" {
 				require.NoError(t, err)
 				return

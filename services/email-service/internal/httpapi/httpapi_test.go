@@ -9,10 +9,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -63,7 +66,7 @@ func setup(t *testing.T) *bundle {
 	go func() { _ = mailServer.Serve(b.listener) }()
 	sender, err := email.NewSender(email.Server{
 		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port, From: "tickets@eventbooking.example", TLS: "none",
-	})
+	}, claim.Claims{States: &claimtest.States{}, Lease: email.Lease, Keep: time.Hour})
 	require.NoError(t, err)
 	server := httptest.NewServer(httpapi.New(sender, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
 	t.Cleanup(func() {
@@ -105,6 +108,11 @@ func TestSend(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, answer)
 	require.Equal(t, map[string]any{"messageId": "m-1", "accepted": true}, answer)
 	require.Positive(t, <-b.taken)
+
+	status, again := b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", "JVBERi0xLjc="))
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, answer, again)
+	require.Empty(t, b.taken, "it is out")
 }
 
 func TestLargeAttachment(t *testing.T) {

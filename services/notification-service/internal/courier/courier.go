@@ -1,45 +1,53 @@
 // Package courier turns what happened into an e-mail to the person it matters to, once.
 //
-// Each message is acted on under a claim (package claim), and what became of it is written down
-// (package store). In this order, for a process may die after each step:
+// What an event has people told is written down in the transaction that records the event (package store), one
+// notification for each person. From then on the queue has no part in it: a courier of any replica takes a
+// notification that is due, under a lease, in this order, for a process may die after each step:
 //
-//  1. Take the claim. Dying here leaves a lease; the message comes again after it.
-//  2. Begin the notification. If it is settled already, the process died between 4 and 5: only 5 is left.
-//  3. Look up what the mail says, and hand it to email-service under the message's own id.
-//  4. Settle the notification.
-//  5. Finish the claim.
+//  1. Begin the attempt: count it and take the lease. Dying later lets another one begin when the lease ends.
+//  2. Look up what the mail says, and hand it to email-service under the message's own id.
+//  3. Settle the notification: it was sent, it is given up, or it is due again after a pause.
 //
-// What remains is dying after email-service took the mail and before 4: the mail then goes out again,
-// with the same Message-ID, by which mail programs can tell. SMTP has no way to close that gap, and a
-// ticket that comes twice is better than one that never does.
+// So a notification outlasts what is away, be it for hours: it is given up after a day of attempts, or once
+// email-service says that the same mail would always be refused.
 //
-// A person may ask for a notification again. That is another one of the same facts, with a message id of
-// its own, which goes through the same steps; only that what brings it here is not a queue but the store,
-// again and again until it is settled. Of the tickets that are cancelled with an event, many events make
-// one notification, which is written down by the first of them and then goes the same way; a postponement is
-// one event of which many people hear, page by page of ticket-service's list of them.
+// That a mail goes out once is email-service's to see to, where the effect is: it has a claim on the message's id
+// in the Dapr state store, and answers a mail that it sent before without sending it. An attempt that died
+// between 2 and 3, or lost its lease, is therefore simply made again. What remains is email-service dying in the
+// instant between the mail server's answer and the record of it: the mail then goes out again, with the same
+// Message-ID.
+//
+// A person may ask for a notification again. That is another one of the same facts, with a message id of its
+// own. Of the tickets that are cancelled with an event, many events make one notification, which is written down
+// by the first of them; a postponement is one event of which many people hear, page by page of ticket-service's
+// list of them.
 package courier
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
 
-// The queue shows a message again 30 s after it was received. In that time fit the lease, within the
-// lease the work, and between their ends the writing down of what became of it.
 const (
-	// Lease is how long the claims given to a Courier must last.
-	Lease      = 25 * time.Second
-	workTime   = 20 * time.Second
+	// senders is how many notifications a replica attempts at a time.
+	senders = 5
+	// poll is how often each looks without being woken: for what is due again, and what another replica left.
+	poll = 2 * time.Second
+	// An attempt fits into its lease: the lookups, every attempt of the sidecar's at email-service, and then the
+	// writing down of what became of it.
+	workTime   = 40 * time.Second
 	settleTime = 4 * time.Second
+	lease      = workTime + settleTime + time.Second
 )
 
 // Services are the other services, reached through the sidecar.
@@ -48,89 +56,82 @@ type Services interface {
 	Fetch(ctx context.Context, app, path string) ([]byte, error)
 }
 
-// Patience is for how long a delivery should wait for email-service. An outage of seconds opens the sidecar's breaker
-// for a minute, and three deliveries 30 s apart that each give up at once are all within that minute: good messages
-// would be dead letters. The third one's wait ends after it.
-const Patience = 12 * time.Second
-
 // Courier sends notifications.
 type Courier struct {
-	Claims    claim.Claims
 	Store     store.Store
 	Services  Services
-	PublicURL string        // where people reach us; what the links in mails begin with
-	Patience  time.Duration // how long a queue's delivery waits for email-service; not at all when zero
+	PublicURL string // where people reach us; what the links in mails begin with
 	// Operations is the address of those who look after the system.
 	Operations string
+	// Woken lets Run send at once what was just written down. It holds one signal; without it Run finds out
+	// when it looks.
+	Woken chan struct{}
 }
 
-// deliver tells n with the mail that compose makes of it. It returns nil once there is nothing left to do,
-// claim.ErrHeld while another worker is at it, and any other error if it has to be tried again.
-func (c Courier) deliver(ctx context.Context, n notification.Notification) error {
-	// Counted from before the lease begins, so that it ends before the lease does.
+// Run sends what is due until ctx ends: as soon as it is woken, and looking every now and then.
+func (c Courier) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for range senders {
+		g.Go(func() error {
+			for {
+				if err := errors.Join(c.QueueAnnouncements(ctx), c.DeliverDue(ctx)); err != nil && ctx.Err() == nil {
+					slog.ErrorContext(ctx, "notifications that are due not looked for, trying again", "error", err.Error())
+				}
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-c.Woken:
+				case <-time.After(poll):
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+func (c Courier) wake() {
+	select {
+	case c.Woken <- struct{}{}:
+	default: // nobody listens, or somebody will look anyway
+	}
+}
+
+// DeliverDue attempts what is due, one after the other, until nothing is.
+func (c Courier) DeliverDue(ctx context.Context) error {
+	for {
+		n, found, err := c.Store.Begin(ctx, lease)
+		if err != nil || !found {
+			return err
+		}
+		c.wake() // there may be more, for another sender
+		c.deliver(ctx, n)
+	}
+}
+
+// deliver makes the attempt at n that has begun.
+func (c Courier) deliver(ctx context.Context, n notification.Notification) {
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
-	held, err := c.Claims.Take(work, n.MessageID)
-	if errors.Is(err, claim.ErrDone) {
-		slog.InfoContext(ctx, "notification was settled before", "eventId", n.EventID)
-		if n.Queued { // and is due, so that it was sent without being settled
-			return c.Store.Settle(work, n.After(nil))
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-
-	n, err = c.Store.Begin(work, n)
-	attempted := err == nil && !n.Settled()
-	if attempted {
+	err := errors.New("no attempt at it came to its end")
+	if n.Attempts <= notification.MaxAttempts {
 		err = c.send(work, n)
-		n = n.After(err)
 	}
+	n = n.After(err)
 
-	// This has to happen even if the work ran out of time, or nobody waits for its end any more.
-	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-	defer cancelAfter()
-	var settleErr error
-	if attempted {
-		// Half of the time: the claim is a record, too.
-		settling, cancelSettling := context.WithTimeout(after, settleTime/2)
-		settleErr = insist(settling, func() error { return c.Store.Settle(settling, n) })
-		cancelSettling()
+	log := slog.With("notificationId", n.ID, "eventId", n.EventID, "kind", n.Kind, "attempts", n.Attempts)
+	switch n.Status {
+	case notification.Sent:
+		log.InfoContext(ctx, "notification sent")
+	case notification.Failed:
+		log.ErrorContext(ctx, "notification given up", "code", n.ErrorCode, "error", err.Error())
+	case notification.Pending:
+		log.WarnContext(ctx, "notification not sent yet", "code", n.ErrorCode, "error", err.Error())
 	}
-	// A claim that is done says that a mail is out. That one was given up has to be known to the database.
-	if !n.Settled() || n.Status == notification.Failed && settleErr != nil {
-		return errors.Join(err, settleErr, held.Release(after))
-	}
-	if n.Status == notification.Failed {
-		slog.WarnContext(ctx, "notification given up", "eventId", n.EventID, "kind", n.Kind, "code", n.ErrorCode)
-	}
-	// The mail is out, or never will be: an error now would only bring it a second time. Either record
-	// alone keeps later deliveries from that.
-	doneErr := insist(after, func() error { return held.Done(after) })
-	if settleErr != nil { // the database may be back by now
-		settleErr = insist(after, func() error { return c.Store.Settle(after, n) })
-	}
-	if err := errors.Join(settleErr, doneErr); err != nil {
-		slog.ErrorContext(ctx, "notification settled, but not fully recorded", "eventId", n.EventID, "error", err.Error())
-	}
-	return nil
-}
-
-// insist writes something down, again and again as long as ctx lasts: a database that died is back in a moment, and the
-// mail that was sent meanwhile is not to stay pending for ever.
-func insist(ctx context.Context, write func() error) error {
-	for {
-		err := write()
-		if err == nil || errors.Is(err, store.ErrSettled) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(100 * time.Millisecond):
-		}
+	// Also when the process is being stopped.
+	settling, cancelSettling := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancelSettling()
+	if err := c.Store.Settle(settling, n); err != nil { // it is attempted again, and not sent again
+		log.ErrorContext(ctx, "what became of a notification not recorded", "error", err.Error())
 	}
 }
 
@@ -150,17 +151,11 @@ func (c Courier) send(ctx context.Context, n notification.Notification) error {
 	for i, a := range mail.Attachments {
 		m.Attachments[i] = attachment(a)
 	}
-	enough := time.Now().Add(c.Patience)
-	for {
-		err := c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
-		// What is queued in the store comes again by itself, and needs no patience.
-		if !errors.Is(err, sidecar.ErrUnavailable) || n.Queued || !time.Now().Before(enough) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(min(time.Second, c.Patience)):
-		}
+	err = c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
+	switch problem.KindOf(err) {
+	case problem.Invalid, problem.TooLarge, problem.Unprocessable:
+		return fmt.Errorf("%w: %w", notification.ErrRefused, err)
+	default:
+		return err
 	}
 }

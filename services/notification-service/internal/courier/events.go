@@ -6,22 +6,17 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// The handlers of events. The errors of those that tell somebody are deliver's.
+// The handlers of events. They write down who is to be told of what, and wake whoever sends it.
 
 // TicketsGenerated sends the order confirmation with the tickets.
 func (c Courier) TicketsGenerated(ctx context.Context, event messaging.Event[events.TicketsGenerated]) error {
-	n, err := telling(event, notification.OrderConfirmation, event.Payload.UserID, event.Payload.OrderID)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.OrderConfirmation, event.Payload.UserID, event.Payload.OrderID)
 }
 
 // PaymentCompleted acknowledges the event and does nothing. The contract sends the confirmation with
@@ -33,24 +28,15 @@ func (c Courier) PaymentCompleted(context.Context, messaging.Event[events.Paymen
 
 // PaymentFailed tells the buyer that nothing was charged.
 func (c Courier) PaymentFailed(ctx context.Context, event messaging.Event[events.PaymentFailed]) error {
-	n, err := telling(event, notification.PaymentFailed, event.Payload.UserID, event.Payload.OrderID)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.PaymentFailed, event.Payload.UserID, event.Payload.OrderID)
 }
 
 // RefundProcessed tells the buyer that money is on its way back.
 func (c Courier) RefundProcessed(ctx context.Context, event messaging.Event[events.RefundProcessed]) error {
-	n, err := telling(event, notification.RefundProcessed, event.Payload.UserID, event.Payload.OrderID)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.RefundProcessed, event.Payload.UserID, event.Payload.OrderID)
 }
 
-// TicketTransferred tells both who gave the ticket and who got it, each in a mail of their own: one of
-// them may be out while the other has to be tried again.
+// TicketTransferred tells both who gave the ticket and who got it, each in a mail of their own.
 func (c Courier) TicketTransferred(ctx context.Context, event messaging.Event[events.TicketTransferred]) error {
 	p := event.Payload
 	given, err := telling(event, notification.TicketTransferred, p.FromUserID, p.OrderID)
@@ -59,35 +45,27 @@ func (c Courier) TicketTransferred(ctx context.Context, event messaging.Event[ev
 	}
 	got := given // the order is not theirs
 	got.Kind, got.UserID, got.OrderID = notification.TicketReceived, p.ToUserID, uuid.Nil
-
-	var g errgroup.Group // at once: one after the other, they would take longer than the queue waits
-	for _, n := range []notification.Notification{given, got} {
+	for _, n := range []*notification.Notification{&given, &got} {
 		n.MessageID = uuid.NewSHA1(event.ID, []byte(n.Kind))
-		g.Go(func() error { return c.deliver(ctx, n) })
 	}
-	return g.Wait()
+	return c.tell(ctx, event.ID, event.EventType, given, got)
 }
 
 // TicketCancelled tells the owner who cancelled a ticket that it is void. Of one that a refund cancelled,
 // people hear with that. Of those that were cancelled with the event, each holder hears in one mail for an
-// order: it is queued, for its events come all at once, and would spend their deliveries on waiting for each
-// other.
+// order, by whichever of its events comes first.
 func (c Courier) TicketCancelled(ctx context.Context, event messaging.Event[events.TicketCancelled]) error {
 	p := event.Payload
 	switch p.CancelledBy {
 	case events.CancelledByOwner:
-		n, err := telling(event, notification.TicketCancelled, p.UserID, p.OrderID)
-		if err != nil {
-			return err
-		}
-		return c.deliver(ctx, n)
+		return tell(ctx, c, event, notification.TicketCancelled, p.UserID, p.OrderID)
 	case events.CancelledByEvent:
 		n, err := telling(event, notification.EventCancelled, p.UserID, p.OrderID)
 		if err != nil {
 			return err
 		}
 		n.MessageID = uuid.NewSHA1(p.OrderID, []byte(string(n.Kind)+" "+p.UserID.String()))
-		return c.Store.Queue(ctx, n)
+		return c.tell(ctx, event.ID, event.EventType, n)
 	}
 	return nil
 }
@@ -108,45 +86,50 @@ func (c Courier) EventUpdated(ctx context.Context, event messaging.Event[events.
 	if err != nil {
 		return fmt.Errorf("facts of %s: %w", event.EventType, err)
 	}
-	return c.Store.Announce(ctx, notification.Announcement{
+	if err := c.Store.Announce(ctx, event.EventType, notification.Announcement{
 		ID: event.ID, About: event.Payload.EventID, Kind: notification.EventPostponed, Facts: facts,
-	})
+	}); err != nil {
+		return err
+	}
+	c.wake()
+	return nil
 }
 
 // CompensationFailed tells operations of an order whose effects could not be undone.
 func (c Courier) CompensationFailed(ctx context.Context, event messaging.Event[events.CompensationFailed]) error {
-	n, err := telling(event, notification.CompensationFailed, notification.Operations, event.Payload.OrderID)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.CompensationFailed, notification.Operations, event.Payload.OrderID)
 }
 
 // DeadLetterArchived tells operations of an event that could not be processed.
 func (c Courier) DeadLetterArchived(ctx context.Context, event messaging.Event[events.DeadLetterArchived]) error {
-	n, err := telling(event, notification.DeadLetterArchived, notification.Operations, uuid.Nil)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.DeadLetterArchived, notification.Operations, uuid.Nil)
 }
 
 // EmailVerificationRequested sends the link that proves an address.
 func (c Courier) EmailVerificationRequested(ctx context.Context, event messaging.Event[events.EmailVerificationRequested]) error {
-	n, err := telling(event, notification.EmailVerification, event.Payload.UserID, uuid.Nil)
-	if err != nil {
-		return err
-	}
-	return c.deliver(ctx, n)
+	return tell(ctx, c, event, notification.EmailVerification, event.Payload.UserID, uuid.Nil)
 }
 
 // PasswordResetRequested sends the link with which a password is set anew.
 func (c Courier) PasswordResetRequested(ctx context.Context, event messaging.Event[events.PasswordResetRequested]) error {
-	n, err := telling(event, notification.PasswordReset, event.Payload.UserID, uuid.Nil)
+	return tell(ctx, c, event, notification.PasswordReset, event.Payload.UserID, uuid.Nil)
+}
+
+// tell has one user told of an event.
+func tell[P any](ctx context.Context, c Courier, event messaging.Event[P], kind notification.Kind, userID, orderID uuid.UUID) error {
+	n, err := telling(event, kind, userID, orderID)
 	if err != nil {
 		return err
 	}
-	return c.deliver(ctx, n)
+	return c.tell(ctx, event.ID, event.EventType, n)
+}
+
+func (c Courier) tell(ctx context.Context, eventID uuid.UUID, eventType string, people ...notification.Notification) error {
+	if err := c.Store.Tell(ctx, eventID, eventType, people...); err != nil {
+		return err
+	}
+	c.wake()
+	return nil
 }
 
 // telling makes the notification of an event to a user.

@@ -8,24 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
-)
-
-const (
-	// queuePoll is how often a Courier looks for queued notifications.
-	queuePoll = 2 * time.Second
-	// queueBatch is how many are delivered at once, so that none waits while its lease runs out.
-	queueBatch = 5
-	// queueLease is how long a queued notification is nobody else's, and then due again: longer than a claim, which
-	// its next attempt would find held otherwise.
-	queueLease = Lease + 5*time.Second
 )
 
 // Resend has a notification of the user's sent again by and by. Its errors are the store's, and
@@ -48,30 +36,18 @@ func (c Courier) Resend(ctx context.Context, userID, id uuid.UUID) error {
 			return sidecar.ErrUnavailable.Because(err)
 		}
 	}
-	return c.Store.Resend(ctx, userID, id)
-}
-
-// RunQueued delivers queued notifications until ctx ends.
-func (c Courier) RunQueued(ctx context.Context) error {
-	ticker := time.NewTicker(queuePoll)
-	defer ticker.Stop()
-	for {
-		if err := errors.Join(c.QueueAnnouncements(ctx), c.DeliverQueued(ctx)); err != nil && ctx.Err() == nil {
-			slog.ErrorContext(ctx, "queued notifications not looked for, trying again", "error", err.Error())
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
+	if err := c.Store.Resend(ctx, userID, id); err != nil {
+		return err
 	}
+	c.wake()
+	return nil
 }
 
 // QueueAnnouncements queues what is left of each announcement that is due, a page at a time. One that finds
 // ticket-service away is due again later, from the page where it stopped.
 func (c Courier) QueueAnnouncements(ctx context.Context) error {
 	for {
-		a, found, err := c.Store.DueAnnouncement(ctx, queueLease)
+		a, found, err := c.Store.DueAnnouncement(ctx, lease)
 		if err != nil || !found {
 			return err
 		}
@@ -100,25 +76,6 @@ func (c Courier) QueueAnnouncements(ctx context.Context) error {
 		if err := c.Store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
 			return err
 		}
-	}
-}
-
-// DeliverQueued attempts each queued notification that is due, once. Those that do not succeed are due again later.
-func (c Courier) DeliverQueued(ctx context.Context) error {
-	for {
-		due, err := c.Store.Due(ctx, queueBatch, queueLease)
-		if err != nil || len(due) == 0 {
-			return err
-		}
-		var g errgroup.Group
-		for _, n := range due {
-			g.Go(func() error {
-				if err := c.deliver(ctx, n); err != nil {
-					slog.WarnContext(ctx, "queued notification not sent yet", "notificationId", n.ID, "error", err.Error())
-				}
-				return nil
-			})
-		}
-		_ = g.Wait() // each has said what went wrong
+		c.wake()
 	}
 }

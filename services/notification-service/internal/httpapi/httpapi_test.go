@@ -24,14 +24,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim/claimtest"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -202,9 +199,6 @@ func (s *services) sent() []mail {
 
 type bundle struct {
 	pool     *pgxpool.Pool
-	store    store.Store
-	states   *claimtest.States
-	claims   claim.Claims
 	services *services
 	courier  courier.Courier
 	key      ed25519.PrivateKey
@@ -215,8 +209,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
 	b := &bundle{
-		pool:   postgrestest.New(t, messaging.Migrations(), store.Migrations()),
-		states: &claimtest.States{},
+		pool: postgrestest.New(t, messaging.Migrations(), store.Migrations()),
 		services: &services{
 			answers: map[string]string{
 				userPath: user, strangerPath: stranger, eventPath: event, orderPath: order, ticketPath: ticket, pdfPath: "%PDF-1.7",
@@ -225,14 +218,13 @@ func setup(t *testing.T) *bundle {
 			errs: map[string]error{},
 		},
 	}
-	b.store = store.Store{Pool: b.pool}
-	b.claims = claim.Claims{
-		States: b.states, Store: "statestore", Consumer: "notification-service", Lease: courier.Lease, Keep: 24 * time.Hour,
-	}
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	b.key = private
-	b.courier = courier.Courier{Claims: b.claims, Store: b.store, Services: b.services, PublicURL: "https://tickets.example.com", Operations: "operations@example.com"}
+	b.courier = courier.Courier{
+		Store: store.Store{Pool: b.pool}, Services: b.services, PublicURL: "https://tickets.example.com",
+		Operations: "operations@example.com", Woken: make(chan struct{}, 1),
+	}
 	server := httptest.NewServer(httpapi.API{Courier: b.courier, Guard: identity.Guard{
 		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 		AppAPIToken: apiToken,
@@ -243,14 +235,21 @@ func setup(t *testing.T) *bundle {
 }
 
 // deliver does what the sidecar does with a message, and gives the answer's status.
-func (b *bundle) deliver(ctx context.Context, t *testing.T, id uuid.UUID, eventType, payload string) int {
+func (b *bundle) deliver(t *testing.T, id uuid.UUID, eventType, payload string) int {
 	t.Helper()
 	path := "/events/" + strings.ToLower(strings.ReplaceAll(eventType, "_", "-"))
-	res, err := b.post(ctx, path, apiToken, fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": "test", "type": %q,
+	res, err := b.post(t.Context(), path, apiToken, fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": "test", "type": %q,
 		"data": {"eventType": %q, "version": "1.0", "timestamp": "2024-01-15T10:31:00Z", "correlationId": "corr-123456", "payload": %s}}`,
 		id, eventType, eventType, payload))
 	assert.NoError(t, err) // and not require: some deliver from another goroutine
 	return res
+}
+
+// hear delivers a message, and has what is due then sent.
+func (b *bundle) hear(t *testing.T, id uuid.UUID, eventType, payload string) {
+	t.Helper()
+	require.Equal(t, http.StatusOK, b.deliver(t, id, eventType, payload))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 }
 
 func (b *bundle) post(ctx context.Context, path, token, body string) (int, error) {
@@ -285,7 +284,7 @@ func (b *bundle) row(t *testing.T, messageID uuid.UUID) row {
 func TestTicketsGenerated(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
+	b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
 	require.Len(t, b.services.sent(), 1)
 	m := b.services.sent()[0]
 	require.Equal(t, id.String(), m.MessageID)
@@ -305,7 +304,7 @@ func TestTicketsGeneratedForALargeOrder(t *testing.T) {
 	b := setup(t)
 	one := `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234", "qrCode": ""}`
 	payload := strings.Replace(ticketsGenerated, `"tickets": [`, `"tickets": [`+strings.Repeat(one+",", notification.MaxAttached), 1)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", payload))
+	b.hear(t, uuid.New(), "TICKETS_GENERATED", payload)
 	require.Len(t, b.services.sent(), 1)
 	require.Len(t, b.services.sent()[0].Attachments, notification.MaxAttached)
 	require.Contains(t, b.services.sent()[0].Text, "The other one is in your account")
@@ -314,7 +313,7 @@ func TestTicketsGeneratedForALargeOrder(t *testing.T) {
 func TestPaymentFailed(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "PAYMENT_FAILED", paymentFailed))
+	b.hear(t, id, "PAYMENT_FAILED", paymentFailed)
 	require.Len(t, b.services.sent(), 1)
 	m := b.services.sent()[0]
 	require.Equal(t, id.String(), m.MessageID)
@@ -336,7 +335,7 @@ func TestTicketsGeneratedOfWhatIsGone(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t)
 			b.services.fail(pdfPath, tt.err)
-			require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+			b.hear(t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated)
 			require.Len(t, b.services.sent(), 1)
 			require.Empty(t, b.services.sent()[0].Attachments)
 			require.Contains(t, b.services.sent()[0].Text, "One ticket was given away, cancelled or used since")
@@ -347,7 +346,7 @@ func TestTicketsGeneratedOfWhatIsGone(t *testing.T) {
 func TestRefundProcessed(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "REFUND_PROCESSED", refundProcessed))
+	b.hear(t, id, "REFUND_PROCESSED", refundProcessed)
 	require.Len(t, b.services.sent(), 1)
 	m := b.services.sent()[0]
 	require.Equal(t, "user@example.com", m.To.Address)
@@ -357,7 +356,7 @@ func TestRefundProcessed(t *testing.T) {
 	require.Equal(t, row{"REFUND_PROCESSED", "SENT", "", 1}, b.row(t, id))
 
 	whole := strings.ReplaceAll(refundProcessed, "50.00", "100.00")
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "REFUND_PROCESSED", whole))
+	b.hear(t, uuid.New(), "REFUND_PROCESSED", whole)
 	require.Contains(t, b.services.sent()[1].Text, "With that, the whole order is refunded")
 }
 
@@ -365,7 +364,7 @@ func TestTicketTransferred(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	for range 2 { // at least once is twice
-		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+		b.hear(t, id, "TICKET_TRANSFERRED", ticketTransferred)
 	}
 	sent := b.services.sent()
 	require.Len(t, sent, 2)
@@ -400,9 +399,9 @@ func TestTicketTransferredReachesOneAtFirst(t *testing.T) {
 		}
 		return nil
 	})
-	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+	b.hear(t, id, "TICKET_TRANSFERRED", ticketTransferred)
 	require.Len(t, b.services.sent(), 1)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_TRANSFERRED", ticketTransferred))
+	b.makeDue(t)
 	require.Len(t, b.services.sent(), 2)
 	require.NotEqual(t, b.services.sent()[0].To.Address, b.services.sent()[1].To.Address)
 }
@@ -410,13 +409,13 @@ func TestTicketTransferredReachesOneAtFirst(t *testing.T) {
 func TestTicketCancelled(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_CANCELLED", ticketCancelled))
+	b.hear(t, id, "TICKET_CANCELLED", ticketCancelled)
 	require.Len(t, b.services.sent(), 1)
 	require.Contains(t, b.services.sent()[0].Text, "ticket TKT-2024-001234 is cancelled, as you asked")
 	require.Equal(t, row{"TICKET_CANCELLED", "SENT", "", 1}, b.row(t, id))
 
 	refunded := strings.Replace(ticketCancelled, "OWNER", "REFUND", 1)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", refunded))
+	b.hear(t, uuid.New(), "TICKET_CANCELLED", refunded)
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 1, "they hear of the refund")
 }
@@ -425,7 +424,7 @@ func TestTicketCancelled(t *testing.T) {
 // in whatever order their events come.
 func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EVENT_CANCELLED", eventCancelled))
+	b.hear(t, uuid.New(), "EVENT_CANCELLED", eventCancelled)
 	mine := strings.NewReplacer("OWNER", "EVENT", "Ill", "Storm.").Replace(ticketCancelled)
 	theirs := strings.Replace(mine, `"userId": "`+userID, `"userId": "`+strangerID, 1)
 	other := strings.Replace(mine, orderID, uuid.NewString(), 1)
@@ -435,7 +434,7 @@ func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 		for range 2 {
 			for _, payload := range []string{mine, theirs} {
 				g.Go(func() error {
-					assert.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKET_CANCELLED", payload))
+					assert.Equal(t, http.StatusOK, b.deliver(t, id, "TICKET_CANCELLED", payload))
 					return nil
 				})
 			}
@@ -443,7 +442,7 @@ func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.Empty(t, b.services.sent(), "they wait for their turn")
-	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 	require.Len(t, b.services.sent(), 2)
 	to := map[string]mail{}
 	for _, m := range b.services.sent() {
@@ -454,10 +453,10 @@ func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 	require.Equal(t, "Summer Music Festival 2024 is cancelled", m.Subject)
 	require.Contains(t, m.Text, "The reason given: Storm.")
 
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", mine))
+	b.hear(t, uuid.New(), "TICKET_CANCELLED", mine)
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 2, "told is told")
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", other))
+	b.hear(t, uuid.New(), "TICKET_CANCELLED", other)
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 3, "another order is another fact")
 
@@ -471,21 +470,53 @@ func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 	require.Len(t, b.services.sent(), 4)
 }
 
-// What is queued outlasts an outage that a queue's three deliveries do not, and is no resend.
-func TestQueuedWhileEmailServiceIsDown(t *testing.T) {
+// An outage of hours delays a mail and loses none.
+func TestEmailServiceIsDownForHours(t *testing.T) {
 	b := setup(t)
 	b.services.fail(emailPath, sidecar.ErrUnavailable)
-	payload := strings.Replace(ticketCancelled, "OWNER", "EVENT", 1)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_CANCELLED", payload))
-	for range 2 * notification.MaxResendAttempts {
+	id := uuid.New()
+	b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
+	for range 30 {
 		b.makeDue(t)
 	}
-	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "SERVICE_UNAVAILABLE", 31}, b.row(t, id))
 	b.services.fail(emailPath, nil)
-	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 	require.Empty(t, b.services.sent(), "it waits longer after each attempt")
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 1)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 32}, b.row(t, id))
+}
+
+func TestNotificationIsGivenUpInTheEnd(t *testing.T) {
+	b := setup(t)
+	b.services.fail(emailPath, sidecar.ErrUnavailable)
+	id := uuid.New()
+	b.hear(t, id, "PAYMENT_FAILED", paymentFailed)
+	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET attempts = $1`, notification.MaxAttempts-1) // a day later
+	require.NoError(t, err)
+	b.makeDue(t)
+	require.Equal(t, row{"PAYMENT_FAILED", "FAILED", "SERVICE_UNAVAILABLE", notification.MaxAttempts}, b.row(t, id))
+
+	b.services.fail(emailPath, nil)
+	b.makeDue(t)
+	require.Empty(t, b.services.sent(), "nothing more is attempted")
+	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
+	require.Equal(t, http.StatusAccepted, status, code)
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 1)
+}
+
+// Each attempt at it ends in the middle, counted but not settled.
+func TestWhatKillsItsProcessIsGivenUpToo(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	require.Equal(t, http.StatusOK, b.deliver(t, id, "PAYMENT_FAILED", paymentFailed))
+	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET attempts = $1`, notification.MaxAttempts)
+	require.NoError(t, err)
+	b.makeDue(t)
+	require.Empty(t, b.services.sent(), "it is not attempted again")
+	require.Equal(t, row{"PAYMENT_FAILED", "FAILED", "INTERNAL_ERROR", notification.MaxAttempts + 1}, b.row(t, id))
 }
 
 // Every holder of tickets of a postponed event is told once, whoever dies between two pages, and however many
@@ -497,11 +528,11 @@ func TestEventPostponed(t *testing.T) {
 		return `{"userId": "` + user + `", "orderId": "` + order + `", "ticketCount": 2}`
 	}
 	b.services.set(holdersPath, `{"holders": [`+holder(userID, orderID)+`], "nextCursor": "p2"}`)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EVENT_UPDATED", eventUpdated), "of something else")
+	b.hear(t, uuid.New(), "EVENT_UPDATED", eventUpdated)
 	id := uuid.New()
 	postponed := strings.Replace(eventUpdated, "}", `, "postponedFrom": "2024-07-15T18:00:00Z", "reason": "Storm."}`, 1)
 	for range 2 {
-		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "EVENT_UPDATED", postponed))
+		b.hear(t, id, "EVENT_UPDATED", postponed)
 	}
 	require.NoError(t, b.courier.QueueAnnouncements(t.Context()), "the second page cannot be had yet")
 	b.services.set(holdersPath+"&cursor=p2", `{"holders": [`+holder(userID, uuid.NewString())+`, `+holder(strangerID, orderID)+`]}`)
@@ -527,7 +558,7 @@ func TestEventPostponed(t *testing.T) {
 	}
 	require.Equal(t, "EVENT_POSTPONED", b.mine(t, userID, "").Notifications[0].Kind)
 
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "EVENT_UPDATED", postponed))
+	b.hear(t, id, "EVENT_UPDATED", postponed)
 	require.NoError(t, b.courier.QueueAnnouncements(t.Context()))
 	b.makeDue(t)
 	require.Len(t, b.services.sent(), 2, "told is told")
@@ -551,7 +582,7 @@ func TestOperationsAreTold(t *testing.T) {
 			b := setup(t)
 			id := uuid.New()
 			for range 2 {
-				require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, tt.eventType, tt.payload))
+				b.hear(t, id, tt.eventType, tt.payload)
 			}
 			require.Len(t, b.services.sent(), 1)
 			m := b.services.sent()[0]
@@ -578,7 +609,7 @@ func TestAccountMails(t *testing.T) {
 		t.Run(tt.kind, func(t *testing.T) {
 			b := setup(t)
 			id := uuid.New()
-			require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, tt.eventType, accountMailRequested))
+			b.hear(t, id, tt.eventType, accountMailRequested)
 			require.Len(t, b.services.sent(), 1)
 			m := b.services.sent()[0]
 			require.Equal(t, id.String(), m.MessageID)
@@ -603,7 +634,7 @@ func TestAccountMails(t *testing.T) {
 func TestAccountMailThatNobodyNeeds(t *testing.T) {
 	b := setup(t)
 	b.services.fail(requestPath, problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "Used or expired"))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PASSWORD_RESET_REQUESTED", accountMailRequested))
+	b.hear(t, uuid.New(), "PASSWORD_RESET_REQUESTED", accountMailRequested)
 	require.Empty(t, b.services.sent())
 	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
 }
@@ -663,16 +694,16 @@ func (b *bundle) resend(t *testing.T, person, id string) (int, string) {
 // makeDue lets what waits for its next attempt have it.
 func (b *bundle) makeDue(t *testing.T) {
 	t.Helper()
-	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET due_at = now() WHERE due_at IS NOT NULL`)
+	_, err := b.pool.Exec(t.Context(), `UPDATE notifications SET due_at = now()`)
 	require.NoError(t, err)
-	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 }
 
 func TestMine(t *testing.T) {
 	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKET_TRANSFERRED", ticketTransferred))
+	b.hear(t, uuid.New(), "PAYMENT_FAILED", paymentFailed)
+	b.hear(t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated)
+	b.hear(t, uuid.New(), "TICKET_TRANSFERRED", ticketTransferred)
 
 	first := b.mine(t, userID, "?limit=2")
 	require.Len(t, first.Notifications, 2)
@@ -706,7 +737,7 @@ func TestMine(t *testing.T) {
 
 func TestResend(t *testing.T) {
 	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+	b.hear(t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated)
 	id := b.mine(t, userID, "").Notifications[0].NotificationID
 
 	b.services.set(eventPath, strings.Replace(event, "Central Park Amphitheater", "Town Hall", 1))
@@ -715,7 +746,7 @@ func TestResend(t *testing.T) {
 		require.Equal(t, http.StatusAccepted, status, code)
 	}
 	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
-	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 	sent := b.services.sent()
 	require.Len(t, sent, 2)
 	require.NotEqual(t, sent[0].MessageID, sent[1].MessageID)
@@ -729,7 +760,7 @@ func TestResend(t *testing.T) {
 	for range notification.MaxResends - 1 {
 		status, code := b.resend(t, userID, id)
 		require.Equal(t, http.StatusAccepted, status, code)
-		require.NoError(t, b.courier.DeliverQueued(t.Context()))
+		require.NoError(t, b.courier.DeliverDue(t.Context()))
 	}
 	status, code := b.resend(t, userID, id)
 	require.Equal(t, http.StatusTooManyRequests, status)
@@ -740,7 +771,7 @@ func TestResend(t *testing.T) {
 func TestResendOfWhatIsNot(t *testing.T) {
 	b := setup(t)
 	b.services.fail(emailPath, sidecar.ErrUnavailable)
-	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	b.hear(t, uuid.New(), "PAYMENT_FAILED", paymentFailed)
 	pending := b.mine(t, userID, "").Notifications[0].NotificationID
 	for _, tt := range []struct {
 		name, person, id string
@@ -761,7 +792,7 @@ func TestResendOfWhatIsNot(t *testing.T) {
 
 func TestResendOfAnAccountMail(t *testing.T) {
 	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "EMAIL_VERIFICATION_REQUESTED", accountMailRequested))
+	b.hear(t, uuid.New(), "EMAIL_VERIFICATION_REQUESTED", accountMailRequested)
 	id := b.mine(t, userID, "").Notifications[0].NotificationID
 
 	b.services.fail(requestPath, sidecar.ErrUnavailable)
@@ -777,7 +808,7 @@ func TestResendOfAnAccountMail(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, status, code)
 	gone := problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "Used or expired")
 	b.services.fail(requestPath, gone) // before it is sent
-	require.NoError(t, b.courier.DeliverQueued(t.Context()))
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
 	require.Len(t, b.services.sent(), 1)
 	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
 
@@ -786,82 +817,59 @@ func TestResendOfAnAccountMail(t *testing.T) {
 	require.Equal(t, "NOT_RESENDABLE", code)
 }
 
-func TestResendIsGivenUpInTheEnd(t *testing.T) {
-	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
-	id := b.mine(t, userID, "").Notifications[0].NotificationID
-	b.services.fail(emailPath, sidecar.ErrUnavailable)
-	status, code := b.resend(t, userID, id)
-	require.Equal(t, http.StatusAccepted, status, code)
-	for range notification.MaxResendAttempts {
-		require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
-		b.makeDue(t)
-	}
-	require.Equal(t, "FAILED", b.mine(t, userID, "").Notifications[0].Status)
-
-	b.services.fail(emailPath, nil)
-	b.makeDue(t)
-	require.Len(t, b.services.sent(), 1, "nothing more is attempted")
-	status, code = b.resend(t, userID, id)
-	require.Equal(t, http.StatusAccepted, status, code)
-	b.makeDue(t)
-	require.Len(t, b.services.sent(), 2)
-}
-
-func TestProcessDiedWhileResending(t *testing.T) {
-	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
-	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
-	require.Equal(t, http.StatusAccepted, status, code)
-	due, err := b.store.Due(t.Context(), 1, time.Minute)
-	require.NoError(t, err)
-	_, err = b.claims.Take(t.Context(), due[0].MessageID) // and then nothing
-	require.NoError(t, err)
-
-	b.makeDue(t)
-	require.Len(t, b.services.sent(), 1, "the claim is held")
-	b.states.Pass(courier.Lease)
-	b.makeDue(t)
-	require.Len(t, b.services.sent(), 2)
-}
-
-func TestDatabaseGoesDownWhileResending(t *testing.T) {
-	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
-	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
-	require.Equal(t, http.StatusAccepted, status, code)
-	b.services.whileSending(func(ctx context.Context) error {
-		_, err := b.pool.Exec(ctx, `ALTER TABLE notifications RENAME TO gone`)
-		return err
-	})
-	require.Error(t, b.courier.DeliverQueued(t.Context()), "it looks for more")
-	require.Len(t, b.services.sent(), 2)
-	_, err := b.pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO notifications`)
-	require.NoError(t, err)
-	require.Equal(t, "PENDING", b.mine(t, userID, "").Notifications[0].Status)
-
-	b.services.whileSending(nil)
-	b.makeDue(t)
-	require.Len(t, b.services.sent(), 2, "the claim knows that it is out")
-	require.Equal(t, "SENT", b.mine(t, userID, "").Notifications[0].Status)
-}
-
-func TestRunQueued(t *testing.T) {
+func TestRun(t *testing.T) {
 	b := setup(t)
 	ctx, stop := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
-	go func() { stopped <- b.courier.RunQueued(ctx) }()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
-	status, code := b.resend(t, userID, b.mine(t, userID, "").Notifications[0].NotificationID)
-	require.Equal(t, http.StatusAccepted, status, code)
-	require.Eventually(t, func() bool { return len(b.services.sent()) == 2 }, deadline, deadline/400)
+	go func() { stopped <- b.courier.Run(ctx) }()
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	require.Eventually(t, func() bool { return len(b.services.sent()) == 1 }, deadline, deadline/400)
 	stop()
 	require.ErrorIs(t, <-stopped, context.Canceled)
 }
 
+func TestWhatIsWrittenDownIsSentAtOnce(t *testing.T) {
+	b := setup(t)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "PAYMENT_FAILED", paymentFailed))
+	require.Len(t, b.courier.Woken, 1)
+	<-b.courier.Woken
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
+	require.Len(t, b.courier.Woken, 1, "another sender looks for more")
+}
+
+// Senders of several replicas, each with a slow mail in hand.
+func TestEachIsOneSenders(t *testing.T) {
+	b := setup(t)
+	const mails = 6
+	for range mails {
+		refund := strings.Replace(refundProcessed, "re_1", uuid.NewString(), 1)
+		require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "REFUND_PROCESSED", refund))
+	}
+	var sending atomic.Int32
+	all := make(chan struct{})
+	b.services.whileSending(func(context.Context) error {
+		if sending.Add(1) == mails {
+			close(all)
+		}
+		<-all
+		return nil
+	})
+	var g errgroup.Group
+	for range mails {
+		g.Go(func() error { return b.courier.DeliverDue(t.Context()) })
+	}
+	require.NoError(t, g.Wait())
+	ids := map[string]bool{}
+	for _, m := range b.services.sent() {
+		ids[m.MessageID] = true
+	}
+	require.Len(t, ids, mails)
+	require.Len(t, b.services.sent(), mails)
+}
+
 func TestPaymentCompletedSendsNothingYet(t *testing.T) {
 	b := setup(t)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "PAYMENT_COMPLETED", paymentCompleted))
+	b.hear(t, uuid.New(), "PAYMENT_COMPLETED", paymentCompleted)
 	require.Empty(t, b.services.sent())
 }
 
@@ -869,7 +877,7 @@ func TestDuplicate(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	for range 3 {
-		require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
+		b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
 	}
 	require.Len(t, b.services.sent(), 1)
 	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
@@ -879,32 +887,23 @@ func TestDuplicate(t *testing.T) {
 func TestTicketsAnnouncedAgain(t *testing.T) {
 	b := setup(t)
 	first := uuid.New()
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, first, "TICKETS_GENERATED", ticketsGenerated))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
+	b.hear(t, first, "TICKETS_GENERATED", ticketsGenerated)
+	b.hear(t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated)
 	require.Len(t, b.services.sent(), 1)
 	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, first))
-}
-
-func TestDuplicateWhileTheFirstIsBeingSent(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	b.services.whileSending(func(ctx context.Context) error {
-		assert.Equal(t, http.StatusInternalServerError, b.deliver(ctx, t, id, "TICKETS_GENERATED", ticketsGenerated), "it comes again")
-		return nil
-	})
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Len(t, b.services.sent(), 1)
 }
 
 func TestManyDuplicatesAtOnce(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	var wg sync.WaitGroup
+	var g errgroup.Group
 	for range 12 {
-		wg.Go(func() { b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated) })
+		g.Go(func() error {
+			assert.Equal(t, http.StatusOK, b.deliver(t, id, "TICKETS_GENERATED", ticketsGenerated))
+			return b.courier.DeliverDue(t.Context())
+		})
 	}
-	wg.Wait()
+	require.NoError(t, g.Wait())
 	require.Len(t, b.services.sent(), 1)
 }
 
@@ -920,117 +919,58 @@ func TestFailureOfAnotherService(t *testing.T) {
 		{"PaymentServiceDown", orderPath, down, "SERVICE_UNAVAILABLE"},
 		{"TicketServiceDown", pdfPath, down, "SERVICE_UNAVAILABLE"},
 		{"EmailServiceDown", emailPath, down, "SERVICE_UNAVAILABLE"},
-		// A 404 passed on would make the sidecar drop the event.
 		{"UserNotFound", userPath, problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user"), "USER_NOT_FOUND"},
-		{"AddressRefused", emailPath, problem.Field("to.address", "No address"), "VALIDATION_ERROR"},
+		{"NotLetIn", emailPath, problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid"), "SERVICE_TOKEN_INVALID"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t)
 			id := uuid.New()
 			b.services.fail(tt.path, tt.err)
-			require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
+			b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
 			require.Empty(t, b.services.sent())
 			require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", tt.code, 1}, b.row(t, id))
 
 			b.services.fail(tt.path, nil)
-			require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated), "the claim was given back")
+			b.makeDue(t)
 			require.Len(t, b.services.sent(), 1)
 			require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 2}, b.row(t, id))
 		})
 	}
 }
 
-func TestEmailServiceIsBackInAMoment(t *testing.T) {
-	b := setup(t)
-	b.courier.Patience = deadline
-	calls := 0
-	b.services.whileSending(func(context.Context) error {
-		if calls++; calls < 3 {
-			return sidecar.ErrUnavailable.Because(errors.New("circuit breaker is open"))
-		}
-		return nil
-	})
-	generated := messaging.Event[events.TicketsGenerated]{ID: uuid.New()}
-	require.NoError(t, json.Unmarshal([]byte(ticketsGenerated), &generated.Payload))
-	require.NoError(t, b.courier.TicketsGenerated(t.Context(), generated))
-	require.Equal(t, 3, calls)
-	require.Len(t, b.services.sent(), 1)
-	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, generated.ID), "it was one delivery")
-}
-
 func TestAnswerThatCannotBeUsed(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.services.answers[orderPath] = strings.ReplaceAll(order, `"totalAmount": 100.00`, `"totalAmount": 100.001`)
-	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
+	b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
 	require.Empty(t, b.services.sent())
 	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "INTERNAL_ERROR", 1}, b.row(t, id))
 }
 
-func TestRejectedMailIsGivenUp(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	b.services.fail(emailPath, notification.ErrRejected)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	b.services.fail(emailPath, nil)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Empty(t, b.services.sent())
-	require.Equal(t, row{"ORDER_CONFIRMATION", "FAILED", "EMAIL_REJECTED", 1}, b.row(t, id))
+func TestRefusedMailIsGivenUp(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  *problem.Error
+	}{
+		{"ByTheMailServer", problem.New(problem.Unprocessable, "EMAIL_REJECTED", "No such mailbox")},
+		{"BadAddress", problem.Field("to.address", "No address")},
+		{"TooLarge", problem.New(problem.TooLarge, "MESSAGE_TOO_LARGE", "Too large")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t)
+			id := uuid.New()
+			b.services.fail(emailPath, tt.err)
+			b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
+			b.services.fail(emailPath, nil)
+			b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
+			b.makeDue(t)
+			require.Empty(t, b.services.sent())
+			require.Equal(t, row{"ORDER_CONFIRMATION", "FAILED", tt.err.Code, 1}, b.row(t, id))
+		})
+	}
 }
 
-func TestProcessDiedBeforeSending(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	_, err := b.claims.Take(t.Context(), id) // and then nothing
-	require.NoError(t, err)
-	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Empty(t, b.services.sent())
-
-	b.states.Pass(courier.Lease)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Len(t, b.services.sent(), 1)
-}
-
-func TestProcessDiedAfterSending(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	_, err := b.claims.Take(t.Context(), id)
-	require.NoError(t, err)
-	n, err := b.store.Begin(t.Context(), notification.Notification{
-		MessageID: id, UserID: uuid.MustParse(userID), OrderID: uuid.MustParse(orderID), Kind: notification.OrderConfirmation,
-	})
-	require.NoError(t, err)
-	require.NoError(t, b.store.Settle(t.Context(), n.After(nil))) // and then nothing
-
-	b.states.Pass(courier.Lease)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Empty(t, b.services.sent(), "the mail was sent by the process that died")
-	_, err = b.claims.Take(t.Context(), id)
-	require.ErrorIs(t, err, claim.ErrDone)
-}
-
-func TestStateStoreDown(t *testing.T) {
-	b := setup(t)
-	b.states.Break(claimtest.Down)
-	require.Equal(t, http.StatusInternalServerError, b.deliver(t.Context(), t, uuid.New(), "TICKETS_GENERATED", ticketsGenerated))
-	require.Empty(t, b.services.sent())
-}
-
-func TestStateStoreGoesDownWhileSending(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	b.services.whileSending(func(context.Context) error {
-		b.states.Break(claimtest.Down)
-		return nil
-	})
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-
-	b.states.Break(claimtest.None)
-	b.states.Pass(courier.Lease)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Len(t, b.services.sent(), 1, "the database knows that it is out")
-}
-
+// The process dies, or loses its database, with the mail out: email-service knows it by its id.
 func TestDatabaseGoesDownWhileSending(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
@@ -1038,47 +978,46 @@ func TestDatabaseGoesDownWhileSending(t *testing.T) {
 		_, err := b.pool.Exec(ctx, `ALTER TABLE notifications RENAME TO gone`)
 		return err
 	})
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Len(t, b.services.sent(), 1, "the claim knows that it is out")
-}
-
-func TestDatabaseIsBackInAMoment(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	// A sequence counts on whatever becomes of the transaction: two writes fail, and the third succeeds.
-	_, err := b.pool.Exec(t.Context(), `
-		CREATE SEQUENCE tries;
-		CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			IF nextval('tries') < 3 THEN RAISE EXCEPTION 'the database is gone'; END IF;
-			RETURN new;
-		END $$;
-		CREATE TRIGGER refuse BEFORE UPDATE ON notifications FOR EACH ROW WHEN (new.status = 'SENT') EXECUTE FUNCTION refuse()`)
+	require.Equal(t, http.StatusOK, b.deliver(t, id, "TICKETS_GENERATED", ticketsGenerated))
+	require.Error(t, b.courier.DeliverDue(t.Context()), "it looks for more")
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO notifications`)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated))
-	require.Len(t, b.services.sent(), 1)
-	require.Equal(t, "SENT", b.mine(t, userID, "").Notifications[0].Status)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "", 1}, b.row(t, id))
+	b.services.whileSending(nil)
+	require.NoError(t, b.courier.DeliverDue(t.Context()))
+	require.Len(t, b.services.sent(), 1, "the lease lasts")
+
+	b.makeDue(t)
+	require.Len(t, b.services.sent(), 2)
+	require.Equal(t, b.services.sent()[0].MessageID, b.services.sent()[1].MessageID)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 2}, b.row(t, id))
 }
 
-// The sidecar gives a delivery up, by its timeout or by dying.
-func TestNobodyWaitsForTheEnd(t *testing.T) {
+// What is to be told is written down before the event is acknowledged, or it comes again.
+func TestDatabaseIsDown(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
-	ctx, giveUp := context.WithCancel(t.Context())
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE notifications RENAME TO gone`)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusInternalServerError, b.deliver(t, id, "TICKETS_GENERATED", ticketsGenerated))
+	_, err = b.pool.Exec(t.Context(), `ALTER TABLE gone RENAME TO notifications`)
+	require.NoError(t, err)
+	b.hear(t, id, "TICKETS_GENERATED", ticketsGenerated)
+	require.Len(t, b.services.sent(), 1)
+}
+
+func TestStoppedWhileSending(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	require.Equal(t, http.StatusOK, b.deliver(t, id, "TICKETS_GENERATED", ticketsGenerated))
+	ctx, stop := context.WithCancel(t.Context())
 	b.services.whileSending(func(ctx context.Context) error {
-		giveUp()
+		stop()
 		<-ctx.Done()
 		return sidecar.ErrUnavailable.Because(ctx.Err())
 	})
-	_, err := b.post(ctx, "/events/tickets-generated", apiToken, fmt.Sprintf(`{"id": %q, "type": "TICKETS_GENERATED",
-		"data": {"eventType": "TICKETS_GENERATED", "version": "1.0", "payload": %s}}`, id, ticketsGenerated))
-	require.ErrorIs(t, err, context.Canceled)
-
-	b.services.whileSending(nil)
-	require.Eventually(t, func() bool {
-		return b.deliver(t.Context(), t, id, "TICKETS_GENERATED", ticketsGenerated) == http.StatusOK
-	}, deadline, deadline/400, "the claim was given back all the same")
-	require.Len(t, b.services.sent(), 1)
+	require.ErrorIs(t, b.courier.DeliverDue(ctx), context.Canceled)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "SERVICE_UNAVAILABLE", 1}, b.row(t, id), "it is settled all the same")
 }
 
 func TestMalformedEvent(t *testing.T) {

@@ -45,15 +45,13 @@ const (
 	Failed  Status = "FAILED"
 )
 
-// Limits of sending again.
 const (
 	// MaxResends is how often one fact may be sent again.
 	MaxResends = 3
-	// MaxResendAttempts is how often one such sending is attempted, and MaxQueuedAttempts how often a first
-	// sending that does not hang on the delivery of one event; any other is attempted as often as the queue
-	// delivers its event. With the pauses between, the one is minutes, the other most of a day.
-	MaxResendAttempts = 5
-	MaxQueuedAttempts = 60
+	// MaxAttempts is how often one sending is attempted. With the pauses between, that is a day.
+	MaxAttempts = 150
+	// maxPause is how long a notification waits at most before it is attempted again.
+	maxPause = 10 * time.Minute
 )
 
 // Notification is one fact told to one person, once. Telling it again is another one.
@@ -65,10 +63,8 @@ type Notification struct {
 	OrderID   uuid.UUID // uuid.Nil when it is not about an order
 	Kind      Kind
 	Facts     json.RawMessage // the event's payload
-	Resend    bool            // it was told before, and its person asked for it again
-	Queued    bool            // it waits in the store for its turn, as all resends do
 	Status    Status
-	Attempts  int
+	Attempts  int    // that were begun
 	ErrorCode string // why the last attempt did not succeed
 }
 
@@ -96,8 +92,8 @@ type Summary struct {
 
 // What the others say where there is nothing more to attempt.
 var (
-	// ErrRejected is email-service's answer to a message that the mail server will never take.
-	ErrRejected = problem.New(problem.Unprocessable, "EMAIL_REJECTED", "The mail server refuses the message")
+	// ErrRefused is what email-service's refusals are wrapped in: the same message would be refused again.
+	ErrRefused = errors.New("the message is refused for good")
 	// ErrAccountMailGone is auth-service's answer when nobody needs an account mail any more: its token
 	// was used or has expired.
 	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
@@ -111,7 +107,7 @@ var (
 )
 
 // After gives n after an attempt that ended in err: sent if err is nil; given up if no further one can
-// do better, or if it was the last of one that is queued; and otherwise still to be sent.
+// do better, or if it was the last; and otherwise still to be sent.
 func (n Notification) After(err error) Notification {
 	n.Status, n.ErrorCode = Pending, "INTERNAL_ERROR"
 	if p, ok := errors.AsType[*problem.Error](err); ok {
@@ -120,12 +116,13 @@ func (n Notification) After(err error) Notification {
 	switch {
 	case err == nil:
 		n.Status, n.ErrorCode = Sent, ""
-	case errors.Is(err, ErrRejected), errors.Is(err, ErrAccountMailGone),
-		n.Resend && n.Attempts >= MaxResendAttempts, n.Queued && n.Attempts >= MaxQueuedAttempts:
+	case errors.Is(err, ErrRefused), errors.Is(err, ErrAccountMailGone), n.Attempts >= MaxAttempts:
 		n.Status = Failed
 	}
 	return n
 }
 
-// Settled reports whether there is nothing more to attempt.
-func (n Notification) Settled() bool { return n.Status == Sent || n.Status == Failed }
+// Pause is for how long n waits after its last attempt: two seconds after the first, and twice as long each time.
+func (n Notification) Pause() time.Duration {
+	return min(time.Second<<min(n.Attempts, 10), maxPause)
+}

@@ -9,15 +9,24 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// Announce writes down that everybody who holds tickets of an event is to be told of it, once.
-func (s Store) Announce(ctx context.Context, a notification.Announcement) error {
-	if _, err := s.Pool.Exec(ctx, `
-		INSERT INTO announcements (id, about, kind, facts) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
-		a.ID, a.About, a.Kind, a.Facts); err != nil {
+// Announce writes down that everybody who holds tickets of an event is to be told of it, and that it was heard. It
+// does nothing for an event that was heard before.
+func (s Store) Announce(ctx context.Context, eventType string, a notification.Announcement) error {
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, a.ID, eventType); err != nil || !first {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO announcements (id, about, kind, facts) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
+			a.ID, a.About, a.Kind, a.Facts)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("announce %s: %w", a.ID, err)
 	}
 	return nil
@@ -52,11 +61,10 @@ func (s Store) QueuePage(ctx context.Context, a notification.Announcement, holde
 			return err
 		}
 		for _, h := range holders {
-			if _, err := tx.Exec(ctx, `
-				INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at)
-				VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now())
-				ON CONFLICT (message_id, user_id) DO NOTHING`,
-				uuid.NewSHA1(a.ID, []byte(h.UserID.String())), a.ID, h.UserID, h.OrderID, a.Kind, a.Facts); err != nil {
+			if err := addTx(ctx, tx, notification.Notification{
+				MessageID: uuid.NewSHA1(a.ID, []byte(h.UserID.String())), EventID: a.ID,
+				UserID: h.UserID, OrderID: h.OrderID, Kind: a.Kind, Facts: a.Facts,
+			}); err != nil {
 				return err
 			}
 		}

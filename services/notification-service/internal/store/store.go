@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -31,60 +31,75 @@ func Migrations() postgres.Migrations {
 	return postgres.Migrations{VersionTable: "notification_version", Files: files}
 }
 
-// ErrSettled is what Settle returns for a notification that is not pending.
-var ErrSettled = problem.New(problem.Conflict, "NOTIFICATION_SETTLED", "The notification was sent or given up before")
-
 // Store is the service's database. Each method is one transaction.
 type Store struct{ Pool *pgxpool.Pool }
 
-// Begin counts one more attempt at n, and writes n down if it is the first. It gives n as it is now:
-// when that is settled, there is nothing to attempt, and nothing was counted.
-func (s Store) Begin(ctx context.Context, n notification.Notification) (notification.Notification, error) {
-	orderID := uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}
-	err := s.Pool.QueryRow(ctx, `
-		INSERT INTO notifications AS n (message_id, event_id, user_id, order_id, kind, facts, status, attempts)
-		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 1)
-		ON CONFLICT (message_id, user_id) DO UPDATE
-		SET attempts = n.attempts + CASE n.status WHEN 'PENDING' THEN 1 ELSE 0 END
-		RETURNING id, status, attempts, coalesce(error_code, '')`,
-		n.MessageID, n.EventID, n.UserID, orderID, n.Kind, n.Facts,
-	).Scan(&n.ID, &n.Status, &n.Attempts, &n.ErrorCode)
-	if postgres.Violates(err, "notifications_one_confirmation") {
-		// Another event announced the same tickets before: it is that one's to tell.
-		n.Status = notification.Sent
-		return n, nil
-	}
+// Tell writes down what people are to be told of an event, and that it was heard. It does nothing for an event
+// that was heard before, nor for somebody who is told the same already.
+func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, people ...notification.Notification) error {
+	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		if first, err := messaging.FirstTx(ctx, tx, eventID, eventType); err != nil || !first {
+			return err
+		}
+		for _, n := range people {
+			if err := addTx(ctx, tx, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return n, fmt.Errorf("begin notification of %s: %w", n.MessageID, err)
-	}
-	return n, nil
-}
-
-// Queue writes n down, to be told when its turn comes, unless it was written down before.
-func (s Store) Queue(ctx context.Context, n notification.Notification) error {
-	orderID := uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}
-	if _, err := s.Pool.Exec(ctx, `
-		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at)
-		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now())
-		ON CONFLICT (message_id, user_id) DO NOTHING`,
-		n.MessageID, n.EventID, n.UserID, orderID, n.Kind, n.Facts); err != nil {
-		return fmt.Errorf("queue notification of %s: %w", n.MessageID, err)
+		return fmt.Errorf("tell of %s %s: %w", eventType, eventID, err)
 	}
 	return nil
 }
 
-// Settle writes down what became of the attempt at n. It returns ErrSettled if n was settled before.
-func (s Store) Settle(ctx context.Context, n notification.Notification) error {
-	tag, err := s.Pool.Exec(ctx, `
-		UPDATE notifications
-		SET status = $2, error_code = nullif($3, ''), sent_at = CASE WHEN $2 = 'SENT' THEN now() END
-		WHERE id = $1 AND status = 'PENDING'`,
-		n.ID, n.Status, n.ErrorCode)
+// addTx writes n down, due at once. It has two keys: the message and its person, and, for a confirmation, the
+// order, whose tickets may be announced again by another event.
+func addTx(ctx context.Context, tx pgx.Tx, n notification.Notification) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at)
+		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now())
+		ON CONFLICT DO NOTHING`,
+		n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts)
+	return err
+}
+
+// Begin gives the notification that has been due longest, with one more attempt counted, to nobody else for the
+// length of the lease. What is pending then is due again. There is none if found is false.
+func (s Store) Begin(ctx context.Context, lease time.Duration) (n notification.Notification, found bool, err error) {
+	rows, err := s.Pool.Query(ctx, `
+		UPDATE notifications SET due_at = now() + $1::interval, attempts = attempts + 1
+		WHERE id = (
+			SELECT id FROM notifications
+			WHERE status = 'PENDING' AND due_at <= now()
+			ORDER BY due_at LIMIT 1
+			FOR UPDATE SKIP LOCKED)
+		RETURNING `+notificationColumns, lease)
 	if err != nil {
-		return fmt.Errorf("settle notification %s: %w", n.ID, err)
+		return n, false, fmt.Errorf("begin a notification: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrSettled
+	n, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[notification.Notification])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return n, false, nil
+	}
+	if err != nil {
+		return n, false, fmt.Errorf("begin a notification: %w", err)
+	}
+	return n, true, nil
+}
+
+// Settle writes down what became of the attempt at n; if it is still to be sent, it is due after its pause. That a
+// mail is out holds whoever reports it. Any other end of an attempt that outlasted its lease changes nothing:
+// another one has begun.
+func (s Store) Settle(ctx context.Context, n notification.Notification) error {
+	if _, err := s.Pool.Exec(ctx, `
+		UPDATE notifications
+		SET status = $2, error_code = nullif($3, ''), sent_at = CASE WHEN $2 = 'SENT' THEN now() END,
+		    due_at = now() + $4::interval
+		WHERE id = $1 AND status = 'PENDING' AND ($2 = 'SENT' OR attempts = $5)`,
+		n.ID, n.Status, n.ErrorCode, n.Pause(), n.Attempts); err != nil {
+		return fmt.Errorf("settle notification %s: %w", n.ID, err)
 	}
 	return nil
 }
@@ -108,7 +123,7 @@ func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]not
 }
 
 const notificationColumns = `id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
-	facts, resend_of IS NOT NULL, due_at IS NOT NULL, status, attempts, coalesce(error_code, '')`
+	facts, status, attempts, coalesce(error_code, '')`
 
 // Get gives a notification of the user's. It returns notification.ErrNotFound if there is none, or it is
 // somebody else's.
@@ -171,25 +186,4 @@ func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 		return fmt.Errorf("resend notification %s: %w", id, err)
 	}
 	return nil
-}
-
-// Due gives up to limit queued notifications whose time has come, to nobody else for the length of the
-// lease, or longer after each attempt, up to 32 times that. What is pending then is due again.
-func (s Store) Due(ctx context.Context, limit int, lease time.Duration) ([]notification.Notification, error) {
-	rows, err := s.Pool.Query(ctx, `
-		UPDATE notifications SET due_at = now() + $2::interval * power(2, least(attempts, 5))
-		WHERE id IN (
-			SELECT id FROM notifications
-			WHERE status = 'PENDING' AND due_at <= now()
-			ORDER BY due_at LIMIT $1
-			FOR UPDATE SKIP LOCKED)
-		RETURNING `+notificationColumns, limit, lease)
-	if err != nil {
-		return nil, fmt.Errorf("lease queued notifications: %w", err)
-	}
-	due, err := pgx.CollectRows(rows, pgx.RowToStructByPos[notification.Notification])
-	if err != nil {
-		return nil, fmt.Errorf("lease queued notifications: %w", err)
-	}
-	return due, nil
 }

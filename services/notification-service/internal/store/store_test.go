@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -20,83 +22,80 @@ import (
 func setup(t *testing.T) (store.Store, notification.Notification) {
 	t.Helper()
 	t.Parallel()
-	return store.Store{Pool: postgrestest.New(t, store.Migrations())}, notification.Notification{
-		MessageID: uuid.New(), EventID: uuid.New(), UserID: uuid.New(), OrderID: uuid.New(),
+	eventID := uuid.New()
+	return store.Store{Pool: postgrestest.New(t, messaging.Migrations(), store.Migrations())}, notification.Notification{
+		MessageID: eventID, EventID: eventID, UserID: uuid.New(), OrderID: uuid.New(),
 		Kind: notification.OrderConfirmation, Facts: json.RawMessage(`{"totalAmount": 150.00}`),
 	}
 }
 
-// tell makes an attempt at n that ends in err.
-func tell(t *testing.T, s store.Store, n notification.Notification, err error) notification.Notification {
+var (
+	errDown    = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
+	errRefused = fmt.Errorf("%w: %w", notification.ErrRefused, problem.New(problem.Unprocessable, "EMAIL_REJECTED", "No such mailbox"))
+)
+
+// begin gives all that is pending, whatever attempt came before.
+func begin(t *testing.T, s store.Store) []notification.Notification {
 	t.Helper()
-	n, beginErr := s.Begin(t.Context(), n)
-	require.NoError(t, beginErr)
-	n = n.After(err)
+	_, err := s.Pool.Exec(t.Context(), `UPDATE notifications SET due_at = now()`)
+	require.NoError(t, err)
+	var begun []notification.Notification
+	for {
+		n, found, err := s.Begin(t.Context(), time.Minute)
+		require.NoError(t, err)
+		if !found {
+			return begun
+		}
+		begun = append(begun, n)
+	}
+}
+
+// told writes n down as of an event of its own, and makes an attempt that ends in err.
+func told(t *testing.T, s store.Store, n notification.Notification, err error) notification.Notification {
+	t.Helper()
+	n.MessageID = uuid.New()
+	require.NoError(t, s.Tell(t.Context(), n.MessageID, "TEST", n))
+	begun := begin(t, s)
+	require.Len(t, begun, 1)
+	n = begun[0].After(err)
 	require.NoError(t, s.Settle(t.Context(), n))
 	return n
 }
 
-// due gives what is due, whatever attempt came before.
-func due(t *testing.T, s store.Store) []notification.Notification {
-	t.Helper()
-	_, err := s.Pool.Exec(t.Context(), `UPDATE notifications SET due_at = now() WHERE due_at IS NOT NULL`)
-	require.NoError(t, err)
-	found, err := s.Due(t.Context(), 10, time.Minute)
-	require.NoError(t, err)
-	return found
-}
-
-func TestBegin(t *testing.T) {
+func TestTell(t *testing.T) {
 	s, n := setup(t)
-	first, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.Equal(t, notification.Pending, first.Status)
-	require.Equal(t, 1, first.Attempts)
-
-	again, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.Equal(t, first.ID, again.ID)
-	require.Equal(t, 2, again.Attempts)
-
-	n.UserID = uuid.New()
-	another, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.NotEqual(t, first.ID, another.ID, "another person is told the same fact apart")
-}
-
-func TestBeginAtOnce(t *testing.T) {
-	s, n := setup(t)
-	var g errgroup.Group
-	for range 8 {
-		g.Go(func() error {
-			_, err := s.Begin(t.Context(), n)
-			return err
-		})
-	}
-	require.NoError(t, g.Wait())
-	n, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.Equal(t, 9, n.Attempts)
-}
-
-func TestQueue(t *testing.T) {
-	s, n := setup(t)
+	another := n
+	another.UserID = uuid.New()
 	for range 2 {
-		require.NoError(t, s.Queue(t.Context(), n))
+		require.NoError(t, s.Tell(t.Context(), n.EventID, "TICKETS_GENERATED", n))
 	}
-	found := due(t, s)
-	require.Len(t, found, 1)
-	queued := found[0]
-	require.JSONEq(t, string(n.Facts), string(queued.Facts))
-	n.ID, n.Facts, n.Queued, n.Status = queued.ID, queued.Facts, true, notification.Pending
-	require.Equal(t, n, queued)
-
-	none, err := s.Due(t.Context(), 10, time.Minute)
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TICKETS_GENERATED", another), "the event was heard")
+	begun, found, err := s.Begin(t.Context(), time.Minute)
 	require.NoError(t, err)
-	require.Empty(t, none, "it is leased")
-	tell(t, s, queued, nil)
-	require.NoError(t, s.Queue(t.Context(), n))
-	require.Empty(t, due(t, s), "it is told")
+	require.True(t, found, "it is due at once")
+	require.JSONEq(t, string(n.Facts), string(begun.Facts))
+	n.ID, n.Facts, n.Status, n.Attempts = begun.ID, begun.Facts, notification.Pending, 1
+	require.Equal(t, n, begun)
+	_, found, err = s.Begin(t.Context(), time.Minute)
+	require.NoError(t, err)
+	require.False(t, found, "it is leased, and the only one")
+
+	n.MessageID, n.EventID = uuid.New(), uuid.New()
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TICKETS_GENERATED", n))
+	n.Kind, n.MessageID = notification.EventCancelled, begun.MessageID
+	require.NoError(t, s.Tell(t.Context(), uuid.New(), "TICKET_CANCELLED", n))
+	require.Len(t, begin(t, s), 1, "their order is confirmed, and they have this message")
+}
+
+func TestTellEverybodyOrNobody(t *testing.T) {
+	s, n := setup(t)
+	another := n
+	another.Kind, another.UserID = "NONSENSE", uuid.New()
+	require.Error(t, s.Tell(t.Context(), n.EventID, "TEST", n, another))
+	require.Empty(t, begin(t, s))
+	another.Kind = notification.TicketReceived
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TEST", n, another), "the event was not heard")
+	require.Len(t, begin(t, s), 2)
 }
 
 // Each page of an announcement is queued once, and each person is in it once, whoever else is at it.
@@ -104,7 +103,7 @@ func TestQueuePage(t *testing.T) {
 	s, n := setup(t)
 	a := notification.Announcement{ID: uuid.New(), About: uuid.New(), Kind: notification.EventPostponed, Facts: n.Facts}
 	for range 2 {
-		require.NoError(t, s.Announce(t.Context(), a))
+		require.NoError(t, s.Announce(t.Context(), "EVENT_UPDATED", a))
 	}
 	first, found, err := s.DueAnnouncement(t.Context(), time.Minute)
 	require.NoError(t, err)
@@ -119,92 +118,93 @@ func TestQueuePage(t *testing.T) {
 	require.NoError(t, s.QueuePage(t.Context(), first, page, "p2"))
 	late := []notification.Holder{{UserID: bob, OrderID: uuid.New()}}
 	require.NoError(t, s.QueuePage(t.Context(), first, late, ""), "whose lease has ended meanwhile")
-	require.Len(t, due(t, s), 1)
+	require.Len(t, begin(t, s), 1)
 
 	second, found, err := s.DueAnnouncement(t.Context(), time.Minute)
 	require.NoError(t, err)
 	require.True(t, found)
 	require.Equal(t, "p2", second.Cursor)
 	require.NoError(t, s.QueuePage(t.Context(), second, append(late, page...), ""))
-	require.Len(t, due(t, s), 2)
+	require.Len(t, begin(t, s), 2)
 
-	require.NoError(t, s.Announce(t.Context(), a))
+	require.NoError(t, s.Announce(t.Context(), "EVENT_UPDATED", a))
 	_, found, err = s.DueAnnouncement(t.Context(), 0)
 	require.NoError(t, err)
 	require.False(t, found, "it is finished")
 }
 
-// What is attempted in vain waits longer each time, and never so long that it is forgotten.
-func TestDueLater(t *testing.T) {
+// What is attempted in vain waits longer each time, and is not forgotten.
+func TestSettleAsStillPending(t *testing.T) {
 	s, n := setup(t)
-	require.NoError(t, s.Queue(t.Context(), n))
-	for _, minutes := range []float64{1, 2, 4, 8, 16, 32, 32} {
-		found := due(t, s)
-		require.Len(t, found, 1)
-		var wait float64
-		require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT extract(epoch FROM due_at - now()) / 60 FROM notifications`).Scan(&wait))
-		require.InDelta(t, minutes, wait, 0.5)
-		tell(t, s, found[0], problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down"))
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TEST", n))
+	for attempt := 1; attempt <= 12; attempt++ {
+		begun := begin(t, s)
+		require.Len(t, begun, 1)
+		require.Equal(t, attempt, begun[0].Attempts)
+		require.NoError(t, s.Settle(t.Context(), begun[0].After(errDown)))
+		var code string
+		var wait time.Duration
+		require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT error_code, due_at - now() FROM notifications`).Scan(&code, &wait))
+		require.Equal(t, "SERVICE_UNAVAILABLE", code)
+		require.InDelta(t, begun[0].Pause(), wait, float64(time.Second))
 	}
 }
 
 func TestSettle(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		status notification.Status
+		err    error
+		status string
 		code   string
 	}{
-		{"Sent", notification.Sent, ""},
-		{"Failed", notification.Failed, "EMAIL_REJECTED"},
+		{"Sent", nil, "SENT", ""},
+		{"Failed", errRefused, "FAILED", "EMAIL_REJECTED"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, n := setup(t)
-			n, err := s.Begin(t.Context(), n)
-			require.NoError(t, err)
-			n.Status, n.ErrorCode = tt.status, tt.code
-			require.NoError(t, s.Settle(t.Context(), n))
-
-			again, err := s.Begin(t.Context(), n)
-			require.NoError(t, err)
-			require.Equal(t, n, again, "nothing more is attempted or counted")
-			again.Status = notification.Pending
-			require.ErrorIs(t, s.Settle(t.Context(), again), store.ErrSettled)
+			n = told(t, s, n, tt.err)
+			require.Empty(t, begin(t, s), "nothing more is attempted")
+			require.NoError(t, s.Settle(t.Context(), n.After(errDown)))
+			var status, code string
+			require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT status, coalesce(error_code, '') FROM notifications`).Scan(&status, &code))
+			require.Equal(t, tt.status, status)
+			require.Equal(t, tt.code, code)
 		})
 	}
 }
 
-func TestSettleAsStillPending(t *testing.T) {
+// An attempt that outlasted its lease says nothing of the next one, unless the mail is out.
+func TestSettleTooLate(t *testing.T) {
 	s, n := setup(t)
-	n.OrderID = uuid.Nil
-	n, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	n.ErrorCode = "SERVICE_UNAVAILABLE"
-	require.NoError(t, s.Settle(t.Context(), n))
-	again, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.Equal(t, 2, again.Attempts)
-	require.Equal(t, "SERVICE_UNAVAILABLE", again.ErrorCode)
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TEST", n))
+	late, next := begin(t, s)[0], begin(t, s)[0]
+	require.NoError(t, s.Settle(t.Context(), late.After(errRefused)))
+	require.NoError(t, s.Settle(t.Context(), late.After(errDown)))
+	var wait time.Duration
+	require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT due_at - now() FROM notifications WHERE status = 'PENDING'`).Scan(&wait))
+	require.Greater(t, wait, 30*time.Second, "it is still leased to the next one")
+	require.NoError(t, s.Settle(t.Context(), late.After(nil)))
+	require.NoError(t, s.Settle(t.Context(), next.After(errRefused)))
+	var status string
+	require.NoError(t, s.Pool.QueryRow(t.Context(), `SELECT status FROM notifications`).Scan(&status))
+	require.Equal(t, "SENT", status)
 }
 
 func TestList(t *testing.T) {
 	s, n := setup(t)
 	n.Kind = notification.RefundProcessed // an order may have several
-	var told []uuid.UUID                  // the latest first
+	var ids []uuid.UUID                   // the latest first
 	for i := range 5 {
-		n.MessageID = uuid.New()
 		n.OrderID = uuid.Nil
 		if i == 4 {
 			n.OrderID = uuid.New()
 		}
-		told = slices.Insert(told, 0, tell(t, s, n, nil).ID)
+		ids = slices.Insert(ids, 0, told(t, s, n, nil).ID)
 	}
-	n.MessageID = uuid.New()
-	pending, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	told = slices.Insert(told, 0, pending.ID)
 	another := n
 	another.UserID = uuid.New()
-	tell(t, s, another, nil)
+	told(t, s, another, nil)
+	ids = slices.Insert(ids, 0, told(t, s, n, errDown).ID)
 
 	var listed []notification.Summary
 	page := web.Page{Limit: 4}
@@ -217,9 +217,9 @@ func TestList(t *testing.T) {
 		page.After, page.AfterID = &last.CreatedAt, last.ID
 	}
 	for i, summary := range listed {
-		require.Equal(t, told[i], summary.ID)
+		require.Equal(t, ids[i], summary.ID)
 	}
-	require.Len(t, listed, len(told))
+	require.Len(t, listed, len(ids))
 	require.Equal(t, notification.Pending, listed[0].Status)
 	require.Nil(t, listed[0].SentAt)
 	require.Equal(t, notification.Sent, listed[1].Status)
@@ -234,102 +234,90 @@ func TestResend(t *testing.T) {
 		err  error
 	}{
 		{"Sent", nil},
-		{"Failed", notification.ErrRejected},
+		{"Failed", errRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, n := setup(t)
-			n = tell(t, s, n, tt.err)
+			n = told(t, s, n, tt.err)
 			require.NoError(t, s.Resend(t.Context(), n.UserID, n.ID))
 
-			found := due(t, s)
-			require.Len(t, found, 1)
-			again := found[0]
+			again, found, err := s.Begin(t.Context(), time.Minute)
+			require.NoError(t, err)
+			require.True(t, found, "it is due at once")
 			require.NotEqual(t, n.ID, again.ID)
 			require.NotEqual(t, n.MessageID, again.MessageID)
-			require.True(t, again.Resend)
-			require.JSONEq(t, string(n.Facts), string(again.Facts))
-			n.ID, n.MessageID, n.Facts, n.Resend, n.Queued = again.ID, again.MessageID, again.Facts, true, true
-			n.Status, n.Attempts, n.ErrorCode = notification.Pending, 0, ""
+			n.ID, n.MessageID, n.Status, n.ErrorCode = again.ID, again.MessageID, notification.Pending, ""
 			require.Equal(t, n, again, "of the same facts")
-
-			none, err := s.Due(t.Context(), 10, time.Minute)
-			require.NoError(t, err)
-			require.Empty(t, none, "it is leased")
-			again, err = s.Begin(t.Context(), again)
-			require.NoError(t, err)
-			require.Equal(t, 1, again.Attempts)
 			require.NoError(t, s.Settle(t.Context(), again.After(nil)))
-			require.Empty(t, due(t, s), "it is sent")
+			require.Empty(t, begin(t, s), "it is sent")
 		})
 	}
 }
 
 func TestResendThatIsNone(t *testing.T) {
 	s, n := setup(t)
-	n, err := s.Begin(t.Context(), n)
-	require.NoError(t, err)
-	require.ErrorIs(t, s.Resend(t.Context(), n.UserID, n.ID), notification.ErrNotResendable, "not sent yet")
-	require.NoError(t, s.Settle(t.Context(), n.After(nil)))
-	require.ErrorIs(t, s.Resend(t.Context(), uuid.New(), n.ID), notification.ErrNotFound, "somebody else's")
+	pending := told(t, s, n, errDown)
+	require.ErrorIs(t, s.Resend(t.Context(), n.UserID, pending.ID), notification.ErrNotResendable, "not sent yet")
+	require.NoError(t, s.Settle(t.Context(), pending.After(nil)))
+	require.ErrorIs(t, s.Resend(t.Context(), uuid.New(), pending.ID), notification.ErrNotFound, "somebody else's")
 	require.ErrorIs(t, s.Resend(t.Context(), n.UserID, uuid.New()), notification.ErrNotFound)
-	_, err = s.Get(t.Context(), uuid.New(), n.ID)
+	_, err := s.Get(t.Context(), uuid.New(), pending.ID)
 	require.ErrorIs(t, err, notification.ErrNotFound)
 
 	_, err = s.Pool.Exec(t.Context(), `UPDATE notifications SET facts = NULL`)
 	require.NoError(t, err)
-	require.ErrorIs(t, s.Resend(t.Context(), n.UserID, n.ID), notification.ErrNotResendable, "from before facts were kept")
-	require.Empty(t, due(t, s))
+	require.ErrorIs(t, s.Resend(t.Context(), n.UserID, pending.ID), notification.ErrNotResendable, "from before facts were kept")
+	require.Empty(t, begin(t, s))
 }
 
 func TestResendAtOnce(t *testing.T) {
 	s, n := setup(t)
-	n = tell(t, s, n, nil)
+	n = told(t, s, n, nil)
 	var g errgroup.Group
 	for range 12 {
 		g.Go(func() error { return s.Resend(t.Context(), n.UserID, n.ID) })
 	}
 	require.NoError(t, g.Wait())
-	require.Len(t, due(t, s), 1)
+	require.Len(t, begin(t, s), 1)
 }
 
 // However it is asked for: a resend of a resend is one of the first.
 func TestResendTooOften(t *testing.T) {
 	s, n := setup(t)
-	n = tell(t, s, n, nil)
+	n = told(t, s, n, nil)
 	asked := n.ID
 	for range notification.MaxResends {
 		require.NoError(t, s.Resend(t.Context(), n.UserID, asked))
-		found := due(t, s)
-		require.Len(t, found, 1)
-		require.NoError(t, s.Resend(t.Context(), n.UserID, found[0].ID), "while it is under way")
-		asked = tell(t, s, found[0], notification.ErrRejected).ID
+		again := begin(t, s)
+		require.Len(t, again, 1)
+		require.NoError(t, s.Resend(t.Context(), n.UserID, again[0].ID), "while it is under way")
+		require.NoError(t, s.Settle(t.Context(), again[0].After(errRefused)))
+		asked = again[0].ID
 	}
 	for _, id := range []uuid.UUID{n.ID, asked} {
 		require.ErrorIs(t, s.Resend(t.Context(), n.UserID, id), notification.ErrTooManyResends)
 	}
-	require.Empty(t, due(t, s))
+	require.Empty(t, begin(t, s))
 }
 
-func TestDueAtOnce(t *testing.T) {
+func TestBeginAtOnce(t *testing.T) {
 	s, n := setup(t)
-	const resends = 20
-	for range resends {
-		n.MessageID, n.OrderID = uuid.New(), uuid.New()
-		told := tell(t, s, n, nil)
-		require.NoError(t, s.Resend(t.Context(), told.UserID, told.ID))
+	const notifications = 20
+	n.Kind = notification.RefundProcessed // an order may have several
+	for range notifications {
+		n.MessageID = uuid.New()
+		require.NoError(t, s.Tell(t.Context(), n.MessageID, "TEST", n))
 	}
-	found := make(chan uuid.UUID, 2*resends)
+	found := make(chan uuid.UUID, 2*notifications)
 	var g errgroup.Group
 	for range 8 {
 		g.Go(func() error {
 			for {
-				leased, err := s.Due(t.Context(), 3, time.Minute)
-				if err != nil || len(leased) == 0 {
+				n, ok, err := s.Begin(t.Context(), time.Minute)
+				if err != nil || !ok {
 					return err
 				}
-				for _, n := range leased {
-					found <- n.ID
-				}
+				found <- n.ID
 			}
 		})
 	}
@@ -340,5 +328,13 @@ func TestDueAtOnce(t *testing.T) {
 		require.False(t, seen[id], "each has one worker")
 		seen[id] = true
 	}
-	require.Len(t, seen, resends)
+	require.Len(t, seen, notifications)
+}
+
+// A row that is due never would be pending for ever.
+func TestPendingIsDue(t *testing.T) {
+	s, n := setup(t)
+	require.NoError(t, s.Tell(t.Context(), n.EventID, "TEST", n))
+	_, err := s.Pool.Exec(t.Context(), `UPDATE notifications SET due_at = NULL`)
+	require.Error(t, err, "what is pending is due")
 }

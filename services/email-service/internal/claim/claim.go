@@ -13,8 +13,7 @@
 // clock of the store: the message comes again and is taken again, which is why a claim does not
 // swallow what a crash interrupted.
 //
-// A worker must stop acting before its lease ends. And a message must not come again before that,
-// or its deliveries are spent on finding it held: the lease is shorter than the queue's visibility.
+// A worker must stop acting before its lease ends.
 package claim
 
 import (
@@ -27,6 +26,8 @@ import (
 
 	dapr "github.com/dapr/go-sdk/client"
 	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
@@ -61,6 +62,8 @@ type Claim struct {
 	record record
 }
 
+const insistEvery = 100 * time.Millisecond
+
 const (
 	working = "WORKING"
 	done    = "DONE"
@@ -73,10 +76,10 @@ type record struct {
 
 // Take claims the message. It returns ErrDone if the message was processed, and ErrHeld if another
 // worker's lease on it is running. After any other error the message may be held until a lease ends.
-func (c Claims) Take(ctx context.Context, messageID uuid.UUID) (Claim, error) {
+func (c Claims) Take(ctx context.Context, messageID string) (Claim, error) {
 	claim := Claim{
 		claims: c,
-		key:    "processed:" + c.Consumer + ":" + messageID.String(),
+		key:    "processed:" + c.Consumer + ":" + messageID,
 		record: record{State: working, Holder: uuid.New()},
 	}
 	// A refused insert has the same status as a broken store: Internal, "no item was updated"
@@ -105,13 +108,25 @@ func (c Claims) Take(ctx context.Context, messageID uuid.UUID) (Claim, error) {
 	}
 }
 
-// Done says that the message is processed. It fails if the lease has ended.
+// Done says that the message is processed. As long as ctx lasts it insists: a store that died is back in a
+// moment, and what is done is not to be done again. It fails at once if the lease has ended.
 func (c Claim) Done(ctx context.Context) error {
 	c.record.State = done
-	if err := c.save(ctx, c.claims.Keep); err != nil {
+	for {
+		err := c.save(ctx, c.claims.Keep)
+		if err == nil {
+			return nil
+		}
+		// Aborted is another ETag: the lease has ended, or an earlier try of ours happened and its answer was lost.
+		if status.Code(err) != codes.Aborted {
+			select {
+			case <-ctx.Done():
+			case <-time.After(insistEvery):
+				continue
+			}
+		}
 		return fmt.Errorf("finish claim %s: %w", c.key, err)
 	}
-	return nil
 }
 
 // Release gives the message back, so that its next delivery can take it at once.

@@ -61,7 +61,7 @@ spec:
 
 	ports := freePorts(t, 4)
 	var output bytes.Buffer
-	cmd := exec.Command(binary, "--app-id", "notification-service",
+	cmd := exec.Command(binary, "--app-id", "email-service",
 		"--resources-path", filepath.Join(dir, "resources"), "--config", filepath.Join(dir, "config.yaml"),
 		"--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", ports[0], "--dapr-grpc-port", ports[1],
 		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-internal-grpc-port", ports[2],

@@ -10,15 +10,15 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim"
-	"github.com/eventbooking/eventbooking/services/notification-service/internal/claim/claimtest"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
 )
 
 const deadline = 20 * time.Second
 
 func claimsIn(states claim.States) claim.Claims {
 	return claim.Claims{
-		States: states, Store: "statestore", Consumer: "notification-service", Lease: time.Minute, Keep: time.Hour,
+		States: states, Store: "statestore", Consumer: "email-service", Lease: time.Minute, Keep: time.Hour,
 	}
 }
 
@@ -42,7 +42,7 @@ func TestClaim(t *testing.T) {
 }
 
 func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
-	id := uuid.New()
+	id := uuid.NewString()
 	const takers = 16
 	results := make(chan error, takers)
 	for range takers {
@@ -64,7 +64,7 @@ func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
 }
 
 func doneIsForGood(t *testing.T, claims claim.Claims) {
-	id := uuid.New()
+	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
 	require.NoError(t, held.Done(t.Context()))
@@ -73,7 +73,7 @@ func doneIsForGood(t *testing.T, claims claim.Claims) {
 }
 
 func releasedIsFree(t *testing.T, claims claim.Claims) {
-	id := uuid.New()
+	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
 	require.NoError(t, held.Release(t.Context()))
@@ -84,7 +84,7 @@ func releasedIsFree(t *testing.T, claims claim.Claims) {
 // The worker dies, or stalls beyond its lease.
 func endedLeaseIsTheNextTakers(t *testing.T, claims claim.Claims) {
 	claims.Lease = time.Second // the least that the store's TTL can say
-	id := uuid.New()
+	id := uuid.NewString()
 	stalled, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
 
@@ -103,7 +103,7 @@ func endedLeaseIsTheNextTakers(t *testing.T, claims claim.Claims) {
 
 func messagesAreApart(t *testing.T, claims claim.Claims) {
 	for range 2 {
-		_, err := claims.Take(t.Context(), uuid.New())
+		_, err := claims.Take(t.Context(), uuid.NewString())
 		require.NoError(t, err)
 	}
 }
@@ -113,7 +113,7 @@ func TestTakeWhenTheAnswerWasLost(t *testing.T) {
 	var states claimtest.States
 	states.Break(claimtest.LoseAnswers)
 	claims := claimsIn(&states)
-	id := uuid.New()
+	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err, "the write happened, and it is ours")
 	states.Break(claimtest.None)
@@ -136,9 +136,30 @@ func TestTakeWhenTheStoreFails(t *testing.T) {
 			t.Parallel()
 			var states claimtest.States
 			states.Break(tt.fault)
-			_, err := claimsIn(&states).Take(t.Context(), uuid.New())
+			_, err := claimsIn(&states).Take(t.Context(), uuid.NewString())
 			require.ErrorIs(t, err, tt.err)
 			require.NotErrorIs(t, err, claim.ErrHeld)
 		})
 	}
+}
+
+func TestDoneWhenTheStoreIsBackInAMoment(t *testing.T) {
+	t.Parallel()
+	var states claimtest.States
+	claims := claimsIn(&states)
+	id := uuid.NewString()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	states.Break(claimtest.Down)
+	done := make(chan error)
+	go func() { done <- held.Done(t.Context()) }()
+	select {
+	case err := <-done:
+		require.Fail(t, "it did not insist", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	states.Break(claimtest.None)
+	require.NoError(t, <-done)
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrDone)
 }
