@@ -143,6 +143,9 @@ const retryAfter = 5 * time.Second
 // sagaTimeout bounds how long a person waits for an answer.
 const sagaTimeout = 50 * time.Second
 
+// sweepTimeout bounds a sweep: the time in which it takes up sagas, and that of the last one's calls.
+const sweepTimeout = time.Minute
+
 // orderRequest is an order as a buyer sends it. Ids are read later, so that a bad one can be named.
 type orderRequest struct {
 	EventID        string `json:"eventId"`
@@ -355,7 +358,11 @@ func (a API) internalOrder(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a API) resumeSagas(w http.ResponseWriter, r *http.Request) error {
-	n, err := a.Saga.Sweep(r.Context())
+	// A sidecar that dies meanwhile takes the calls with it, and not the time to let go of the sagas, for which
+	// others would have to wait until their leases end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sweepTimeout)
+	defer cancel()
+	n, err := a.Saga.Sweep(ctx)
 	if err != nil {
 		return err
 	}

@@ -1095,3 +1095,88 @@ func TestSweep(t *testing.T) {
 		require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
 	}
 }
+
+// Replicas that sweep at once share the work: no call is made twice, whatever step its saga stands at.
+func TestSweepsOfReplicas(t *testing.T) {
+	b := setup(t)
+	calls := []sagatest.Call{sagatest.Ask, sagatest.Charge, sagatest.Release, sagatest.Refund} // Ask ages all before it
+	const each = 4
+	ended := map[sagatest.Call]order.Status{
+		sagatest.Charge: order.Completed, sagatest.Ask: order.Completed, sagatest.Release: order.Failed, sagatest.Refund: order.Refunded,
+	}
+	ids := map[sagatest.Call][]uuid.UUID{}
+	for _, call := range calls {
+		for range each {
+			b.newType(5000)
+			ids[call] = append(ids[call], b.to(t, call))
+		}
+	}
+	made := map[sagatest.Call]*atomic.Int32{}
+	for _, call := range calls {
+		made[call] = &atomic.Int32{}
+		for range 2 * each {
+			b.services.Next(call, func(_ context.Context, deed func() (any, error)) (any, error) {
+				made[call].Add(1)
+				return deed()
+			})
+		}
+	}
+	b.timeOut(t)
+	errs, taken := make([]error, 4), make([]int, 4)
+	var replicas sync.WaitGroup
+	for i := range errs {
+		replicas.Go(func() { taken[i], errs[i] = b.saga.Sweep(t.Context()) })
+	}
+	replicas.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Equal(t, each*len(calls), taken[0]+taken[1]+taken[2]+taken[3])
+	for _, call := range calls {
+		require.EqualValues(t, each, made[call].Load(), call)
+		for _, id := range ids[call] {
+			b.settle(t, id, b.sweeps)
+			require.Equal(t, ended[call], b.requirePromises(t, id).Status, call)
+		}
+	}
+}
+
+// A sweep whose calls take their time keeps no saga from another replica but those that it drives.
+func TestSlowSweep(t *testing.T) {
+	b := setup(t)
+	const busy = 8
+	ids := make([]uuid.UUID, busy+1)
+	for i := range ids {
+		b.newType(5000)
+		ids[i] = b.to(t, sagatest.Charge)
+	}
+	arrived, goOn := make(chan struct{}, busy), make(chan struct{})
+	for range busy {
+		b.services.Next(sagatest.Charge, func(ctx context.Context, deed func() (any, error)) (any, error) {
+			arrived <- struct{}{}
+			select {
+			case <-goOn:
+				return deed()
+			case <-ctx.Done():
+				return nil, sidecar.ErrUnavailable.Because(ctx.Err())
+			}
+		})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	swept := make(chan error, 1)
+	go func() { swept <- b.sweeps(ctx, uuid.Nil) }()
+	for range busy {
+		select {
+		case <-arrived:
+		case <-ctx.Done():
+			require.Fail(t, "the sweep does not drive as many sagas at once as it should")
+		}
+	}
+	n, err := b.saga.Sweep(t.Context()) // of another replica
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	close(goOn)
+	require.NoError(t, <-swept)
+	for _, id := range ids {
+		require.Equal(t, order.Fulfil, b.order(t, id).Step)
+	}
+}
