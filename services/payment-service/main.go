@@ -9,6 +9,8 @@ package main
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
@@ -45,6 +47,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
+	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges("payment-processing-queue"), store.Gauges))
 	verifier, err := identity.FetchKeys(ctx, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err

@@ -46,3 +46,19 @@ func New(t testing.TB, migrations ...postgres.Migrations) *pgxpool.Pool {
 	})
 	return pool
 }
+
+// Plans gives how the database would find the gauges, with what it knows of its tables now.
+func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
+	t.Helper()
+	_, err := pool.Exec(context.Background(), "ANALYZE")
+	require.NoError(t, err)
+	var plans []string
+	for _, g := range gauges {
+		rows, err := pool.Query(context.Background(), "EXPLAIN "+g.Query, g.Args...)
+		require.NoError(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		plans = append(plans, plan...)
+	}
+	return strings.Join(plans, "\n")
+}

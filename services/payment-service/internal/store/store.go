@@ -175,6 +175,7 @@ func recordSagaTx(ctx context.Context, tx pgx.Tx, sagaType string, id uuid.UUID,
 		id, sagaType, eventType, body, status); err != nil {
 		return fmt.Errorf("saga event %s: %w", eventType, err)
 	}
+	sagaEvents.WithLabelValues(sagaType, eventType).Inc()
 	return nil
 }
 
@@ -236,9 +237,13 @@ func (s Store) GiveUp(ctx context.Context, id uuid.UUID, f order.Failure) error 
 }
 
 func failTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, f order.Failure) (bool, error) {
-	return moveTx(ctx, tx, id, from, to,
+	moved, err := moveTx(ctx, tx, id, from, to,
 		`, status = 'FAILED', payment_token = NULL, failure_code = $5, failure_message = $6, retryable = $7`,
 		f.Code, f.Message, f.Retryable)
+	if moved {
+		orderFailures.WithLabelValues(f.Code).Inc()
+	}
+	return moved, err
 }
 
 // Declined moves CHARGE to RELEASE and announces PAYMENT_FAILED, at which ticket-service releases the

@@ -1,0 +1,6 @@
+-- Refunds that failed and were told to people: few, and looked at often.
+CREATE INDEX refunds_alerted ON refunds (order_id) WHERE status = 'FAILED' AND alerted_at IS NOT NULL;
+
+---- create above / drop below ----
+
+DROP INDEX refunds_alerted;
