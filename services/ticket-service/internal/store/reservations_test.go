@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -352,6 +353,49 @@ func TestExpireRace(t *testing.T) {
 	require.Equal(t, len(overdue), ended[0]+ended[1]+ended[2]+ended[3])
 	b.requireStatus(t, live, ticket.Active)
 	b.requireInventory(t, kind, 0, 1)
+}
+
+// Thousands of holds end at once, of orders that name the types in this order and in that, while replicas sweep
+// side by side and buyers take the tickets that come back.
+func TestExpireThousands(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const overdue, buyers, replicas = 3000, 24, 3
+	x, y := b.newType(t, 2*overdue), b.newType(t, overdue)
+	_, err := b.pool.Exec(t.Context(), `
+		WITH held AS (INSERT INTO reservations (id, user_id, event_id, status, expires_at)
+			SELECT gen_random_uuid(), $3, $4, 'ACTIVE', now() - interval '1 second' * i FROM generate_series(1, $5) i RETURNING id),
+		lines AS (INSERT INTO reservation_lines
+			SELECT id, $1::uuid, 2, 5000, 'USD' FROM held UNION ALL SELECT id, $2::uuid, 1, 5000, 'USD' FROM held)
+		UPDATE ticket_types SET held = capacity WHERE id IN ($1, $2)`, x, y, b.user, b.event, overdue)
+	require.NoError(t, err)
+	b.requireInventory(t, x, 0, 2*overdue)
+
+	requireAll(t, race(replicas+buyers, func(i int) error {
+		if i < replicas {
+			_, err := b.store.ExpireAllDue(t.Context())
+			return err
+		}
+		lines := []ticket.Line{line(x, 1), line(y, 1)}
+		if i%2 == 0 {
+			slices.Reverse(lines)
+		}
+		// While all is under way it may seem that nothing is left: others are giving it back at this moment.
+		_, err := b.reserve(t.Context(), uuid.New(), lines...)
+		if errors.Is(err, ticket.ErrInsufficientInventory) {
+			return nil
+		}
+		return err
+	}))
+	_, err = b.store.ExpireAllDue(t.Context())
+	require.NoError(t, err)
+	var left, taken int
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT count(*) FILTER (WHERE expires_at <= now()), count(*) FILTER (WHERE expires_at > now())
+		FROM reservations WHERE status = 'ACTIVE'`).Scan(&left, &taken))
+	require.Zero(t, left)
+	b.requireInventory(t, x, 0, taken)
+	b.requireInventory(t, y, 0, taken)
 }
 
 // A buyer need not wait for the sweep to get what nobody holds any more.
