@@ -5,7 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
+	"net"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,8 +26,20 @@ type Migrations struct {
 	Files        fs.FS
 }
 
+const (
+	// patience is how long Open waits for a server that is not there.
+	patience = time.Minute
+	// A look lasts that long at most, and the next one follows after a pause.
+	lookTimeout = 5 * time.Second
+	lookAgain   = time.Second
+	// sayEvery is how many looks go by from one line in the log to the next.
+	sayEvery = 5
+)
+
 // Open connects to the database at url and brings its tables up to date. Replicas that start together
-// take turns under an advisory lock.
+// take turns under an advisory lock. For a server that cannot be reached, or is just starting or stopping, it
+// waits a minute, so that services and their servers may start in any order; whatever else is wrong, such as a
+// password, it returns at once.
 func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -32,13 +49,52 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	address := fmt.Sprintf("%s:%d", config.ConnConfig.Host, config.ConnConfig.Port)
+	for look := 0; ; look++ {
+		err := prepare(ctx, pool, migrations)
+		if err == nil {
+			return pool, nil
+		}
+		if away(err) {
+			if look%sayEvery == 0 {
+				slog.WarnContext(ctx, "the database is not there yet, waiting for it", "address", address, "error", err.Error())
+			}
+			select {
+			case <-time.After(lookAgain):
+				continue
+			case <-waiting.Done():
+				err = fmt.Errorf("%w while waiting for it: %w", waiting.Err(), err)
+			}
+		}
+		pool.Close()
+		return nil, fmt.Errorf("database at %s: %w", address, err)
+	}
+}
+
+// prepare looks for the server, and then migrates for as long as that takes.
+func prepare(ctx context.Context, pool *pgxpool.Pool, migrations []Migrations) error {
+	look, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	if err := pool.Ping(look); err != nil {
+		return err
+	}
 	for _, m := range migrations {
 		if err := pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return m.apply(ctx, c.Conn()) }); err != nil {
-			pool.Close()
-			return nil, fmt.Errorf("database at %s:%d: %w", config.ConnConfig.Host, config.ConnConfig.Port, err)
+			return err
 		}
 	}
-	return pool, nil
+	return nil
+}
+
+// away reports whether err says that there is no server, or not now, rather than that we are at the wrong one.
+func away(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains([]string{adminShutdown, crashShutdown, cannotConnectNow, tooManyConnections}, pg.Code)
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (m Migrations) apply(ctx context.Context, conn *pgx.Conn) error {
@@ -76,6 +132,10 @@ const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	uniqueViolation      = "23505"
+	tooManyConnections   = "53300"
+	adminShutdown        = "57P01"
+	crashShutdown        = "57P02"
+	cannotConnectNow     = "57P03"
 )
 
 func lostToAnother(err error) bool {

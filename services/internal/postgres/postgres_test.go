@@ -3,12 +3,18 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/url"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -46,9 +52,104 @@ func TestReplicasMigrateTogether(t *testing.T) {
 
 func TestOpenADeadDatabase(t *testing.T) {
 	t.Parallel()
-	_, err := postgres.Open(t.Context(), "postgres://ticket_service:hunter2@127.0.0.1:1/ticket_service", seats)
-	require.ErrorContains(t, err, "127.0.0.1:1", "it says where it looked")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := postgres.Open(ctx, "postgres://ticket_service:hunter2@127.0.0.1:1/ticket_service", seats)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it says what is wrong")
+	require.ErrorContains(t, err, "127.0.0.1:1", "and where it looked")
 	require.NotContains(t, err.Error(), "hunter2")
+}
+
+// gate is where the server is to be found, after some connections that come to an end of their own.
+func gate(ctx context.Context, listener net.Listener, server string, ends ...func(net.Conn)) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		if len(ends) > 0 {
+			ends[0](conn)
+			ends = ends[1:]
+			_ = conn.Close()
+			continue
+		}
+		go func() {
+			defer func() { _ = conn.Close() }()
+			behind, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
+			if err != nil {
+				return
+			}
+			defer func() { _ = behind.Close() }()
+			go func() { _, _ = io.Copy(behind, conn) }()
+			_, _ = io.Copy(conn, behind)
+		}()
+	}
+}
+
+// saying answers the beginning of a connection with an error.
+func saying(code string) func(net.Conn) {
+	return func(conn net.Conn) {
+		backend := pgproto3.NewBackend(conn, conn)
+		if _, err := backend.ReceiveStartupMessage(); err != nil {
+			return
+		}
+		backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "no"})
+		_ = backend.Flush()
+	}
+}
+
+// through gives the URL of the test's server behind address, and where that server is.
+func through(t *testing.T, address string) (database, server string) {
+	t.Helper()
+	u, err := url.Parse(postgrestest.New(t).Config().ConnString())
+	require.NoError(t, err)
+	server, u.Host = u.Host, address
+	return u.String(), server
+}
+
+func TestOpenWaitsForAServerThatStarts(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	opened := make(chan error)
+	database, server := through(t, address)
+	go func() {
+		pool, err := postgres.Open(t.Context(), database, seats)
+		if err == nil {
+			pool.Close()
+		}
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		require.NoError(t, err, "it did not wait")
+	case <-time.After(50 * time.Millisecond): // nobody is there
+	}
+	listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go gate(t.Context(), listener, server, saying("57P03"), func(net.Conn) {})
+	require.NoError(t, <-opened)
+}
+
+func TestOpenTheWrongDatabase(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"28P01", "28000", "3D000"} { // password, role, database
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = listener.Close() })
+			database, server := through(t, listener.Addr().String())
+			go gate(t.Context(), listener, server, saying(code))
+			_, err = postgres.Open(t.Context(), database, seats)
+			pg, ok := errors.AsType[*pgconn.PgError](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, code, pg.Code, "at the first look")
+		})
+	}
 }
 
 func TestInTxRollsBack(t *testing.T) {
