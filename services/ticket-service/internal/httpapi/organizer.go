@@ -267,7 +267,7 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 	for {
 		for _, t := range tickets {
 			var checkedInAt string
-			if t.Status == ticket.Used {
+			if !t.CheckedInAt.IsZero() { // also of one that was cancelled with its event afterwards
 				checkedInAt = t.CheckedInAt.UTC().Format(time.RFC3339)
 			}
 			_ = table.Write([]string{t.Number, cell(t.TypeName), cell(t.HolderName), string(t.Status), checkedInAt})

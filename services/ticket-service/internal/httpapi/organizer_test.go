@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -367,6 +368,16 @@ func TestAttendees(t *testing.T) {
 		status, body := b.send(t, http.MethodGet, path(empty), "", b.asOrganizer(t))
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "ticketNumber,ticketType,holderName,status,checkedInAt\n", body)
+	})
+	t.Run("EventCancelled", func(t *testing.T) {
+		require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: b.event, UpdatedAt: time.Now().Add(time.Hour)}))
+		_, err := b.store.CancelAll(t.Context())
+		require.NoError(t, err)
+		status, body := b.send(t, http.MethodGet, path(b.event), "", b.asOrganizer(t))
+		require.Equal(t, http.StatusOK, status)
+		table, err := csv.NewReader(strings.NewReader(body)).ReadAll()
+		require.NoError(t, err)
+		require.Equal(t, []string{"CANCELLED", used.CheckedInAt.UTC().Format(time.RFC3339)}, table[1][3:], "who was in stays known")
 	})
 	t.Run("UnknownEvent", func(t *testing.T) {
 		status, body := b.send(t, http.MethodGet, path(uuid.New()), "", b.asOrganizer(t))
