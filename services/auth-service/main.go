@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
@@ -64,6 +66,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
+	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges()))
 	db := store.New(pool, cfg.FailuresPerAddress)
 	vault, err := keyring.OpenVault(secret["auth-service-key-encryption-key"])
 	if err != nil {

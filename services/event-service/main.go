@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
@@ -46,6 +48,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
+	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges()))
 	verifier, err := identity.FetchKeys(ctx, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -64,6 +65,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
+	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges("ticket-processing-queue", "event-updates.fifo"), store.Gauges))
 	verifier, err := identity.FetchKeys(ctx, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err

@@ -83,9 +83,7 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 		if tickets, err = collectTickets(rows, err); err != nil {
 			return err
 		}
-		trace := telemetry.From(ctx)
-		trace.CorrelationID = correlationID
-		if err := cancelTx(telemetry.With(ctx, trace), tx, tickets, c); err != nil {
+		if err := cancelTx(telemetry.Correlate(ctx, correlationID), tx, tickets, c); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `

@@ -205,12 +205,16 @@ const expireBatch = 500
 // ExpireDue ends up to limit reservations whose time is over and gives their tickets back. It tells how
 // many it ended. Replicas that sweep at the same time pass over each other's rows.
 func (s Store) ExpireDue(ctx context.Context, limit int) (int, error) {
-	return s.endReservations(ctx, `
+	n, err := s.endReservations(ctx, `
 		UPDATE reservations SET status = 'EXPIRED', ended_at = now()
 		WHERE id IN (
 			SELECT id FROM reservations WHERE status = 'ACTIVE' AND expires_at <= now()
 			ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)
 		RETURNING id`, limit)
+	if err == nil {
+		holdsExpired.Add(float64(n))
+	}
+	return n, err
 }
 
 // endReservations gives back the tickets of the reservations that a statement ended, and tells how many
