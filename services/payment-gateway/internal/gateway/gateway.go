@@ -178,10 +178,10 @@ const (
 	orderID    = "order_id"
 )
 
-// How far a list of charges is read: what is older than the first attempt, by any clock, is somebody else's,
-// and an attempt may be too long ago for a list.
+// How far a list of charges is read: what is older than the first attempt, by Stripe's clock too, is somebody
+// else's, and an attempt may be too long ago for a list.
 const (
-	clockSkew = time.Minute
+	clockSkew = 5 * time.Minute
 	maxListed = 2000
 )
 
