@@ -26,12 +26,14 @@ type hops struct {
 
 // meddling is what is done to requests.
 type meddling struct {
-	path   string // how the requests' path ends
-	within string // what else their path contains
-	left   int    // how many requests it is done to; less than 0 means all
+	path   string                                  // how the requests' path ends
+	within string                                  // what else their path contains
+	left   int                                     // how many requests it is done to; less than 0 means all
+	about  func(r *http.Request, body []byte) bool // of which requests besides; nil means any
 
 	before func() // called with the request here, not yet with the app
 	after  func() // called with the answer here, not yet with the sidecar
+	drop   bool   // the app does not get the request
 	twice  bool   // the app gets the request a second time, after it answered the first
 	lose   bool   // the sidecar gets no answer
 }
@@ -54,14 +56,15 @@ func (h *hops) clear() {
 }
 
 // take gives the meddling that a request is to suffer, or nil.
-func (h *hops) take(app, path string) *meddling {
+func (h *hops) take(app string, r *http.Request, body []byte) *meddling {
+	path := r.URL.Path
 	if strings.HasPrefix(path, "/actuator/") { // whether it is well, a sidecar asks all the time
 		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.meddlings[app] {
-		if m.left != 0 && strings.HasSuffix(path, m.path) && strings.Contains(path, m.within) {
+		if m.left != 0 && strings.HasSuffix(path, m.path) && strings.Contains(path, m.within) && (m.about == nil || m.about(r, body)) {
 			m.left--
 			return m
 		}
@@ -99,19 +102,26 @@ type hop struct {
 	to  http.RoundTripper
 }
 
-var errLost = errors.New("answer lost")
+var errLost = errors.New("lost")
 
 func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
-	m := h.take(h.app, r.URL.Path)
+	var body []byte
+	var err error
+	if r.Body != nil {
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, fmt.Errorf("read the request: %w", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	m := h.take(h.app, r, body)
 	if m == nil {
 		return h.to.RoundTrip(r)
 	}
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read the request: %w", err)
-	}
 	if m.before != nil {
 		m.before()
+	}
+	if m.drop {
+		return nil, errLost
 	}
 	times := 1
 	if m.twice {
