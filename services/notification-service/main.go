@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
@@ -57,6 +59,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer pool.Close()
+	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges("notification-queue"), store.Gauges))
 	verifier, err := identity.FetchKeys(ctx, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err

@@ -41,8 +41,8 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		handler      web.Handler
 	}{
 		{http.MethodPost, "/api/auth/register", a.register},
-		{http.MethodPost, "/api/auth/login", a.login},
-		{http.MethodPost, "/api/auth/refresh", a.refresh},
+		{http.MethodPost, "/api/auth/login", countedSignIn("password", a.login)},
+		{http.MethodPost, "/api/auth/refresh", countedSignIn("refresh-token", a.refresh)},
 		{http.MethodPost, "/api/auth/logout", a.logout},
 		{http.MethodGet, "/api/auth/me", a.person(a.me)},
 		{http.MethodPatch, "/api/auth/me", a.person(a.changeMe)},

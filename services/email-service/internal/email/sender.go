@@ -99,6 +99,7 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 	held, err := s.claims.Take(ctx, m.ID)
 	if errors.Is(err, claim.ErrDone) {
 		slog.InfoContext(ctx, "message was sent before", "messageId", m.ID)
+		messages.WithLabelValues(repeated).Inc()
 		return nil
 	}
 	if err != nil {
@@ -114,7 +115,8 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 }
 
 // handOver gives m to the server. Its errors are Send's.
-func (s *Sender) handOver(ctx context.Context, m Message) error {
+func (s *Sender) handOver(ctx context.Context, m Message) (err error) {
+	defer func(began time.Time) { observe(err, began) }(time.Now())
 	composed, err := s.compose(m)
 	if err != nil {
 		return err

@@ -93,13 +93,17 @@ func (s Store) Begin(ctx context.Context, lease time.Duration) (n notification.N
 // mail is out holds whoever reports it. Any other end of an attempt that outlasted its lease changes nothing:
 // another one has begun.
 func (s Store) Settle(ctx context.Context, n notification.Notification) error {
-	if _, err := s.Pool.Exec(ctx, `
+	tag, err := s.Pool.Exec(ctx, `
 		UPDATE notifications
 		SET status = $2, error_code = nullif($3, ''), sent_at = CASE WHEN $2 = 'SENT' THEN now() END,
 		    due_at = now() + $4::interval
 		WHERE id = $1 AND status = 'PENDING' AND ($2 = 'SENT' OR attempts = $5)`,
-		n.ID, n.Status, n.ErrorCode, n.Pause(), n.Attempts); err != nil {
+		n.ID, n.Status, n.ErrorCode, n.Pause(), n.Attempts)
+	if err != nil {
 		return fmt.Errorf("settle notification %s: %w", n.ID, err)
+	}
+	if tag.RowsAffected() == 1 {
+		attempts.WithLabelValues(string(n.Kind), string(n.Status)).Inc()
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func New(apiBase, key string) (*Gateway, error) {
 	transport.MaxIdleConnsPerHost = 32 // Stripe is the only host, and the bulkhead allows 20 calls
 	return &Gateway{stripe.NewClient(key, stripe.WithBackends(stripe.NewBackendsWithConfig(&stripe.BackendConfig{
 		URL:               stripe.String(apiBase),
-		HTTPClient:        &http.Client{Transport: transport, Timeout: timeout},
+		HTTPClient:        &http.Client{Transport: measured{transport}, Timeout: timeout},
 		MaxNetworkRetries: stripe.Int64(0),
 		EnableTelemetry:   stripe.Bool(false),
 		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull}, // errors are logged once, at the edge
@@ -220,11 +220,14 @@ func (g *Gateway) Find(ctx context.Context, key string, since time.Time) (Charge
 		if intent.Metadata[attemptKey] == key {
 			take(intent)
 		}
-		if listed++; listed == maxListed && best.Status == NotFound {
+		if listed++; listed < maxListed {
+			continue
+		}
+		if best.Status == NotFound {
 			best.Retryable = true
 			best.Message = "No charge with this key is known yet; the index may lag behind by a minute or more"
-			break
 		}
+		break
 	}
 	return best, nil
 }

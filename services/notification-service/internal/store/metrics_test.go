@@ -1,0 +1,54 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
+)
+
+func TestMetrics(t *testing.T) {
+	s, n := setup(t)
+	n.Kind, n.OrderID = notification.PasswordReset, uuid.Nil // of which no other test settles any
+	told(t, s, n, nil)
+	told(t, s, n, nil)
+	told(t, s, n, errRefused)
+	told(t, s, n, errDown)
+	require.NoError(t, testutil.CollectAndCompare(postgres.Collector(s.Pool, store.Gauges), strings.NewReader(`
+		# HELP announcements_unfinished Announcements of which not all holders of tickets have a notification yet.
+		# TYPE announcements_unfinished gauge
+		announcements_unfinished 0
+		# HELP notifications_pending Notifications that are to be sent.
+		# TYPE notifications_pending gauge
+		notifications_pending 1
+	`), "announcements_unfinished", "notifications_pending"))
+	families, err := prometheus.DefaultGatherer.Gather()
+	require.NoError(t, err)
+	counted := map[string]float64{}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if l := m.GetLabel(); len(l) == 2 && l[0].GetValue() == string(n.Kind) {
+				counted[l[1].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	require.Equal(t, map[string]float64{"SENT": 2, "FAILED": 1, "PENDING": 1}, counted)
+
+	_, err = s.Pool.Exec(t.Context(), `
+		INSERT INTO notifications (message_id, event_id, user_id, kind, status, attempts, sent_at)
+		SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'PASSWORD_RESET', 'SENT', 1, now() FROM generate_series(1, 5000)`)
+	require.NoError(t, err)
+	_, err = s.Pool.Exec(t.Context(), `
+		INSERT INTO announcements (id, about, kind, facts, finished_at)
+		SELECT gen_random_uuid(), gen_random_uuid(), 'EVENT_POSTPONED', '{}', now() FROM generate_series(1, 5000)`)
+	require.NoError(t, err)
+	require.NotContains(t, postgrestest.Plans(t, s.Pool, store.Gauges), "Seq Scan on", "what is over is not read")
+}

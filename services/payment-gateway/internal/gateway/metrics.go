@@ -1,0 +1,21 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+)
+
+// measured observes each request to Stripe as the call that it is.
+type measured struct{ http.RoundTripper }
+
+// RoundTrip is http.RoundTripper's.
+func (m measured) RoundTrip(req *http.Request) (*http.Response, error) {
+	began := time.Now()
+	res, err := m.RoundTripper.RoundTrip(req)
+	answered := err == nil && res.StatusCode < http.StatusInternalServerError && res.StatusCode != http.StatusTooManyRequests
+	telemetry.ObserveCall("stripe", req.Method+" "+strings.TrimPrefix(req.URL.Path, "/v1"), answered, began)
+	return res, err
+}
