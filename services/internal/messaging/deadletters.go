@@ -17,6 +17,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -200,7 +201,10 @@ func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
 	}
 	handling, cancel := context.WithTimeout(ctx, redriveTimeout)
 	defer cancel()
+	event, _ := parseCloudEvent([]byte(body)) // what cannot be read has no trace either
+	handling, span := telemetry.Resume(handling, event.trace(), "redrive event")
 	failure := c.process(handling, []byte(body))
+	telemetry.End(span, failure)
 
 	// Whoever asked may be gone: what became of the letter is written down all the same.
 	ctx, cancelWriting := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)

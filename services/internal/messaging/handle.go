@@ -22,9 +22,16 @@ type Event[P any] struct {
 type Handler func(ctx context.Context, event cloudEvent) error
 
 type cloudEvent struct {
-	ID   string          `json:"id"`
-	Type string          `json:"type"`
-	Data json.RawMessage `json:"data"`
+	ID            string          `json:"id"`
+	Type          string          `json:"type"`
+	CorrelationID string          `json:"correlationid"`
+	TraceParent   string          `json:"traceparent"`
+	TraceState    string          `json:"tracestate"`
+	Data          json.RawMessage `json:"data"`
+}
+
+func (e cloudEvent) trace() telemetry.Trace {
+	return telemetry.Trace{CorrelationID: e.CorrelationID, Parent: e.TraceParent, State: e.TraceState}
 }
 
 var (
@@ -53,9 +60,7 @@ func Handle[P any](handle func(ctx context.Context, event Event[P]) error) Handl
 		if err := json.Unmarshal(ce.Data, &event.Envelope); err != nil {
 			return errMalformed.Because(err)
 		}
-		trace := telemetry.From(ctx) // the sidecar hands on the event's trace as headers
-		trace.CorrelationID = event.CorrelationID
-		ctx = telemetry.With(ctx, trace)
+		ctx = telemetry.Correlate(ctx, event.CorrelationID) // the trace is the event's already
 		if err := handle(ctx, event); err != nil {
 			slog.ErrorContext(ctx, "event not processed", "type", ce.Type, "eventId", ce.ID, "error", err.Error())
 			return err

@@ -8,9 +8,11 @@ import (
 	"maps"
 	"slices"
 
-	dapr "github.com/dapr/go-sdk/client"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 // publishOrdered publishes what waits for the ordered topics: one event after the other, in the order
@@ -84,11 +86,14 @@ func (r Relay) publishNext(ctx context.Context, topic string, holder uuid.UUID, 
 	if err != nil {
 		return false, err
 	}
-	publishing, cancel := context.WithTimeout(ctx, r.Lease)
+	event, span, err := row.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	publishing, cancel := context.WithTimeout(trace.ContextWithSpan(ctx, span), r.Lease)
 	defer cancel()
-	res := r.Publisher.PublishEvents(publishing, r.Ordered[topic], topic, []any{dapr.PublishEventsEvent{
-		EntryID: row.ID.String(), Data: row.CloudEvent, ContentType: "application/cloudevents+json",
-	}})
+	res := r.Publisher.PublishEvents(publishing, r.Ordered[topic], topic, []any{event})
+	telemetry.End(span, res.Error)
 	if res.Error != nil {
 		slog.WarnContext(ctx, "event not published, it and those after it will be retried",
 			"topic", topic, "eventId", row.ID, "error", res.Error.Error())

@@ -7,12 +7,16 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 // Publisher is what a Relay needs of the Dapr client.
@@ -93,6 +97,29 @@ type outboxRow struct {
 	CloudEvent json.RawMessage
 }
 
+// begin gives the row's event as it is published now: under a span in the trace of what added it, which the event names
+// from here on. The caller ends the span.
+func (row outboxRow) begin(ctx context.Context) (dapr.PublishEventsEvent, trace.Span, error) {
+	var of cloudEvent
+	var event map[string]json.RawMessage
+	for _, into := range []any{&of, &event} {
+		if err := json.Unmarshal(row.CloudEvent, into); err != nil {
+			return dapr.PublishEventsEvent{}, nil, fmt.Errorf("read event %s of the outbox: %w", row.ID, err)
+		}
+	}
+	ctx, span := telemetry.Resume(ctx, of.trace(), "publish "+row.Topic)
+	if now := telemetry.From(ctx); now.Parent != "" {
+		event["traceparent"], event["tracestate"] = strconv.AppendQuote(nil, now.Parent), strconv.AppendQuote(nil, now.State)
+		// By its old name, too: of an event without it, the sidecar replaces both by a trace of its own (daprd 1.18.2).
+		event["traceid"] = event["traceparent"]
+	}
+	body, err := json.Marshal(event)
+	if err != nil {
+		return dapr.PublishEventsEvent{}, nil, fmt.Errorf("write event %s of the outbox: %w", row.ID, err)
+	}
+	return dapr.PublishEventsEvent{EntryID: row.ID.String(), Data: body, ContentType: "application/cloudevents+json"}, span, nil
+}
+
 // publishBatch leases up to a batch of events, publishes them and marks those that the broker took.
 // The others come again when their lease ends. It gives the number that was published.
 func (r Relay) publishBatch(ctx context.Context) (int, error) {
@@ -100,18 +127,24 @@ func (r Relay) publishBatch(ctx context.Context) (int, error) {
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
-	byTopic := map[string][]any{}
+	byTopic, spans := map[string][]any{}, map[string][]trace.Span{}
 	for _, row := range rows {
-		byTopic[row.Topic] = append(byTopic[row.Topic], dapr.PublishEventsEvent{
-			EntryID: row.ID.String(), Data: row.CloudEvent, ContentType: "application/cloudevents+json",
-		})
+		event, span, err := row.begin(ctx)
+		if err != nil {
+			return 0, err
+		}
+		byTopic[row.Topic], spans[row.Topic] = append(byTopic[row.Topic], event), append(spans[row.Topic], span)
 	}
 	failed := map[string]bool{}
 	// What takes longer than the lease is another relay's by then.
 	publishing, cancel := context.WithTimeout(ctx, r.Lease)
 	defer cancel()
 	for topic, events := range byTopic {
-		res := r.Publisher.PublishEvents(publishing, r.PubSub, topic, events)
+		// The sidecar's part in it, one call, is in the trace of the first.
+		res := r.Publisher.PublishEvents(trace.ContextWithSpan(publishing, spans[topic][0]), r.PubSub, topic, events)
+		for _, span := range spans[topic] {
+			telemetry.End(span, res.Error)
+		}
 		if res.Error == nil {
 			continue
 		}

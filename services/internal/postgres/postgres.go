@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -45,6 +46,8 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
 	}
+	// Spans of what is done within one, with the SQL but without its arguments.
+	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)

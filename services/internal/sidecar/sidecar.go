@@ -15,9 +15,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"google.golang.org/grpc"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -59,9 +63,13 @@ type Client struct {
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	client, err := dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort))
+	connect := func() (dapr.Client, error) {
+		return dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort),
+			grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
+	}
+	client, err := connect()
 	for errors.Is(err, context.DeadlineExceeded) && starting.Err() == nil { // the SDK's own five seconds
-		client, err = dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort))
+		client, err = connect()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the sidecar does not answer (DAPR_GRPC_PORT=%d): %w", grpcPort, err)
@@ -73,15 +81,19 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 		Dapr:    client,
 		service: service,
 		invoke:  "http://127.0.0.1:" + strconv.Itoa(httpPort) + "/v1.0/invoke/",
-		http:    &http.Client{Transport: transport, Timeout: callTimeout},
+		http:    &http.Client{Transport: otelhttp.NewTransport(transport, spanName), Timeout: callTimeout},
 	}, nil
 }
 
+// spanName names a call after the callee. Its path has ids in it.
+var spanName = otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
+	_, path, _ := strings.Cut(r.URL.Path, "/invoke/")
+	callee, _, _ := strings.Cut(path, "/")
+	return r.Method + " " + callee
+})
+
 // Close ends the connection.
-func (c *Client) Close() {
-	c.Dapr.Close()
-	c.http.CloseIdleConnections()
-}
+func (c *Client) Close() { c.Dapr.Close() }
 
 // Authenticate makes every later call carry a service token of sign's.
 func (c *Client) Authenticate(sign func() (string, error)) { c.token = sign }
@@ -154,13 +166,8 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) (answ
 		req.Header.Set("X-Service-Token", token)
 		req.Header.Set("X-Service-Name", c.service)
 	}
-	trace := telemetry.From(ctx)
-	for header, value := range map[string]string{
-		"X-Correlation-Id": trace.CorrelationID, "Traceparent": trace.Parent, "Tracestate": trace.State,
-	} {
-		if value != "" {
-			req.Header.Set(header, value)
-		}
+	if id := telemetry.From(ctx).CorrelationID; id != "" {
+		req.Header.Set(web.CorrelationHeader, id)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -28,14 +28,16 @@ type Config struct {
 	DaprGRPCPort int        `envconfig:"DAPR_GRPC_PORT" required:"true"`
 	AppAPIToken  string     `envconfig:"APP_API_TOKEN" required:"true"` // what the sidecar shows to us
 	LogLevel     slog.Level `envconfig:"LOG_LEVEL" default:"INFO"`
+	OTLPEndpoint string     `envconfig:"OTEL_EXPORTER_OTLP_ENDPOINT"` // empty: no spans are made
 }
 
 // common lets Main read the embedded part of a service's own struct.
 func (c Config) common() Config { return c }
 
 // Main is the body of a service's main function. It reads C, a struct that embeds Config, from
-// the environment; sets the default logger; and calls run with a context that ends on
-// SIGINT or SIGTERM. A failure ends the process with status 1 and one line that says why.
+// the environment; sets the default logger; has spans exported if somebody collects them; and
+// calls run with a context that ends on SIGINT or SIGTERM. A failure ends the process with
+// status 1 and one line that says why.
 func Main[C interface{ common() Config }](service string, run func(ctx context.Context, cfg C) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -51,12 +53,27 @@ func Main[C interface{ common() Config }](service string, run func(ctx context.C
 	}
 	slog.SetDefault(telemetry.NewLogger(service, cfg.common().LogLevel))
 
-	if err := run(ctx, cfg); err != nil && !errors.Is(err, context.Canceled) {
+	export := func(context.Context) error { return nil }
+	if cfg.common().OTLPEndpoint != "" {
+		export, err = telemetry.Export(ctx, service)
+	}
+	if err == nil {
+		err = run(ctx, cfg)
+		flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		if err := export(flushing); err != nil {
+			slog.WarnContext(ctx, "last spans not exported", "error", err.Error())
+		}
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
 		slog.ErrorContext(ctx, "stopped", "error", err.Error())
 		os.Exit(1)
 	}
 	slog.InfoContext(ctx, "stopped")
 }
+
+// flushTimeout bounds how long a process that ends tries to get rid of its last spans.
+const flushTimeout = 3 * time.Second
 
 // Time that requests under way get to finish once the process was told to stop, and the bounds on
 // how slowly a client may send its headers or idle.

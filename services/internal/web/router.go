@@ -6,9 +6,13 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -21,10 +25,10 @@ const CorrelationHeader = "X-Correlation-Id"
 // contract's form, whose every request carries its trace, and is logged once.
 func NewRouter() *mux.Router {
 	r := mux.NewRouter()
-	r.Use(statusInHeader, withTrace, logged, recovered)
+	r.Use(statusInHeader, traced, logged, recovered)
 	// mux runs no middleware for these two.
 	outside := func(p *problem.Error) http.Handler {
-		return statusInHeader(withTrace(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))
+		return statusInHeader(traced(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))
 	}
 	r.NotFoundHandler = outside(problem.New(problem.NotFound, "NOT_FOUND", "No such resource"))
 	r.MethodNotAllowedHandler = outside(problem.New(problem.MethodNotAllowed, "METHOD_NOT_ALLOWED",
@@ -42,25 +46,43 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Ids from outside are taken only in a form that can do no harm in a log, a header or an event.
-var (
-	correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
-	traceParent   = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-)
+// An id from outside is taken only in a form that can do no harm in a log, a header or an event.
+var correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
-func withTrace(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		trace := telemetry.Trace{}
-		if parent := r.Header.Get("Traceparent"); traceParent.MatchString(parent) {
-			trace.Parent, trace.State = parent, r.Header.Get("Tracestate")
+// traced has a request go on in the trace that its sidecar names, under a span of its own, and with the correlation id of
+// whoever began it.
+func traced(next http.Handler) http.Handler {
+	correlated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(CorrelationHeader)
+		if !correlationID.MatchString(id) {
+			id = ""
 		}
-		if id := r.Header.Get(CorrelationHeader); correlationID.MatchString(id) {
-			trace.CorrelationID = id
-		}
-		ctx := telemetry.With(r.Context(), trace)
-		w.Header().Set(CorrelationHeader, telemetry.From(ctx).CorrelationID)
+		ctx := telemetry.Correlate(r.Context(), id)
+		id = telemetry.From(ctx).CorrelationID
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("correlation.id", id))
+		w.Header().Set(CorrelationHeader, id)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+	span := otelhttp.NewMiddleware("request", otelhttp.WithFilter(func(r *http.Request) bool {
+		return !strings.HasPrefix(r.URL.Path, healthPath) // which is asked for every other second
+	}))(correlated)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Pattern = r.Method + " " + route(r) // as net/http's own router does it; the span is named so
+		span.ServeHTTP(w, r)
+	})
+}
+
+// unmatched is the route of what has none.
+const unmatched = "unmatched"
+
+// route is the template of the path and not the path: ids stay out, and requests can be grouped.
+func route(r *http.Request) string {
+	if current := mux.CurrentRoute(r); current != nil {
+		if template, err := current.GetPathTemplate(); err == nil {
+			return template
+		}
+	}
+	return unmatched
 }
 
 // statusRecorder remembers the status for the access log.
@@ -77,23 +99,15 @@ func (s *statusRecorder) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the connection.
 func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// unmatched is the route of what has none.
-const unmatched = "unmatched"
-
 func logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(rec, r)
 
-		route := unmatched // the template and not the path: ids stay out, lines can be grouped
-		if current := mux.CurrentRoute(r); current != nil {
-			if template, err := current.GetPathTemplate(); err == nil {
-				route = template
-			}
-		}
+		route := route(r)
 		level := slog.LevelInfo
-		if route == healthPath || route == healthPath+"/ready" || route == healthPath+"/live" {
+		if strings.HasPrefix(route, healthPath) {
 			level = slog.LevelDebug
 		}
 		slog.Log(r.Context(), level, "request", "method", r.Method, "route", route,
