@@ -24,6 +24,9 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.ensureLint(ctx); err != nil {
 		return err
 	}
+	if _, err := EnsurePromtool(ctx, cfg); err != nil {
+		return err
+	}
 	parent, err := os.MkdirTemp("", "eventbooking-test-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the tests: %w", err)

@@ -110,6 +110,17 @@ func (c *Config) ensureLint(ctx context.Context) error {
 	})
 }
 
+// EnsurePromtool builds Prometheus' own tool for rules, which deploy/observability is tested with, and gives its path. What
+// finds servers in clouds is left out.
+func EnsurePromtool(ctx context.Context, cfg Config) (string, error) {
+	path := cfg.bin("promtool")
+	err := cfg.once(path, "promtool", "build (only the first time; a minute or two)", []string{"tools/promtool"}, func(log io.Writer) error {
+		return cfg.goTool(ctx, log, "tools/promtool", "build", "-tags", "remove_all_sd", "-trimpath", "-ldflags", "-s -w",
+			"-o", path, "github.com/prometheus/prometheus/cmd/promtool")
+	})
+	return path, err
+}
+
 // goTool runs the go command in a module of the checkout.
 func (c *Config) goTool(ctx context.Context, log io.Writer, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
