@@ -49,6 +49,7 @@ type Consumer struct {
 // Mount adds the consumer's routes to r: for the sidecar /events/..., named after the types in
 // kebab-case, and the bindings dead-letters and monitor-dead-letters; for admins, API/admin/dead-letters.
 func (c Consumer) Mount(r *mux.Router) {
+	c.countFromZero()
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 	for eventType := range c.Handlers {
 		post("/events/"+strings.ToLower(strings.ReplaceAll(eventType, "_", "-")), c.Guard.Sidecar(c.receive))

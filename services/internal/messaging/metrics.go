@@ -68,6 +68,16 @@ func countPublished(row outboxRow) {
 	published.WithLabelValues(row.Topic, event.Type).Inc()
 }
 
+// countFromZero makes the counters be there before there is anything to count: a rate of one that begins with 1 is 0.
+func (c Consumer) countFromZero() {
+	for eventType := range c.Handlers {
+		consumed.WithLabelValues(c.Queue, eventType, "refused")
+		repeated.WithLabelValues(eventType)
+	}
+	consumed.WithLabelValues(c.Queue, "unknown", "unknown")
+	archived.WithLabelValues(c.Queue)
+}
+
 // count counts what became of an event, and measures how old one was that is processed. The events of an ordered queue
 // are those of the topic by its name. What a stranger calls an event is no label.
 func (c Consumer) count(event cloudEvent, body []byte, err error) {
