@@ -145,12 +145,13 @@ func (s *Stack) waiting(ctx context.Context) []string {
 	var g errgroup.Group
 	for i, a := range s.apps {
 		g.Go(func() error {
-			if a.healthy(ctx, a.URL()+readyPath) != nil {
+			switch {
+			case a.healthy(ctx, a.URL()+readyPath) != nil:
 				answers[i] = a.Name
-			} else if a.healthy(ctx, a.SidecarURL()+"/v1.0/healthz") != nil {
+			case a.healthy(ctx, a.SidecarURL()+"/v1.0/healthz") != nil:
 				answers[i] = "the sidecar of " + a.Name
-			} else if a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil {
-				// It lets nothing through until it has found that its app is well, which it looks for now and then.
+			// It lets nothing through until it has found that its app is well, which it looks for now and then.
+			case a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil:
 				answers[i] = "the sidecar of " + a.Name + " to trust its app"
 			}
 			return nil

@@ -436,21 +436,21 @@ func (b *breaker) rest(ctx context.Context) error {
 	for {
 		report, err := b.books.Audit(ctx, true)
 		found := report.Discrepancies()
-		var mails []string
+		var wrong []string
 		if err == nil && len(found) == 0 {
 			if err = b.mails.empty(); err == nil {
-				mails, err = b.mails.compare(ctx, b.books.Databases)
+				wrong, err = b.mails.compare(ctx, b.books.Databases)
 			}
 		}
 		clean++
-		if err != nil || len(found)+len(mails) > 0 {
+		if err != nil || len(found)+len(wrong) > 0 {
 			clean = 0
 		}
 		if clean == 2 {
 			say("at rest after %s", time.Since(began).Round(time.Second))
 			return nil
 		}
-		now := unsettled(found, mails, err)
+		now := unsettled(found, wrong, err)
 		if since := time.Since(saidAt); since > 6*heartbeat || since > heartbeat && now != said {
 			said, saidAt = now, time.Now()
 			say("%3.0fs: %s", time.Since(began).Seconds(), now)
@@ -459,7 +459,10 @@ func (b *breaker) rest(ctx context.Context) error {
 			if err == nil {
 				err = report.Print(os.Stdout)
 			}
-			return errors.Join(fmt.Errorf("no rest after %s: %v", restingTime, append(named(found), mails...)), err)
+			for _, f := range found {
+				wrong = append(wrong, f.String())
+			}
+			return errors.Join(fmt.Errorf("no rest after %s:\n  %s", restingTime, strings.Join(wrong, "\n  ")), err)
 		}
 	}
 }
@@ -481,12 +484,4 @@ func unsettled(found []audit.Finding, mails []string, err error) string {
 		parts = append(parts, fmt.Sprintf("%d %s", count[check], check))
 	}
 	return cmp.Or(strings.Join(parts, ", "), "nothing is unsettled")
-}
-
-func named(findings []audit.Finding) []string {
-	all := make([]string, len(findings))
-	for i, f := range findings {
-		all[i] = "\n  " + f.String()
-	}
-	return all
 }

@@ -91,7 +91,7 @@ func (h *hops) interpose(app, to string) (port int, err error) {
 		Transport:    hop{h, app, transport},
 	}
 	server := &http.Server{Handler: proxy, ErrorLog: log.New(io.Discard, "", 0)}
-	go server.Serve(l) // until the test ends
+	go func() { _ = server.Serve(l) }() // until the test ends
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 

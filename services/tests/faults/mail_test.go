@@ -97,22 +97,20 @@ func (p *postbox) compare(ctx context.Context, databases map[string]*pgxpool.Poo
 	if err != nil {
 		return nil, err
 	}
-	sent := map[letter]bool{}
+	known := map[letter]bool{}
 	for _, n := range told {
 		l := letter{n.MessageID, addresses[n.UserID]}
 		switch {
-		case sent[l]:
-			wrong = append(wrong, fmt.Sprintf("two notifications are mail %s", l))
 		case n.Status == "SENT" && p.arrived[l] == 0:
 			wrong = append(wrong, fmt.Sprintf("%s %s is sent, and mail %s never arrived", n.Kind, n.ID, l))
 		case n.Status != "SENT" && p.arrived[l] > 0:
 			wrong = append(wrong, fmt.Sprintf("%s %s is %s %s, and mail %s arrived", n.Kind, n.ID, n.Status, n.Code, l))
 		}
-		sent[l] = true
+		known[l] = true
 	}
 	for l := range p.arrived {
-		if !sent[l] {
-			wrong = append(wrong, fmt.Sprintf("mail %s arrived, and no notification is", l))
+		if !known[l] {
+			wrong = append(wrong, fmt.Sprintf("mail %s arrived, and is of no notification", l))
 		}
 	}
 	return wrong, nil
