@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 // Errors of Send.
@@ -116,7 +118,11 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 
 // handOver gives m to the server. Its errors are Send's.
 func (s *Sender) handOver(ctx context.Context, m Message) (err error) {
-	defer func(began time.Time) { observe(err, began) }(time.Now())
+	ctx, span := telemetry.Start(ctx, "SMTP send", trace.WithSpanKind(trace.SpanKindClient))
+	defer func(began time.Time) {
+		observe(err, began)
+		telemetry.End(span, err)
+	}(time.Now())
 	composed, err := s.compose(m)
 	if err != nil {
 		return err

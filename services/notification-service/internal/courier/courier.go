@@ -34,6 +34,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
@@ -110,12 +111,14 @@ func (c Courier) DeliverDue(ctx context.Context) error {
 
 // deliver makes the attempt at n that has begun.
 func (c Courier) deliver(ctx context.Context, n notification.Notification) {
+	ctx, span := telemetry.Resume(ctx, n.Trace, "send notification")
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
 	err := errors.New("no attempt at it came to its end")
 	if n.Attempts <= notification.MaxAttempts {
 		err = c.send(work, n)
 	}
+	defer telemetry.End(span, err)
 	n = n.After(err)
 
 	log := slog.With("notificationId", n.ID, "eventId", n.EventID, "kind", n.Kind, "attempts", n.Attempts)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -51,31 +52,40 @@ func (c Courier) QueueAnnouncements(ctx context.Context) error {
 		if err != nil || !found {
 			return err
 		}
-		var page struct {
-			Holders []struct {
-				UserID  uuid.UUID `json:"userId"`
-				OrderID uuid.UUID `json:"orderId"`
-			} `json:"holders"`
-			NextCursor string `json:"nextCursor"`
-		}
-		path := "/api/tickets/internal/events/" + a.About.String() + "/holders?limit=100"
-		if a.Cursor != "" {
-			path += "&cursor=" + url.QueryEscape(a.Cursor)
-		}
-		work, cancel := context.WithTimeout(ctx, workTime)
-		err = c.Services.Call(work, ticketService, http.MethodGet, path, nil, &page)
-		cancel()
-		if err != nil {
-			slog.WarnContext(ctx, "holders of tickets not known, they are told later", "eventId", a.About, "error", err.Error())
-			continue
-		}
-		holders := make([]notification.Holder, len(page.Holders))
-		for i, h := range page.Holders {
-			holders[i] = notification.Holder(h)
-		}
-		if err := c.Store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
+		if err := c.queuePage(ctx, a); err != nil {
 			return err
 		}
-		c.wake()
 	}
+}
+
+// queuePage queues the page of an announcement that comes next.
+func (c Courier) queuePage(ctx context.Context, a notification.Announcement) (err error) {
+	ctx, span := telemetry.Resume(ctx, a.Trace, "queue announcement")
+	defer func() { telemetry.End(span, err) }()
+	var page struct {
+		Holders []struct {
+			UserID  uuid.UUID `json:"userId"`
+			OrderID uuid.UUID `json:"orderId"`
+		} `json:"holders"`
+		NextCursor string `json:"nextCursor"`
+	}
+	path := "/api/tickets/internal/events/" + a.About.String() + "/holders?limit=100"
+	if a.Cursor != "" {
+		path += "&cursor=" + url.QueryEscape(a.Cursor)
+	}
+	work, cancel := context.WithTimeout(ctx, workTime)
+	defer cancel()
+	if err := c.Services.Call(work, ticketService, http.MethodGet, path, nil, &page); err != nil {
+		slog.WarnContext(ctx, "holders of tickets not known, they are told later", "eventId", a.About, "error", err.Error())
+		return nil
+	}
+	holders := make([]notification.Holder, len(page.Holders))
+	for i, h := range page.Holders {
+		holders[i] = notification.Holder(h)
+	}
+	if err := c.Store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
+		return err
+	}
+	c.wake()
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 // Kind is what a notification tells.
@@ -66,6 +67,8 @@ type Notification struct {
 	Status    Status
 	Attempts  int    // that were begun
 	ErrorCode string // why the last attempt did not succeed
+
+	telemetry.Trace // of what had it written down
 }
 
 // Announcement is a fact for everybody who holds tickets of an event.
@@ -75,6 +78,8 @@ type Announcement struct {
 	Kind   Kind
 	Facts  json.RawMessage // the event's payload
 	Cursor string          // where to go on in ticket-service's list of holders
+
+	telemetry.Trace // of what had it written down
 }
 
 // Holder is somebody with tickets of an order.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -21,9 +22,10 @@ func (s Store) Announce(ctx context.Context, eventType string, a notification.An
 		if first, err := messaging.FirstTx(ctx, tx, a.ID, eventType); err != nil || !first {
 			return err
 		}
+		trace := telemetry.From(ctx)
 		_, err := tx.Exec(ctx, `
-			INSERT INTO announcements (id, about, kind, facts) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
-			a.ID, a.About, a.Kind, a.Facts)
+			INSERT INTO announcements (id, about, kind, facts, correlation_id, traceparent) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (id) DO NOTHING`, a.ID, a.About, a.Kind, a.Facts, trace.CorrelationID, trace.Parent)
 		return err
 	})
 	if err != nil {
@@ -40,7 +42,8 @@ func (s Store) DueAnnouncement(ctx context.Context, lease time.Duration) (a noti
 		WHERE id = (
 			SELECT id FROM announcements WHERE finished_at IS NULL AND due_at <= now()
 			ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-		RETURNING id, about, kind, facts, cursor`, lease).Scan(&a.ID, &a.About, &a.Kind, &a.Facts, &a.Cursor)
+		RETURNING id, about, kind, facts, cursor, correlation_id, traceparent`, lease).
+		Scan(&a.ID, &a.About, &a.Kind, &a.Facts, &a.Cursor, &a.CorrelationID, &a.Parent)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return a, false, nil
 	}

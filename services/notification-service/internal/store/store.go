@@ -15,6 +15,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
@@ -54,14 +55,16 @@ func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, pe
 	return nil
 }
 
-// addTx writes n down, due at once. It has two keys: the message and its person, and, for a confirmation, the
+// addTx writes n down, due at once, with the trace of ctx. It has two keys: the message and its person, and, for a confirmation, the
 // order, whose tickets may be announced again by another event.
 func addTx(ctx context.Context, tx pgx.Tx, n notification.Notification) error {
+	trace := telemetry.From(ctx)
 	_, err := tx.Exec(ctx, `
-		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at)
-		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now())
+		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at, correlation_id, traceparent)
+		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now(), $7, $8)
 		ON CONFLICT DO NOTHING`,
-		n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts)
+		n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts,
+		trace.CorrelationID, trace.Parent)
 	return err
 }
 
@@ -127,7 +130,7 @@ func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]not
 }
 
 const notificationColumns = `id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
-	facts, status, attempts, coalesce(error_code, '')`
+	facts, status, attempts, coalesce(error_code, ''), correlation_id, traceparent, ''`
 
 // Get gives a notification of the user's. It returns notification.ErrNotFound if there is none, or it is
 // somebody else's.
@@ -180,10 +183,12 @@ func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 		case resends >= notification.MaxResends:
 			return notification.ErrTooManyResends
 		}
+		trace := telemetry.From(ctx)
 		_, err = tx.Exec(ctx, `
-			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at)
-			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now()
-			FROM notifications WHERE id = $1`, first)
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at,
+			                           correlation_id, traceparent)
+			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now(), $2, $3
+			FROM notifications WHERE id = $1`, first, trace.CorrelationID, trace.Parent)
 		return err
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
@@ -33,6 +34,9 @@ var (
 	errDown    = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
 	errRefused = fmt.Errorf("%w: %w", notification.ErrRefused, problem.New(problem.Unprocessable, "EMAIL_REJECTED", "No such mailbox"))
 )
+
+// traced is what an event came with.
+var traced = telemetry.Trace{CorrelationID: "corr-1", Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 
 // begin gives all that is pending, whatever attempt came before.
 func begin(t *testing.T, s store.Store) []notification.Notification {
@@ -67,14 +71,14 @@ func TestTell(t *testing.T) {
 	another := n
 	another.UserID = uuid.New()
 	for range 2 {
-		require.NoError(t, s.Tell(t.Context(), n.EventID, "TICKETS_GENERATED", n))
+		require.NoError(t, s.Tell(telemetry.With(t.Context(), traced), n.EventID, "TICKETS_GENERATED", n))
 	}
 	require.NoError(t, s.Tell(t.Context(), n.EventID, "TICKETS_GENERATED", another), "the event was heard")
 	begun, found, err := s.Begin(t.Context(), time.Minute)
 	require.NoError(t, err)
 	require.True(t, found, "it is due at once")
 	require.JSONEq(t, string(n.Facts), string(begun.Facts))
-	n.ID, n.Facts, n.Status, n.Attempts = begun.ID, begun.Facts, notification.Pending, 1
+	n.ID, n.Facts, n.Status, n.Attempts, n.Trace = begun.ID, begun.Facts, notification.Pending, 1, traced
 	require.Equal(t, n, begun)
 	_, found, err = s.Begin(t.Context(), time.Minute)
 	require.NoError(t, err)
@@ -103,12 +107,13 @@ func TestQueuePage(t *testing.T) {
 	s, n := setup(t)
 	a := notification.Announcement{ID: uuid.New(), About: uuid.New(), Kind: notification.EventPostponed, Facts: n.Facts}
 	for range 2 {
-		require.NoError(t, s.Announce(t.Context(), "EVENT_UPDATED", a))
+		require.NoError(t, s.Announce(telemetry.With(t.Context(), traced), "EVENT_UPDATED", a))
 	}
 	first, found, err := s.DueAnnouncement(t.Context(), time.Minute)
 	require.NoError(t, err)
 	require.True(t, found)
 	require.Equal(t, a.ID, first.ID)
+	require.Equal(t, traced, first.Trace)
 	_, found, err = s.DueAnnouncement(t.Context(), time.Minute)
 	require.NoError(t, err)
 	require.False(t, found, "it is leased")

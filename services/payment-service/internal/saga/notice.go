@@ -56,7 +56,8 @@ func (s Saga) Notice(ctx context.Context, body, signature string) error {
 			return err
 		}
 	}
-	ctx = under(ctx, o.Trace)
+	ctx, span := under(ctx, o.Trace, "heed notice")
+	defer span.End()
 	moved, err := s.Store.Notified(ctx, n, o)
 	if err != nil {
 		return err

@@ -17,12 +17,13 @@ import (
 // DriveRefund takes a refund whose lease the caller holds as far as it goes: to its end, or to a step that
 // gets no answer, which it leaves to the sweeper. Only the latter is an error, sidecar.ErrUnavailable.
 func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, error) {
+	r, err := s.Store.Refund(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	ctx, span := under(ctx, r.Trace, "drive refund")
+	defer span.End()
 	for {
-		r, err := s.Store.Refund(ctx, id)
-		if err != nil {
-			return r, err
-		}
-		ctx = under(ctx, r.Trace)
 		switch r.Step {
 		case refund.CancelTickets:
 			err = s.cancelTickets(ctx, r)
@@ -40,6 +41,9 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 			return r, errors.Join(err, postponed)
 		}
 		slog.InfoContext(ctx, "refund step done", "refundId", id, "orderId", r.OrderID, "step", r.Step)
+		if r, err = s.Store.Refund(ctx, id); err != nil {
+			return r, err
+		}
 	}
 }
 

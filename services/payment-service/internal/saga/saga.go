@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
@@ -48,13 +49,13 @@ type Saga struct {
 	Services Caller
 }
 
-// under gives a context in which things go by the ids of the request that they came of, whoever does them
-// now. It is the same one for that request itself, which may know more of its trace.
-func under(ctx context.Context, t telemetry.Trace) context.Context {
+// under begins a span under the ids of the request that things came of, whoever does them now. That request
+// itself goes on in its own trace, of which it may know more.
+func under(ctx context.Context, t telemetry.Trace, name string) (context.Context, trace.Span) {
 	if t.CorrelationID == "" || t.CorrelationID == telemetry.From(ctx).CorrelationID {
-		return ctx
+		return telemetry.Start(ctx, name)
 	}
-	return telemetry.With(ctx, t)
+	return telemetry.Resume(ctx, t, name)
 }
 
 // Drive takes an order whose lease the caller holds as far as it goes: to its end, to FULFIL, where
@@ -62,12 +63,13 @@ func under(ctx context.Context, t telemetry.Trace) context.Context {
 // leaves to the sweeper. Only the last is an error, sidecar.ErrUnavailable; the order tells how far it
 // came.
 func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
+	o, err := s.Store.Order(ctx, id)
+	if err != nil {
+		return o, err
+	}
+	ctx, span := under(ctx, o.Trace, "drive order")
+	defer span.End()
 	for {
-		o, err := s.Store.Order(ctx, id)
-		if err != nil {
-			return o, err
-		}
-		ctx = under(ctx, o.Trace)
 		switch o.Step {
 		case order.Reserve:
 			err = s.reserve(ctx, o)
@@ -87,6 +89,9 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 			return o, errors.Join(err, postponed)
 		}
 		slog.InfoContext(ctx, "saga step done", "orderId", id, "step", o.Step)
+		if o, err = s.Store.Order(ctx, id); err != nil {
+			return o, err
+		}
 	}
 }
 
@@ -164,7 +169,8 @@ func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	ctx = under(ctx, o.Trace)
+	ctx, span := under(ctx, o.Trace, "resume order")
+	defer span.End()
 	switch o.Step {
 	case order.Reserve:
 		if err := s.Store.GiveUp(ctx, id, order.Failure{
