@@ -42,6 +42,8 @@ type Config struct {
 	StripeAPIKey string
 	// StripeWebhookSecret is what the real Stripe signs its webhooks with.
 	StripeWebhookSecret string
+	// OTLPEndpoint is the URL of what collects spans over OTLP/HTTP, if anything does.
+	OTLPEndpoint string
 
 	// Replicas are the app-ids of apps that Start runs twice. The second one is named after the first, as in
 	// ticket-service-2, and takes the ports replicaShift above the first one's.
@@ -96,6 +98,7 @@ func FromEnv(root string) (Config, error) {
 	}
 	cfg.PostgresURL, cfg.AWSEndpoint, cfg.StripeAPIKey = env("POSTGRES_URL"), env("AWS_ENDPOINT_URL"), env("STRIPE_API_KEY")
 	cfg.StripeWebhookSecret = env("STRIPE_WEBHOOK_SECRET")
+	cfg.OTLPEndpoint = env("OTEL_EXPORTER_OTLP_ENDPOINT")
 	cfg.SMTP = SMTP{
 		Host: env("SMTP_HOST"), Port: env("SMTP_PORT"), Username: env("SMTP_USERNAME"),
 		Password: env("SMTP_PASSWORD"), From: env("SMTP_FROM"), TLS: env("SMTP_TLS"),
@@ -164,6 +167,12 @@ func (c *Config) validate() error {
 		u, err := url.Parse(c.AWSEndpoint)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return fmt.Errorf("AWS_ENDPOINT_URL: %q is not an http or https URL", c.AWSEndpoint)
+		}
+	}
+	if c.OTLPEndpoint != "" {
+		u, err := url.Parse(c.OTLPEndpoint)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT: %q is not an http or https URL", c.OTLPEndpoint)
 		}
 	}
 	if c.SMTP.Host != "" && c.SMTP.Port == "" {

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +19,15 @@ func (c *Config) awsEndpoint() string {
 	return "http://" + loopback(c.AWSPort)
 }
 
+// otlpAddress is the host and port that the sidecars' configuration wants of OTLPEndpoint.
+func (c *Config) otlpAddress() string {
+	u, err := url.Parse(c.OTLPEndpoint)
+	if err != nil { // validate has said so
+		return ""
+	}
+	return u.Host
+}
+
 // environment is what a shell needs for `dapr run -f .`. Secrets are not in it, but for the token that has no other way
 // to a sidecar.
 func (c *Config) environment(s secrets, f *runFile) []variable {
@@ -27,6 +37,8 @@ func (c *Config) environment(s secrets, f *runFile) []variable {
 		// A sidecar looks for an address of the machine's otherwise, and ends where there is none, as without a network.
 		{"DAPR_HOST_IP", "127.0.0.1"},
 		{"AWS_ENDPOINT_URL", c.awsEndpoint()},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", c.OTLPEndpoint},
+		{"OTLP_ADDRESS", c.otlpAddress()},
 	}
 	var managed []string
 	if os.Getenv("PUBLIC_URL") == "" || c.PortOffset != 0 {

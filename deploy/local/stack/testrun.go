@@ -92,7 +92,7 @@ func testEnv() []string {
 		switch name, _, _ := strings.Cut(pair, "="); name {
 		case "POSTGRES_URL", "STRIPE_API_KEY", "STRIPE_API_BASE", "PORT_OFFSET", "DATA_DIR", "STACK_MANAGED", "APP_API_TOKEN":
 		default:
-			if !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "SMTP_") {
+			if !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "SMTP_") && !strings.HasPrefix(name, "OTEL_") {
 				env = append(env, pair)
 			}
 		}
