@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/mux"
 	"golang.org/x/time/rate"
 
@@ -27,7 +28,7 @@ type Guard struct {
 
 // FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
 // ctx ends. A token with a key id not seen before makes it look again, every few seconds at most.
-// auth-service need not be up yet.
+// auth-service need not be up yet: until it is, tokens are answered ErrKeysUnavailable.
 func FetchKeys(ctx context.Context, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
 		HTTPTimeout:       5 * time.Second,
@@ -37,14 +38,34 @@ func FetchKeys(ctx context.Context, url string) (Verifier, error) {
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(ctx context.Context, err error) {
 				slog.WarnContext(ctx, "auth-service's keys not fetched, they will be at the next token", "error", err.Error())
+				if failed, ok := ctx.Value(fetchFailed{}).(*bool); ok {
+					*failed = true
+				}
 			}
 		},
 	})
 	if err != nil {
 		return Verifier{}, err
 	}
-	return Verifier{Keys: keys.KeyfuncCtx}, nil
+	return Verifier{Keys: func(ctx context.Context) jwt.Keyfunc {
+		return func(token *jwt.Token) (any, error) {
+			failed := false
+			key, err := keys.KeyfuncCtx(context.WithValue(ctx, fetchFailed{}, &failed))(token)
+			if err == nil {
+				return key, nil
+			}
+			// Who has no keys at all, or could not look for this one, cannot call a token invalid.
+			known, listErr := keys.Storage().KeyReadAll(ctx)
+			if failed || listErr != nil || len(known) == 0 {
+				return nil, ErrKeysUnavailable.Because(err)
+			}
+			return nil, err
+		}
+	}}, nil
 }
+
+// fetchFailed is the key of a context's *bool that a fetch on its behalf sets when it fails.
+type fetchFailed struct{}
 
 type userKey struct{}
 

@@ -50,6 +50,10 @@ var (
 	ErrNoToken      = problem.New(problem.Unauthenticated, "TOKEN_MISSING", "An access token is required")
 	ErrTokenInvalid = problem.New(problem.Unauthenticated, "TOKEN_INVALID", "The access token is not valid")
 	ErrTokenExpired = problem.New(problem.Unauthenticated, "TOKEN_EXPIRED", "JWT token has expired")
+	// ErrKeysUnavailable says nothing about the token: it may be good, and be tried again.
+	ErrKeysUnavailable = &problem.Error{
+		Kind: problem.Unavailable, Code: "SERVICE_UNAVAILABLE", Message: "The access token cannot be checked just now", RetryAfter: 5 * time.Second,
+	}
 	ErrForbidden    = problem.New(problem.Forbidden, "FORBIDDEN", "You may not do this")
 
 	ErrServiceTokenInvalid = problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid service token")
@@ -73,8 +77,8 @@ type Verifier struct {
 // leeway is how far two machines' clocks may differ.
 const leeway = 5 * time.Second
 
-// Verify gives the user that an access token was issued to. It returns ErrTokenExpired or
-// ErrTokenInvalid.
+// Verify gives the user that an access token was issued to. It returns ErrTokenExpired,
+// ErrTokenInvalid or ErrKeysUnavailable.
 func (v Verifier) Verify(ctx context.Context, token string) (User, error) {
 	claims, id, err := v.Claims(ctx, token)
 	if err != nil {
@@ -93,6 +97,9 @@ func (v Verifier) Claims(ctx context.Context, token string) (AccessClaims, uuid.
 		jwt.WithExpirationRequired(), jwt.WithLeeway(leeway))
 	if errors.Is(err, jwt.ErrTokenExpired) {
 		return AccessClaims{}, uuid.Nil, ErrTokenExpired.Because(err)
+	}
+	if errors.Is(err, ErrKeysUnavailable) {
+		return AccessClaims{}, uuid.Nil, err
 	}
 	if err != nil {
 		return AccessClaims{}, uuid.Nil, ErrTokenInvalid.Because(err)

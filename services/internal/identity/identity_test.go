@@ -163,13 +163,20 @@ func TestKeysMayComeLater(t *testing.T) {
 	verifier := issuer.verifier(t)
 	token := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
 	_, err := verifier.Verify(t.Context(), token)
-	require.ErrorIs(t, err, identity.ErrTokenInvalid)
+	require.ErrorIs(t, err, identity.ErrKeysUnavailable, "the token is good: its owner must not be told to sign in again")
 
 	issuer.up.Store(true)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		_, err := verifier.Verify(context.Background(), token)
 		require.NoError(c, err)
 	}, 15*time.Second, 50*time.Millisecond)
+
+	// A new key of auth-service's may be behind a token that the last known keys do not explain.
+	issuer.up.Store(false)
+	_, err = verifier.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, issuer.private, "new", claims(nil)))
+	require.ErrorIs(t, err, identity.ErrKeysUnavailable)
+	_, err = verifier.Verify(t.Context(), token)
+	require.NoError(t, err, "what is known needs nobody")
 }
 
 func TestVerifyServiceTokenRefuses(t *testing.T) {
