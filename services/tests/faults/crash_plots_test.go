@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -78,9 +79,12 @@ var (
 		return s.withTicket(ctx, "cancel", map[string]any{"reason": "Ill"})
 	}}
 
-	// An event goes on sale, or is cancelled after two of its tickets were bought, or after so many orders that they are
+	// An event goes on sale, or is postponed, or is cancelled after two of its tickets were bought, or after so many orders that they are
 	// not refunded in one batch, nor their tickets cancelled.
-	publishing     = plot{draft: true, act: func(ctx context.Context, s *story) error { return s.decide(ctx, "publish", nil) }}
+	publishing = plot{draft: true, act: func(ctx context.Context, s *story) error { return s.decide(ctx, "publish", nil) }}
+	postponing = plot{prepare: own, act: func(ctx context.Context, s *story) error {
+		return s.decide(ctx, "postpone", map[string]any{"eventDate": s.event.EventDate.AddDate(1, 0, 0), "reason": "Storm"})
+	}}
 	cancelling     = plot{prepare: own, act: cancelEvent}
 	callingOff     = plot{prepare: own, act: callOff}
 	callingManyOff = plot{prepare: ownMany, act: callOff}
@@ -137,6 +141,7 @@ var (
 		counts{"CANCELLED": 201},
 		counts{"ORDER_CONFIRMATION": 3, "REFUND_PROCESSED": 3, "EVENT_CANCELLED": 3},
 	}
+	putOff     = end{counts{"COMPLETED": 1}, counts{"ACTIVE": 2}, counts{"ORDER_CONFIRMATION": 1, "EVENT_POSTPONED": 1}}
 	registered = end{told: counts{"EMAIL_VERIFICATION": 1}}
 )
 
@@ -276,9 +281,21 @@ func expire(ctx context.Context, s *story) error {
 	return nil
 }
 
-// sweep takes the tickets back of holds that are over.
+// sweep takes the tickets back of the story's hold, which is over.
 func sweep(ctx context.Context, s *story) error {
-	return s.bySidecar(ctx, ticketService, http.MethodPost, "/bindings/expire-reservations", nil)
+	if err := s.bySidecar(ctx, ticketService, http.MethodPost, "/bindings/expire-reservations", nil); err != nil {
+		return err
+	}
+	var held bool
+	err := s.books.Databases[ticketService].QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM reservations WHERE event_id = $1 AND status = 'ACTIVE')`, s.event.EventID).Scan(&held)
+	if err == nil && held {
+		err = errors.New("there is one still")
+	}
+	if err != nil {
+		return fmt.Errorf("sweep the hold: %w", err)
+	}
+	return nil
 }
 
 // sellOut leaves one ticket for sale, which is not enough.

@@ -134,6 +134,8 @@ var crashPoints = []point{
 
 	// ... and at last what those hear whose queues hide it for half a minute.
 	{"notification-service dies with TICKETS_GENERATED not seen", buying, arriving(notificationService, "/events/tickets-generated"), notificationService, bought},
+	{"notification-service dies writing what is to be told", buying, writing("INSERT ON notifications", "NEW.facts ->> 'eventId' = '{event}'"), notificationService, bought},
+	{"notification-service dies writing who is to hear that an event is postponed", postponing, writing("INSERT ON notifications", "NEW.facts ->> 'eventId' = '{event}' AND NEW.kind = 'EVENT_POSTPONED'"), notificationService, putOff},
 	{"notification-service dies with the mail on its way to email-service", buying, arriving(emailService, mailing), notificationService, bought},
 	{"notification-service dies with the mail out and no answer", buying, answered(emailService, mailing), notificationService, bought},
 	{"notification-service dies writing that the mail is out", buying, writing("UPDATE ON notifications", "NEW.facts ->> 'eventId' = '{event}' AND NEW.status = 'SENT'"), notificationService, bought},

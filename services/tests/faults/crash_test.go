@@ -181,6 +181,14 @@ func (c *crashes) prepare(ctx context.Context, points []point) ([]*story, error)
 	if c.admin, err = c.loginAdmin(ctx); err != nil {
 		return nil, err
 	}
+	// An app that was up before auth-service knows only after its first token who signs tokens, and refuses that one.
+	for app, path := range map[string]string{eventService: "/api/events/mine", ticketService: "/api/tickets/mine", paymentService: "/api/payments/orders"} {
+		if _, err := demo.Await(ctx, func() (known bool, err error) {
+			return true, c.Do(ctx, demo.Request{Method: http.MethodGet, App: app, Path: path, Token: c.organizer.Token}, nil)
+		}, func(known bool) bool { return known }); err != nil {
+			return nil, err
+		}
+	}
 	stories := make([]*story, len(points))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
@@ -189,29 +197,27 @@ func (c *crashes) prepare(ctx context.Context, points []point) ([]*story, error)
 		s.email = "nora-" + s.trace + "@example.com"
 		stories[i] = s
 		g.Go(func() error {
-			var err error
-			if s.event, err = c.Draft(ctx, c.organizer, "Festival "+s.trace); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
-			if s.floor, err = c.AddTicketType(ctx, c.organizer, s.event.EventID, "Floor", "49.50", 300); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
-			if p.plot.draft {
-				return nil
-			}
-			if s.event, err = c.Publish(ctx, c.organizer, s.event.EventID); err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
-			if p.plot.prepare != nil {
-				err = p.plot.prepare(ctx, s)
-			}
-			if err != nil {
+			if err := s.prepare(ctx, p.plot); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			return nil
 		})
 	}
 	return stories, g.Wait()
+}
+
+// prepare has tickets of an event on sale, and whatever else the plot needs.
+func (s *story) prepare(ctx context.Context, p plot) (err error) {
+	if s.event, err = s.Draft(ctx, s.organizer, "Festival "+s.trace); err != nil {
+		return err
+	}
+	if s.floor, err = s.AddTicketType(ctx, s.organizer, s.event.EventID, "Floor", "49.50", 300); err != nil || p.draft {
+		return err
+	}
+	if s.event, err = s.Publish(ctx, s.organizer, s.event.EventID); err != nil || p.prepare == nil {
+		return err
+	}
+	return p.prepare(ctx, s)
 }
 
 const (
@@ -243,11 +249,9 @@ func (c *crashes) strike(ctx context.Context, p point, s *story) error {
 	ctx, cancel := context.WithTimeout(ctx, revival)
 	defer cancel()
 	if p.plot.down != nil {
-		if err := p.plot.down(ctx, s); err != nil {
-			return err
-		}
+		err = p.plot.down(ctx, s)
 	}
-	if err := c.system.App(p.kill).Process.Start(); err != nil {
+	if err := errors.Join(err, c.system.App(p.kill).Process.Start()); err != nil {
 		return err
 	}
 	if _, err := demo.Await(ctx, func() (ready bool, err error) {
@@ -376,7 +380,7 @@ func (c *crashes) finish(ctx context.Context, points []point, stories []*story) 
 			}
 		}
 	}
-	return c.breaker.rest(ctx)
+	return c.rest(ctx)
 }
 
 // check holds what became of a story to how it has to end.
