@@ -17,6 +17,10 @@ import (
 
 const service = "email-service"
 
+// stateStore is the Dapr component, and so the state store's name in the answer about health: what stands behind it is
+// not the same everywhere.
+const stateStore = "statestore"
+
 type config struct {
 	web.Config
 	SMTPHost     string `envconfig:"SMTP_HOST" required:"true"`
@@ -51,11 +55,15 @@ func run(ctx context.Context, cfg config) error {
 		}
 	}
 	sender, err := email.NewSender(server, claim.Claims{
-		States: client.Dapr, Store: "statestore", Consumer: service, Lease: email.Lease, Keep: 24 * time.Hour,
+		States: client.Dapr, Store: stateStore, Consumer: service, Lease: email.Lease, Keep: 24 * time.Hour,
 	})
 	if err != nil {
 		return err
 	}
 	guard := identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, httpapi.New(sender, guard))
+	states := web.Check{Name: stateStore, Degrades: true, Probe: func(ctx context.Context) error {
+		_, err := client.Dapr.GetState(ctx, stateStore, "health-check", nil)
+		return err
+	}}
+	return web.Serve(ctx, cfg.Config, httpapi.New(sender, guard, states))
 }

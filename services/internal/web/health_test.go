@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -20,20 +22,26 @@ func TestHealth(t *testing.T) {
 	down := func(context.Context) error { return errors.New("postgres://user:password@host") }
 	hung := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for _, tt := range []struct {
-		name  string
-		probe func(context.Context) error
-		code  int
-		word  string
-		ready string
+		name                string
+		database, states    func(context.Context) error
+		code                int
+		word                string
+		databaseIs, storeIs string
+		ready               string
 	}{
-		{"Up", up, 200, "UP", "READY"},
-		{"Down", down, 503, "DOWN", "NOT_READY"},
-		{"Hung", hung, 503, "DOWN", "NOT_READY"},
+		{"Up", up, up, 200, "UP", "UP", "UP", "READY"},
+		{"Down", down, up, 503, "DOWN", "DOWN", "UP", "NOT_READY"},
+		{"Hung", hung, up, 503, "DOWN", "DOWN", "UP", "NOT_READY"},
+		{"Degraded", up, down, 503, "DEGRADED", "UP", "DOWN", "NOT_READY"},
+		{"DegradedByWhatHangs", up, hung, 503, "DEGRADED", "UP", "DOWN", "NOT_READY"},
+		{"DownIsWorseThanDegraded", down, down, 503, "DOWN", "DOWN", "DOWN", "NOT_READY"},
+		{"TwoThatHangAtOnce", hung, hung, 503, "DOWN", "DOWN", "DOWN", "NOT_READY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			server := serve(t, func(r *mux.Router) {
-				web.Health(r, web.Check{Name: "database", Probe: tt.probe}, web.Check{Name: "other", Probe: up})
+				web.Health(r, web.Check{Name: "database", Probe: tt.database},
+					web.Check{Name: "statestore", Probe: tt.states, Degrades: true})
 			})
 
 			var got struct {
@@ -41,10 +49,12 @@ func TestHealth(t *testing.T) {
 				Timestamp  time.Time
 				Components map[string]string
 			}
+			began := time.Now()
 			res := do(t, newRequest(t, http.MethodGet, server.URL+"/actuator/health", ""), &got)
+			require.Less(t, time.Since(began), sidecarsPatience)
 			require.Equal(t, tt.code, res.StatusCode)
 			require.Equal(t, tt.word, got.Status)
-			require.Equal(t, map[string]string{"database": tt.word, "other": "UP"}, got.Components)
+			require.Equal(t, map[string]string{"database": tt.databaseIs, "statestore": tt.storeIs}, got.Components)
 			require.WithinDuration(t, time.Now(), got.Timestamp, time.Minute)
 
 			for path, want := range map[string]struct {
@@ -64,4 +74,41 @@ func TestHealth(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sidecarsPatience is dapr.yaml's appHealthProbeTimeout.
+const sidecarsPatience = 2 * time.Second
+
+// Even a probe that minds no deadline keeps nobody waiting, and there is never more than one of it.
+func TestHealthDoesNotPileUp(t *testing.T) {
+	t.Parallel()
+	var probes atomic.Int32
+	release := make(chan struct{})
+	server := serve(t, func(r *mux.Router) {
+		web.Health(r, web.Check{Name: "database", Probe: func(context.Context) error {
+			probes.Add(1)
+			<-release
+			return nil
+		}})
+	})
+	ready := func() error {
+		began := time.Now()
+		res, err := http.Get(server.URL + "/actuator/health/ready") //nolint:noctx // it is the deadline that is tested
+		if err != nil {
+			return err
+		}
+		if took := time.Since(began); res.StatusCode != http.StatusServiceUnavailable || took > sidecarsPatience {
+			return errors.New(res.Status + " after " + took.String())
+		}
+		return res.Body.Close()
+	}
+	for range 2 {
+		var askers errgroup.Group
+		for range 20 {
+			askers.Go(ready)
+		}
+		require.NoError(t, askers.Wait())
+	}
+	require.EqualValues(t, 1, probes.Load())
+	close(release)
 }

@@ -18,11 +18,12 @@ import (
 // maxBody leaves room for the attachments in base64, both texts with every byte escaped, and the rest.
 const maxBody = email.MaxAttachmentsBytes*4/3 + 2*2*email.MaxText + 64<<10
 
-// New gives the API. Package callers says who may call it, by its sidecar.
-func New(sender *email.Sender, guard identity.Guard) *mux.Router {
+// New gives the API. Package callers says who may call it, by its sidecar. Without states, the state store, it can
+// send nothing.
+func New(sender *email.Sender, guard identity.Guard, states web.Check) *mux.Router {
 	r := web.NewRouter()
 	// The SMTP server's health is not ours: taken out of service, we could not even say that it is away.
-	web.Health(r)
+	web.Health(r, states)
 	web.Docs(r, "email-service")
 	r.Methods(http.MethodPost).Path("/api/email/internal/messages").
 		Handler(guard.Service(send(sender)))

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 var secret = []byte("service secret of this test")
@@ -68,7 +70,8 @@ func setup(t *testing.T) *bundle {
 		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port, From: "tickets@eventbooking.example", TLS: "none",
 	}, claim.Claims{States: &claimtest.States{}, Lease: email.Lease, Keep: time.Hour})
 	require.NoError(t, err)
-	server := httptest.NewServer(httpapi.New(sender, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
+	server := httptest.NewServer(httpapi.New(sender, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken},
+		web.Check{Name: "statestore", Probe: func(context.Context) error { return nil }}))
 	t.Cleanup(func() {
 		server.Close()
 		_ = mailServer.Close()
