@@ -54,7 +54,7 @@ var (
 	ErrKeysUnavailable = &problem.Error{
 		Kind: problem.Unavailable, Code: "SERVICE_UNAVAILABLE", Message: "The access token cannot be checked just now", RetryAfter: 5 * time.Second,
 	}
-	ErrForbidden    = problem.New(problem.Forbidden, "FORBIDDEN", "You may not do this")
+	ErrForbidden = problem.New(problem.Forbidden, "FORBIDDEN", "You may not do this")
 
 	ErrServiceTokenInvalid = problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid service token")
 	ErrServiceForbidden    = problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "This service may not call this route")
