@@ -1,0 +1,204 @@
+// Package outages_test takes services away from the whole system, under the policies as they are shipped, and holds what
+// is left to what a buyer may expect: an answer in time that says what became of the order.
+package outages_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+)
+
+// bench is a running system with an event on sale.
+type bench struct {
+	demo.Client
+	t         *testing.T
+	system    *stack.Stack
+	organizer demo.Person
+	buyer     demo.Person
+	event     demo.Event
+	floor     demo.TicketType
+
+	last *http.Response // what the client was answered last
+}
+
+// RoundTrip keeps the answer.
+func (b *bench) RoundTrip(r *http.Request) (res *http.Response, err error) {
+	res, err = http.DefaultTransport.RoundTrip(r)
+	b.last = res
+	return res, err
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	cfg, err := stack.Throwaway(root)
+	require.NoError(t, err)
+	b := &bench{t: t}
+	b.system, err = stack.Start(t.Context(), cfg)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := b.system.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("logs and data are left in %s", cfg.DataDir)
+		} else if err := os.RemoveAll(cfg.DataDir); err != nil {
+			t.Error(err)
+		}
+	})
+	require.NoError(t, err)
+	// Through a sidecar that none of these tests touches.
+	b.Client = demo.Client{Sidecar: b.system.App("email-service").SidecarURL(), HTTP: &http.Client{Transport: b}}
+	b.organizer, err = b.Join(t.Context(), "Olivia", "Stone", true)
+	require.NoError(t, err)
+	b.buyer, err = b.Join(t.Context(), "Ben", "Ito", false)
+	require.NoError(t, err)
+	b.event, err = b.Draft(t.Context(), b.organizer, t.Name())
+	require.NoError(t, err)
+	b.floor, err = b.AddTicketType(t.Context(), b.organizer, b.event.EventID, "Floor", "49.50", 100)
+	require.NoError(t, err)
+	b.event, err = b.Publish(t.Context(), b.organizer, b.event.EventID)
+	require.NoError(t, err)
+	order := b.buys(http.StatusCreated, 5*time.Second) // warm: keys are fetched, the event is known
+	require.Equal(t, "COMPLETED", order.PaymentStatus)
+	return b
+}
+
+// buys buys a ticket and demands an answer of this status in time.
+func (b *bench) buys(status int, within time.Duration) demo.Order {
+	b.t.Helper()
+	began := time.Now()
+	order, err := b.Buy(b.t.Context(), b.buyer, demo.Purchase{
+		Event: b.event.EventID, TicketType: b.floor.TicketTypeID, Quantity: 1, Card: demo.GoodCard, Key: uuid.NewString(),
+	})
+	took := time.Since(began)
+	b.t.Logf("%s: a purchase is answered %d after %s", b.t.Name(), b.last.StatusCode, took.Round(time.Millisecond))
+	require.Equal(b.t, status, b.last.StatusCode, "%v", err)
+	require.Less(b.t, took, within)
+	if status == http.StatusServiceUnavailable {
+		require.NotEmpty(b.t, b.last.Header.Get("Retry-After"))
+		var refusal *demo.Refusal
+		require.ErrorAs(b.t, err, &refusal)
+		require.Equal(b.t, "SERVICE_UNAVAILABLE", refusal.Code)
+	}
+	return order
+}
+
+// reads demands what can be read without the service that is away, at once.
+func (b *bench) reads(away string) {
+	b.t.Helper()
+	for app, read := range map[string]func() error{
+		"payment-service": func() error {
+			return b.Do(b.t.Context(), demo.Request{
+				Method: http.MethodGet, App: "payment-service", Path: "/api/payments/orders", Token: b.buyer.Token,
+			}, nil)
+		},
+		"ticket-service": func() error { _, err := b.Availability(b.t.Context(), b.event.EventID); return err },
+		"event-service": func() error {
+			return b.Do(b.t.Context(), demo.Request{
+				Method: http.MethodGet, App: "event-service", Path: "/api/events/" + b.event.EventID.String(),
+			}, nil)
+		},
+		"analytics-service": func() error { _, err := b.Sales(b.t.Context(), b.organizer, b.event.EventID); return err },
+	} {
+		if app == away {
+			continue
+		}
+		began := time.Now()
+		require.NoError(b.t, read(), "%s without %s", app, away)
+		require.Less(b.t, time.Since(began), 2*time.Second, "%s without %s", app, away)
+	}
+}
+
+// frozen runs what happens while an app is stopped in its tracks.
+func (b *bench) frozen(app string, meanwhile func()) {
+	b.t.Helper()
+	p := b.system.App(app).Process
+	require.NoError(b.t, p.Pause())
+	meanwhile()
+	require.NoError(b.t, p.Resume())
+	require.NoError(b.t, b.system.WaitHealthy(b.t.Context()))
+}
+
+// dead runs what happens while an app is gone.
+func (b *bench) dead(app string, meanwhile func()) {
+	b.t.Helper()
+	p := b.system.App(app).Process
+	require.NoError(b.t, p.Kill())
+	meanwhile()
+	require.NoError(b.t, p.Start())
+	require.NoError(b.t, b.system.WaitHealthy(b.t.Context()))
+}
+
+// on has the bench speak for a subtest.
+func (b *bench) on(t *testing.T, name string, test func()) {
+	t.Helper()
+	require.True(t, t.Run(name, func(t *testing.T) {
+		outer := b.t
+		b.t = t
+		defer func() { b.t = outer }()
+		test()
+	}))
+}
+
+// One system for all of it, one outage after the other.
+func TestOutages(t *testing.T) {
+	b := setup(t)
+	b.on(t, "WithoutAuthServiceEverybodyIsStillKnown", func() {
+		b.dead("auth-service", func() {
+			b.reads("auth-service")
+			b.buys(http.StatusCreated, 5*time.Second)
+		})
+	})
+	b.on(t, "WithoutEventServiceSalesGoOn", func() {
+		b.dead("event-service", func() {
+			b.reads("event-service")
+			b.buys(http.StatusCreated, 5*time.Second)
+		})
+	})
+
+	var pending []demo.Order
+	b.on(t, "GatewayHangs", func() {
+		b.frozen("payment-gateway", func() {
+			pending = append(pending, b.buys(http.StatusAccepted, 15*time.Second))
+			b.reads("payment-gateway")
+		})
+	})
+	b.on(t, "GatewayDown", func() {
+		b.dead("payment-gateway", func() { pending = append(pending, b.buys(http.StatusAccepted, 6*time.Second)) })
+	})
+	b.on(t, "OrdersThatWaitedArePaid", func() {
+		for _, o := range pending {
+			_, err := demo.Await(t.Context(), func() (demo.Order, error) { return b.Order(t.Context(), b.buyer, o.OrderID) },
+				func(o demo.Order) bool { return o.PaymentStatus == "COMPLETED" })
+			require.NoError(t, err)
+		}
+	})
+
+	b.on(t, "TicketServiceHangs", func() {
+		b.frozen("ticket-service", func() {
+			b.buys(http.StatusServiceUnavailable, 11*time.Second)
+			b.reads("ticket-service")
+		})
+	})
+	b.on(t, "TicketServiceDown", func() {
+		b.dead("ticket-service", func() {
+			b.buys(http.StatusServiceUnavailable, 5*time.Second)
+			b.reads("ticket-service")
+			for range 3 { // of three attempts each, which is more than it takes to open the breaker
+				b.buys(http.StatusServiceUnavailable, 5*time.Second)
+			}
+			b.buys(http.StatusServiceUnavailable, time.Second) // the breaker is open: nobody waits for it any more
+		})
+	})
+}
