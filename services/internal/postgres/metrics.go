@@ -46,6 +46,7 @@ type collector struct {
 	mu    sync.Mutex // one query at a time, for everybody who asks
 	asked time.Time
 	found []prometheus.Metric
+	up    bool // found is all that there is to find
 }
 
 var (
@@ -96,13 +97,16 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	defer c.mu.Unlock()
 	if time.Since(c.asked) > gaugesFreshFor {
 		found, err := c.ask()
-		up := 1.0
 		if err != nil {
 			slog.Warn("no numbers from the database", "error", err.Error())
-			found, up = nil, 0
 		}
-		c.asked, c.found = time.Now(), append(found, prometheus.MustNewConstMetric(gaugesUp, prometheus.GaugeValue, up))
+		c.asked, c.found, c.up = time.Now(), found, err == nil
 	}
+	up := 0.0
+	if c.up {
+		up = 1
+	}
+	number(prometheus.GaugeValue, gaugesUp, up)
 	for _, m := range c.found {
 		to <- m
 	}
