@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -61,6 +62,7 @@ type Client struct {
 // Connect opens the connection of the service with this app-id to its sidecar. The sidecar may still
 // be starting: Connect waits for its API, bounded by ctx and by a minute.
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
+	dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)) // it would write lines of its own otherwise
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	connect := func() (dapr.Client, error) {

@@ -7,6 +7,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -40,6 +41,9 @@ func run(m *testing.M) (code int) {
 		return fail(err)
 	}
 	cfg.Out = os.Stderr
+	if cfg.OTLPEndpoint, err = spans.collect(ctx); err != nil {
+		return fail(err)
+	}
 	system, err = stack.Start(ctx, cfg)
 	tearDown := func() {
 		// Whatever ended the tests, what they started ends with them.
@@ -69,6 +73,9 @@ func run(m *testing.M) (code int) {
 	if err := checkEvents(context.WithoutCancel(ctx)); err != nil {
 		code = fail(err)
 	}
+	if err := errors.Join(checkLogs(), checkSpans()); err != nil {
+		code = fail(err)
+	}
 	tearDown()
 	return code
 }
@@ -81,7 +88,9 @@ func fail(err error) int {
 // client calls through a sidecar that none of these tests touches, and holds every answer to the OpenAPI documents.
 func client(t *testing.T) demo.Client {
 	t.Helper()
-	return demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(t, nil)}
+	calls := contracttest.Client(t, nil)
+	calls.Transport = overheard{calls.Transport}
+	return demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: calls}
 }
 
 // sale is an event on sale with one ticket type.
