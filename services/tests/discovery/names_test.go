@@ -1,0 +1,59 @@
+package discovery_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+)
+
+// address is what a service would need to reach another without a sidecar: a host of this machine, or a port of dapr.yaml.
+var address = regexp.MustCompile(`localhost|127\.0\.0\.1|:(80[89][0-9]|3[567][0-9]{2})\b`)
+
+// No service knows where another is. What it does know: its own sidecar, what it listens on itself, and
+// where people reach the system, for links.
+func TestServicesKnowAppIDsAlone(t *testing.T) {
+	t.Parallel()
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	found := map[string][]string{}
+	require.NoError(t, filepath.WalkDir(filepath.Join(root, "services"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && (d.Name() == "tests" || d.Name() == "contracts") {
+			if err == nil {
+				err = fs.SkipDir
+			}
+			return err
+		}
+		if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		ast.Inspect(file, func(n ast.Node) bool {
+			if literal, is := n.(*ast.BasicLit); is && literal.Kind == token.STRING && address.MatchString(literal.Value) {
+				found[name] = append(found[name], literal.Value)
+			}
+			return true
+		})
+		return err
+	}))
+	public := []string{"`envconfig:\"PUBLIC_URL\" default:\"http://127.0.0.1:8082\"`"}
+	require.Equal(t, map[string][]string{
+		"services/internal/sidecar/sidecar.go":            {`"127.0.0.1:"`, `"http://127.0.0.1:"`},
+		"services/internal/web/main.go":                   {"`envconfig:\"LISTEN_HOST\" default:\"127.0.0.1\"`"},
+		"services/ticket-service/main.go":                 public,
+		"services/notification-service/main.go":           public,
+		"services/email-service/internal/email/sender.go": {`"localhost"`}, // whether the mail server is on this machine
+	}, found)
+}
