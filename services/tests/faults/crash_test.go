@@ -236,17 +236,15 @@ func (c *crashes) strike(ctx context.Context, p point, s *story) error {
 	if err != nil {
 		return err
 	}
+	acting, cancel := context.WithTimeout(ctx, reach)
+	defer cancel()
 	acted := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(ctx, reach)
-		defer cancel()
-		acted <- p.plot.act(ctx, s)
-	}()
+	go func() { acted <- p.plot.act(acting, s) }()
 	if err := await(); err != nil {
 		return errors.Join(err, <-acted)
 	}
 
-	ctx, cancel := context.WithTimeout(ctx, revival)
+	ctx, cancel = context.WithTimeout(ctx, revival)
 	defer cancel()
 	if p.plot.down != nil {
 		err = p.plot.down(ctx, s)
