@@ -73,6 +73,9 @@ func run(m *testing.M) (code int) {
 	if err := checkEvents(context.WithoutCancel(ctx)); err != nil {
 		code = fail(err)
 	}
+	if err := checkMetrics(context.WithoutCancel(ctx)); err != nil {
+		code = fail(err)
+	}
 	if err := errors.Join(checkLogs(), checkSpans()); err != nil {
 		code = fail(err)
 	}
