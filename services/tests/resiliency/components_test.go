@@ -55,7 +55,7 @@ func (f *faultyServer) serve(dir string) (stop func(), err error) {
 	components.RegisterStateStoreServer(server, faultyState{})
 	components.RegisterSecretStoreServer(server, faultySecrets{})
 	reflection.Register(server)
-	go server.Serve(l) // until it is stopped
+	go func() { _ = server.Serve(l) }() // until it is stopped
 	return server.Stop, nil
 }
 
@@ -124,7 +124,9 @@ func TestServersThatFail(t *testing.T) {
 			if r, found := d.Spec.Policies.Retries[names.Retry]; found {
 				want = 1 + *r.MaxRetries
 			}
-			limit += d.Spec.Policies.Timeouts[names.Timeout]
+			if timeout, found := d.Spec.Policies.Timeouts[names.Timeout]; found {
+				limit = timeout
+			}
 		}
 		for _, what := range []string{"fails", "hangs"} {
 			t.Run(c.Metadata.Name+"/"+what, func(t *testing.T) {

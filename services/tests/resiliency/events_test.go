@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,7 +78,7 @@ func TestRateLimitsLeaveEventsAlone(t *testing.T) {
 				events := 2 * limits[name]
 				began := time.Now()
 				for i := range events {
-					require.NoError(t, publish(t.Context(), c, queue, topic, fmt.Sprint(i)))
+					require.NoError(t, publish(t.Context(), c, queue, topic, strconv.Itoa(i)))
 				}
 				eventually(t, func() bool { return int(delivered.Load()) >= events }, "all are delivered")
 				t.Logf("%d events in %s", events, time.Since(began))

@@ -224,7 +224,7 @@ func (s *standIns) serve(app, _ string) (port int, err error) {
 			http.NotFound(w, r)
 		}
 	})}
-	go server.Serve(l) // until the tests end
+	go func() { _ = server.Serve(l) }() // until the tests end
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
