@@ -50,7 +50,7 @@ type broker struct {
 
 type cloudEvent struct {
 	ID, Source, Type, Subject, SpecVersion, DataContentType string
-	SeatID, CorrelationID, TraceParent, TraceState          string
+	SeatID, CorrelationID, TraceParent, TraceState, TraceID string
 	Data                                                    messaging.Envelope[sold]
 }
 
@@ -150,7 +150,7 @@ func TestPublishesWhatWasCommitted(t *testing.T) {
 	got.ID, got.Data.Timestamp = "", time.Time{}
 	require.Equal(t, cloudEvent{
 		Source: "seat-service", Type: "SEAT_SOLD", Subject: "seat", SpecVersion: "1.0", DataContentType: "application/json",
-		SeatID: "x", CorrelationID: "corr-1", TraceParent: parent, TraceState: "a=b",
+		SeatID: "x", CorrelationID: "corr-1", TraceParent: parent, TraceState: "a=b", TraceID: parent,
 		Data: messaging.Envelope[sold]{EventType: "SEAT_SOLD", Version: "1.0", CorrelationID: "corr-1", Payload: sold{7}},
 	}, got)
 }

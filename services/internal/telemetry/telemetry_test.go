@@ -3,14 +3,25 @@ package telemetry_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
+
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 // Not parallel: it stands in for the process's standard output.
 func TestEveryLineCarriesTheIDs(t *testing.T) {
@@ -21,9 +32,7 @@ func TestEveryLineCarriesTheIDs(t *testing.T) {
 	log := telemetry.NewLogger("ticket-service", slog.LevelInfo)
 	os.Stdout = stdout
 
-	traced := telemetry.With(t.Context(), telemetry.Trace{
-		CorrelationID: "corr-1", Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-	})
+	traced := telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-1", Parent: parent})
 	log.InfoContext(traced, "traced")
 	log.With("a", 1).InfoContext(traced, "with attributes")
 	log.InfoContext(telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-2"}), "no trace")
@@ -31,14 +40,14 @@ func TestEveryLineCarriesTheIDs(t *testing.T) {
 	log.DebugContext(traced, "below the level")
 	require.NoError(t, w.Close())
 
-	type line struct{ Service, Msg, CorrelationID, TraceID string }
-	const trace = "0af7651916cd43dd8448eb211c80319c"
+	type line struct{ Service, Msg, CorrelationID, TraceID, SpanID string }
+	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	lines := json.NewDecoder(r)
 	for _, want := range []line{
-		{"ticket-service", "traced", "corr-1", trace},
-		{"ticket-service", "with attributes", "corr-1", trace},
-		{"ticket-service", "no trace", "corr-2", ""},
-		{"ticket-service", "outside of a request", "", ""},
+		{"ticket-service", "traced", "corr-1", trace, span},
+		{"ticket-service", "with attributes", "corr-1", trace, span},
+		{"ticket-service", "no trace", "corr-2", "", ""},
+		{"ticket-service", "outside of a request", "", "", ""},
 	} {
 		var got line
 		require.NoError(t, lines.Decode(&got))
@@ -47,11 +56,64 @@ func TestEveryLineCarriesTheIDs(t *testing.T) {
 	require.False(t, lines.More())
 }
 
-func TestWithMakesAMissingCorrelationID(t *testing.T) {
+func TestTraceIsHandedOn(t *testing.T) {
 	t.Parallel()
-	a := telemetry.From(telemetry.With(t.Context(), telemetry.Trace{}))
-	b := telemetry.From(telemetry.With(t.Context(), telemetry.Trace{}))
-	require.NotEmpty(t, a.CorrelationID)
-	require.NotEqual(t, a.CorrelationID, b.CorrelationID)
 	require.Zero(t, telemetry.From(t.Context()))
+	given := telemetry.Trace{CorrelationID: "corr-1", Parent: parent, State: "a=b"}
+	ctx := telemetry.With(t.Context(), given)
+	require.Equal(t, given, telemetry.From(ctx))
+
+	spanned, span := telemetry.Start(ctx, "nobody collects it")
+	defer span.End()
+	require.Equal(t, given, telemetry.From(spanned), "a span that nobody gets to see is nobody's parent")
+
+	given.CorrelationID = "corr-2"
+	require.Equal(t, given, telemetry.From(telemetry.Correlate(ctx, "corr-2")))
+	require.Equal(t, given, telemetry.From(telemetry.With(ctx, telemetry.Trace{CorrelationID: "corr-2"})), "nothing else was stored")
+	require.Empty(t, telemetry.From(telemetry.With(t.Context(), telemetry.Trace{Parent: "00-junk-01"})).Parent)
+
+	a, b := telemetry.From(telemetry.Correlate(ctx, "")), telemetry.From(telemetry.With(ctx, telemetry.Trace{}))
+	require.Regexp(t, `^corr-[0-9a-f-]{36}$`, a.CorrelationID)
+	require.Regexp(t, `^corr-[0-9a-f-]{36}$`, b.CorrelationID)
+	require.NotEqual(t, a.CorrelationID, b.CorrelationID)
+}
+
+// Not parallel: whether spans are made is the process's affair.
+func TestExport(t *testing.T) {
+	var got collector.ExportTraceServiceRequest
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, "/v1/traces", r.URL.Path)
+		assert.NoError(t, proto.Unmarshal(body, &got))
+	}))
+	defer server.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_SERVICE_NAME", "the whole system")
+	before := otel.GetTracerProvider()
+	t.Cleanup(func() { otel.SetTracerProvider(before) })
+	stop, err := telemetry.Export(t.Context(), "ticket-service")
+	require.NoError(t, err)
+
+	sweeping, sweep := telemetry.Start(t.Context(), "sweep")
+	resumed, span := telemetry.Resume(sweeping, telemetry.Trace{CorrelationID: "corr-1", Parent: parent}, "resume")
+	require.Equal(t, "corr-1", telemetry.From(resumed).CorrelationID)
+	require.Contains(t, telemetry.From(resumed).Parent, span.SpanContext().SpanID().String(), "it is the parent of what comes of it")
+	telemetry.End(span, errors.New("lost again"))
+	telemetry.End(sweep, nil)
+	require.NoError(t, stop(t.Context()))
+
+	require.Len(t, got.GetResourceSpans(), 1)
+	about := got.GetResourceSpans()[0]
+	require.Contains(t, about.GetResource().String(), "ticket-service")
+	require.NotContains(t, about.GetResource().String(), "the whole system")
+	told := about.GetScopeSpans()[0].GetSpans()
+	require.Len(t, told, 2)
+	require.Equal(t, "resume", told[0].GetName())
+	require.Equal(t, parent, fmt.Sprintf("00-%x-%x-01", told[0].GetTraceId(), told[0].GetParentSpanId()))
+	require.Equal(t, "lost again", told[0].GetStatus().GetMessage())
+	require.Equal(t, "sweep", told[1].GetName())
+	require.Len(t, told[0].GetLinks(), 1, "the sweep can be found")
+	require.Equal(t, told[1].GetSpanId(), told[0].GetLinks()[0].GetSpanId())
+	require.Empty(t, told[1].GetStatus().GetMessage())
 }
