@@ -106,6 +106,10 @@ func TestTicketsSurviveTheDeathOfTicketService(t *testing.T) {
 	require.NoError(t, tickets.Start())
 	require.NoError(t, system.WaitHealthy(ctx))
 	t.Parallel() // nothing is broken any more, and the queue may still hide the message
+
+	// Others may have taken their time meanwhile.
+	ctx, cancel = context.WithTimeout(t.Context(), longerThanTheQueueHides)
+	defer cancel()
 	s.fulfilled(ctx, t, order.OrderID, 2)
 	require.Equal(t, 3, s.left(t))
 	require.Len(t, charged(t, order.OrderID), 1)
@@ -125,7 +129,7 @@ func TestAnAnswerLostAfterTheChargeChargesOnce(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), longerThanTheQueueHides)
 			defer cancel()
 			switches(t, map[string]any{"method": http.MethodPost, "loseAnswer": tt.lost})
-			order, err := s.Buy(ctx, s.buyer, s.purchase(2, demo.GoodCard))
+			order, trace, err := s.buyTraced(ctx, 2)
 			require.NoError(t, err)
 			if tt.lost > 1 {
 				require.Equal(t, "PENDING", order.PaymentStatus, "nobody guesses")
@@ -136,6 +140,7 @@ func TestAnAnswerLostAfterTheChargeChargesOnce(t *testing.T) {
 			require.Len(t, charged(t, order.OrderID), 1)
 			s.fulfilled(ctx, t, order.OrderID, 2)
 			require.Equal(t, 3, s.left(t))
+			requireTree(t, trace, map[string][]string{"the mail": mailed()}) // whoever went on
 		})
 	}
 }
