@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/json"
+	podsecurity "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+)
+
+// checkBuiltin reads a document of Kubernetes's own into its Go type, which refuses unknown and repeated fields and values
+// of another type, and holds its pods, if it has any, to Pod Security.
+func checkBuiltin(text []byte) error {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		appsv1.AddToScheme, autoscalingv2.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
+	} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("register types: %w", err)
+		}
+	}
+	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	object, _, err := decoder.Decode(text, nil, nil)
+	if err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	switch o := object.(type) {
+	case *appsv1.Deployment:
+		return restricted(o.Spec.Template)
+	case *appsv1.StatefulSet:
+		return restricted(o.Spec.Template)
+	}
+	return nil
+}
+
+func restricted(pod corev1.PodTemplateSpec) error {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
+	if err != nil {
+		return fmt.Errorf("load Pod Security's checks: %w", err)
+	}
+	level := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
+	result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec))
+	if !result.Allowed {
+		return errors.New("not restricted: " + result.ForbiddenDetail())
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"sigs.k8s.io/yaml"
+)
+
+const daprGroup = "dapr.io"
+
+// definition is one version of a custom resource, as an API server knows it.
+type definition struct {
+	structural *schema.Structural
+	validator  validation.SchemaValidator
+}
+
+// definitions are Dapr's, by apiVersion and kind.
+type definitions map[string]definition
+
+// daprSchemas reads the custom resource definitions of the Dapr that tools/daprd pins, from its chart.
+func daprSchemas() (definitions, error) {
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
+	list.Dir, list.Stderr = "../daprd", os.Stderr
+	dir, err := list.Output()
+	if err != nil {
+		return nil, fmt.Errorf("find Dapr's module: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "charts", "dapr", "crds", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return nil, errors.Join(errors.New("no custom resource definitions in Dapr's module; `go mod download` in tools/daprd brings it"), err)
+	}
+	known := definitions{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read a definition: %w", err)
+		}
+		if err := known.add(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Base(file), err)
+		}
+	}
+	return known, nil
+}
+
+func (d definitions) add(text []byte) error {
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(text, &crd); err != nil {
+		return fmt.Errorf("read a definition: %w", err)
+	}
+	for _, v := range crd.Spec.Versions {
+		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+			continue
+		}
+		var props apiextensions.JSONSchemaProps
+		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.Schema.OpenAPIV3Schema, &props, nil); err != nil {
+			return fmt.Errorf("convert the schema of %s: %w", v.Name, err)
+		}
+		structural, err := schema.NewStructural(&props)
+		if err != nil {
+			return fmt.Errorf("read the schema of %s: %w", v.Name, err)
+		}
+		validator, _, err := validation.NewSchemaValidator(&props)
+		if err != nil {
+			return fmt.Errorf("read the schema of %s: %w", v.Name, err)
+		}
+		d[crd.Spec.Group+"/"+v.Name+" "+crd.Spec.Names.Kind] = definition{structural, validator}
+	}
+	return nil
+}
+
+// check names what the API server would refuse, and fields that it would drop.
+func (d definitions) check(text []byte) error {
+	var object map[string]any
+	if err := yaml.UnmarshalStrict(text, &object); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	kind := fmt.Sprintf("%s %s", object["apiVersion"], object["kind"])
+	def, ok := d[kind]
+	if !ok {
+		return fmt.Errorf("Dapr has no %s", kind)
+	}
+	var wrong []error
+	for _, e := range validation.ValidateCustomResource(nil, object, def.validator) {
+		wrong = append(wrong, e)
+	}
+	unknown := pruning.PruneWithOptions(object, def.structural, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	for _, path := range unknown {
+		wrong = append(wrong, fmt.Errorf("unknown field %s", path))
+	}
+	return errors.Join(wrong...)
+}
