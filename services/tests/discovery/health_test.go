@@ -97,8 +97,8 @@ func requireHealth(t *testing.T, a *stack.App, h health, well bool) {
 func TestReadinessGatesTraffic(t *testing.T) {
 	s := newShop(t)
 	analytics, email := system.App("analytics-service"), system.App("email-service")
-	sales := func() (demo.Sales, error) { return s.Sales(t.Context(), s.organizer, s.event.EventID) }
-	_, err := demo.Await(t.Context(), sales, func(demo.Sales) bool { return true })
+	_, err := demo.Await(t.Context(), func() (demo.Sales, error) { return s.Sales(t.Context(), s.organizer, s.event.EventID) },
+		func(demo.Sales) bool { return true })
 	require.NoError(t, err, "it has heard of the event")
 
 	content, err := os.ReadFile(filepath.Join(system.DataDir(), "secrets.json"))
@@ -140,8 +140,11 @@ func TestReadinessGatesTraffic(t *testing.T) {
 		require.NoError(t, err)
 		requireHealth(t, a, h, true)
 	}
-	t.Parallel() // nothing is broken any more, and the queue may hide what it gave to a sidecar that had just hung up
-	_, err = demo.Await(t.Context(), sales, func(s demo.Sales) bool { return s.OrdersCompleted == 1 && s.TicketsGenerated == 1 })
+	t.Parallel() // nothing is broken any more, and a queue may hide for half a minute what it gave to a sidecar that had hung up
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	defer cancel()
+	_, err = demo.Await(ctx, func() (demo.Sales, error) { return s.Sales(ctx, s.organizer, s.event.EventID) },
+		func(s demo.Sales) bool { return s.OrdersCompleted == 1 && s.TicketsGenerated == 1 })
 	require.NoError(t, err)
 }
 
