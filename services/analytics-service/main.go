@@ -37,7 +37,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer pool.Close()
 	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges("analytics-queue")))
-	verifier, err := identity.FetchKeys(ctx, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	verifier, err := identity.FetchKeys(ctx, sc.HTTP, sc.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err
 	}

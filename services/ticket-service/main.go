@@ -66,7 +66,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer pool.Close()
 	prometheus.MustRegister(postgres.Collector(pool, messaging.Gauges("ticket-processing-queue", "event-updates.fifo"), store.Gauges))
-	verifier, err := identity.FetchKeys(ctx, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
+	verifier, err := identity.FetchKeys(ctx, daprd.HTTP, daprd.URL("auth-service", "/api/auth/.well-known/jwks.json"))
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,11 @@ type Guard struct {
 }
 
 // FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
-// ctx ends. A token with a key id not seen before makes it look again, every few seconds at most.
+// ctx ends; client is what the sidecar lets in. A token with a key id not seen before makes it look again, every few seconds at most.
 // auth-service need not be up yet: until it is, tokens are answered ErrKeysUnavailable.
-func FetchKeys(ctx context.Context, url string) (Verifier, error) {
+func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
+		Client:            client,
 		HTTPTimeout:       5 * time.Second,
 		RefreshInterval:   10 * time.Minute,
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(3*time.Second), 3),

@@ -60,7 +60,7 @@ func newIssuer(t *testing.T) issuer {
 
 func (i issuer) verifier(t *testing.T) identity.Verifier {
 	t.Helper()
-	v, err := identity.FetchKeys(t.Context(), i.keys)
+	v, err := identity.FetchKeys(t.Context(), http.DefaultClient, i.keys)
 	require.NoError(t, err)
 	return v
 }

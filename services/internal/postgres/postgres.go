@@ -38,7 +38,9 @@ const (
 )
 
 // Open connects to the database at url and brings its tables up to date. Replicas that start together
-// take turns under an advisory lock. For a server that cannot be reached, or is just starting or stopping, it
+// take turns under an advisory lock, so that a rollout's first replica migrates and the others find it done. A database
+// that is ahead, since a newer version of the service runs beside this one or did before a rollback, is left as it is:
+// a migration has to leave the version before it working. For a server that cannot be reached, or is just starting or stopping, it
 // waits a minute, so that services and their servers may start in any order; whatever else is wrong, such as a
 // password, it returns at once.
 func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.Pool, error) {
@@ -108,7 +110,12 @@ func (m Migrations) apply(ctx context.Context, conn *pgx.Conn) error {
 	if err := migrator.LoadMigrations(m.Files); err != nil {
 		return fmt.Errorf("load migrations of %s: %w", m.VersionTable, err)
 	}
-	if err := migrator.Migrate(ctx); err != nil {
+	err = migrator.Migrate(ctx)
+	if ahead, ok := errors.AsType[migrate.BadVersionError](err); ok { // ours is the last of our files, so it is not at fault
+		slog.WarnContext(ctx, "the database is ahead of this version of the service", "table", m.VersionTable, "cause", ahead.Error())
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("migrate %s: %w", m.VersionTable, err)
 	}
 	return nil

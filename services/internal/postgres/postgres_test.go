@@ -50,6 +50,24 @@ func TestReplicasMigrateTogether(t *testing.T) {
 	require.Equal(t, 2, rows, "the migration ran once")
 }
 
+// In a rollout, and after one is taken back, a replica of the old version meets what the new one has migrated.
+func TestTheOldVersionRunsBesideTheNew(t *testing.T) {
+	t.Parallel()
+	home := postgrestest.New(t)
+	next := postgres.Migrations{VersionTable: seats.VersionTable, Files: fstest.MapFS{
+		"001_seats.sql": seats.Files.(fstest.MapFS)["001_seats.sql"],
+		"002_rows.sql":  {Data: []byte(`ALTER TABLE seats ADD row_name text;`)},
+	}}
+	for _, m := range []postgres.Migrations{seats, next, seats} {
+		pool, err := postgres.Open(t.Context(), home.Config().ConnString(), m)
+		require.NoError(t, err)
+		pool.Close()
+	}
+	var version int
+	require.NoError(t, home.QueryRow(t.Context(), `SELECT version FROM seats_version`).Scan(&version))
+	require.Equal(t, 2, version, "and leaves it alone")
+}
+
 func TestOpenADeadDatabase(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

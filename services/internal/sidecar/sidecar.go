@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -52,15 +53,18 @@ const maxAnswer = 16 << 20
 type Client struct {
 	// Dapr is the SDK's client, for publishing and state.
 	Dapr dapr.Client
+	// HTTP is a client for the sidecar's addresses (see [Client.URL]), of whose requests no spans are made.
+	HTTP *http.Client
 
 	service string
 	invoke  string // base URL of service invocation
-	http    *http.Client
+	traced  *http.Client
 	token   func() (string, error) // signs a service token; nil until Authenticate
 }
 
 // Connect opens the connection of the service with this app-id to its sidecar. The sidecar may still
-// be starting: Connect waits for its API, bounded by ctx and by a minute.
+// be starting: Connect waits for its API, bounded by ctx and by a minute. Where the sidecar lets in only
+// who shows its token, the token is in DAPR_API_TOKEN, which is Dapr's own name for it.
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
 	dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)) // it would write lines of its own otherwise
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
@@ -79,12 +83,30 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 256 // the sidecar is the only host there is
 	transport.MaxIdleConns = 256
+	var sidecar http.RoundTripper = transport
+	if token := os.Getenv("DAPR_API_TOKEN"); token != "" { // the SDK looks there as well
+		sidecar = tokenBearer{token: token, next: transport}
+	}
 	return &Client{
 		Dapr:    client,
+		HTTP:    &http.Client{Transport: sidecar},
 		service: service,
 		invoke:  "http://127.0.0.1:" + strconv.Itoa(httpPort) + "/v1.0/invoke/",
-		http:    &http.Client{Transport: otelhttp.NewTransport(transport, spanName), Timeout: callTimeout},
+		traced:  &http.Client{Transport: otelhttp.NewTransport(sidecar, spanName), Timeout: callTimeout},
 	}, nil
+}
+
+// tokenBearer shows the sidecar its API token with every request.
+type tokenBearer struct {
+	token string
+	next  http.RoundTripper
+}
+
+// RoundTrip sends a copy of the request, since it may not change the caller's.
+func (b tokenBearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("dapr-api-token", b.token)
+	return b.next.RoundTrip(r)
 }
 
 // spanName names a call after the callee. Its path has ids in it.
@@ -171,7 +193,7 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) (answ
 	if id := telemetry.From(ctx).CorrelationID; id != "" {
 		req.Header.Set(web.CorrelationHeader, id)
 	}
-	res, err := c.http.Do(req)
+	res, err := c.traced.Do(req)
 	if err != nil {
 		return nil, ErrUnavailable.Because(fmt.Errorf("call %s: %w", app, err))
 	}

@@ -95,6 +95,23 @@ func TestCallSends(t *testing.T) {
 	}
 }
 
+// What asks the sidecar for auth-service's keys shows the token, too.
+func TestTheSidecarsTokenIsShown(t *testing.T) {
+	t.Setenv("DAPR_API_TOKEN", "api-token")
+	var shown []string
+	client := connect(t, func(_ http.ResponseWriter, r *http.Request) {
+		shown = append(shown, r.Header.Get("dapr-api-token"))
+	})
+	require.NoError(t, client.Call(t.Context(), "ticket-service", http.MethodGet, "/api/tickets/internal/1", nil, nil))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, client.URL("auth-service", "/api/auth/.well-known/jwks.json"), nil)
+	require.NoError(t, err)
+	res, err := client.HTTP.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, []string{"api-token", "api-token"}, shown)
+	require.Empty(t, req.Header, "the caller's request is not changed")
+}
+
 func TestCallUnderstands(t *testing.T) {
 	t.Parallel()
 	const form = `{"reserved":false,"error":"INSUFFICIENT_INVENTORY","message":"Not enough tickets available","field":"quantity"}`

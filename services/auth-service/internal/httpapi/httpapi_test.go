@@ -249,7 +249,7 @@ func TestLoginAndKeySet(t *testing.T) {
 	require.NotEmpty(t, login.RefreshToken)
 	require.WithinDuration(t, time.Now().Add(30*24*time.Hour), login.RefreshExpiresAt, time.Minute)
 
-	verifier, err := identity.FetchKeys(t.Context(), b.url+"/api/auth/.well-known/jwks.json")
+	verifier, err := identity.FetchKeys(t.Context(), http.DefaultClient, b.url+"/api/auth/.well-known/jwks.json")
 	require.NoError(t, err)
 	claims, id, err := verifier.Claims(t.Context(), login.AccessToken)
 	require.NoError(t, err)

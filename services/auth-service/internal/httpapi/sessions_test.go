@@ -311,7 +311,7 @@ func TestRotateKeys(t *testing.T) {
 	_, err = b.pool.Exec(t.Context(), `
 		UPDATE signing_keys SET not_before = not_before - interval '16 minutes', retired_at = retired_at - interval '16 minutes'`)
 	require.NoError(t, err)
-	verifier, err := identity.FetchKeys(t.Context(), b.url+"/api/auth/.well-known/jwks.json")
+	verifier, err := identity.FetchKeys(t.Context(), http.DefaultClient, b.url+"/api/auth/.well-known/jwks.json")
 	require.NoError(t, err)
 	after := b.login(t, "ann@example.com").AccessToken
 	for _, token := range []string{before, after} {
