@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -77,17 +78,35 @@ func composeOf[P any](ctx context.Context, n notification.Notification,
 	return compose(ctx, facts)
 }
 
-// lookups bounds how many calls one mail makes at a time.
-const lookups = 4
+// lookups are what one mail asks of others, a few at a time. After one has failed no other begins, but what is under
+// way goes on: to a sidecar, a call whose caller went away is a failure of the callee. With one breaker open, the
+// others' would never close: each trial of theirs would be called off because of the first.
+type lookups struct {
+	errgroup.Group
+	failed atomic.Bool
+}
 
-func newLookups(ctx context.Context) (*errgroup.Group, context.Context) {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lookups)
-	return g, ctx
+func newLookups() *lookups {
+	var l lookups
+	l.SetLimit(4)
+	return &l
+}
+
+func (l *lookups) Go(lookUp func() error) {
+	l.Group.Go(func() error {
+		if l.failed.Load() {
+			return nil
+		}
+		err := lookUp()
+		if err != nil {
+			l.failed.Store(true)
+		}
+		return err
+	})
 }
 
 // into puts what lookUp finds for the id into to, in g.
-func into[T any](ctx context.Context, g *errgroup.Group, to *T, lookUp func(context.Context, uuid.UUID) (T, error), id uuid.UUID) {
+func into[T any](ctx context.Context, g *lookups, to *T, lookUp func(context.Context, uuid.UUID) (T, error), id uuid.UUID) {
 	g.Go(func() error {
 		found, err := lookUp(ctx, id)
 		*to = found
@@ -102,7 +121,7 @@ var (
 )
 
 func (c Courier) confirmation(ctx context.Context, p events.TicketsGenerated) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	attached := p.Tickets[:min(len(p.Tickets), notification.MaxAttached)]
 	tickets := make([]notification.Ticket, len(attached))
 	m := notification.Confirmation{Others: len(p.Tickets) - len(attached)}
@@ -134,7 +153,7 @@ func (c Courier) confirmation(ctx context.Context, p events.TicketsGenerated) (n
 }
 
 func (c Courier) decline(ctx context.Context, p events.PaymentFailed) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	m := notification.Decline{Reason: p.ErrorMessage}
 	into(ctx, g, &m.To, c.recipient, p.UserID)
 	into(ctx, g, &m.Order, c.order, p.OrderID)
@@ -146,7 +165,7 @@ func (c Courier) decline(ctx context.Context, p events.PaymentFailed) (notificat
 }
 
 func (c Courier) refund(ctx context.Context, p events.RefundProcessed) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	m := notification.Refund{Reason: p.Reason}
 	into(ctx, g, &m.To, c.recipient, p.UserID)
 	into(ctx, g, &m.Order, c.order, p.OrderID)
@@ -163,7 +182,7 @@ func (c Courier) refund(ctx context.Context, p events.RefundProcessed) (notifica
 }
 
 func (c Courier) transfer(ctx context.Context, kind notification.Kind, p events.TicketTransferred) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	m := notification.Transfer{Kind: kind}
 	into(ctx, g, &m.From, c.recipient, p.FromUserID)
 	into(ctx, g, &m.To, c.recipient, p.ToUserID)
@@ -176,7 +195,7 @@ func (c Courier) transfer(ctx context.Context, kind notification.Kind, p events.
 }
 
 func (c Courier) cancellation(ctx context.Context, p events.TicketCancelled) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	m := notification.Cancellation{TicketNumber: p.TicketNumber}
 	into(ctx, g, &m.To, c.recipient, p.UserID)
 	into(ctx, g, &m.Occasion, c.occasion, p.EventID)
@@ -187,7 +206,7 @@ func (c Courier) cancellation(ctx context.Context, p events.TicketCancelled) (no
 }
 
 func (c Courier) eventCancelled(ctx context.Context, p events.TicketCancelled) (notification.Mail, error) {
-	g, ctx := newLookups(ctx)
+	g := newLookups()
 	m := notification.CalledOff{Reason: p.Reason}
 	into(ctx, g, &m.To, c.recipient, p.UserID)
 	into(ctx, g, &m.Occasion, c.occasion, p.EventID)

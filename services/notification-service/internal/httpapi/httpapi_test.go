@@ -106,8 +106,9 @@ const (
 // services answers what other services would.
 type services struct {
 	mu      sync.Mutex
-	answers map[string]string // by path
-	errs    map[string]error  // by path, before any answer
+	answers map[string]string                            // by path
+	errs    map[string]error                             // by path, before any answer
+	asking  func(ctx context.Context, path string) error // before any answer as well
 	sending func(context.Context) error
 	mails   []mail
 }
@@ -134,7 +135,12 @@ func (s *services) Call(ctx context.Context, _, _, path string, in, out any) err
 	return json.Unmarshal(answer, out)
 }
 
-func (s *services) Fetch(_ context.Context, _, path string) ([]byte, error) {
+func (s *services) Fetch(ctx context.Context, _, path string) ([]byte, error) {
+	if s.asking != nil {
+		if err := s.asking(ctx, path); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.errs[path]; err != nil {
@@ -936,6 +942,39 @@ func TestFailureOfAnotherService(t *testing.T) {
 			require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 2}, b.row(t, id))
 		})
 	}
+}
+
+// What a mail asks of another service at the same time is not called off, which would count against that service; what it
+// has not asked yet, it need not.
+func TestFailureOfOneServiceDoesNotCallOffTheOthers(t *testing.T) {
+	b := setup(t)
+	underWay := make(chan struct{})
+	var calledOff atomic.Bool
+	var pdfs atomic.Int32
+	b.services.asking = func(ctx context.Context, path string) error {
+		switch path {
+		case userPath:
+			close(underWay)
+			select {
+			case <-ctx.Done():
+				calledOff.Store(true)
+			case <-time.After(100 * time.Millisecond): // the failure is long over
+			}
+		case eventPath:
+			<-underWay
+			return sidecar.ErrUnavailable
+		default:
+			pdfs.Add(1)
+			<-time.After(10 * time.Millisecond)
+		}
+		return nil
+	}
+	one := `{"ticketId": "` + ticketID + `", "ticketNumber": "TKT-2024-001234", "qrCode": ""}`
+	b.hear(t, uuid.New(), "TICKETS_GENERATED",
+		strings.Replace(ticketsGenerated, `"tickets": [`, `"tickets": [`+strings.Repeat(one+",", notification.MaxAttached), 1))
+	require.Empty(t, b.services.sent())
+	require.False(t, calledOff.Load())
+	require.Less(t, pdfs.Load(), int32(notification.MaxAttached))
 }
 
 func TestAnswerThatCannotBeUsed(t *testing.T) {
