@@ -2,11 +2,11 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test audit faults clean
+.PHONY: help demo up down logs status infra test audit faults images kubernetes clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables (README.md has all): PORT_OFFSET=<n> shifts every port; POSTGRES_URL, AWS_ENDPOINT_URL,"
 	@echo "SMTP_HOST and STRIPE_API_KEY point at servers of your own."
@@ -37,6 +37,12 @@ audit: go ## compare all that the system has written down; ARGS=-quiet once nobo
 
 faults: go ## kill, freeze and lie to a system under load, SEED=1-10 ROUNDS=2, and audit it
 	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -tags faults -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
+
+images: go ## build a container image of every program, as OCI archives in .local/images
+	@go run -C tools/images .
+
+kubernetes: go ## render deploy/kubernetes and check it against the schemas of Kubernetes and Dapr
+	@go run -C tools/kubernetes . check overlays/local overlays/aws
 
 clean: go ## stop everything and remove .local, data included
 	@$(STACK) clean
