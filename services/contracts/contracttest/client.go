@@ -92,8 +92,12 @@ func drain(body *io.ReadCloser) ([]byte, error) {
 	return content, nil
 }
 
-// fromSidecar tells a sidecar's own error, which has this form (Dapr API reference, "Error codes").
+// fromSidecar tells a sidecar's own error, which has this form (Dapr API reference, "Error codes"), or is the plain text
+// of its rate limiter.
 func fromSidecar(res *http.Response, body []byte) bool {
+	if res.StatusCode == http.StatusTooManyRequests && !json.Valid(body) {
+		return true
+	}
 	var form struct{ ErrorCode string }
 	return res.StatusCode >= http.StatusBadRequest && json.Unmarshal(body, &form) == nil && form.ErrorCode != ""
 }

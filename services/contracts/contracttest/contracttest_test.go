@@ -154,6 +154,7 @@ func TestClient(t *testing.T) {
 		{"NoSuchOperation", "GET", "/api/tickets/nothing/here/at-all", "", 404, problem, ""},
 		{"NoSuchOperationButAnAnswer", "GET", "/api/tickets/nothing/here/at-all", "", 200, `{}`, "no such operation"},
 		{"OfTheSidecar", "GET", "/api/tickets/mine", "", 500, `{"errorCode":"ERR_DIRECT_INVOKE","message":"..."}`, ""},
+		{"OfTheSidecarsLimiter", "GET", "/api/tickets/mine", "", 429, "You have reached maximum request limit.", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
