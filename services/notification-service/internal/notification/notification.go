@@ -4,6 +4,7 @@ package notification
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,7 +51,7 @@ const (
 	// MaxResends is how often one fact may be sent again.
 	MaxResends = 3
 	// MaxAttempts is how often one sending is attempted. With the pauses between, that is a day.
-	MaxAttempts = 150
+	MaxAttempts = 170
 	// maxPause is how long a notification waits at most before it is attempted again.
 	maxPause = 10 * time.Minute
 )
@@ -127,7 +128,8 @@ func (n Notification) After(err error) Notification {
 	return n
 }
 
-// Pause is for how long n waits after its last attempt: two seconds after the first, and twice as long each time.
+// Pause is for how long n waits after its last attempt: two seconds after the first, and a fifth longer each time. That is
+// about a sixth of the time waited so far, so that it goes out soon after an outage in proportion to its length.
 func (n Notification) Pause() time.Duration {
-	return min(time.Second<<min(n.Attempts, 10), maxPause)
+	return time.Duration(min(math.Pow(1.2, float64(n.Attempts-1))*float64(2*time.Second), float64(maxPause)))
 }
