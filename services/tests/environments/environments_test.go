@@ -1,0 +1,320 @@
+package environments_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/eventbooking/eventbooking/services/contracts/callers"
+)
+
+func readFile(t *testing.T, file string) []object {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	all, err := parse(text)
+	require.NoError(t, err, file)
+	return all
+}
+
+// meant are the differences between one machine and a cluster that are no mistakes, by "Kind name: field". Names are
+// patterns.
+var meant = map[string][]string{
+	local: {
+		`Component secretstore: spec\.metadata\.secretsFile`, // a mounted Secret
+		`Configuration .*: spec\.(nameResolution|tracing\.otel|accessControl)`,
+	},
+	aws: {
+		`Component (pubsub|event-updates|event-updates\.fifo|.*-queue): spec\.metadata\.(endpoint|accountID)`,
+		`Component .*-dlq(\.fifo)?: spec\.metadata\.endpoint`,
+		`Component secretstore: spec\.(type|metadata\.(secretsFile|region))`, // AWS Secrets Manager
+		`Configuration .*: spec\.(nameResolution|tracing\.otel|accessControl)`,
+	},
+}
+
+// A component, subscription, policy or configuration is the same everywhere: its type, scopes, topics, routes and numbers.
+func TestEnvironmentsAreAlike(t *testing.T) {
+	t.Parallel()
+	machine := oneMachine(t)
+	for _, overlay := range []string{local, aws} {
+		t.Run(overlay, func(t *testing.T) {
+			t.Parallel()
+			used := map[string]bool{}
+			var unmeant []string
+			for _, kind := range []string{"Component", "Subscription", "Resiliency", "Configuration"} {
+				ours, theirs := only(t, machine, kind), only(t, render(t, overlay), kind)
+				require.ElementsMatch(t, slices.Collect(maps.Keys(ours)), slices.Collect(maps.Keys(theirs)), kind)
+				for name, o := range ours {
+					for _, field := range differences(o, theirs[name]) {
+						difference := kind + " " + name + ": " + field
+						i := slices.IndexFunc(meant[overlay], func(p string) bool {
+							return regexp.MustCompile("^" + p + "$").MatchString(difference)
+						})
+						if i < 0 {
+							unmeant = append(unmeant, difference)
+							continue
+						}
+						used[meant[overlay][i]] = true
+					}
+				}
+			}
+			require.Empty(t, unmeant, "differences that are not meant")
+			require.Len(t, used, len(meant[overlay]), "what is meant is so: %v", used)
+		})
+	}
+}
+
+// differences names the fields, at most two deep below spec, in which two differ. Entries of a component's metadata go by
+// their names.
+func differences(a, b object) []string {
+	var fields []string
+	compare := func(prefix string, x, y map[string]any) []string {
+		var differing []string
+		keys := slices.Concat(slices.Collect(maps.Keys(x)), slices.Collect(maps.Keys(y)))
+		slices.Sort(keys)
+		for _, k := range slices.Compact(keys) {
+			if !reflect.DeepEqual(x[k], y[k]) {
+				differing = append(differing, prefix+k)
+			}
+		}
+		return differing
+	}
+	for _, field := range compare("", a, b) {
+		switch field {
+		case "metadata": // where it is and what it is labelled
+			continue
+		case "spec":
+		default:
+			fields = append(fields, field)
+			continue
+		}
+		x, y := at[map[string]any](a, "spec"), at[map[string]any](b, "spec")
+		for _, inner := range compare("spec.", x, y) {
+			key := strings.TrimPrefix(inner, "spec.")
+			deepX, deepY := entries(x[key]), entries(y[key])
+			if deepX == nil || deepY == nil {
+				fields = append(fields, inner)
+				continue
+			}
+			fields = append(fields, compare(inner+".", deepX, deepY)...)
+		}
+	}
+	return fields
+}
+
+// entries gives a map as it is, a list of named things by name, and of anything else nothing.
+func entries(value any) map[string]any {
+	if m, ok := value.(map[string]any); ok {
+		return m
+	}
+	list, ok := value.([]any)
+	if !ok {
+		return nil
+	}
+	found := map[string]any{}
+	for _, item := range list {
+		m, _ := item.(map[string]any)
+		name, ok := m["name"].(string)
+		if !ok {
+			return nil
+		}
+		found[name] = m
+	}
+	return found
+}
+
+// The test above can tell a difference when there is one.
+func TestDifferencesAreNamed(t *testing.T) {
+	t.Parallel()
+	queue := func(name, receives string, scopes ...any) object {
+		return object{"scopes": scopes, "spec": map[string]any{"type": name, "metadata": []any{
+			map[string]any{"name": "messageReceiveLimit", "value": receives}, map[string]any{"name": "region", "value": "us-east-1"},
+		}}}
+	}
+	require.Empty(t, differences(queue("a", "3", "x"), queue("a", "3", "x")))
+	require.Equal(t, []string{"scopes", "spec.metadata.messageReceiveLimit", "spec.type"},
+		differences(queue("a", "3", "x"), queue("b", "4", "x", "y")))
+}
+
+// Who may call what is written down twice, for the guards of the apps and for the sidecars.
+func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
+	t.Parallel()
+	type call struct{ Caller, Callee, Verb, Path string }
+	variable := regexp.MustCompile(`\{[^}]*\}`)
+	for _, overlay := range []string{local, aws} {
+		t.Run(overlay, func(t *testing.T) {
+			t.Parallel()
+			specs := map[string]any{}
+			for name, o := range only(t, render(t, overlay), "Configuration") {
+				specs[name] = o["spec"]
+			}
+			var calls []call
+			var want []bool
+			expect := func(caller, callee, verb, path string, allowed bool) {
+				calls = append(calls, call{caller, callee, verb, variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")})
+				want = append(want, allowed)
+			}
+			people := []string{"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service"}
+			for caller := range specs {
+				for _, r := range callers.Table() {
+					for _, verb := range []string{"GET", "POST", "PUT", "DELETE"} {
+						expect(caller, r.Service, verb, r.Path, callers.May(caller, verb, r.Path))
+					}
+				}
+				// Whoever checks people's tokens wants the keys.
+				expect(caller, "auth-service", "GET", "/api/auth/.well-known/jwks.json", slices.Contains(people, caller))
+				expect(caller, "auth-service", "POST", "/api/auth/login", false)
+				for callee := range specs {
+					for _, path := range []string{"/", "/metrics", "/actuator/health", "/events/unknown", "/bindings/dead-letters", "/api/" + callee} {
+						expect(caller, callee, "POST", path, false)
+					}
+				}
+			}
+			question, err := json.Marshal(map[string]any{"configurations": specs, "calls": calls})
+			require.NoError(t, err)
+			// The flag is that with which the stack builds daprd, of whose packages most are then there.
+			var got []bool
+			require.NoError(t, json.Unmarshal(run(t, question, "-C", "tools/daprd", "-trimpath", "./access"), &got))
+			require.Len(t, got, len(want))
+			var wrong []string
+			for i, c := range calls {
+				if got[i] != want[i] {
+					wrong = append(wrong, fmt.Sprintf("%+v: let through is %t", c, got[i]))
+				}
+			}
+			require.Empty(t, wrong)
+		})
+	}
+}
+
+// What dapr.yaml says of an app and its sidecar, annotations say to the injector.
+func TestDeploymentsAreThoseOfTheRunFile(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join(root, "dapr.yaml"))
+	require.NoError(t, err)
+	var file struct {
+		Common struct {
+			EnableAppHealthCheck   bool   `yaml:"enableAppHealthCheck"`
+			AppHealthCheckPath     string `yaml:"appHealthCheckPath"`
+			AppHealthProbeInterval int    `yaml:"appHealthProbeInterval"`
+			AppHealthProbeTimeout  int    `yaml:"appHealthProbeTimeout"`
+			AppHealthThreshold     int    `yaml:"appHealthThreshold"`
+		}
+		Apps []struct {
+			AppID             string `yaml:"appID"`
+			AppPort           int    `yaml:"appPort"`
+			AppMaxConcurrency int    `yaml:"appMaxConcurrency"`
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &file))
+	require.Len(t, file.Apps, 8)
+	for _, overlay := range []string{local, aws} {
+		deployments := only(t, render(t, overlay), "Deployment")
+		for _, app := range file.Apps {
+			annotations := at[map[string]any](deployments[app.AppID], "spec", "template", "metadata", "annotations")
+			want := map[string]any{
+				"dapr.io/enabled":                   "true",
+				"dapr.io/app-id":                    app.AppID,
+				"dapr.io/config":                    app.AppID,
+				"dapr.io/app-port":                  strconv.Itoa(app.AppPort),
+				"dapr.io/app-protocol":              "http",
+				"dapr.io/enable-app-health-check":   strconv.FormatBool(file.Common.EnableAppHealthCheck),
+				"dapr.io/app-health-check-path":     file.Common.AppHealthCheckPath,
+				"dapr.io/app-health-probe-interval": strconv.Itoa(file.Common.AppHealthProbeInterval),
+				"dapr.io/app-health-probe-timeout":  strconv.Itoa(file.Common.AppHealthProbeTimeout),
+				"dapr.io/app-health-threshold":      strconv.Itoa(file.Common.AppHealthThreshold),
+				"dapr.io/app-max-concurrency":       nil,
+			}
+			if app.AppMaxConcurrency > 0 {
+				want["dapr.io/app-max-concurrency"] = strconv.Itoa(app.AppMaxConcurrency)
+			}
+			for key, value := range want {
+				require.Equal(t, value, annotations[key], "%s of %s in %s", key, app.AppID, overlay)
+			}
+		}
+	}
+}
+
+// The ingress has a rule for each public path of the contract, and for each internal path one that leads nowhere.
+func TestIngressPassesOnNothingInternal(t *testing.T) {
+	t.Parallel()
+	public := map[string]string{
+		"/api/auth": "auth-service", "/api/events": "event-service", "/api/tickets": "ticket-service",
+		"/api/payments": "payment-service", "/api/notifications": "notification-service", "/api/analytics": "analytics-service",
+	}
+	want := map[string]string{}
+	for path, app := range public {
+		want[path], want[path+"/internal"] = app, "nowhere"
+	}
+	for _, overlay := range []string{local, aws} {
+		all := render(t, overlay)
+		got := map[string]string{}
+		for _, rule := range at[[]any](only(t, all, "Ingress")["eventbooking"], "spec", "rules") {
+			for _, p := range at[[]any](rule.(map[string]any), "http", "paths") {
+				require.Equal(t, "Prefix", at[string](p.(map[string]any), "pathType"))
+				got[at[string](p.(map[string]any), "path")] = at[string](p.(map[string]any), "backend", "service", "name")
+			}
+		}
+		require.Equal(t, want, got, overlay)
+		require.Empty(t, at[map[string]any](only(t, all, "Service")["nowhere"], "spec", "selector"))
+		for _, r := range callers.Table() {
+			_, after, _ := strings.Cut(r.Path, "/api/")
+			require.Equal(t, "internal", strings.Split(after, "/")[1], "an internal path that the ingress would pass on: %s", r.Path)
+		}
+	}
+}
+
+// A selector that selects nothing, as after a renaming, protects and balances nothing.
+func TestSelectorsSelect(t *testing.T) {
+	t.Parallel()
+	for _, overlay := range []string{local, aws} {
+		all := render(t, overlay)
+		var pods []map[string]any
+		for _, o := range all {
+			if o.kind() == "Deployment" || o.kind() == "StatefulSet" {
+				pods = append(pods, at[map[string]any](o, "spec", "template", "metadata", "labels"))
+			}
+		}
+		for _, o := range all {
+			var selector map[string]any
+			switch o.kind() {
+			case "Service":
+				if o.name() == "nowhere" {
+					continue
+				}
+				selector = at[map[string]any](o, "spec", "selector")
+			case "PodDisruptionBudget":
+				selector = at[map[string]any](o, "spec", "selector", "matchLabels")
+			case "NetworkPolicy":
+				selector = at[map[string]any](o, "spec", "podSelector", "matchLabels")
+			default:
+				continue
+			}
+			require.True(t, slices.ContainsFunc(pods, func(labels map[string]any) bool {
+				for k, v := range selector {
+					if labels[k] != v {
+						return false
+					}
+				}
+				return true
+			}), "%s: %s %s selects no pod", overlay, o.kind(), o.name())
+		}
+	}
+}
+
+// The manifests are what an API server takes. What is wrong with a manifest is said there by name.
+func TestManifestsAreValid(t *testing.T) {
+	t.Parallel()
+	run(t, nil, "-C", "tools/kubernetes", ".", "check", local, aws)
+}
