@@ -46,8 +46,9 @@ var (
 )
 
 const (
-	// A queue hides for a minute what a dead process had received, and a saga that met no answer waits longer each time.
-	restingTime = 6 * time.Minute
+	// A queue hides for a minute what a dead process had received, a saga or a mail that met no answer waits longer each
+	// time, and "no such charge" is believed four minutes after it was tried.
+	restingTime = 10 * time.Minute
 	// heartbeat is how long nothing is said.
 	heartbeat = 5 * time.Second
 )
@@ -456,6 +457,9 @@ func (b *breaker) rest(ctx context.Context) error {
 			say("%3.0fs: %s", time.Since(began).Seconds(), now)
 		}
 		if pause(deadline, time.Second) != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("wait for rest: %w", ctx.Err())
+			}
 			if err == nil {
 				err = report.Print(os.Stdout)
 			}
