@@ -41,7 +41,7 @@ import (
 
 // How much happens in a round that somebody asked for, and in the one that is part of all tests.
 var (
-	full  = amount{kills: 14, others: 12, during: 30 * time.Second}
+	full  = amount{kills: 28, others: 20, during: time.Minute}
 	short = amount{kills: 5, others: 5, during: 12 * time.Second}
 )
 
