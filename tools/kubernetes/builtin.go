@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -16,8 +17,8 @@ import (
 )
 
 // checkBuiltin reads a document of Kubernetes's own into its Go type, which refuses unknown and repeated fields and values
-// of another type, and holds its pods, if it has any, to Pod Security.
-func checkBuiltin(text []byte) error {
+// of another type, and holds its pods, if it has any, to Pod Security and to the annotations that Dapr knows.
+func checkBuiltin(text []byte, annotations map[string]bool) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		appsv1.AddToScheme, autoscalingv2.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme,
@@ -33,14 +34,19 @@ func checkBuiltin(text []byte) error {
 	}
 	switch o := object.(type) {
 	case *appsv1.Deployment:
-		return restricted(o.Spec.Template)
+		return checkPod(o.Spec.Template, annotations)
 	case *appsv1.StatefulSet:
-		return restricted(o.Spec.Template)
+		return checkPod(o.Spec.Template, annotations)
 	}
 	return nil
 }
 
-func restricted(pod corev1.PodTemplateSpec) error {
+func checkPod(pod corev1.PodTemplateSpec, annotations map[string]bool) error {
+	for key := range pod.Annotations {
+		if strings.HasPrefix(key, daprGroup+"/") && !annotations[key] {
+			return fmt.Errorf("the injector has no annotation %s", key)
+		}
+	}
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
 	if err != nil {
 		return fmt.Errorf("load Pod Security's checks: %w", err)

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -27,17 +28,41 @@ type definition struct {
 // definitions are Dapr's, by apiVersion and kind.
 type definitions map[string]definition
 
-// daprSchemas reads the custom resource definitions of the Dapr that tools/daprd pins, from its chart.
-func daprSchemas() (definitions, error) {
+// daprModule is the directory of the Dapr that tools/daprd pins.
+func daprModule() (string, error) {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
 	list.Dir, list.Stderr = "../daprd", os.Stderr
 	dir, err := list.Output()
 	if err != nil {
-		return nil, fmt.Errorf("find Dapr's module: %w", err)
+		return "", fmt.Errorf("find Dapr's module: %w", err)
 	}
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "charts", "dapr", "crds", "*.yaml"))
+	if len(bytes.TrimSpace(dir)) == 0 {
+		return "", errors.New("Dapr's module is not there; `go mod download github.com/dapr/dapr` in tools/daprd brings it")
+	}
+	return string(bytes.TrimSpace(dir)), nil
+}
+
+// annotationKey finds what the injector understands where it is declared. What it does not, it ignores.
+var annotationKey = regexp.MustCompile(`"(dapr\.io/[a-z0-9-]+)"`)
+
+// daprAnnotations are all that mean something to the injector.
+func daprAnnotations(module string) (map[string]bool, error) {
+	text, err := os.ReadFile(filepath.Join(module, "pkg", "injector", "annotations", "annotations.go"))
+	if err != nil {
+		return nil, fmt.Errorf("read the injector's annotations: %w", err)
+	}
+	known := map[string]bool{}
+	for _, found := range annotationKey.FindAllSubmatch(text, -1) {
+		known[string(found[1])] = true
+	}
+	return known, nil
+}
+
+// daprSchemas reads the custom resource definitions in Dapr's chart.
+func daprSchemas(module string) (definitions, error) {
+	files, err := filepath.Glob(filepath.Join(module, "charts", "dapr", "crds", "*.yaml"))
 	if err != nil || len(files) == 0 {
-		return nil, errors.Join(errors.New("no custom resource definitions in Dapr's module; `go mod download` in tools/daprd brings it"), err)
+		return nil, errors.Join(errors.New("no custom resource definitions in Dapr's chart"), err)
 	}
 	known := definitions{}
 	for _, file := range files {

@@ -64,7 +64,15 @@ func build(overlay string) (resmap.ResMap, error) {
 }
 
 func check(overlays []string) error {
-	schemas, err := daprSchemas()
+	module, err := daprModule()
+	if err != nil {
+		return err
+	}
+	schemas, err := daprSchemas(module)
+	if err != nil {
+		return err
+	}
+	annotations, err := daprAnnotations(module)
 	if err != nil {
 		return err
 	}
@@ -83,7 +91,7 @@ func check(overlays []string) error {
 			if r.GetGvk().Group == daprGroup {
 				err = schemas.check(text)
 			} else {
-				err = checkBuiltin(text)
+				err = checkBuiltin(text, annotations)
 			}
 			if err != nil {
 				wrong = append(wrong, fmt.Errorf("%s: %s %s: %w", overlay, r.GetKind(), r.GetName(), err))

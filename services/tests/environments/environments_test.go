@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -317,4 +318,25 @@ func TestSelectorsSelect(t *testing.T) {
 func TestManifestsAreValid(t *testing.T) {
 	t.Parallel()
 	run(t, nil, "-C", "tools/kubernetes", ".", "check", local, aws)
+}
+
+func TestWhatIsWrongWithManifestsIsSaid(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "go", "run", "-C", "tools/kubernetes", ".", "check",
+		"../../services/tests/environments/testdata/broken")
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	for name, says := range map[string]string{
+		"unknown-field":      `unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystm"`,
+		"wrong-type":         "cannot unmarshal string into Go struct field SecurityContext",
+		"runs-as-root":       "not restricted: runAsNonRoot != true",
+		"unknown-annotation": "the injector has no annotation dapr.io/ap-id",
+		"no-type":            "spec.type: Required value",
+		"unknown-of-dapr":    "unknown field spec.scopez",
+		"unknown-version":    "Dapr has no dapr.io/v9 Component",
+	} {
+		require.Regexp(t, name+": .*"+regexp.QuoteMeta(says), string(out))
+	}
+	require.NotContains(t, string(out), "right:")
 }
