@@ -81,8 +81,8 @@ func (c *collected) take(w http.ResponseWriter, r *http.Request) {
 func newSpan(by string, s *otlp.Span) span {
 	told := []string{s.GetName(), s.GetStatus().GetMessage(), s.GetTraceState()}
 	for _, attribute := range s.GetAttributes() {
-		// A sidecar tells of each header dapr-* of its callers' (daprd 1.18.2). This one is only ever sent by our
-		// attackers, and a collector drops it.
+		// A sidecar tells of each header dapr-* of its callers' (daprd 1.18.2) but the token that it wants itself. It wants none
+		// here, only our attackers send one, and a collector drops it.
 		if attribute.GetKey() != "dapr-api-token" {
 			told = append(told, attribute.GetKey()+"="+attribute.GetValue().String())
 		}
