@@ -61,7 +61,8 @@ func run() error {
 	// The sidecar's own: its app may not read it.
 	allowed["email-service"] = append(allowed["email-service"], "statestore-connection-string")
 
-	values, sql := map[string]string{}, ""
+	values := map[string]string{}
+	var sql strings.Builder
 	items := []secret{
 		newSecret("app-api-token", map[string]string{"token": random()}),
 		newSecret("dapr-api-token", map[string]string{"token": random()}),
@@ -75,7 +76,7 @@ func run() error {
 			if _, ok := values[name]; !ok {
 				var statements string
 				values[name], statements = generate(name)
-				sql += statements
+				sql.WriteString(statements)
 			}
 			own[name] = values[name]
 		}
@@ -86,7 +87,7 @@ func run() error {
 		items = append(items, newSecret(app+"-secrets", map[string]string{"secrets.json": string(content)}))
 	}
 	items = append(items,
-		newSecret("postgres-databases", map[string]string{"superuser-password": random(), "databases.sql": sql}),
+		newSecret("postgres-databases", map[string]string{"superuser-password": random(), "databases.sql": sql.String()}),
 		newSecret("stripe-simulator", map[string]string{"webhook-secret": values["payment-gateway-stripe-webhook-secret"]}))
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }
