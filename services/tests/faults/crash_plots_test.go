@@ -46,15 +46,14 @@ var (
 		}
 		return sellOut(ctx, s)
 	}}
-	outrun = plot{act: func(ctx context.Context, s *story) error {
+	outrun = plot{act: buying.act, arrange: func(ctx context.Context, s *story) {
 		s.hops.add(ticketService, &meddling{path: "/events/payment-completed", about: s.concerns, left: 1, before: func() {
-			for _, deed := range []deed{expire, sweep, sellOut} {
-				if err := deed(ctx, s); err != nil {
+			for _, happens := range []deed{expire, sweep, sellOut} {
+				if err := happens(ctx, s); err != nil {
 					say("the hold is not over: %v", err)
 				}
 			}
 		}})
-		return s.buy(ctx, demo.GoodCard)
 	}}
 
 	// Two tickets are held, and the hold is over.

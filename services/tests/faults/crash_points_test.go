@@ -41,7 +41,8 @@ const (
 )
 
 // crashPoints are in the order in which they are struck. Those after which a queue hides an event for a time come last, so
-// that hardly any is delivered again to a process that is just being killed for another point.
+// that hardly any is delivered again to a process that is just being killed for another point. Deaths during a charge are
+// spread, since a circuit breaker counts them all.
 var crashPoints = []point{
 	// A purchase, from its order to the charge.
 	{"payment-service dies before the order is committed", buying, writing("INSERT ON orders", "NEW.event_id = '{event}'"), paymentService, bought},
@@ -50,17 +51,13 @@ var crashPoints = []point{
 	{"payment-service dies with the tickets held and no answer", buying, answered(ticketService, reserve), paymentService, abandoned},
 	{"payment-service dies writing that the tickets are held", buying, writing("UPDATE ON orders", "NEW.event_id = '{event}' AND NEW.step = 'CHARGE'"), paymentService, abandoned},
 	{"payment-service dies with the charge not sent", buying, vanishing(paymentGateway, charge), paymentService, bought},
-	{"payment-service dies with the charge on its way", buying, arriving(paymentGateway, charge), paymentService, bought},
-	{"payment-service dies with the charge made and no answer", buying, answered(paymentGateway, charge), paymentService, bought},
 	{"payment-service dies writing that the charge is made", buying, writing("UPDATE ON orders", "NEW.event_id = '{event}' AND NEW.step = 'FULFIL'"), paymentService, bought},
 	{"payment-service dies writing PAYMENT_COMPLETED", buying, announcing("PAYMENT_COMPLETED"), paymentService, bought},
 	{"ticket-service dies with reserve not seen", buying, arriving(ticketService, reserve), ticketService, bought},
 	{"ticket-service dies with the tickets held and not committed", buying, writing("INSERT ON reservation_lines", "NEW.ticket_type_id = '{type}'"), ticketService, bought},
 	{"ticket-service dies with the tickets held, before it says so", buying, answered(ticketService, reserve), ticketService, bought},
-	{"payment-gateway dies with the charge not seen", buying, arriving(paymentGateway, charge), paymentGateway, bought},
 
 	// A card is declined.
-	{"payment-service dies with the refusal of the card not answered", declining, answered(paymentGateway, charge), paymentService, notPaid},
 	{"payment-service dies writing that the card was declined", declining, writing("UPDATE ON orders", "NEW.event_id = '{event}' AND NEW.step = 'RELEASE'"), paymentService, notPaid},
 	{"payment-service dies with release not sent", declining, vanishing(ticketService, release), paymentService, notPaid},
 	{"payment-service dies with the tickets released and no answer", declining, answered(ticketService, release), paymentService, notPaid},
@@ -103,17 +100,19 @@ var crashPoints = []point{
 	{"ticket-service dies with the tickets cancelled and not committed", refunding, announcing("TICKET_CANCELLED"), ticketService, refunded},
 	{"ticket-service dies with the tickets cancelled, before it says so", refunding, answered(ticketService, void), ticketService, refunded},
 	{"payment-gateway dies with the money back, before it says so", refunding, answered(paymentGateway, repay), paymentGateway, refunded},
-	{"payment-gateway dies with the charge made, before it says so", buying, answered(paymentGateway, charge), paymentGateway, bought},
 
 	// What the queues that hide events for a minute bring. First a paid order to ticket-service, ...
 	{"ticket-service dies with PAYMENT_COMPLETED not seen", buying, arriving(ticketService, "/events/payment-completed"), ticketService, bought},
 	{"ticket-service dies with the hold over, to which the payment comes", late, arriving(ticketService, "/events/payment-completed"), ticketService, bought},
 	{"ticket-service dies with the hold over and nothing left, to which the payment comes", tooLate, arriving(ticketService, "/events/payment-completed"), ticketService, notIssued},
+	{"payment-service dies with the charge on its way", buying, arriving(paymentGateway, charge), paymentService, bought},
 	{"ticket-service dies with the tickets issued and not committed", buying, writing("INSERT ON tickets", "NEW.event_id = '{event}'"), ticketService, bought},
 	{"ticket-service dies with the tickets issued and not acknowledged", buying, answered(ticketService, "/events/payment-completed"), ticketService, bought},
 	{"ticket-service dies with TICKETS_GENERATED published and not marked", buying, published("TICKETS_GENERATED"), ticketService, bought},
+	{"payment-service dies with the charge made and no answer", buying, answered(paymentGateway, charge), paymentService, bought},
 	{"ticket-service dies writing that there are no tickets", outrun, announcing("TICKET_GENERATION_FAILED"), ticketService, notIssued},
 	{"ticket-service dies with TICKET_GENERATION_FAILED published and not marked", outrun, published("TICKET_GENERATION_FAILED"), ticketService, notIssued},
+	{"payment-gateway dies with the charge not seen", buying, arriving(paymentGateway, charge), paymentGateway, bought},
 	{"ticket-service dies with PAYMENT_FAILED not acknowledged", declining, answered(ticketService, "/events/payment-failed"), ticketService, notPaid},
 	{"ticket-service dies with EVENT_CANCELLED heard and not committed", cancelling, writing("INSERT ON event_cancellations", "NEW.event_id = '{event}'"), ticketService, calledOff},
 	{"ticket-service dies in the middle of a batch of tickets", cancelling, announcing("TICKET_CANCELLED"), ticketService, calledOff},
@@ -126,10 +125,12 @@ var crashPoints = []point{
 	{"payment-service dies with PAYMENT_COMPLETED published and not marked", buying, published("PAYMENT_COMPLETED"), paymentService, bought},
 	{"payment-service dies with TICKETS_GENERATED not seen", buying, arriving(paymentService, "/events/tickets-generated"), paymentService, bought},
 	{"payment-service dies writing that the tickets are issued", buying, writing("UPDATE ON orders", "NEW.event_id = '{event}' AND OLD.step = 'FULFIL'"), paymentService, bought},
+	{"payment-gateway dies with the charge made, before it says so", buying, answered(paymentGateway, charge), paymentGateway, bought},
 	{"payment-service dies with TICKETS_GENERATED not acknowledged", buying, answered(paymentService, "/events/tickets-generated"), paymentService, bought},
 	{"payment-service dies with TICKET_GENERATION_FAILED not seen", outrun, arriving(paymentService, "/events/ticket-generation-failed"), paymentService, notIssued},
 	{"payment-service dies writing that the money has to go back", outrun, writing("INSERT ON refunds", "NEW.correlation_id = '{trace}'"), paymentService, notIssued},
 	{"payment-service dies with TICKET_GENERATION_FAILED not acknowledged", outrun, answered(paymentService, "/events/ticket-generation-failed"), paymentService, notIssued},
+	{"payment-service dies with the refusal of the card not answered", declining, answered(paymentGateway, charge), paymentService, notPaid},
 	{"payment-service dies with EVENT_CANCELLED not acknowledged", cancelling, answered(paymentService, "/events/event-cancelled"), paymentService, calledOff},
 
 	// ... and at last what those hear whose queues hide it for half a minute.

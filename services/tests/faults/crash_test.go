@@ -91,6 +91,7 @@ type spot struct {
 type plot struct {
 	draft   bool // of an event that is not on sale yet
 	prepare deed
+	arrange func(context.Context, *story) // what is to happen to them on the way
 	act     deed
 	once    bool // nobody does it again who got no answer
 
@@ -236,16 +237,20 @@ func (c *crashes) strike(ctx context.Context, p point, s *story) error {
 	if err != nil {
 		return err
 	}
-	acting, cancel := context.WithTimeout(ctx, reach)
+	if p.plot.arrange != nil {
+		p.plot.arrange(ctx, s)
+	}
+	acting, cancel := context.WithTimeout(ctx, reach+revival)
 	defer cancel()
 	acted := make(chan error, 1)
-	go func() { acted <- p.plot.act(acting, s) }()
+	go func() { acted <- s.insist(acting, p.plot) }()
 	if err := await(); err != nil {
+		cancel()
 		return errors.Join(err, <-acted)
 	}
 
-	ctx, cancel = context.WithTimeout(ctx, revival)
-	defer cancel()
+	ctx, cancelRevival := context.WithTimeout(ctx, revival)
+	defer cancelRevival()
 	if p.plot.down != nil {
 		err = p.plot.down(ctx, s)
 	}
@@ -262,12 +267,20 @@ func (c *crashes) strike(ctx context.Context, p point, s *story) error {
 			return err
 		}
 	}
-	for err = <-acted; err != nil && !final(err) && !p.plot.once; err = p.plot.act(ctx, s) {
+	return <-acted
+}
+
+// insist acts again until there is an answer, as people do.
+func (s *story) insist(ctx context.Context, p plot) error {
+	for {
+		err := p.act(ctx, s)
+		if err == nil || final(err) || p.once {
+			return nil
+		}
 		if pauseErr := pause(ctx, 200*time.Millisecond); pauseErr != nil {
-			return fmt.Errorf("no answer after the crash: %w", errors.Join(err, pauseErr))
+			return fmt.Errorf("no answer: %w", errors.Join(err, pauseErr))
 		}
 	}
-	return nil
 }
 
 // lieInWait gives what waits until the process has come to the point, and has died there.
