@@ -186,10 +186,10 @@ func checkMetrics(ctx context.Context) error {
 			if err != nil {
 				wrong = append(wrong, fmt.Errorf("metrics of %s: %w", a.Name, err))
 			}
-			series := 0
+			series := map[string]int{}
 			for name, family := range families {
 				for _, m := range family.GetMetric() {
-					series += max(1, len(m.GetHistogram().GetBucket())+2)
+					series[name] += max(1, len(m.GetHistogram().GetBucket())+2)
 					for _, l := range m.GetLabel() {
 						if !ownOfClient.MatchString(name) && oneOfMany.MatchString(l.GetValue()) {
 							wrong = append(wrong, fmt.Errorf("metrics of %s: %s has a label %s=%q", a.Name, name, l.GetName(), l.GetValue()))
@@ -197,8 +197,12 @@ func checkMetrics(ctx context.Context) error {
 					}
 				}
 			}
-			if series > limit {
-				wrong = append(wrong, fmt.Errorf("metrics of %s: %d series at %s", a.Name, series, url))
+			all := 0
+			for _, n := range series {
+				all += n
+			}
+			if all > limit {
+				wrong = append(wrong, fmt.Errorf("metrics of %s: %d series at %s: %v", a.Name, all, url, series))
 			}
 		}
 	}
