@@ -2,7 +2,7 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test audit faults images kubernetes clean
+.PHONY: help demo up down logs status infra test audit faults crash images kubernetes clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
@@ -36,7 +36,10 @@ audit: go ## compare all that the system has written down; ARGS=-quiet once nobo
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
 faults: go ## kill, freeze and lie to a system under load, SEED=1-10 ROUNDS=2, and audit it
-	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -tags faults -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
+	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
+
+crash: go ## kill a system's processes at each named point of the saga and of the consumers, and audit it
+	@go test -tags crash -count=1 -v -timeout 0 -run TestEveryCrashPoint ./services/tests/faults
 
 images: go ## build a container image of every program, as OCI archives in .local/images
 	@go run -C tools/images .

@@ -1,4 +1,4 @@
-//go:build faults
+//go:build crash
 
 package faults_test
 

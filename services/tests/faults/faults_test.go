@@ -1,5 +1,3 @@
-//go:build faults
-
 // Package faults_test runs the whole system under load while its processes are killed and frozen, answers are lost,
 // requests and events come twice, late and out of order, and the card processor misbehaves, and then wants the books to
 // balance: an exact audit (package audit) that finds nothing, and everybody told once of what happened.
