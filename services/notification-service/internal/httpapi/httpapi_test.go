@@ -436,9 +436,9 @@ func TestTicketsCancelledWithTheirEvent(t *testing.T) {
 	other := strings.Replace(mine, orderID, uuid.NewString(), 1)
 	var g errgroup.Group
 	for range 3 {
-		id := uuid.New()
-		for range 2 {
-			for _, payload := range []string{mine, theirs} {
+		for _, payload := range []string{mine, theirs} {
+			id := uuid.New() // a ticket's event is of one holder
+			for range 2 {
 				g.Go(func() error {
 					assert.Equal(t, http.StatusOK, b.deliver(t, id, "TICKET_CANCELLED", payload))
 					return nil
