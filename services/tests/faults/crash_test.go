@@ -135,7 +135,11 @@ func startCrashing(ctx context.Context, t *testing.T) *crashes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crashes{breaker: &breaker{hops: &hops{}}}
+	h, err := newHops(cfg.DataDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &crashes{breaker: &breaker{hops: h}}
 	cfg.Out, cfg.Interpose = os.Stderr, c.hops.interpose
 	c.system, err = stack.Start(ctx, cfg)
 	t.Cleanup(func() {

@@ -114,7 +114,10 @@ func (t trial) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var h hops
+	h, err := newHops(cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	cfg.Out, cfg.Replicas, cfg.Interpose = os.Stderr, replicated, h.interpose
 	system, err := stack.Start(ctx, cfg)
 	defer func() {
@@ -131,7 +134,7 @@ func (t trial) run(ctx context.Context) (err error) {
 		return err
 	}
 	b := breaker{
-		system: system, hops: &h, processes: map[string]*stack.Process{}, down: map[string]int{},
+		system: system, hops: h, processes: map[string]*stack.Process{}, down: map[string]int{},
 		books: audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()},
 		mails: postbox{dir: filepath.Join(cfg.DataDir, "mail"), arrived: map[letter]int{}},
 	}

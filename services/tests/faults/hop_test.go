@@ -3,14 +3,18 @@ package faults_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -18,8 +22,24 @@ import (
 // hops are the last hops to the apps, each from a sidecar: calls of other services and deliveries of events pass here. What
 // passes can be meddled with.
 type hops struct {
+	// log is told what became of each event that was brought to an app, which no sidecar and no app tells of all of them.
+	log *slog.Logger
+
 	mu        sync.Mutex
 	meddlings map[string][]*meddling // by the app's name
+}
+
+// newHops writes its log to the other logs of a stack.
+func newHops(dataDir string) (*hops, error) {
+	dir := filepath.Join(dataDir, "logs")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("log what passes: %w", err)
+	}
+	file, err := os.Create(filepath.Join(dir, "hops.log"))
+	if err != nil {
+		return nil, fmt.Errorf("log what passes: %w", err)
+	}
+	return &hops{log: slog.New(slog.NewJSONHandler(file, nil))}, nil // the file is closed with the process
 }
 
 // meddling is what is done to requests.
@@ -104,13 +124,28 @@ var errLost = errors.New("lost")
 
 func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
-	var err error
 	if r.Body != nil {
+		var err error
 		if body, err = io.ReadAll(r.Body); err != nil {
 			return nil, fmt.Errorf("read the request: %w", err)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	res, err := h.pass(r, body)
+	if strings.HasPrefix(r.URL.Path, "/events/") {
+		var event struct{ ID string }
+		_ = json.Unmarshal(body, &event) // what is no event has no id
+		outcome := fmt.Sprint(err)
+		if err == nil {
+			outcome = res.Status
+		}
+		h.log.Info("delivery", "app", h.app, "path", r.URL.Path, "eventId", event.ID, "outcome", outcome)
+	}
+	return res, err
+}
+
+// pass hands a request on as meddled with.
+func (h hop) pass(r *http.Request, body []byte) (*http.Response, error) {
 	m := h.take(h.app, r, body)
 	if m == nil {
 		return h.to.RoundTrip(r)
@@ -126,6 +161,7 @@ func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
 		times = 2
 	}
 	var res *http.Response
+	var err error
 	for range times {
 		if res != nil {
 			res.Body.Close()
