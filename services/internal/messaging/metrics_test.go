@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -31,10 +32,13 @@ func TestDeliveriesAreCounted(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	errFull := errors.New("full")
+	// Names that nobody else counts under, also when the test runs twice.
+	run := uuid.NewString()
+	seatCounted, queue, ordered := "SEAT_COUNTED_"+run, "counted-queue-"+run, "counted.fifo-"+run
 	consumer := messaging.Consumer{
-		Pool: pool, Service: "seat-service", Queue: "counted-queue", Ordered: "counted.fifo", API: "/api/seats",
+		Pool: pool, Service: "seat-service", Queue: queue, Ordered: ordered, API: "/api/seats",
 		Guard: identity.Guard{AppAPIToken: "token"},
-		Handlers: map[string]messaging.Handler{"SEAT_COUNTED": messaging.Handle(func(ctx context.Context, e messaging.Event[sold]) error {
+		Handlers: map[string]messaging.Handler{seatCounted: messaging.Handle(func(ctx context.Context, e messaging.Event[sold]) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 				if _, err := messaging.FirstTx(ctx, tx, e.ID, e.EventType); err != nil || e.Payload.Seat > 9 {
 					return errors.Join(err, errFull)
@@ -51,11 +55,11 @@ func TestDeliveriesAreCounted(t *testing.T) {
 		return strings.Replace(delivery(uuid.NewString(), eventType, data(eventType, "1.0", payload)),
 			`"topic":"seat-events"`, `"time":"2020-01-01T00:00:00Z","topic":"`+topic+`"`, 1)
 	}
-	good := event("SEAT_COUNTED", "seat-events", `{"seat":7}`)
+	good := event(seatCounted, "seat-events", `{"seat":7}`)
 	for _, body := range []string{
 		good, good,
-		event("SEAT_COUNTED", "counted.fifo", `{"seat":8}`),
-		event("SEAT_COUNTED", "seat-events", `{"seat":10}`),
+		event(seatCounted, ordered, `{"seat":8}`),
+		event(seatCounted, "seat-events", `{"seat":10}`),
 		event("SEAT_INVENTED", "seat-events", `{}`),
 		`no event`,
 	} {
@@ -77,12 +81,13 @@ func TestDeliveriesAreCounted(t *testing.T) {
 		`event_age_seconds_bucket{queue="counted-queue",type="SEAT_COUNTED",le="3600"} 0`, // it is years old
 		`dead_letters_total{queue="counted-queue"} 1`,
 	} {
+		line = strings.NewReplacer("SEAT_COUNTED", seatCounted, "counted-queue", queue, "counted.fifo", ordered).Replace(line)
 		require.Contains(t, page, line+"\n")
 	}
 	require.NotContains(t, page, "INVENTED")
 
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(postgres.Collector(pool, messaging.Gauges("counted-queue", "counted.fifo")))
+	registry.MustRegister(postgres.Collector(pool, messaging.Gauges(queue, ordered)))
 	found, err := registry.Gather()
 	require.NoError(t, err)
 	for _, family := range found {
@@ -122,9 +127,17 @@ func TestPublishedEventsAreCounted(t *testing.T) {
 		# TYPE outbox_events gauge
 		outbox_events 1
 	`), "outbox_events"))
+	count := func() int {
+		const series = `events_published_total{topic="seat-events",type="SEAT_COUNTED"} `
+		_, after, _ := strings.Cut(scrape(t), series)
+		digits, _, _ := strings.Cut(after, "\n")
+		n, _ := strconv.Atoi(digits) // there is no such line yet
+		return n
+	}
+	before := count()
 	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick})
 	published(t, pool)
-	require.Contains(t, scrape(t), `events_published_total{topic="seat-events",type="SEAT_COUNTED"} 1`+"\n", "what was refused is not counted")
+	require.Equal(t, before+1, count(), "what was refused is not counted")
 	// Asked anew, and not what was found a moment ago.
 	require.NoError(t, testutil.CollectAndCompare(postgres.Collector(pool, messaging.Gauges()), strings.NewReader(`
 		# HELP outbox_oldest_seconds How long the oldest of them has waited; 0 when there is none.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
@@ -220,15 +221,16 @@ func TestCallsAreMeasured(t *testing.T) {
 			refuse("409", `{"error": "INSUFFICIENT_INVENTORY", "message": "Sold out"}`)(w, r)
 		}
 	})
+	target := uuid.NewString() // nobody else's, also when the test runs twice
 	for _, path := range []string{"/fine/1", "/fine/2?cursor=x", "/sold-out/1", "/broken/1"} {
-		_, _ = client.Fetch(t.Context(), "measured-service", path)
+		_, _ = client.Fetch(t.Context(), target, path)
 	}
 	families, err := prometheus.DefaultGatherer.Gather()
 	require.NoError(t, err)
 	counted := map[string]uint64{}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if l := m.GetLabel(); len(l) == 3 && l[2].GetValue() == "measured-service" { // the labels are sorted
+			if l := m.GetLabel(); len(l) == 3 && l[2].GetValue() == target { // the labels are sorted
 				counted[l[0].GetValue()+" "+l[1].GetValue()] = m.GetHistogram().GetSampleCount()
 			}
 		}
