@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,12 +19,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
-	"github.com/eventbooking/eventbooking/deploy/local/stack"
-	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
 // TestEveryCrashPoint kills a process with SIGKILL at each of the named points, one by one, and starts it again: not about
@@ -37,7 +33,8 @@ func TestEveryCrashPoint(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	began := time.Now()
-	c := startCrashing(ctx, t)
+	b := start(ctx, t)
+	c := &crashes{Client: demo.Client{Sidecar: b.system.App(authService).SidecarURL()}, breaker: b}
 	stories, err := c.prepare(ctx, crashPoints)
 	if err != nil {
 		t.Fatal(err)
@@ -123,55 +120,6 @@ type crashes struct {
 	*breaker
 	organizer, buyer demo.Person
 	admin            demo.Token
-}
-
-func startCrashing(ctx context.Context, t *testing.T) *crashes {
-	t.Helper()
-	root, err := stack.FindRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := stack.Throwaway(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := newHops(cfg.DataDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &crashes{breaker: &breaker{hops: h}}
-	cfg.Out, cfg.Interpose = os.Stderr, c.hops.interpose
-	c.system, err = stack.Start(ctx, cfg)
-	t.Cleanup(func() {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if err := c.system.Stop(stopping); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log("logs and data are left in", cfg.DataDir)
-		} else if err := os.RemoveAll(cfg.DataDir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Sidecar = c.system.App(authService).SidecarURL()
-	c.mails = postbox{dir: filepath.Join(cfg.DataDir, "mail"), arrived: map[letter]int{}}
-	c.books = audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: c.system.StripeURL(), AWS: c.system.AWSEndpoint()}
-	if c.books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
-		t.Fatal(err)
-	}
-	for _, service := range audit.Services {
-		pool, err := pgxpool.New(ctx, c.system.DatabaseURL(service))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(pool.Close)
-		c.books.Databases[service] = pool
-	}
-	return c
 }
 
 // prepare brings people, and each story to where its point can strike.

@@ -31,6 +31,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
@@ -68,7 +70,7 @@ func TestTheBooksBalanceWhateverDies(t *testing.T) {
 	}
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := trial.run(ctx); err != nil {
+	if err := trial.run(ctx, start(ctx, t, replicated...)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -104,49 +106,40 @@ func say(format string, args ...any) {
 	fmt.Printf("faults: "+format+"\n", args...)
 }
 
-// run starts a system of its own and has it go through all rounds, each of which begins with what the one before left.
-func (t trial) run(ctx context.Context) (err error) {
+// start runs a system of its own, whose apps are reached by hops only, with replicas of some of them. It ends with the test;
+// if that failed, its logs and databases stay.
+func start(ctx context.Context, t *testing.T, replicas ...string) *breaker {
+	t.Helper()
 	root, err := stack.FindRoot()
-	if err != nil {
-		return err
-	}
+	require.NoError(t, err)
 	cfg, err := stack.Throwaway(root)
-	if err != nil {
-		return err
-	}
+	require.NoError(t, err)
 	h, err := newHops(cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	cfg.Out, cfg.Replicas, cfg.Interpose = os.Stderr, replicated, h.interpose
+	require.NoError(t, err)
+	cfg.Out, cfg.Replicas, cfg.Interpose = os.Stderr, replicas, h.interpose
 	system, err := stack.Start(ctx, cfg)
-	defer func() {
+	t.Cleanup(func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		err = errors.Join(err, system.Stop(stopping))
-		if err != nil {
-			err = fmt.Errorf("%w\nlogs are left in %s, and the databases beside them", err, filepath.Join(cfg.DataDir, "logs"))
+		assert.NoError(t, system.Stop(stopping))
+		if t.Failed() {
+			t.Log("logs are left in", filepath.Join(cfg.DataDir, "logs")+", and the databases beside them")
 		} else {
-			err = os.RemoveAll(cfg.DataDir)
+			assert.NoError(t, os.RemoveAll(cfg.DataDir))
 		}
-	}()
-	if err != nil {
-		return err
-	}
-	b := breaker{
+	})
+	require.NoError(t, err)
+	b := &breaker{
 		system: system, hops: h, processes: map[string]*stack.Process{}, down: map[string]int{},
 		books: audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()},
 		mails: postbox{dir: filepath.Join(cfg.DataDir, "mail"), arrived: map[letter]int{}},
 	}
-	if b.books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
-		return err
-	}
+	b.books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local"))
+	require.NoError(t, err)
 	for _, service := range audit.Services {
 		pool, err := pgxpool.New(ctx, system.DatabaseURL(service))
-		if err != nil {
-			return err
-		}
-		defer pool.Close()
+		require.NoError(t, err)
+		t.Cleanup(pool.Close)
 		b.books.Databases[service] = pool
 	}
 	for _, app := range system.Apps() {
@@ -158,7 +151,11 @@ func (t trial) run(ctx context.Context) (err error) {
 	for _, name := range []string{"postgres", "fauxqs", "maildev", "stripe-simulator"} {
 		b.processes[name] = system.Server(name)
 	}
+	return b
+}
 
+// run has a system go through all rounds, each of which begins with what the one before left.
+func (t trial) run(ctx context.Context, b *breaker) error {
 	began, all := time.Now(), tally{}
 	for _, seed := range t.seeds {
 		for round := range t.rounds {
