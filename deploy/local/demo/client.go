@@ -16,11 +16,13 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// Client uses the system from outside, as a web shop would: plain REST calls that a sidecar takes and hands on to
-// the app they are for.
+// Client uses the system from outside, as a web shop would: plain REST calls that a sidecar or an ingress takes and hands
+// on to the app they are for.
 type Client struct {
 	// Sidecar is the address of a sidecar's Dapr API. Any app's will do.
 	Sidecar string
+	// Ingress is the address of an ingress, which finds the app by the path. Where it is set, calls go there.
+	Ingress string
 	// HTTP sends the calls; nil is http.DefaultClient.
 	HTTP *http.Client
 	// Observe is told of every call that was answered, if it is set.
@@ -150,6 +152,9 @@ func (c Client) Do(ctx context.Context, req Request, out any) error {
 		}
 	}
 	url := c.Sidecar + "/v1.0/invoke/" + req.App + "/method" + req.Path
+	if c.Ingress != "" {
+		url = c.Ingress + req.Path
+	}
 	call, err := http.NewRequestWithContext(ctx, req.Method, url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", req.Method, url, err)

@@ -1,6 +1,6 @@
 // Package demo tells the system's story from outside: an organizer puts an event on sale, a buyer gets tickets by
 // e-mail, a declined card gives the tickets back, and nobody gets more than is left. Every step is a REST call through
-// a sidecar. `make demo` prints it, the end-to-end test asserts it.
+// a sidecar or an ingress. `make demo` prints it, the end-to-end test asserts it.
 package demo
 
 import (
@@ -17,6 +17,7 @@ import (
 // Config says where the system is.
 type Config struct {
 	Sidecar string       // of any app
+	Ingress string       // of Client
 	HTTP    *http.Client // of Client
 	Mail    Sink         // empty with a person's own mail server, whose mail nobody here can read
 	Out     io.Writer
@@ -43,8 +44,9 @@ type Story struct {
 func Tell(ctx context.Context, cfg Config) (Story, error) {
 	n := &narrator{out: cfg.Out, color: cfg.Color}
 	// What the system does by itself is asked for quietly until it is done, and then once more for the reader.
-	loud := Client{Sidecar: cfg.Sidecar, HTTP: cfg.HTTP, Observe: n.exchange}
-	quiet := Client{Sidecar: cfg.Sidecar, HTTP: cfg.HTTP}
+	quiet := Client{Sidecar: cfg.Sidecar, Ingress: cfg.Ingress, HTTP: cfg.HTTP}
+	loud := quiet
+	loud.Observe = n.exchange
 	var s Story
 	var err error
 
