@@ -1,0 +1,27 @@
+// Command controlplane is Dapr's control plane in one binary, which is linked, stored and loaded into a cluster once: by the name that
+// it is called with it is the operator, the injector, sentry, placement or the scheduler, each as Dapr has it.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	injector "github.com/dapr/dapr/cmd/injector/app"
+	operator "github.com/dapr/dapr/cmd/operator/app"
+	placement "github.com/dapr/dapr/cmd/placement/app"
+	scheduler "github.com/dapr/dapr/cmd/scheduler/app"
+	sentry "github.com/dapr/dapr/cmd/sentry/app"
+)
+
+func main() {
+	programs := map[string]func(){
+		"operator": operator.Run, "injector": injector.Run, "sentry": sentry.Run, "placement": placement.Run, "scheduler": scheduler.Run,
+	}
+	run, ok := programs[filepath.Base(os.Args[0])]
+	if !ok {
+		fmt.Fprintln(os.Stderr, "call it operator, injector, sentry, placement or scheduler")
+		os.Exit(2)
+	}
+	run()
+}
