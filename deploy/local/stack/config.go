@@ -51,6 +51,9 @@ type Config struct {
 	// Interpose, where set, comes between each app and its sidecar: Start tells it the app's name and URL, and the sidecar
 	// calls the port that it gives.
 	Interpose func(app, url string) (port int, err error)
+	// Overlay, where set, changes what a stack is made from: it is given dapr.yaml and each file of the resources, by its
+	// path in the checkout, and gives what to use in its place.
+	Overlay func(path string, content []byte) ([]byte, error)
 
 	owned bool // processes end with ours
 }

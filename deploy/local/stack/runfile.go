@@ -76,6 +76,11 @@ func (c *Config) readApps() (*runFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the apps: %w", err)
 	}
+	if c.Overlay != nil {
+		if content, err = c.Overlay("dapr.yaml", content); err != nil {
+			return nil, fmt.Errorf("change dapr.yaml: %w", err)
+		}
+	}
 	var f runFile
 	dec := yaml.NewDecoder(bytes.NewReader(content))
 	dec.KnownFields(true)
@@ -84,7 +89,9 @@ func (c *Config) readApps() (*runFile, error) {
 	}
 	f.Common.RuntimePath = c.DataDir
 	for i, p := range f.Common.ResourcesPaths {
-		f.Common.ResourcesPaths[i] = filepath.Join(c.Root, p)
+		if f.Common.ResourcesPaths[i], err = c.resources(p); err != nil {
+			return nil, err
+		}
 	}
 	for i := range f.Apps {
 		a := &f.Apps[i]
@@ -107,6 +114,35 @@ func (c *Config) readApps() (*runFile, error) {
 		f.Apps = append(f.Apps, f.Apps[i].replica())
 	}
 	return &f, nil
+}
+
+// resources is where the files of a directory of the checkout are: there, or with an overlay their copies.
+func (c *Config) resources(dir string) (string, error) {
+	if c.Overlay == nil {
+		return filepath.Join(c.Root, dir), nil
+	}
+	copied := filepath.Join(c.DataDir, "overlay", dir)
+	if err := os.MkdirAll(copied, 0o755); err != nil {
+		return "", fmt.Errorf("change the resources: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(c.Root, dir, "*.yaml"))
+	if err != nil {
+		return "", fmt.Errorf("change the resources: %w", err)
+	}
+	for _, path := range files {
+		name := filepath.Base(path)
+		content, err := os.ReadFile(path)
+		if err == nil {
+			content, err = c.Overlay(filepath.Join(dir, name), content)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(copied, name), content, 0o600)
+		}
+		if err != nil {
+			return "", fmt.Errorf("change %s: %w", filepath.Join(dir, name), err)
+		}
+	}
+	return copied, nil
 }
 
 func appClaims(f *runFile) []claim {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -164,6 +165,38 @@ func TestRunFileUnknownKey(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(cfg.Root, "dapr.yaml"), []byte("version: 1\ncommon:\n  resourcePath: x\n"), 0o600))
 	_, err := cfg.readApps()
 	require.ErrorContains(t, err, "resourcePath")
+}
+
+func TestOverlay(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Root: root(t), DataDir: t.TempDir()}
+	cfg.Overlay = func(path string, content []byte) ([]byte, error) {
+		switch path {
+		case "dapr.yaml":
+			return []byte(strings.ReplaceAll(string(content), "appMaxConcurrency: 50", "appMaxConcurrency: 51")), nil
+		case "components/local/pubsub.yaml":
+			return []byte("changed"), nil
+		}
+		return content, nil
+	}
+	f, err := cfg.readApps()
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(f.Apps, func(a runApp) bool { return a.AppMaxConcurrency == 51 }))
+	for i, dir := range []string{"components/local", "resiliency"} {
+		shipped, err := filepath.Glob(filepath.Join(cfg.Root, dir, "*.yaml"))
+		require.NoError(t, err)
+		require.NotEmpty(t, shipped)
+		for _, path := range shipped {
+			want, err := os.ReadFile(path)
+			require.NoError(t, err)
+			if filepath.Base(path) == "pubsub.yaml" {
+				want = []byte("changed")
+			}
+			used, err := os.ReadFile(filepath.Join(f.Common.ResourcesPaths[i], filepath.Base(path)))
+			require.NoError(t, err)
+			require.Equal(t, string(want), string(used), path)
+		}
+	}
 }
 
 func TestRunFileShifted(t *testing.T) {

@@ -29,6 +29,7 @@ type Config struct {
 	AppAPIToken  string     `envconfig:"APP_API_TOKEN" required:"true"` // what the sidecar shows to us
 	LogLevel     slog.Level `envconfig:"LOG_LEVEL" default:"INFO"`
 	OTLPEndpoint string     `envconfig:"OTEL_EXPORTER_OTLP_ENDPOINT"` // empty: no spans are made
+	ProfilePort  int        `envconfig:"PPROF_PORT"`                  // 0: no profiles are given
 }
 
 // common lets Main read the embedded part of a service's own struct.
@@ -96,6 +97,10 @@ func Serve(ctx context.Context, cfg Config, handler http.Handler, workers ...fun
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+	}
+
+	if cfg.ProfilePort != 0 {
+		workers = append(workers, profiles(cfg.ProfilePort))
 	}
 
 	// The workers outlive ctx until the last request is answered, since requests count on them.

@@ -215,3 +215,33 @@ func TestServeOnATakenPort(t *testing.T) {
 	require.ErrorContains(t, err, "APP_PORT", "it says what to change")
 	require.NotContains(t, err.Error(), "\n")
 }
+
+func TestServeGivesProfilesWhereItIsAskedTo(t *testing.T) {
+	t.Parallel()
+	var ports [2]int
+	for i := range ports {
+		free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		ports[i] = free.Addr().(*net.TCPAddr).Port
+		require.NoError(t, free.Close())
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- web.Serve(ctx, web.Config{ListenHost: "127.0.0.1", Port: ports[0], ProfilePort: ports[1]}, http.NotFoundHandler())
+	}()
+	status := func(port int) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap", port), nil)
+		require.NoError(t, err)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	require.Eventually(t, func() bool { return status(ports[1]) == http.StatusOK }, deadline, 5*time.Millisecond)
+	require.Equal(t, http.StatusNotFound, status(ports[0]), "never where the API is")
+	stop()
+	require.NoError(t, <-ended)
+}

@@ -1,0 +1,29 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+)
+
+// profiles is a worker that gives Go's profiles at /debug/pprof/ on a port of its own, and on loopback only: they are for
+// whoever is on the machine.
+func profiles(port int) func(context.Context) error {
+	return func(ctx context.Context) error {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("listen on %s (PPROF_PORT): %w", address, err)
+		}
+		mux := http.NewServeMux()
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+		defer stop()
+		return server.Serve(listener)
+	}
+}
