@@ -2,11 +2,11 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test audit faults crash images kubernetes clean
+.PHONY: help demo up down logs status infra test audit faults crash images kubernetes test-kubernetes clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables (README.md has all): PORT_OFFSET=<n> shifts every port; POSTGRES_URL, AWS_ENDPOINT_URL,"
 	@echo "SMTP_HOST and STRIPE_API_KEY point at servers of your own."
@@ -46,6 +46,9 @@ images: go ## build a container image of every program, as OCI archives in .loca
 
 kubernetes: go ## render deploy/kubernetes and check it against the schemas of Kubernetes and Dapr
 	@go run -C tools/kubernetes . check overlays/local overlays/aws
+
+test-kubernetes: go ## try the whole system on a throwaway cluster of this machine's own; wants root
+	@go test -tags kubernetes -count=1 -v -timeout 45m ./services/tests/kubernetes
 
 clean: go ## stop everything and remove .local, data included
 	@$(STACK) clean

@@ -1,0 +1,269 @@
+//go:build kubernetes
+
+package kubernetes_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/tests/kubernetes/node"
+)
+
+// namespace is where the system is.
+const namespace = "eventbooking"
+
+// cluster is a node with what the steps of the test have put there so far.
+type cluster struct {
+	*node.Node
+	root   string
+	people demo.Client // who come by the ingress
+	mail   demo.Sink
+}
+
+// start brings up a node that has all images. It is removed with the test.
+func start(ctx context.Context, t *testing.T) *cluster {
+	t.Helper()
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	cfg, err := stack.FromEnv(root)
+	require.NoError(t, err)
+	cfg.Out = os.Stderr
+	images, err := stack.EnsureImages(ctx, cfg)
+	require.NoError(t, err)
+
+	dir, err := os.MkdirTemp("", "eventbooking-node-")
+	require.NoError(t, err)
+	began := time.Now()
+	n, err := node.Start(ctx, root, dir, func(progress string) { say("node: %s", progress) })
+	c := &cluster{Node: n, root: root}
+	t.Cleanup(func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+		defer cancel()
+		if t.Failed() && n != nil {
+			c.explain(ending, filepath.Join(dir, "pods"))
+		}
+		assert.NoError(t, n.Close())
+		if os.Getenv("KEEP") != "" {
+			say("what the node and its pods logged is left in %s", dir)
+		} else {
+			assert.NoError(t, os.RemoveAll(dir))
+		}
+	})
+	require.NoError(t, err)
+	for _, image := range images {
+		require.NoError(t, n.Import(ctx, image))
+	}
+	say("node: up, with all images, after %s", time.Since(began).Round(100*time.Millisecond))
+	return c
+}
+
+// kubectl wants it to succeed, and gives what it prints.
+func (c *cluster) kubectl(ctx context.Context, t *testing.T, args ...string) []byte {
+	t.Helper()
+	out, err := c.Kubectl(ctx, args...)
+	require.NoError(t, err)
+	return out
+}
+
+// get reads objects of the system's namespace.
+func get[T any](ctx context.Context, t *testing.T, c *cluster, args ...string) T {
+	t.Helper()
+	var object T
+	require.NoError(t, json.Unmarshal(c.kubectl(ctx, t, append([]string{"-n", namespace, "get", "-o", "json"}, args...)...), &object))
+	return object
+}
+
+// pod is one of our services'.
+type pod struct {
+	Metadata struct {
+		Name   string
+		Labels map[string]string
+	}
+	Status struct{ ContainerStatuses []containerStatus }
+}
+
+type containerStatus struct {
+	Name  string
+	Ready bool
+}
+
+// ready names its containers that are.
+func (p pod) ready() []string {
+	var names []string
+	for _, container := range p.Status.ContainerStatuses {
+		if container.Ready {
+			names = append(names, container.Name)
+		}
+	}
+	return names
+}
+
+// pods are those of our services, not of the servers beside them.
+func (c *cluster) pods(ctx context.Context, t *testing.T) []pod {
+	t.Helper()
+	pods := get[struct{ Items []pod }](ctx, t, c, "pods", "-l", "app.kubernetes.io/component=service").Items
+	require.NotEmpty(t, pods)
+	return pods
+}
+
+// secret reads an entry of a Secret.
+func (c *cluster) secret(ctx context.Context, t *testing.T, name, key string) []byte {
+	t.Helper()
+	return get[struct{ Data map[string][]byte }](ctx, t, c, "secret", name).Data[key]
+}
+
+// program is a program to be run in the root of the checkout, with kubectl at hand, whose group of processes ends with ctx.
+func (c *cluster) program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = c.root
+	cmd.Env = append(os.Environ(), c.Env()...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+// shell runs lines as a reader does who pastes them, and gives what they print. What they leave in the background is ended.
+func (c *cluster) shell(ctx context.Context, t *testing.T, lines string) string {
+	t.Helper()
+	cmd := c.program(ctx, "sh", "-euc", lines)
+	out, err := cmd.Output()
+	_ = cmd.Cancel()
+	require.NoError(t, err, "%s\n%s", lines, out)
+	return string(out)
+}
+
+var fence = regexp.MustCompile("(?s)\n```sh\n(.*?)```\n")
+
+// readme gives the shell lines of deploy/kubernetes/README.md in whose block there is a word.
+func readme(t *testing.T, word string) string {
+	t.Helper()
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "kubernetes", "README.md"))
+	require.NoError(t, err)
+	for _, block := range fence.FindAllSubmatch(text, -1) {
+		if bytes.Contains(block[1], []byte(word)) {
+			return string(block[1])
+		}
+	}
+	require.Fail(t, "the README no longer has any lines with "+word)
+	return ""
+}
+
+var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:\d+) -> `)
+
+// forward makes a port of a pod a port of ours until ctx ends, and gives its address.
+func (c *cluster) forward(ctx context.Context, t *testing.T, target string, port int) string {
+	t.Helper()
+	cmd := c.Command(ctx, "-n", namespace, "port-forward", "--address", "127.0.0.1", target, ":"+strconv.Itoa(port))
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(out)
+	if lines.Scan() {
+		if address := forwarding.FindStringSubmatch(lines.Text()); address != nil {
+			go func() {
+				for lines.Scan() { // it says something for each connection
+				}
+				_ = cmd.Wait() // it ends with ctx
+			}()
+			return address[1]
+		}
+	}
+	_ = cmd.Wait()
+	require.Fail(t, "no port-forward to "+target, complaints.String())
+	return ""
+}
+
+// await tries something again until it succeeds.
+func (c *cluster) await(ctx context.Context, t *testing.T, what string, try func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if pauseErr := pause(ctx, time.Second); pauseErr != nil {
+			require.NoError(t, errors.Join(err, pauseErr), "wait for %s", what)
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// explain says what a person needs to find out why the test failed, and puts the logs of all containers into a directory.
+func (c *cluster) explain(ctx context.Context, dir string) {
+	for _, args := range []string{
+		"get pods -A -o wide", "get events -A --field-selector type!=Normal --sort-by .lastTimestamp",
+	} {
+		out, err := c.Kubectl(ctx, strings.Fields(args)...)
+		say("kubectl %s\n%s", args, out)
+		if err != nil {
+			say("%v", err)
+			return
+		}
+	}
+	var all struct {
+		Items []struct {
+			Metadata struct{ Name, Namespace string }
+			Status   struct{ InitContainerStatuses, ContainerStatuses []containerStatus }
+		}
+	}
+	out, err := c.Kubectl(ctx, "get", "pods", "-A", "-o", "json")
+	if err == nil {
+		err = errors.Join(json.Unmarshal(out, &all), os.MkdirAll(dir, 0o755))
+	}
+	if err != nil {
+		say("%v", err)
+		return
+	}
+	for _, p := range all.Items {
+		described := false
+		for _, container := range append(p.Status.InitContainerStatuses, p.Status.ContainerStatuses...) {
+			logs, err := c.Kubectl(ctx, "-n", p.Metadata.Namespace, "logs", p.Metadata.Name, "-c", container.Name)
+			name := p.Metadata.Name + "-" + container.Name
+			if err := errors.Join(err, os.WriteFile(filepath.Join(dir, name+".log"), logs, 0o644)); err != nil {
+				say("%v", err)
+			}
+			if container.Ready {
+				continue
+			}
+			if !described {
+				described = true
+				description, _ := c.Kubectl(ctx, "-n", p.Metadata.Namespace, "describe", "pod", p.Metadata.Name)
+				say("%s is not ready:\n%s", p.Metadata.Name, description)
+			}
+			lines := strings.SplitAfter(string(logs), "\n")
+			say("the end of the log of %s:\n%s", name, strings.Join(lines[max(0, len(lines)-40):], ""))
+		}
+	}
+}
