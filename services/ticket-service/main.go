@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -30,13 +32,29 @@ type config struct {
 	web.Config
 	// PublicURL is where people reach the API; the addresses of QR codes start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+	// How many requests to reserve share a transaction, how many wait for the same tickets, and for how long one may expect to
+	// wait, at most: see package boxoffice.
+	ReserveBatch int           `envconfig:"RESERVE_BATCH" default:"50"`
+	ReserveLine  int           `envconfig:"RESERVE_LINE" default:"1000"`
+	ReserveWait  time.Duration `envconfig:"RESERVE_WAIT" default:"1s"`
+}
+
+func (c config) validate() error {
+	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme == "" || u.Host == "" {
+		return fmt.Errorf("PUBLIC_URL must be an absolute URL, not %q", c.PublicURL)
+	}
+	if c.ReserveBatch < 1 || c.ReserveLine < 1 || c.ReserveWait <= 0 {
+		return fmt.Errorf("RESERVE_BATCH, RESERVE_LINE and RESERVE_WAIT must be positive, not %d, %d and %s",
+			c.ReserveBatch, c.ReserveLine, c.ReserveWait)
+	}
+	return nil
 }
 
 func main() { web.Main(service, run) }
 
 func run(ctx context.Context, cfg config) error {
-	if u, err := url.Parse(cfg.PublicURL); err != nil || u.Scheme == "" || u.Host == "" {
-		return fmt.Errorf("PUBLIC_URL must be an absolute URL, not %q", cfg.PublicURL)
+	if err := cfg.validate(); err != nil {
+		return err
 	}
 	daprd, err := sidecar.Connect(ctx, service, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
 	if err != nil {
@@ -71,10 +89,12 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 
+	tickets := store.Store{Pool: pool, QRCodeURL: func(id uuid.UUID) string {
+		return strings.TrimSuffix(cfg.PublicURL, "/") + "/api/tickets/" + id.String() + "/qr.png"
+	}}
 	api := httpapi.API{
-		Store: store.Store{Pool: pool, QRCodeURL: func(id uuid.UUID) string {
-			return strings.TrimSuffix(cfg.PublicURL, "/") + "/api/tickets/" + id.String() + "/qr.png"
-		}},
+		Store:    tickets,
+		Office:   boxoffice.New(tickets.Reserve, boxoffice.Limits{Batch: cfg.ReserveBatch, Line: cfg.ReserveLine, Wait: cfg.ReserveWait}),
 		Signer:   signer,
 		Services: daprd,
 		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},

@@ -128,9 +128,33 @@ const txAttempts = 4
 // PostgreSQL gave the transaction up for another one's sake (a serialization failure or a deadlock)
 // it runs again, a few times at most, so fn must have no effect but through its tx.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) error {
+	return again(func() error { return pgx.BeginFunc(ctx, pool, fn) })
+}
+
+// InTxAfter is InTx for a transaction whose first statements are known before it begins, which saves a round trip for each
+// of them: they travel together, BEGIN included. first queues them, with what reads their results; fn runs after that.
+func InTxAfter(ctx context.Context, pool *pgxpool.Pool, first func(*pgx.Batch), fn func(tx pgx.Tx) error) error {
+	return again(func() error {
+		batch := &pgx.Batch{}
+		batch.BeginTx(pgx.TxOptions{})
+		first(batch)
+		results := pool.SendBatch(ctx, batch)
+		tx := results.Tx()
+		defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
+		if err := results.Close(); err != nil {
+			return err
+		}
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return tx.Commit(ctx)
+	})
+}
+
+func again(run func() error) error {
 	var err error
 	for range txAttempts {
-		if err = pgx.BeginFunc(ctx, pool, fn); !lostToAnother(err) {
+		if err = run(); !lostToAnother(err) {
 			return err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -30,6 +31,7 @@ type Caller interface {
 // API serves ticket-service.
 type API struct {
 	Store    store.Store
+	Office   *boxoffice.Office // for who reserves
 	Signer   *ticket.Signer
 	Services Caller
 	Guard    identity.Guard

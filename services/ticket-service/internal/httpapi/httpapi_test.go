@@ -24,6 +24,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -110,7 +111,8 @@ func setup(t *testing.T) *bundle {
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
 	server := httptest.NewServer(httpapi.API{
-		Store: b.store, Signer: signer, Services: b.events,
+		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Batch: 10, Line: 100, Wait: time.Minute}),
+		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,

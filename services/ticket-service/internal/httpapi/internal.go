@@ -128,26 +128,25 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	var reservationID, userID, eventID uuid.UUID
-	if err := readIDs(idField{"reservationId", in.ReservationID, &reservationID},
-		idField{"userId", in.UserID, &userID}, idField{"eventId", in.EventID, &eventID}); err != nil {
+	var q ticket.Request
+	if err := readIDs(idField{"reservationId", in.ReservationID, &q.ReservationID},
+		idField{"userId", in.UserID, &q.UserID}, idField{"eventId", in.EventID, &q.EventID}); err != nil {
 		return err
 	}
-	lines, err := linesOf(in.TicketRequests)
-	if err != nil {
+	var err error
+	if q.Lines, err = linesOf(in.TicketRequests); err != nil {
 		return err
 	}
-	hold, err := ticket.HoldFor(in.ReservationDurationMinutes)
-	if err != nil {
+	if q.Hold, err = ticket.HoldFor(in.ReservationDurationMinutes); err != nil {
 		return err
 	}
-	res, err := a.Store.Reserve(r.Context(), reservationID, userID, eventID, hold, lines)
+	res, err := a.Office.Reserve(r.Context(), q)
 	if errors.Is(err, ticket.ErrEventNotOnSale) {
 		// Perhaps EVENT_PUBLISHED is still under way to us: ask before turning a buyer down.
-		if _, err := a.fetchEvent(r.Context(), eventID); err != nil {
+		if _, err := a.fetchEvent(r.Context(), q.EventID); err != nil {
 			return err
 		}
-		res, err = a.Store.Reserve(r.Context(), reservationID, userID, eventID, hold, lines)
+		res, err = a.Office.Reserve(r.Context(), q)
 	}
 	if err != nil {
 		return err

@@ -119,7 +119,7 @@ func (s Store) fulfilTx(ctx context.Context, tx pgx.Tx, p Purchase) error {
 	if r.Status == ticket.Active {
 		err = giveBackTx(ctx, tx, r.Lines, true)
 	} else {
-		_, err = takeTx(ctx, tx, sold, r.EventID, r.Lines)
+		err = sellTx(ctx, tx, r.Lines)
 	}
 	if err != nil {
 		return err

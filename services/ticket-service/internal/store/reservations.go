@@ -1,126 +1,219 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// Reserve holds tickets for a while: all lines or none. The same request under the same id gives the
-// same reservation. It returns ticket.ErrInsufficientInventory, ErrTypeNotFound, ErrEventNotOnSale
-// (which may mean that our copy of the event lags), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit,
-// ErrReservationReused or ErrReservationEnded.
+// Reserve holds tickets for each of the requests that can have them: the requests are judged in their order, see
+// ticket.Inventory, and share a transaction. There is an answer for each of them, in the same order; with an error none is
+// known to hold anything, but may, and the same requests can be sent again, together or alone.
 //
-// Before it says that too few tickets are left it gives back what expired holds still keep, in a
-// transaction of its own, and tries again.
-func (s Store) Reserve(ctx context.Context, id, userID, eventID uuid.UUID, hold time.Duration, lines []ticket.Line) (ticket.Reservation, error) {
-	r, err := s.reserve(ctx, id, userID, eventID, hold, lines)
-	if !errors.Is(err, ticket.ErrInsufficientInventory) {
-		return r, err
+// Before somebody hears that too few tickets are left, what expired holds still keep is given back, in a transaction of its
+// own, and whoever found too few is judged again.
+func (s Store) Reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+	answers, err := s.reserve(ctx, requests)
+	if err != nil {
+		return nil, err
 	}
-	if n, expireErr := s.ExpireDue(ctx, expireBatch); expireErr != nil || n == 0 {
-		return r, errors.Join(err, expireErr)
+	var short []int
+	for i, a := range answers {
+		if errors.Is(a.Err, ticket.ErrInsufficientInventory) {
+			short = append(short, i)
+		}
 	}
-	return s.reserve(ctx, id, userID, eventID, hold, lines)
+	if len(short) == 0 {
+		return answers, nil
+	}
+	n, err := s.ExpireDue(ctx, expireBatch)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return answers, nil
+	}
+	rest := make([]ticket.Request, len(short))
+	for n, i := range short {
+		rest[n] = requests[i]
+	}
+	second, err := s.reserve(ctx, rest)
+	if err != nil {
+		return nil, err
+	}
+	for n, i := range short {
+		answers[i] = second[n]
+	}
+	return answers, nil
 }
 
-func (s Store) reserve(ctx context.Context, id, userID, eventID uuid.UUID, hold time.Duration, lines []ticket.Line) (ticket.Reservation, error) {
-	var r ticket.Reservation
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		r = ticket.Reservation{ID: id, UserID: userID, EventID: eventID, Status: ticket.Active}
-		// A concurrent reserve or release under the same id makes this wait for its commit.
-		err := tx.QueryRow(ctx, `
-			INSERT INTO reservations (id, user_id, event_id, status, expires_at)
-			VALUES ($1, $2, $3, 'ACTIVE', now() + $4) ON CONFLICT (id) DO NOTHING
-			RETURNING expires_at`, id, userID, eventID, hold).Scan(&r.ExpiresAt)
-		if errors.Is(err, pgx.ErrNoRows) {
-			r, err = repeatedReserveTx(ctx, tx, id, userID, eventID, lines)
-			return err
+// reserveAttempts bounds how often reserve begins again because somebody was faster with an id.
+const reserveAttempts = 3
+
+func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+	var types, events, ids []uuid.UUID
+	for _, q := range requests {
+		ids = append(ids, q.ReservationID)
+		events = append(events, q.EventID)
+		for _, l := range q.Lines {
+			types = append(types, l.TypeID)
 		}
-		if err != nil {
-			return fmt.Errorf("reserve: %w", err)
-		}
-		var status ticket.EventStatus
-		err = tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1`, eventID).Scan(&status)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("event's status: %w", err)
-		}
-		if status != ticket.EventPublished {
-			return ticket.ErrEventNotOnSale
-		}
-		if r.Lines, err = takeTx(ctx, tx, held, eventID, lines); err != nil {
-			return err
-		}
-		for _, l := range r.Lines {
-			if _, err := tx.Exec(ctx, `
-				INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)
-				VALUES ($1, $2, $3, $4, $5)`,
-				id, l.TypeID, l.Quantity, l.UnitPrice.Minor, l.UnitPrice.Currency); err != nil {
-				return fmt.Errorf("store reservation line: %w", err)
+	}
+	answers := make([]ticket.Answer, len(requests))
+	var err error
+	for range reserveAttempts {
+		var found ticket.Inventory
+		err = postgres.InTxAfter(ctx, s.Pool, func(first *pgx.Batch) {
+			found = ticket.Inventory{
+				Events: map[uuid.UUID]ticket.EventStatus{}, Types: map[uuid.UUID]*ticket.Type{}, Reservations: map[uuid.UUID]ticket.Reservation{},
 			}
+			queueInventory(first, &found, types, events, ids)
+		}, func(tx pgx.Tx) error {
+			for i, q := range requests {
+				answers[i].Reservation, answers[i].Err = found.Reserve(q)
+			}
+			if len(found.Made) == 0 {
+				return nil
+			}
+			return holdTx(ctx, tx, found.Made)
+		})
+		// A release or a reserve of other types may have taken an id since we looked: now it can be seen.
+		if !postgres.Violates(err, "reservations_pkey") {
+			break
+		}
+	}
+	return answers, err
+}
+
+// queueInventory queues what reads an inventory and locks its types.
+func queueInventory(b *pgx.Batch, to *ticket.Inventory, types, events, reservations []uuid.UUID) {
+	// The types first: what is read after them is what was committed by whoever had the locks before.
+	b.Queue(`SELECT `+typeColumns+` FROM ticket_types WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, types).
+		Query(func(rows pgx.Rows) error {
+			found, err := pgx.CollectRows(rows, scanType)
+			if err != nil {
+				return fmt.Errorf("lock ticket types: %w", err)
+			}
+			for _, t := range found {
+				to.Types[t.ID] = &t
+			}
+			return nil
+		})
+	b.Queue(`SELECT id, status FROM events WHERE id = ANY($1)`, events).Query(func(rows pgx.Rows) error {
+		var id uuid.UUID
+		var status ticket.EventStatus
+		_, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error {
+			to.Events[id] = status
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("events' status: %w", err)
 		}
 		return nil
 	})
-	return r, err
+	b.Queue(selectReservations+`WHERE r.id = ANY($1) ORDER BY r.id, l.ticket_type_id`, reservations).Query(func(rows pgx.Rows) error {
+		found, err := collectReservations(rows, nil)
+		for _, r := range found {
+			to.Reservations[r.ID] = r
+		}
+		return err
+	})
+	b.Queue(`SELECT now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&to.Now) })
 }
 
-func repeatedReserveTx(ctx context.Context, tx pgx.Tx, id, userID, eventID uuid.UUID, lines []ticket.Line) (ticket.Reservation, error) {
-	r, err := lockReservationTx(ctx, tx, id)
-	switch {
-	case err != nil:
-		return r, err
-	case len(r.Lines) == 0: // a tombstone: the release came first
-		return r, ticket.ErrReservationEnded
-	case !r.SameRequest(userID, eventID, lines):
-		return r, ticket.ErrReservationReused
-	case r.Status == ticket.Cancelled || r.Status == ticket.Expired:
-		return r, ticket.ErrReservationEnded
+// holdTx stores reservations, and takes their tickets out of what is available of types that are locked.
+func holdTx(ctx context.Context, tx pgx.Tx, made []ticket.Reservation) error {
+	slices.SortFunc(made, func(a, b ticket.Reservation) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	var reservations, users, events, lineOf, types []uuid.UUID
+	var ends []time.Time
+	var quantities []int
+	var prices []int64
+	var currencies []string
+	for _, r := range made {
+		reservations, users, events, ends = append(reservations, r.ID), append(users, r.UserID), append(events, r.EventID), append(ends, r.ExpiresAt)
+		for _, l := range r.Lines {
+			lineOf, types, quantities = append(lineOf, r.ID), append(types, l.TypeID), append(quantities, l.Quantity)
+			prices, currencies = append(prices, l.UnitPrice.Minor), append(currencies, string(l.UnitPrice.Currency))
+		}
 	}
-	return r, nil
+	_, err := tx.Exec(ctx, `
+		WITH made AS (
+			INSERT INTO reservations (id, user_id, event_id, status, expires_at)
+			SELECT id, user_id, event_id, 'ACTIVE', expires_at
+			FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[]) AS r (id, user_id, event_id, expires_at)),
+		lines AS (
+			INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)
+			SELECT * FROM unnest($5::uuid[], $6::uuid[], $7::integer[], $8::bigint[], $9::text[]))
+		UPDATE ticket_types t SET held = t.held + taken.quantity
+		FROM (SELECT id, sum(quantity) AS quantity FROM unnest($6::uuid[], $7::integer[]) AS l (id, quantity) GROUP BY id) taken
+		WHERE t.id = taken.id`, reservations, users, events, ends, lineOf, types, quantities, prices, currencies)
+	if err != nil {
+		return fmt.Errorf("hold tickets: %w", err)
+	}
+	return nil
+}
+
+// selectReservations gives a row for each line of a reservation, and one for a tombstone, as collectReservations reads them.
+const selectReservations = `
+	SELECT r.id, r.user_id, r.event_id, r.status, r.expires_at, l.ticket_type_id, l.quantity, l.unit_price_minor, l.currency
+	FROM reservations r LEFT JOIN reservation_lines l ON l.reservation_id = r.id `
+
+func collectReservations(rows pgx.Rows, err error) ([]ticket.Reservation, error) {
+	if err != nil {
+		return nil, fmt.Errorf("reservations: %w", err)
+	}
+	var found []ticket.Reservation
+	var id uuid.UUID
+	var userID, eventID, typeID uuid.NullUUID
+	var status ticket.ReservationStatus
+	var expiresAt *time.Time
+	var quantity *int
+	var price *int64
+	var currency *money.Currency
+	_, err = pgx.ForEachRow(rows, []any{&id, &userID, &eventID, &status, &expiresAt, &typeID, &quantity, &price, &currency}, func() error {
+		if len(found) == 0 || found[len(found)-1].ID != id {
+			r := ticket.Reservation{ID: id, UserID: userID.UUID, EventID: eventID.UUID, Status: status}
+			if expiresAt != nil {
+				r.ExpiresAt = *expiresAt
+			}
+			found = append(found, r)
+		}
+		if typeID.Valid {
+			r := &found[len(found)-1]
+			r.Lines = append(r.Lines, ticket.Line{TypeID: typeID.UUID, Quantity: *quantity, UnitPrice: money.Amount{Minor: *price, Currency: *currency}})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reservations: %w", err)
+	}
+	return found, nil
 }
 
 // lockReservationTx gives the reservation, locked until the transaction ends. It returns
 // ticket.ErrReservationNotFound.
 func lockReservationTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Reservation, error) {
-	r := ticket.Reservation{ID: id}
-	var userID, eventID uuid.NullUUID
-	var expiresAt *time.Time
-	err := tx.QueryRow(ctx, `SELECT user_id, event_id, status, expires_at FROM reservations WHERE id = $1 FOR UPDATE`, id).
-		Scan(&userID, &eventID, &r.Status, &expiresAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r, ticket.ErrReservationNotFound
+	rows, err := tx.Query(ctx, selectReservations+`WHERE r.id = $1 ORDER BY l.ticket_type_id FOR UPDATE OF r`, id)
+	found, err := collectReservations(rows, err)
+	switch {
+	case err != nil:
+		return ticket.Reservation{}, err
+	case len(found) == 0:
+		return ticket.Reservation{}, ticket.ErrReservationNotFound
 	}
-	if err != nil {
-		return r, fmt.Errorf("lock reservation %s: %w", id, err)
-	}
-	r.UserID, r.EventID = userID.UUID, eventID.UUID
-	if expiresAt != nil {
-		r.ExpiresAt = *expiresAt
-	}
-	rows, err := tx.Query(ctx, `
-		SELECT ticket_type_id, quantity, unit_price_minor, currency
-		FROM reservation_lines WHERE reservation_id = $1 ORDER BY ticket_type_id`, id)
-	if err != nil {
-		return r, fmt.Errorf("lines of reservation %s: %w", id, err)
-	}
-	r.Lines, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ticket.Line, error) {
-		var l ticket.Line
-		err := row.Scan(&l.TypeID, &l.Quantity, &l.UnitPrice.Minor, &l.UnitPrice.Currency)
-		return l, err
-	})
-	if err != nil {
-		return r, fmt.Errorf("lines of reservation %s: %w", id, err)
-	}
-	return r, nil
+	return found[0], nil
 }
 
 // Release gives a reservation's tickets back and tells how many they were. Released or expired already,

@@ -55,7 +55,7 @@ func TestReserve(t *testing.T) {
 		{"OtherEvent", b.user, uuid.New(), []ticket.Line{line(vip, 1), line(seat, 2)}},
 	} {
 		t.Run("SameIDFor"+tt.name, func(t *testing.T) {
-			_, err := b.store.Reserve(t.Context(), id, tt.user, tt.event, ticket.HoldTime, tt.lines)
+			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: tt.user, EventID: tt.event, Lines: tt.lines})
 			require.ErrorIs(t, err, ticket.ErrReservationReused)
 			b.requireInventory(t, vip, 0, 1)
 			b.requireInventory(t, seat, 0, 2)
@@ -89,7 +89,7 @@ func TestReserveRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := uuid.New()
-			_, err := b.store.Reserve(t.Context(), id, b.user, tt.event, ticket.HoldTime, tt.lines)
+			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: b.user, EventID: tt.event, Lines: tt.lines})
 			require.ErrorIs(t, err, tt.err)
 			_, err = b.store.Confirm(t.Context(), b.purchase(id))
 			require.ErrorIs(t, err, ticket.ErrReservationNotFound)

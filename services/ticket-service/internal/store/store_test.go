@@ -31,7 +31,7 @@ type bundle struct {
 // connections is how many transactions of a test run at the same time.
 const connections = 16
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	config := postgrestest.New(t, messaging.Migrations(), store.Migrations()).Config()
 	config.MaxConns = connections
@@ -55,7 +55,7 @@ func (b *bundle) festival(status ticket.EventStatus, updatedAt time.Time) ticket
 }
 
 // newType adds a ticket type at 50.00 USD.
-func (b *bundle) newType(t *testing.T, capacity int) uuid.UUID {
+func (b *bundle) newType(t testing.TB, capacity int) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
 	_, err := b.store.CreateType(t.Context(), ticket.Type{
@@ -69,8 +69,22 @@ func line(typeID uuid.UUID, quantity int) ticket.Line {
 	return ticket.Line{TypeID: typeID, Quantity: quantity}
 }
 
+// request asks for tickets of the bundle's event.
+func (b *bundle) request(id uuid.UUID, lines ...ticket.Line) ticket.Request {
+	return ticket.Request{ReservationID: id, UserID: b.user, EventID: b.event, Hold: ticket.HoldTime, Lines: lines}
+}
+
+// ask sends a request that shares its transaction with no other.
+func (b *bundle) ask(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
+	answers, err := b.store.Reserve(ctx, []ticket.Request{q})
+	if err != nil {
+		return ticket.Reservation{}, err
+	}
+	return answers[0].Reservation, answers[0].Err
+}
+
 func (b *bundle) reserve(ctx context.Context, id uuid.UUID, lines ...ticket.Line) (ticket.Reservation, error) {
-	return b.store.Reserve(ctx, id, b.user, b.event, ticket.HoldTime, lines)
+	return b.ask(ctx, b.request(id, lines...))
 }
 
 // reserved makes a reservation that is live.

@@ -1,11 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -141,71 +139,26 @@ func (s Store) TicketCount(ctx context.Context, eventID uuid.UUID) (int, error) 
 	return n, nil
 }
 
-// inLockOrder gives the lines by ticket type, the order in which every transaction locks them.
-func inLockOrder(lines []ticket.Line) []ticket.Line {
-	return slices.SortedFunc(slices.Values(lines), func(a, b ticket.Line) int {
-		return bytes.Compare(a.TypeID[:], b.TypeID[:])
-	})
-}
-
-// counter is a column that counts tickets which are not available.
-type counter string
-
-const (
-	held counter = "held"
-	sold counter = "sold"
-)
-
-// takeTx moves each line's quantity out of what is available into the counter, and gives the lines with
-// their prices. What the organizer says of sales binds those who want to hold tickets; those of a paid
-// order were held by its rules. It returns ticket.ErrInsufficientInventory, ErrTypeNotFound,
-// ErrSalesNotStarted, ErrSalesEnded or ErrOrderLimit, after which the transaction (or its savepoint) must
-// be rolled back.
-func takeTx(ctx context.Context, tx pgx.Tx, into counter, eventID uuid.UUID, lines []ticket.Line) ([]ticket.Line, error) {
-	taken := inLockOrder(lines)
-	for i := range taken {
-		l := &taken[i]
-		err := tx.QueryRow(ctx, `
-			UPDATE ticket_types SET `+string(into)+` = `+string(into)+` + $3
-			WHERE id = $1 AND event_id = $2 AND capacity - sold - held >= $3
-			    AND ($4 OR coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)
-			               AND $3 <= coalesce(max_per_order, $3))
-			RETURNING price_minor, currency`, l.TypeID, eventID, l.Quantity, into == sold).
-			Scan(&l.UnitPrice.Minor, &l.UnitPrice.Currency)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, whyNotTakenTx(ctx, tx, into, eventID, *l)
-		}
+// sellTx moves each line's quantity out of what is available into what is sold. What the organizer says of sales does not
+// bind a paid order, whose tickets were held by its rules. It returns ticket.ErrInsufficientInventory, after
+// which the transaction (or its savepoint) must be rolled back.
+func sellTx(ctx context.Context, tx pgx.Tx, lines []ticket.Line) error {
+	for _, l := range ticket.InOrder(lines) {
+		tag, err := tx.Exec(ctx, `
+			UPDATE ticket_types SET sold = sold + $2 WHERE id = $1 AND capacity - sold - held >= $2`, l.TypeID, l.Quantity)
 		if err != nil {
-			return nil, fmt.Errorf("take tickets of type %s: %w", l.TypeID, err)
+			return fmt.Errorf("sell tickets of type %s: %w", l.TypeID, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return ticket.ErrInsufficientInventory
 		}
 	}
-	return taken, nil
-}
-
-func whyNotTakenTx(ctx context.Context, tx pgx.Tx, into counter, eventID uuid.UUID, l ticket.Line) error {
-	var early, late, tooMany bool
-	err := tx.QueryRow(ctx, `
-		SELECT coalesce(now() < sales_start, false), coalesce(sales_end <= now(), false), coalesce(max_per_order < $3, false)
-		FROM ticket_types WHERE id = $1 AND event_id = $2`, l.TypeID, eventID, l.Quantity).Scan(&early, &late, &tooMany)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return ticket.ErrTypeNotFound
-	case err != nil:
-		return fmt.Errorf("look up type %s: %w", l.TypeID, err)
-	case into == sold:
-	case early:
-		return ticket.ErrSalesNotStarted
-	case late:
-		return ticket.ErrSalesEnded
-	case tooMany:
-		return ticket.ErrOrderLimit
-	}
-	return ticket.ErrInsufficientInventory
+	return nil
 }
 
 // giveBackTx takes the lines' quantities out of held, and into sold if they were bought.
 func giveBackTx(ctx context.Context, tx pgx.Tx, lines []ticket.Line, bought bool) error {
-	for _, l := range inLockOrder(lines) {
+	for _, l := range ticket.InOrder(lines) {
 		if _, err := tx.Exec(ctx, `
 			UPDATE ticket_types SET held = held - $2, sold = sold + CASE WHEN $3 THEN $2 ELSE 0 END WHERE id = $1`,
 			l.TypeID, l.Quantity, bought); err != nil {

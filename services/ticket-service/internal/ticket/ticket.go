@@ -238,24 +238,6 @@ type Reservation struct {
 	Lines     []Line
 }
 
-// SameRequest reports whether a repeated reserve asks for what r already is, and not for something
-// else under an id that is taken.
-func (r Reservation) SameRequest(userID, eventID uuid.UUID, lines []Line) bool {
-	if r.UserID != userID || r.EventID != eventID || len(r.Lines) != len(lines) {
-		return false
-	}
-	quantity := map[uuid.UUID]int{}
-	for _, l := range r.Lines {
-		quantity[l.TypeID] = l.Quantity
-	}
-	for _, l := range lines {
-		if quantity[l.TypeID] != l.Quantity {
-			return false
-		}
-	}
-	return true
-}
-
 // HoldFor gives the length of a hold from the minutes that a caller asked for: at most HoldTime, and
 // HoldTime if it did not say.
 func HoldFor(minutes *int) (time.Duration, error) {

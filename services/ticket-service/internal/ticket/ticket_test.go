@@ -165,39 +165,6 @@ func TestExtendFor(t *testing.T) {
 	}
 }
 
-func TestSameRequest(t *testing.T) {
-	t.Parallel()
-	user, event, vip, seat := uuid.New(), uuid.New(), uuid.New(), uuid.New()
-	reserved := ticket.Reservation{
-		UserID: user, EventID: event, Lines: []ticket.Line{
-			{TypeID: vip, Quantity: 1, UnitPrice: money.Of(90_00, "USD")},
-			{TypeID: seat, Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
-		},
-	}
-	same := []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}
-	for _, tt := range []struct {
-		name        string
-		user, event uuid.UUID
-		lines       []ticket.Line
-		same        bool
-	}{
-		{"Same", user, event, same, true},
-		{"OtherOrder", user, event, []ticket.Line{same[1], same[0]}, true},
-		{"OtherUser", uuid.New(), event, same, false},
-		{"OtherEvent", user, uuid.New(), same, false},
-		{"OtherQuantity", user, event, []ticket.Line{same[0], {TypeID: seat, Quantity: 3}}, false},
-		{"OtherType", user, event, []ticket.Line{same[0], {TypeID: uuid.New(), Quantity: 2}}, false},
-		{"LineLess", user, event, same[:1], false},
-		{"LineMore", user, event, append(same[:2:2], ticket.Line{TypeID: uuid.New(), Quantity: 1}), false},
-		{"None", user, event, nil, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			require.Equal(t, tt.same, reserved.SameRequest(tt.user, tt.event, tt.lines))
-		})
-	}
-}
-
 func TestValidateHolder(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, holder, field string }{
