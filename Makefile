@@ -2,7 +2,7 @@
 STACK := go run ./deploy/local/cmd/stack
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down logs status infra test audit faults crash images kubernetes test-kubernetes clean
+.PHONY: help demo up down logs status infra test audit faults crash bench images kubernetes test-kubernetes clean
 
 help: ## list what can be made
 	@echo "Event booking on this machine:"
@@ -40,6 +40,9 @@ faults: go ## kill, freeze and lie to a system under load, SEED=1-10 ROUNDS=2, a
 
 crash: go ## kill a system's processes at each named point of the saga and of the consumers, and audit it
 	@go test -tags crash -count=1 -v -timeout 0 -run TestEveryCrashPoint ./services/tests/faults
+
+bench: go ## measure how fast it is; BENCH=1,5 measures only these, QUICK=1 shows that it works
+	@go run ./services/tests/load -run "$(BENCH)" $(if $(QUICK),-quick) $(ARGS)
 
 images: go ## build a container image of every program, as OCI archives in .local/images
 	@go run -C tools/images .

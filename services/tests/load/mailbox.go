@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/mail"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+)
+
+// mailbox is a mail server that keeps nothing but when the first mail to somebody came.
+type mailbox struct {
+	port   int
+	server *smtp.Server
+
+	mu      sync.Mutex
+	arrived map[string]time.Time // by address
+	mails   int
+}
+
+// newMailbox takes mails until it is closed.
+func newMailbox() (*mailbox, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a listener on loopback waits for nobody
+	if err != nil {
+		return nil, fmt.Errorf("take mails: %w", err)
+	}
+	m := &mailbox{port: l.Addr().(*net.TCPAddr).Port, arrived: map[string]time.Time{}}
+	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{m}, nil }))
+	m.server.Domain = "localhost"
+	go func() { _ = m.server.Serve(l) }() // until close
+	return m, nil
+}
+
+func (m *mailbox) close() { _ = m.server.Close() }
+
+// when tells when the first mail to an address came.
+func (m *mailbox) when(address string) (time.Time, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t, ok := m.arrived[address]
+	return t, ok
+}
+
+// count is how many mails came.
+func (m *mailbox) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mails
+}
+
+// mailSession is a client's connection.
+type mailSession struct{ box *mailbox }
+
+// Reset, Logout, Mail and Rcpt take what comes: all that counts is in the mail.
+func (*mailSession) Reset() {}
+
+func (*mailSession) Logout() error { return nil }
+
+func (*mailSession) Mail(string, *smtp.MailOptions) error { return nil }
+
+func (*mailSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
+
+// Data takes a mail, which has arrived once all of it is here.
+func (s *mailSession) Data(r io.Reader) error {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	m, err := mail.ReadMessage(bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	to, err := m.Header.AddressList("To")
+	if err != nil {
+		return err
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	s.box.mails++
+	for _, a := range to {
+		if _, known := s.box.arrived[a.Address]; !known {
+			s.box.arrived[a.Address] = now
+		}
+	}
+	return nil
+}

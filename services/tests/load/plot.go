@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/go-analyze/charts"
+)
+
+// Sizes of the picture, in pixels.
+const (
+	plotWidth = 900
+	plotHead  = 90 // of a panel: its title, its legend and its axis
+	plotBar   = 26
+)
+
+// plot draws for each measurement the figure that its first row has, in every case that has it, as bars.
+func (r *report) plot() ([]byte, error) {
+	type panel struct {
+		chart  charts.BarChartOption
+		height int
+	}
+	var panels []panel
+	total := 0
+	for _, res := range r.Results {
+		if len(res.Rows) == 0 {
+			continue
+		}
+		first := res.Rows[0]
+		values := make([][]float64, len(res.Sides))
+		var cases []string
+		for _, row := range res.Rows {
+			if row.What != first.What || row.Unit != first.Unit {
+				continue
+			}
+			cases = append(cases, row.Case)
+			for side := range res.Sides {
+				values[side] = append(values[side], row.median(side))
+			}
+		}
+		chart := charts.NewBarChartOptionWithData(values)
+		chart.Horizontal = true
+		chart.Title = charts.TitleOption{Text: fmt.Sprintf("%d. %s: %s, %s", res.Number, res.Title, first.What, first.Unit)}
+		chart.Title.FontStyle.FontSize = 11
+		chart.CategoryAxis.Labels = cases
+		chart.Legend = charts.LegendOption{SeriesNames: res.Sides, Offset: charts.OffsetStr{Left: charts.PositionRight}}
+		for i := range chart.SeriesList {
+			chart.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: number}
+		}
+		chart.ValueFormatter = number
+		height := plotHead + plotBar*len(cases)*len(res.Sides)
+		panels = append(panels, panel{chart, height})
+		total += height
+	}
+	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: plotWidth, Height: max(total, plotHead)})
+	layout := p.LayoutByRows()
+	for i, panel := range panels {
+		layout = layout.Row().Height(strconv.Itoa(panel.height)).Columns(strconv.Itoa(i))
+	}
+	places, err := layout.Build()
+	if err != nil {
+		return nil, fmt.Errorf("draw the results: %w", err)
+	}
+	for i, panel := range panels {
+		if err := places[strconv.Itoa(i)].BarChart(panel.chart); err != nil {
+			return nil, fmt.Errorf("draw the results: %w", err)
+		}
+	}
+	picture, err := p.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("draw the results: %w", err)
+	}
+	return picture, nil
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	vegeta "github.com/tsenart/vegeta/v12/lib"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+)
+
+// contender is a process that reserves tickets.
+type contender struct {
+	name    string
+	url     string
+	process *stack.Process
+}
+
+// counter is where tickets are reserved: ticket-service, and what it is compared with, on one database.
+type counter struct {
+	*system
+	contenders []contender
+	db         *pgx.Conn // of ticket-service, a superuser's
+	event      uuid.UUID
+	profiles   string // where ticket-service gives its profiles
+	token      atomic.Pointer[http.Header]
+}
+
+// openCounter starts a system with both shapes of the plain transaction beside it.
+func (b *bench) openCounter(ctx context.Context) (*counter, error) {
+	port, err := freePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := b.start(ctx, setup{env: map[string]map[string]string{"ticket-service": {"PPROF_PORT": strconv.Itoa(port)}}})
+	c := &counter{system: sys, event: uuid.New(), profiles: fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/profile", port)}
+	if err != nil {
+		return c, err
+	}
+	if c.db, err = sys.superuser(ctx, "ticket-service"); err != nil {
+		return c, err
+	}
+	if _, err := c.db.Exec(ctx, `
+		INSERT INTO events (id, organizer_id, name, event_date, venue_name, status)
+		VALUES ($1, gen_random_uuid(), 'Stadium Festival', now() + interval '1 year', 'Stadium', 'PUBLISHED')`, c.event); err != nil {
+		return c, fmt.Errorf("put an event on sale: %w", err)
+	}
+	app := sys.App("ticket-service")
+	c.contenders = []contender{{"ticket-service", app.URL(), app.Process}}
+	for _, shape := range []string{"transaction", "statement"} {
+		name := "plain " + shape
+		url, process, err := sys.companion(ctx, "plain-"+shape, b.program("plain"), "PLAIN_SHAPE="+shape,
+			"PLAIN_DATABASE_URL="+sys.DatabaseURL("ticket-service"), "PLAIN_SERVICE_SECRET="+string(sys.ServiceSecret()))
+		if err != nil {
+			return c, err
+		}
+		c.contenders = append(c.contenders, contender{name, url, process})
+	}
+	return c, nil
+}
+
+// stock forgets all reservations, and offers so many types of tickets anew, with more of each than anybody will take.
+func (c *counter) stock(ctx context.Context, types int) ([]uuid.UUID, error) {
+	rows, err := c.db.Query(ctx, `
+		INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity)
+		SELECT gen_random_uuid(), $1, gen_random_uuid()::text, 4950, 'USD', 100000000 FROM generate_series(1, $2::integer)
+		RETURNING id`, c.event, types)
+	if err != nil {
+		return nil, fmt.Errorf("offer tickets: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("offer tickets: %w", err)
+	}
+	for _, sql := range []string{"TRUNCATE reservations CASCADE", "CHECKPOINT"} {
+		if _, err := c.db.Exec(ctx, sql); err != nil {
+			return nil, fmt.Errorf("forget the reservations: %w", err)
+		}
+	}
+	return ids, nil
+}
+
+// authenticate keeps a token of payment-service's in the requests, which lives for a minute.
+func (c *counter) authenticate(ctx context.Context) error {
+	renew := func() error {
+		token, err := identity.SignServiceToken(c.ServiceSecret(), "payment-service")
+		if err != nil {
+			return fmt.Errorf("sign a service token: %w", err)
+		}
+		c.token.Store(&http.Header{
+			"Content-Type": {"application/json"}, "Dapr-Api-Token": {c.APIToken()},
+			"X-Service-Token": {token}, "X-Service-Name": {"payment-service"},
+		})
+		return nil
+	}
+	if err := renew(); err != nil {
+		return err
+	}
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Second):
+				_ = renew() // it could sign before
+			}
+		}
+	}()
+	return nil
+}
+
+// reservations asks a contender for one ticket of any of these types at a time.
+func (c *counter) reservations(of contender, types []uuid.UUID) vegeta.Targeter {
+	url := of.url + "/api/tickets/internal/reserve"
+	return func(t *vegeta.Target) error {
+		body := make([]byte, 0, 320)
+		body = append(body, `{"userId":"`...)
+		body = append(body, uuid.NewString()...)
+		body = append(body, `","eventId":"`...)
+		body = append(body, c.event.String()...)
+		body = append(body, `","reservationId":"`...)
+		body = append(body, uuid.NewString()...)
+		body = append(body, `","reservationDurationMinutes":15,"ticketRequests":[{"ticketTypeId":"`...)
+		body = append(body, types[rand.IntN(len(types))].String()...) //nolint:gosec // no secret
+		body = append(body, `","quantity":1}]}`...)
+		t.Method, t.URL, t.Body, t.Header = http.MethodPost, url, body, *c.token.Load()
+		return nil
+	}
+}
+
+// volley is a contender's turn: a load on so many types, after a short one that opens connections and fills caches.
+type volley struct {
+	shots
+	cpu map[string]time.Duration // that a reservation cost, by who used it
+}
+
+func (c *counter) volley(ctx context.Context, of contender, types int, l load) (volley, error) {
+	ids, err := c.stock(ctx, types)
+	if err != nil {
+		return volley{}, err
+	}
+	warmUp := l
+	warmUp.during = min(l.during/5, 2*time.Second)
+	if _, err := fire(ctx, warmUp, c.reservations(of, ids)); err != nil {
+		return volley{}, err
+	}
+	pids := map[string]int{"service": of.process.PID(), "PostgreSQL": c.Server("postgres").PID(), "load generator": os.Getpid()}
+	cpu := map[string]time.Duration{}
+	for name, pid := range pids {
+		cpu[name] = -use(pid, pid != os.Getpid()).cpu
+	}
+	s, err := fire(ctx, l, c.reservations(of, ids))
+	if err != nil {
+		return volley{}, err
+	}
+	for name, pid := range pids {
+		cpu[name] += use(pid, pid != os.Getpid()).cpu
+		cpu[name] /= time.Duration(max(s.answers[http.StatusOK], 1))
+	}
+	if err := s.only(http.StatusOK, http.StatusTooManyRequests, http.StatusServiceUnavailable); err != nil {
+		return volley{}, fmt.Errorf("%s: %w", of.name, err)
+	}
+	return volley{s, cpu}, nil
+}
+
+// hotType measures reservations that all want the same row of the database.
+func (b *bench) hotType(ctx context.Context) (results, error) { return b.reserving(ctx, 1) }
+
+// manyTypes measures reservations that hardly ever want the same row.
+func (b *bench) manyTypes(ctx context.Context) (results, error) { return b.reserving(ctx, 1000) }
+
+func (b *bench) reserving(ctx context.Context, types int) (r results, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c, err := b.openCounter(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, c.stop(ctx)) }()
+	if err := c.authenticate(ctx); err != nil {
+		return r, err
+	}
+	settings, err := durability(ctx, c.db)
+	if err != nil {
+		return r, err
+	}
+	r.note("%s.", settings)
+	r.note("Each reservation is one ticket, straight to the process. A plain transaction is one conditional UPDATE and one " +
+		"commit for each reservation, in a process of the same shape, on the same tables; a plain statement does the same in one round trip.")
+	var sides []int
+	for i, of := range c.contenders {
+		r.Sides, sides = append(r.Sides, of.name), append(sides, i)
+	}
+
+	turnsOf, during := 5, 10*time.Second
+	if b.quick {
+		turnsOf, during = 1, 2*time.Second
+	}
+	for _, clients := range []int{64, 256} {
+		name := fmt.Sprintf("%d clients", clients)
+		err := turns(ctx, turnsOf, sides, func(side, turn int) error {
+			of := c.contenders[side]
+			v, err := c.volley(ctx, of, types, load{clients: clients, during: during})
+			if err != nil {
+				return err
+			}
+			rate := v.perSecond(http.StatusOK)
+			say("  %s, turn %d of %d: %s %s reservations a second, p99 %s ms", name, turn+1, turnsOf, of.name, number(rate), number(v.percentile(99)))
+			r.row(name, "reservations", "a second").add(side, rate)
+			r.row(name, "p50", "ms").add(side, v.percentile(50))
+			r.row(name, "p99", "ms").add(side, v.percentile(99))
+			for _, who := range []string{"service", "PostgreSQL", "load generator"} {
+				r.row(name, "processor time of the "+who, "µs each").add(side, float64(v.cpu[who].Microseconds()))
+			}
+			refused := len(v.answers) - 1
+			if refused > 0 {
+				r.row(name, "refused early", "a second").add(side, v.perSecond(http.StatusTooManyRequests)+v.perSecond(http.StatusServiceUnavailable))
+			}
+			return nil
+		})
+		if err != nil {
+			return r, err
+		}
+	}
+	r.aims(types)
+	return r, nil
+}
+
+// aims compares with what was set out to reach.
+func (r *results) aims(types int) {
+	rate, p99 := r.row("64 clients", "reservations", "a second"), r.row("64 clients", "p99", "ms")
+	if types == 1 {
+		rate.aim("at least 5 times", rate.ratio(0, 1).median >= 5)
+		p99.aim("no worse", p99.ratio(0, 1).median <= 1)
+		return
+	}
+	rate.aim("no worse", rate.ratio(0, 1).median >= 1)
+}
