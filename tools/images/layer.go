@@ -1,0 +1,134 @@
+package main
+
+import (
+	"archive/tar"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// file is one of an image's.
+type file struct {
+	name    string
+	mode    int64
+	content []byte
+	from    string // on this machine, instead of content
+	target  string // of a link, instead of either
+}
+
+// layerOf packs files, all root's and of no time. The level is gzip's.
+func layerOf(level int, files ...file) (v1.Layer, error) {
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		go func() { w.CloseWithError(pack(w, files)) }()
+		return r, nil
+	}, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(level))
+	if err != nil {
+		return nil, fmt.Errorf("pack a layer: %w", err)
+	}
+	return layer, nil
+}
+
+// pack writes files in the order in which they are given.
+func pack(out io.Writer, files []file) error {
+	w := tar.NewWriter(out)
+	for _, f := range files {
+		if err := f.pack(w); err != nil {
+			return fmt.Errorf("pack %s: %w", f.name, err)
+		}
+	}
+	return w.Close()
+}
+
+func (f file) pack(w *tar.Writer) error {
+	header := tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content))}
+	switch {
+	case f.target != "":
+		header.Typeflag, header.Linkname = tar.TypeSymlink, f.target
+	case f.from != "":
+		content, err := os.Open(f.from)
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		info, err := content.Stat()
+		if err != nil {
+			return err
+		}
+		header.Size = info.Size()
+		if err := w.WriteHeader(&header); err != nil {
+			return err
+		}
+		_, err = io.Copy(w, content)
+		return err
+	}
+	if err := w.WriteHeader(&header); err != nil {
+		return err
+	}
+	_, err := w.Write(f.content)
+	return err
+}
+
+// copied is a file of this machine, under another name.
+func copied(from, name string) (file, error) {
+	info, err := os.Stat(from)
+	if err != nil {
+		return file{}, fmt.Errorf("find what is to be copied: %w", err)
+	}
+	return file{name: strings.TrimPrefix(name, "/"), mode: int64(info.Mode().Perm()), from: from}, nil
+}
+
+// tree is what is below a directory of this machine, but for some names, in the order of names.
+func tree(dir, below string, without ...string) ([]file, error) {
+	var files []file
+	err := filepath.WalkDir(dir, func(from string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(without, d.Name()):
+			return filepath.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		name, err := filepath.Rel(dir, from)
+		if err != nil {
+			return err
+		}
+		name = path.Join(below, filepath.ToSlash(name))
+		if d.Type() == fs.ModeSymlink {
+			target, err := os.Readlink(from)
+			files = append(files, file{name: name, mode: 0o777, target: target})
+			return err
+		}
+		f, err := copied(from, name)
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	return files, nil
+}
+
+// identify writes what makes the file another one, without reading what is on this machine.
+func (f file) identify(to io.Writer) error {
+	fmt.Fprintf(to, "%s %o %s %q\n", f.name, f.mode, f.target, f.content)
+	if f.from == "" {
+		return nil
+	}
+	info, err := os.Stat(f.from)
+	if err != nil {
+		return fmt.Errorf("find what is to be copied: %w", err)
+	}
+	_, err = fmt.Fprintln(to, f.from, info.Size(), info.ModTime().UnixNano())
+	return err
+}
