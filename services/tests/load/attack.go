@@ -26,7 +26,8 @@ type load struct {
 
 // shots are what came of a load.
 type shots struct {
-	answers map[int]int // by status; 0 is for what had no answer
+	answers map[int]int           // by status; 0 is for what had no answer
+	last    map[int]time.Duration // when the last of them came, from the beginning
 	took    time.Duration
 	latency *hdrhistogram.Histogram // in microseconds
 	trouble string                  // the first answer that was no success
@@ -54,6 +55,23 @@ func (s shots) only(statuses ...int) error {
 		return fmt.Errorf("%d requests failed, such as with %s", bad, s.trouble)
 	}
 	return nil
+}
+
+// merge adds what came of another load.
+func (s *shots) merge(other shots) {
+	if s.latency == nil {
+		*s = other
+		return
+	}
+	for status, n := range other.answers {
+		s.answers[status] += n
+		s.last[status] = s.took + other.last[status]
+	}
+	s.took += other.took
+	s.latency.Merge(other.latency)
+	if s.trouble == "" {
+		s.trouble = other.trouble
+	}
 }
 
 // limited lets so many requests through to a pacer.
@@ -88,10 +106,11 @@ func fire(ctx context.Context, l load, next vegeta.Targeter) (shots, error) {
 	attacker := vegeta.NewAttacker(options...)
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
 
-	s := shots{answers: map[int]int{}, latency: hdrhistogram.New(1, maxLatency.Microseconds(), 3)}
+	s := shots{answers: map[int]int{}, last: map[int]time.Duration{}, latency: hdrhistogram.New(1, maxLatency.Microseconds(), 3)}
 	began := time.Now()
 	for r := range attacker.Attack(next, pacer, l.during, "") {
 		s.answers[int(r.Code)]++
+		s.last[int(r.Code)] = max(s.last[int(r.Code)], r.End().Sub(began))
 		if s.trouble == "" && r.Error != "" {
 			s.trouble = fmt.Sprintf("%s %s", r.Error, r.Body)
 		}

@@ -37,6 +37,8 @@ type bench struct {
 	out string
 	// quick is a run that shows that everything works, and whose figures mean little.
 	quick bool
+	// small and large are how many tickets there are where growth is measured.
+	small, large int
 	// profile has a CPU profile taken of ticket-service while it is measured.
 	profile bool
 }
@@ -51,6 +53,11 @@ type measurement struct {
 var measurements = []measurement{
 	{"Reserving tickets of one type", (*bench).hotType},
 	{"Reserving tickets of 1,000 types", (*bench).manyTypes},
+	{"What the sidecars cost", (*bench).purchase},
+	{"From an order to its mail", (*bench).mail},
+	{"Cost as it grows", (*bench).growth},
+	{"Selling out", (*bench).sellOut},
+	{"Start and memory", (*bench).footprint},
 }
 
 func main() {
@@ -71,9 +78,17 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	only := flags.String("run", "", "the measurements to make, as in 1,5; all of them if empty")
 	flags.BoolVar(&b.quick, "quick", false, "show that everything works, with little load: the figures mean little")
+	flags.IntVar(&b.small, "small", 10_000, "how many tickets there are in a small database; not less than 10,000")
+	flags.IntVar(&b.large, "large", 10_000_000, "how many there are in a large one; 10 million need 12 GB of disk in "+os.TempDir())
 	flags.BoolVar(&b.profile, "profile", false, "write CPU profiles of ticket-service beside the results")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if b.small < regulars*ticketsEach || b.large < b.small {
+		return fmt.Errorf("-small: not from %d to -large", regulars*ticketsEach)
+	}
+	if b.quick {
+		b.large = min(b.large, 10*b.small)
 	}
 	chosen, err := choose(*only)
 	if err != nil {
@@ -152,7 +167,9 @@ func (b *bench) build(ctx context.Context) error {
 }
 
 // program is where build puts a program.
-func (b *bench) program(name string) string { return filepath.Join(b.root, ".local", "bench", "bin", name) }
+func (b *bench) program(name string) string {
+	return filepath.Join(b.root, ".local", "bench", "bin", name)
+}
 
 // turns has each side do something in turns, so many times, and hands on what it gave.
 func turns[S any](ctx context.Context, times int, sides []S, do func(side S, turn int) error) error {

@@ -65,7 +65,9 @@ func (r *row) add(side int, value float64) { r.Values[side] = append(r.Values[si
 func (r *row) aim(what string, met bool) { r.Aim, r.Met = what, met }
 
 // note adds a note.
-func (r *results) note(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
+func (r *results) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
 
 // spread is the middle of some figures, with the least and the greatest.
 type spread struct{ median, least, greatest float64 }

@@ -32,6 +32,8 @@ type setup struct {
 	loosen bool
 	// env are further variables of an app, by its id.
 	env map[string]map[string]string
+	// proxied has calls between services go by one plain proxy, and not by sidecars. What else they do stays with them.
+	proxied bool
 	// mails, where set, gets the mails instead of the sink.
 	mails *mailbox
 }
@@ -40,6 +42,7 @@ type setup struct {
 type system struct {
 	*stack.Stack
 	loosened []string // what was raised
+	proxy    int      // the port of what is in the place of the sidecars, 0 if nothing is
 	closing  []func()
 }
 
@@ -52,15 +55,29 @@ func (b *bench) start(ctx context.Context, s setup) (*system, error) {
 		return sys, err
 	}
 	sys.closing = append(sys.closing, func() { _ = os.RemoveAll(cfg.DataDir) })
+	if s.proxied {
+		if sys.proxy, err = freePort(ctx); err != nil {
+			return sys, err
+		}
+	}
 	cfg.Overlay = func(path string, content []byte) ([]byte, error) { return sys.overlay(s, path, content) }
 	if s.mails != nil {
 		cfg.SMTP = stack.SMTP{Host: "127.0.0.1", Port: strconv.Itoa(s.mails.port), TLS: "none", From: "Event Booking <tickets@eventbooking.local>"}
 	}
-	sys.Stack, err = stack.Start(ctx, cfg)
-	if err == nil {
-		say("a system is up after %s", time.Since(began).Round(100*time.Millisecond))
+	if sys.Stack, err = stack.Start(ctx, cfg); err != nil {
+		return sys, err
 	}
-	return sys, err
+	if s.proxied {
+		var apps []string
+		for _, app := range sys.Apps() {
+			apps = append(apps, app.ID+":"+app.URL()[strings.LastIndexByte(app.URL(), ':')+1:])
+		}
+		if _, _, err := sys.companion(ctx, "proxy", b.program("proxy"), sys.proxy, "PROXY_APPS="+strings.Join(apps, ",")); err != nil {
+			return sys, err
+		}
+	}
+	say("a system is up after %s", time.Since(began).Round(100*time.Millisecond))
+	return sys, nil
 }
 
 // stop ends the system and removes what it wrote.
@@ -80,7 +97,7 @@ const without = 100_000
 // overlay changes the files that a system is made from.
 func (s *system) overlay(set setup, path string, content []byte) ([]byte, error) {
 	limiter := strings.HasPrefix(filepath.Base(path), "rate-limit-")
-	if path != "dapr.yaml" && !limiter {
+	if path != "dapr.yaml" && (!limiter || !set.loosen) {
 		return content, nil
 	}
 	var doc map[string]any
@@ -91,12 +108,11 @@ func (s *system) overlay(set setup, path string, content []byte) ([]byte, error)
 		s.loosened = append(s.loosened, fmt.Sprintf("%s: %s %v instead of %v", what, key, to, at[key]))
 		at[key] = to
 	}
-	switch {
-	case limiter && set.loosen:
+	if limiter {
 		for _, m := range doc["spec"].(map[string]any)["metadata"].([]any) {
 			raise(strings.TrimSuffix(filepath.Base(path), ".yaml"), m.(map[string]any), "value", strconv.Itoa(without))
 		}
-	case !limiter:
+	} else {
 		for _, a := range doc["apps"].([]any) {
 			app := a.(map[string]any)
 			id := app["appID"].(string)
@@ -104,15 +120,16 @@ func (s *system) overlay(set setup, path string, content []byte) ([]byte, error)
 				raise(id, app, "appMaxConcurrency", without)
 			}
 			env, _ := app["env"].(map[string]any)
+			if env == nil {
+				env = map[string]any{}
+			}
 			for name, value := range set.env[id] {
-				if env == nil {
-					env = map[string]any{}
-				}
 				env[name] = value
 			}
-			if env != nil {
-				app["env"] = env
+			if s.proxy != 0 {
+				env["DAPR_HTTP_PORT"] = strconv.Itoa(s.proxy)
 			}
+			app["env"] = env
 		}
 	}
 	return yaml.Marshal(doc)
@@ -166,13 +183,9 @@ func durability(ctx context.Context, db *pgx.Conn) (string, error) {
 	return "PostgreSQL: " + strings.Join(settings, ", "), nil
 }
 
-// companion starts a program of ours beside the system, and waits until it is ready. It gives its URL.
-func (s *system) companion(ctx context.Context, name, program string, env ...string) (string, *stack.Process, error) {
-	port, err := freePort(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	// Those for sidecars are wanted of each service, and these have none.
+// companion starts a program of ours beside the system, on this port, and waits until it is ready. It gives its URL.
+func (s *system) companion(ctx context.Context, name, program string, port int, env ...string) (string, *stack.Process, error) {
+	// Each service wants to know of a sidecar, and these have none.
 	env = append([]string{"APP_PORT=" + strconv.Itoa(port), "DAPR_HTTP_PORT=1", "DAPR_GRPC_PORT=1"}, env...)
 	p := s.Companion(name, env, program)
 	if err := p.Start(); err != nil {
@@ -180,7 +193,7 @@ func (s *system) companion(ctx context.Context, name, program string, env ...str
 	}
 	s.closing = append(s.closing, func() { _ = p.Kill() })
 	url := "http://127.0.0.1:" + strconv.Itoa(port)
-	_, err = demo.Await(ctx, func() (int, error) { return get(ctx, url+"/actuator/health/ready") }, func(status int) bool { return status == http.StatusOK })
+	_, err := demo.Await(ctx, func() (int, error) { return get(ctx, url+"/actuator/health/ready") }, func(status int) bool { return status == http.StatusOK })
 	if err != nil {
 		return "", nil, fmt.Errorf("%s does not come up (its log is %s): %w", name, p.Log, err)
 	}
@@ -231,8 +244,8 @@ func (s *system) people(ctx context.Context, n int) ([]demo.Person, error) {
 	}
 	rows, err := db.Query(ctx, `
 		INSERT INTO users (email, password_hash, first_name, last_name, roles, email_verified)
-		SELECT left(md5($1::text || i), 12) || '-' || i || '@example.com', password_hash, first_name, last_name, ARRAY['USER', 'ORGANIZER'], true
-		FROM users, generate_series(1, $2::integer) AS i WHERE id = $1
+		SELECT left(md5($1::uuid::text || i), 12) || '-' || i || '@example.com', password_hash, first_name, last_name, ARRAY['USER', 'ORGANIZER'], true
+		FROM users, generate_series(1, $2::integer) AS i WHERE id = $1::uuid
 		RETURNING id, email`, first.UserID, n)
 	if err != nil {
 		return nil, fmt.Errorf("register people: %w", err)

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/smtp"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+)
+
+func TestOverlay(t *testing.T) {
+	t.Parallel()
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	change := func(s *system, set setup, path string) string {
+		content, err := os.ReadFile(filepath.Join(root, path))
+		require.NoError(t, err)
+		changed, err := s.overlay(set, path, content)
+		require.NoError(t, err)
+		return string(changed)
+	}
+	shipped, err := os.ReadFile(filepath.Join(root, "components/local/rate-limit-ticket-service.yaml"))
+	require.NoError(t, err)
+
+	t.Run("Loosened", func(t *testing.T) {
+		t.Parallel()
+		var s system
+		set := setup{loosen: true}
+		require.Contains(t, change(&s, set, "components/local/rate-limit-ticket-service.yaml"), fmt.Sprintf(`value: "%d"`, without))
+		require.Equal(t, []string{"rate-limit-ticket-service: value 100000 instead of 200"}, s.loosened)
+		require.NotContains(t, change(&s, set, "dapr.yaml"), "appMaxConcurrency: 50\n")
+		require.Contains(t, strings.Join(s.loosened, "\n"), "ticket-service: appMaxConcurrency 100000 instead of 50")
+		require.Equal(t, change(&s, setup{}, "resiliency/ticket-service.yaml"), change(&s, set, "resiliency/ticket-service.yaml"), "policies stay")
+	})
+	t.Run("AsShipped", func(t *testing.T) {
+		t.Parallel()
+		var s system
+		require.Equal(t, string(shipped), change(&s, setup{}, "components/local/rate-limit-ticket-service.yaml"))
+		require.Contains(t, change(&s, setup{}, "dapr.yaml"), "appMaxConcurrency: 50\n")
+		require.Empty(t, s.loosened)
+	})
+	t.Run("Variables", func(t *testing.T) {
+		t.Parallel()
+		s := system{proxy: 1234}
+		var doc struct {
+			Apps []struct {
+				AppID string            `yaml:"appID"`
+				Env   map[string]string `yaml:"env"`
+			} `yaml:"apps"`
+		}
+		set := setup{env: map[string]map[string]string{"event-service": {"PPROF_PORT": "5"}}}
+		require.NoError(t, yaml.Unmarshal([]byte(change(&s, set, "dapr.yaml")), &doc))
+		require.Len(t, doc.Apps, 8)
+		for _, app := range doc.Apps {
+			require.Equal(t, "1234", app.Env["DAPR_HTTP_PORT"], app.AppID)
+			if app.AppID == "event-service" {
+				require.Equal(t, "5", app.Env["PPROF_PORT"])
+				require.NotEmpty(t, app.Env["EVENT_READERS"], "what was there stays")
+			}
+		}
+	})
+}
+
+func TestMailbox(t *testing.T) {
+	t.Parallel()
+	box, err := newMailbox()
+	require.NoError(t, err)
+	t.Cleanup(box.close)
+	before := time.Now()
+	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(box.port))
+	for range 2 {
+		require.NoError(t, smtp.SendMail(address, nil, "shop@example.com", []string{"ben@example.com"},
+			[]byte("To: Ben Ito <ben@example.com>\r\nSubject: Your tickets\r\n\r\nHere they are.\r\n")))
+	}
+	require.Equal(t, 2, box.count())
+	arrived, ok := box.when("ben@example.com")
+	require.True(t, ok)
+	require.WithinRange(t, arrived, before, time.Now())
+	_, ok = box.when("ada@example.com")
+	require.False(t, ok)
+}
+
+func TestUseCountsDescendantsOnlyWhenMeant(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("no /proc here")
+	}
+	own, all := use(os.Getpid(), false), use(os.Getppid(), true)
+	require.Positive(t, own.memory)
+	require.Greater(t, all.memory, own.memory, "our parent and we have more than we")
+	require.Zero(t, use(-1, true).memory)
+}
