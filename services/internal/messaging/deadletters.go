@@ -17,6 +17,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -138,7 +139,7 @@ func (c Consumer) monitor(w http.ResponseWriter, r *http.Request) error {
 		Open    int `json:"open"`
 		Alerted int `json:"alerted"`
 	}
-	err := pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, c.Pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			SELECT `+alertColumns+` FROM dead_letters
 			WHERE state = 'OPEN' AND redriven_until < now() AND alerted_at <= now() - $1::interval
@@ -210,7 +211,7 @@ func (c Consumer) redrive(ctx context.Context, id uuid.UUID) error {
 	ctx, cancelWriting := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancelWriting()
 	if failure != nil {
-		if err := pgx.BeginFunc(ctx, c.Pool, func(tx pgx.Tx) error {
+		if err := postgres.InTx(ctx, c.Pool, func(tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, `
 				UPDATE dead_letters SET reason = $2, redriven_until = '-infinity' WHERE id = $1
 				RETURNING `+alertColumns, id, bounded(failure))

@@ -57,7 +57,7 @@ type Envelope[P any] struct {
 }
 
 // AddTx writes an event of the service source into the outbox. The event is published after tx
-// commits, and never if it does not. It carries the correlation id and the trace of ctx.
+// commits, at once if tx is of postgres.InTx, and never if it does not. It carries the correlation id and the trace of ctx.
 func AddTx(ctx context.Context, tx pgx.Tx, source string, payload Payload) error {
 	return AddToTx(ctx, tx, source, payload.Topic(), payload)
 }
@@ -101,6 +101,7 @@ func AddToTx(ctx context.Context, tx pgx.Tx, source, topic string, payload Paylo
 		id, topic, body); err != nil {
 		return fmt.Errorf("add %s to the outbox: %w", payload.Type(), err)
 	}
+	postgres.AfterCommit(tx, wakeRelays)
 	return nil
 }
 

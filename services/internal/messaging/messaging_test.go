@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
@@ -108,7 +111,7 @@ func relay(t *testing.T, r messaging.Relay) (stop func()) {
 
 func add(ctx context.Context, t *testing.T, pool *pgxpool.Pool, seats ...int) {
 	t.Helper()
-	require.NoError(t, pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+	require.NoError(t, postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 		for _, seat := range seats {
 			if err := messaging.AddTx(ctx, tx, "seat-service", sold{seat}); err != nil {
 				return err
@@ -155,8 +158,8 @@ func TestPublishesWhatWasCommitted(t *testing.T) {
 	}, got)
 }
 
+// Not parallel to others, which would wake the relay as well.
 func TestCommitWakesTheRelay(t *testing.T) {
-	t.Parallel()
 	pool, b := setup(t), &broker{}
 	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: never})
 	add(t.Context(), t, pool, 1)
@@ -166,31 +169,22 @@ func TestCommitWakesTheRelay(t *testing.T) {
 	require.Len(t, b.events(), 2)
 }
 
-func TestRelayListensAgainAfterItsConnectionIsLost(t *testing.T) {
+func TestARelayOutlivesItsConnections(t *testing.T) {
 	t.Parallel()
 	pool, b := setup(t), &broker{}
-	name := "relay-" + uuid.NewString() // of the relay's connections and nobody else's
 	config := pool.Config()
-	config.ConnConfig.RuntimeParams["application_name"] = name
+	config.ConnConfig.RuntimeParams["application_name"] = "relay-" + uuid.NewString() // the relay's connections and nobody else's
 	relayPool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(relayPool.Close)
-	relay(t, messaging.Relay{Pool: relayPool, Publisher: b, Poll: 50 * time.Millisecond})
-
-	listener := func() (pid int) {
-		require.Eventually(t, func() bool {
-			return pool.QueryRow(t.Context(), `
-				SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND query = 'LISTEN outbox'`, name).Scan(&pid) == nil
-		}, deadline, tick)
-		return pid
+	relay(t, messaging.Relay{Pool: relayPool, Publisher: b, Poll: tick})
+	for seat := range 5 {
+		_, err := pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1`,
+			config.ConnConfig.RuntimeParams["application_name"])
+		require.NoError(t, err)
+		add(t.Context(), t, pool, seat)
+		published(t, pool)
 	}
-	lost := listener()
-	_, err = pool.Exec(t.Context(), `SELECT pg_terminate_backend($1, 10000)`, lost)
-	require.NoError(t, err)
-	require.NotEqual(t, lost, listener())
-	add(t.Context(), t, pool, 1)
-	published(t, pool)
-	require.Len(t, b.events(), 1)
 }
 
 func TestARefusedEventComesAgainAsItWas(t *testing.T) {
@@ -219,6 +213,54 @@ func TestOneRefusedEventDoesNotHoldUpOthers(t *testing.T) {
 	add(t.Context(), t, pool, 2)
 	published(t, pool)
 	require.Len(t, b.events(), 2)
+}
+
+// picky refuses every call with certain seats in it, and like the sidecar does not say which of them it refused.
+type picky struct {
+	broker
+	refused atomic.Pointer[[]int]
+}
+
+func (p *picky) PublishEvents(ctx context.Context, pubsub, topic string, events []any, options ...dapr.PublishEventsOption) dapr.PublishEventsResponse {
+	for _, e := range events {
+		var ce cloudEvent
+		if err := json.Unmarshal(e.(dapr.PublishEventsEvent).Data, &ce); err == nil && slices.Contains(*p.refused.Load(), ce.Data.Payload.Seat) {
+			return dapr.PublishEventsResponse{Error: errors.New("too large"), FailedEvents: events}
+		}
+	}
+	return p.broker.PublishEvents(ctx, pubsub, topic, events, options...)
+}
+
+func TestARefusedEventHoldsUpNoneOfItsBatch(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &picky{}
+	b.refused.Store(&[]int{3, 5})
+	add(t.Context(), t, pool, 1, 2, 3, 4, 5, 6)
+	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Lease: 200 * time.Millisecond})
+	require.Eventually(t, func() bool {
+		seats := b.seats()
+		slices.Sort(seats)
+		return slices.Equal(seats, []int{1, 2, 4, 6})
+	}, deadline, tick, "each once, since none of them was taken before")
+	b.refused.Store(&[]int{})
+	published(t, pool)
+	require.Len(t, b.events(), 6, "and the refused ones are not lost")
+}
+
+func TestAnEventThatCannotBeReadHoldsUpNone(t *testing.T) {
+	t.Parallel()
+	for name, ordered := range map[string]map[string]string{"Ordered": {"seat-events": "pubsub"}, "Unordered": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool, b := setup(t), &broker{}
+			_, err := pool.Exec(t.Context(), `
+				INSERT INTO outbox (id, topic, cloud_event) VALUES (gen_random_uuid(), 'seat-events', '{"subject": "another", "type": 7}')`)
+			require.NoError(t, err)
+			add(t.Context(), t, pool, 1, 2)
+			relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+			require.Eventually(t, func() bool { return len(b.events()) == 2 }, deadline, tick)
+		})
+	}
 }
 
 func TestReplicasPublishEachEventOnce(t *testing.T) {
@@ -324,7 +366,7 @@ func (b *broker) seats() []int {
 func TestAnOrderedTopicKeepsItsOrder(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
-	b := &broker{fail: func(attempt int) bool { return attempt%3 == 0 }} // and nothing overtakes what failed
+	b := &broker{fail: func(attempt int) bool { return attempt%12 == 0 }} // and nothing overtakes what failed
 	const n = 60
 	var want []int
 	for range 3 { // replicas
@@ -348,13 +390,56 @@ func TestABacklogOfAnOrderedTopicIsPublishedAtOnce(t *testing.T) {
 	require.Equal(t, want, b.seats())
 }
 
+// inHall is a sale in a hall, which is its subject.
+type inHall struct {
+	sold
+	hall string
+}
+
+func (s inHall) Subject() string { return s.hall }
+
+func TestARefusedEventOfAnOrderedTopicHoldsUpItsSubjectOnly(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &picky{}
+	b.refused.Store(&[]int{2})
+	const more = 20 // of the hall that waits, than fit into a batch
+	require.NoError(t, postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
+		halls := append([]string{"north", "north"}, slices.Repeat([]string{"north"}, more)...)
+		for i, hall := range append(halls, "south", "south") {
+			if err := messaging.AddTx(t.Context(), tx, "seat-service", inHall{sold{i + 1}, hall}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Batch: 7, Lease: 5 * time.Second, Ordered: map[string]string{"seat-events": "pubsub"}})
+	of := func(hall string) (seats []int) {
+		for _, e := range b.events() {
+			if e.Subject == hall {
+				seats = append(seats, e.Data.Payload.Seat)
+			}
+		}
+		return seats
+	}
+	require.Eventually(t, func() bool { return len(of("south")) == 2 }, deadline, tick)
+	require.Equal(t, []int{more + 3, more + 4}, of("south"))
+	require.Equal(t, []int{1}, of("north"), "the others wait for the second")
+	b.refused.Store(&[]int{})
+	published(t, pool)
+	want := make([]int, more+2)
+	for i := range want {
+		want[i] = i + 1
+	}
+	require.Equal(t, want, of("north"))
+}
+
 func TestAHungRelayOfAnOrderedTopicIsSucceeded(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	hung, next := &broker{hold: make(chan struct{})}, &broker{}
 	ordered := map[string]string{"seat-events": "pubsub"}
 	add(t.Context(), t, pool, 1, 2, 3)
-	relay(t, messaging.Relay{Pool: pool, Publisher: hung, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+	stop := relay(t, messaging.Relay{Pool: pool, Publisher: hung, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
 	require.Eventually(t, func() bool { return len(hung.events()) > 0 }, deadline, tick)
 	relay(t, messaging.Relay{Pool: pool, Publisher: next, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
 	published(t, pool)
@@ -362,4 +447,8 @@ func TestAHungRelayOfAnOrderedTopicIsSucceeded(t *testing.T) {
 	for _, seat := range hung.seats() {
 		require.Equal(t, 1, seat, "it never got further")
 	}
+	stop()
+	var left int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM outbox WHERE published_at IS NULL`).Scan(&left))
+	require.Zero(t, left, "nor did it take back what its successor did")
 }

@@ -2,7 +2,6 @@ package messaging
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -10,96 +9,106 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/trace"
-
-	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// publishOrdered publishes what waits for the ordered topics: one event after the other, in the order
-// in which they were added, and none after one that failed. Of all replicas one does, by a lease on the
-// topic. Should it lose the lease in the middle, its successor begins with the same event, and consumers
-// see the repetition by the event's id.
+// publishOrdered publishes what waits for the ordered topics: of each subject one event after the other, in the order
+// in which they were added, and none after one that failed. What is about something else neither waits for that nor has
+// an order with it. Of all replicas one publishes, by a lease on the topic. Should it lose the lease in the middle, its
+// successor begins with the same events, and consumers see the repetition by the events' ids.
 func (r Relay) publishOrdered(ctx context.Context) error {
 	for _, topic := range slices.Sorted(maps.Keys(r.Ordered)) {
-		for more := true; more; {
-			var err error
-			if more, err = r.publishTopic(ctx, topic); err != nil {
-				return fmt.Errorf("publish in order to %s: %w", topic, err)
-			}
+		if err := r.publishTopic(ctx, topic); err != nil {
+			return fmt.Errorf("publish in order to %s: %w", topic, err)
 		}
 	}
 	return nil
 }
 
-// publishTopic publishes up to a batch, and reports whether it was a whole one, which others may follow.
-func (r Relay) publishTopic(ctx context.Context, topic string) (bool, error) {
-	rows, err := r.Pool.Query(ctx, `
-		SELECT id, topic, cloud_event FROM outbox
-		WHERE published_at IS NULL AND topic = $1 ORDER BY position LIMIT $2`, topic, r.Batch)
-	if err != nil {
-		return false, err
-	}
-	waiting, err := pgx.CollectRows(rows, pgx.RowToStructByPos[outboxRow])
-	if err != nil || len(waiting) == 0 {
-		return false, err
-	}
-	holder := uuid.New()
-	more := len(waiting) == r.Batch
-	for _, row := range waiting {
-		published, err := r.publishNext(ctx, topic, holder, row)
+func (r Relay) publishTopic(ctx context.Context, topic string) error {
+	holder, leased := uuid.New(), false
+	defer func() {
+		if !leased {
+			return
+		}
+		// The next one need not wait for the lease's end, even if this relay is being stopped.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if _, err := r.Pool.Exec(ctx, `
+			UPDATE ordered_topics SET leased_until = '-infinity' WHERE topic = $1 AND holder = $2`, topic, holder); err != nil {
+			slog.WarnContext(ctx, "ordered topic not given back, others wait for its lease to end", "topic", topic, "error", err.Error())
+		}
+	}()
+	for held := []string{}; ; { // subjects of which an event is refused
+		waiting, err := r.waiting(ctx, topic, held)
+		if err != nil || len(waiting) == 0 {
+			return err
+		}
+		first := map[string]orderedRow{} // by subject
+		for _, row := range slices.Backward(waiting) {
+			first[row.Subject] = row
+		}
+		next := map[uuid.UUID]string{}
+		for subject, row := range first {
+			if row.Refused {
+				held = append(held, subject)
+			} else {
+				next[row.ID] = subject
+			}
+		}
+		if len(next) == 0 {
+			continue
+		}
+		rows, err := r.take(ctx, topic, holder, slices.Collect(maps.Keys(next)))
+		if err != nil || len(rows) == 0 { // another relay is at it
+			return err
+		}
+		leased = true
+		refused, err := r.publishLeased(ctx, r.Ordered[topic], rows)
 		if err != nil {
-			return false, err
+			return err
 		}
-		if !published { // the others wait for it, until the next poll
-			more = false
-			break
+		for _, id := range refused {
+			held = append(held, next[id])
 		}
 	}
-	// The next one need not wait for the lease's end, even if this relay is being stopped.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
-	defer cancel()
-	_, err = r.Pool.Exec(ctx, `UPDATE ordered_topics SET leased_until = '-infinity' WHERE topic = $1 AND holder = $2`, topic, holder)
-	return more, err
 }
 
-// leaseTopic takes the topic for a holder, or keeps it for them.
-func (r Relay) leaseTopic(ctx context.Context, topic string, holder uuid.UUID) (bool, error) {
-	tag, err := r.Pool.Exec(ctx, `
-		INSERT INTO ordered_topics AS o (topic, holder, leased_until) VALUES ($1, $2, now() + $3::interval)
-		ON CONFLICT (topic) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
-		WHERE o.leased_until < now() OR o.holder = excluded.holder`, topic, holder, r.Lease)
-	return err == nil && tag.RowsAffected() == 1, err
+// orderedRow is an event that waits for its turn.
+type orderedRow struct {
+	ID      uuid.UUID
+	Subject string
+	Refused bool // a moment ago
 }
 
-// publishNext publishes one event, if the topic is the holder's and nobody published the event
-// meanwhile, and reports whether the next one may follow.
-func (r Relay) publishNext(ctx context.Context, topic string, holder uuid.UUID, row outboxRow) (bool, error) {
-	if leased, err := r.leaseTopic(ctx, topic, holder); err != nil || !leased {
-		return false, err
-	}
-	var id uuid.UUID
-	err := r.Pool.QueryRow(ctx, `
-		UPDATE outbox SET attempts = attempts + 1 WHERE id = $1 AND published_at IS NULL RETURNING id`, row.ID).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return true, nil
-	}
+// waiting gives the events that wait longest, without those of some subjects.
+func (r Relay) waiting(ctx context.Context, topic string, without []string) ([]orderedRow, error) {
+	rows, err := r.Pool.Query(ctx, `
+		SELECT id, cloud_event ->> 'subject', leased_until > now() FROM outbox
+		WHERE published_at IS NULL AND topic = $1 AND cloud_event ->> 'subject' <> ALL ($2)
+		ORDER BY position LIMIT $3`, topic, without, r.Batch)
 	if err != nil {
-		return false, err
+		return nil, fmt.Errorf("find what waits: %w", err)
 	}
-	event, span, err := row.begin(ctx)
+	waiting, err := pgx.CollectRows(rows, pgx.RowToStructByPos[orderedRow])
 	if err != nil {
-		return false, err
+		return nil, fmt.Errorf("find what waits: %w", err)
 	}
-	publishing, cancel := context.WithTimeout(trace.ContextWithSpan(ctx, span), r.Lease)
-	defer cancel()
-	res := r.Publisher.PublishEvents(publishing, r.Ordered[topic], topic, []any{event})
-	telemetry.End(span, res.Error)
-	if res.Error != nil {
-		slog.WarnContext(ctx, "event not published, it and those after it will be retried",
-			"topic", topic, "eventId", row.ID, "error", res.Error.Error())
-		return false, nil
+	return waiting, nil
+}
+
+// take keeps the topic for its holder, or takes it, and with it the events that nobody has published meanwhile.
+func (r Relay) take(ctx context.Context, topic string, holder uuid.UUID, ids []uuid.UUID) ([]outboxRow, error) {
+	taken, err := r.update(ctx, `
+		WITH lease AS (
+			INSERT INTO ordered_topics AS o (topic, holder, leased_until) VALUES ($1, $2, now() + $3::interval)
+			ON CONFLICT (topic) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
+			WHERE o.leased_until < now() OR o.holder = excluded.holder
+			RETURNING topic)
+		UPDATE outbox SET attempts = attempts + 1 FROM lease
+		WHERE id = ANY ($4) AND published_at IS NULL
+		RETURNING id, outbox.topic, cloud_event, attempts`, topic, holder, r.Lease, ids)
+	if err != nil {
+		return nil, fmt.Errorf("take what is next: %w", err)
 	}
-	countPublished(row)
-	_, err = r.Pool.Exec(ctx, `UPDATE outbox SET published_at = now() WHERE id = $1`, row.ID)
-	return err == nil, err
+	return taken, nil
 }

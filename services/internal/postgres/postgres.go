@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -28,6 +29,9 @@ type Migrations struct {
 }
 
 const (
+	// maxConns is how many connections a replica may have, unless pool_max_conns in the URL says otherwise: a server with a
+	// few cores gets no more done by more of them at once. Two replicas of each of six services make 192 at most.
+	maxConns = 16
 	// patience is how long Open waits for a server that is not there.
 	patience = time.Minute
 	// A look lasts that long at most, and the next one follows after a pause.
@@ -47,6 +51,9 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database url: %w", err)
+	}
+	if !strings.Contains(url, "pool_max_conns") {
+		config.MaxConns = maxConns
 	}
 	// Spans of what is done within one, with the SQL but without its arguments.
 	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())
@@ -126,15 +133,17 @@ const txAttempts = 4
 
 // InTx runs fn in a transaction and commits it; an error of fn's rolls it back and is returned. When
 // PostgreSQL gave the transaction up for another one's sake (a serialization failure or a deadlock)
-// it runs again, a few times at most, so fn must have no effect but through its tx.
+// it runs again, a few times at most, so fn must have no effect but through its tx and AfterCommit.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) error {
-	return again(func() error { return pgx.BeginFunc(ctx, pool, fn) })
+	return again(func(after *callbacks) error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return fn(awaited{tx, after}) })
+	})
 }
 
 // InTxAfter is InTx for a transaction whose first statements are known before it begins, which saves a round trip for each
 // of them: they travel together, BEGIN included. first queues them, with what reads their results; fn runs after that.
 func InTxAfter(ctx context.Context, pool *pgxpool.Pool, first func(*pgx.Batch), fn func(tx pgx.Tx) error) error {
-	return again(func() error {
+	return again(func(after *callbacks) error {
 		batch := &pgx.Batch{}
 		batch.BeginTx(pgx.TxOptions{})
 		first(batch)
@@ -144,21 +153,50 @@ func InTxAfter(ctx context.Context, pool *pgxpool.Pool, first func(*pgx.Batch), 
 		if err := results.Close(); err != nil {
 			return err
 		}
-		if err := fn(tx); err != nil {
+		if err := fn(awaited{tx, after}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx)
 	})
 }
 
-func again(run func() error) error {
+func again(run func(after *callbacks) error) error {
 	var err error
 	for range txAttempts {
-		if err = run(); !lostToAnother(err) {
+		var after callbacks
+		if err = run(&after); err == nil {
+			for _, f := range after {
+				f()
+			}
+		}
+		if !lostToAnother(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// callbacks are what is to be called once a transaction has committed.
+type callbacks []func()
+
+// awaited is a transaction whose commit somebody may wait for. So are its savepoints, whose commit is the whole one's.
+type awaited struct {
+	pgx.Tx
+	after *callbacks
+}
+
+// Begin begins a savepoint.
+func (tx awaited) Begin(ctx context.Context) (pgx.Tx, error) {
+	savepoint, err := tx.Tx.Begin(ctx)
+	return awaited{savepoint, tx.after}, err
+}
+
+// AfterCommit has f called when tx, which is InTx's or a savepoint in it, has committed, and not if the whole is rolled back.
+// A process may die in between: f is for what would happen by itself a little later. For any other transaction it does nothing.
+func AfterCommit(tx pgx.Tx, f func()) {
+	if tx, ok := tx.(awaited); ok {
+		*tx.after = append(*tx.after, f)
+	}
 }
 
 // Codes of PostgreSQL's appendix A.

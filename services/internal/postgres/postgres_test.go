@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -217,6 +218,51 @@ func TestInTxRunsADeadlockAgain(t *testing.T) {
 	var sold int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
 	require.Equal(t, 20, sold)
+}
+
+func TestAfterCommit(t *testing.T) {
+	t.Parallel()
+	errRefused := errors.New("refused")
+	for name, in := range map[string]func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error{
+		"InTx": func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error { return postgres.InTx(t.Context(), pool, fn) },
+		"InTxAfter": func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
+			return postgres.InTxAfter(t.Context(), pool, func(*pgx.Batch) {}, fn)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := postgrestest.New(t, seats)
+			runs, calls := 0, 0
+			sell := func(end error) error {
+				return in(pool, func(tx pgx.Tx) error {
+					runs++
+					return pgx.BeginFunc(t.Context(), tx, func(savepoint pgx.Tx) error {
+						if _, err := savepoint.Exec(t.Context(), `UPDATE seats SET sold = sold + 10 WHERE id = 1`); err != nil {
+							return err
+						}
+						postgres.AfterCommit(savepoint, func() {
+							calls++
+							var sold int
+							require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
+							require.Equal(t, 10, sold, "it is committed")
+						})
+						if runs == 1 {
+							_, err := savepoint.Exec(t.Context(), `DO $$ BEGIN RAISE serialization_failure; END $$`)
+							return err
+						}
+						return end
+					})
+				})
+			}
+			require.ErrorIs(t, sell(errRefused), errRefused)
+			require.Zero(t, calls)
+			runs = 0
+			require.NoError(t, sell(nil))
+			require.Equal(t, 2, runs)
+			require.Equal(t, 1, calls, "of the run that was committed")
+		})
+	}
+	postgres.AfterCommit(nil, func() { t.Error("called without a transaction of InTx's") })
 }
 
 func TestInTxGivesUp(t *testing.T) {

@@ -1,0 +1,78 @@
+package messaging_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	dapr "github.com/dapr/go-sdk/client"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+)
+
+// taker is a broker that takes whatever it gets, as long as that takes.
+type taker time.Duration
+
+func (b taker) PublishEvents(context.Context, string, string, []any, ...dapr.PublishEventsOption) dapr.PublishEventsResponse {
+	time.Sleep(time.Duration(b))
+	return dapr.PublishEventsResponse{}
+}
+
+// What an event costs those who write it, many at once, with a relay that publishes meanwhile. It says something of a
+// server that waits for its disk (fsync=on).
+func BenchmarkWriters(b *testing.B) {
+	for _, writers := range []int{1, 32} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			config := postgrestest.New(b, messaging.Migrations()).Config()
+			config.MaxConns = int32(2 * writers)
+			pool, err := pgxpool.NewWithConfig(b.Context(), config)
+			require.NoError(b, err)
+			b.Cleanup(pool.Close)
+			go func() {
+				_ = messaging.Relay{Pool: pool, Publisher: taker(5 * time.Millisecond), PubSub: "pubsub"}.Run(b.Context())
+			}()
+			b.SetParallelism(max(1, writers/runtime.GOMAXPROCS(0)))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := postgres.InTx(b.Context(), pool, func(tx pgx.Tx) error {
+						return messaging.AddTx(b.Context(), tx, "seat-service", sold{1})
+					}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// What a relay costs besides the publishing.
+func BenchmarkRelay(b *testing.B) {
+	for _, history := range []int{0, 1_000_000} {
+		b.Run(fmt.Sprint("history=", history), func(b *testing.B) {
+			pool := postgrestest.New(b, messaging.Migrations())
+			fill := func(n int, published string) {
+				_, err := pool.Exec(b.Context(), `
+					INSERT INTO outbox (id, topic, cloud_event, published_at)
+					SELECT gen_random_uuid(), 'seat-events', json_build_object('type', 'SEAT_SOLD', 'filler', repeat('x', 800)), `+published+`
+					FROM generate_series(1, $1)`, n)
+				require.NoError(b, err)
+			}
+			fill(history, "now()")
+			b.ResetTimer()
+			fill(b.N, "NULL")
+			go func() {
+				_ = messaging.Relay{Pool: pool, Publisher: taker(0), PubSub: "pubsub", Poll: tick}.Run(b.Context())
+			}()
+			for left := 1; left > 0; time.Sleep(time.Millisecond) {
+				require.NoError(b, pool.QueryRow(b.Context(), `SELECT count(*) FROM outbox WHERE published_at IS NULL`).Scan(&left))
+			}
+		})
+	}
+}
