@@ -56,7 +56,7 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	t.Cleanup(func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
-		if t.Failed() && n != nil {
+		if t.Failed() {
 			c.explain(ending, filepath.Join(dir, "pods"))
 		}
 		assert.NoError(t, n.Close())
@@ -133,7 +133,7 @@ func (c *cluster) secret(ctx context.Context, t *testing.T, name, key string) []
 func (c *cluster) program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = c.root
-	cmd.Env = append(os.Environ(), c.Env()...)
+	cmd.Env = c.Env()
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -152,12 +152,12 @@ func (c *cluster) shell(ctx context.Context, t *testing.T, lines string) string 
 
 var fence = regexp.MustCompile("(?s)\n```sh\n(.*?)```\n")
 
-// readme gives the shell lines of deploy/kubernetes/README.md in whose block there is a word.
+// readme gives the block of shell lines of the README that has a word in it.
 func readme(t *testing.T, word string) string {
 	t.Helper()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(root, "deploy", "kubernetes", "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
 	for _, block := range fence.FindAllSubmatch(text, -1) {
 		if bytes.Contains(block[1], []byte(word)) {

@@ -27,6 +27,7 @@ import (
 // ingress passes people's requests on as the Ingress says, to the pods that are ready.
 type ingress struct {
 	routes []route // the longest path first
+	pods   http.RoundTripper
 
 	mu     sync.RWMutex
 	slices map[string]endpointSlice // by name
@@ -74,7 +75,8 @@ func (c *cluster) serveIngress(ctx context.Context, t *testing.T) {
 			}
 		}
 	}](ctx, t, c, "ingress", "eventbooking")
-	i := &ingress{slices: map[string]endpointSlice{}}
+	// Nobody's proxy is on the way to pods.
+	i := &ingress{pods: &http.Transport{}, slices: map[string]endpointSlice{}}
 	for _, rule := range object.Spec.Rules {
 		for _, p := range rule.HTTP.Paths {
 			require.Equal(t, "Prefix", p.PathType)
@@ -164,7 +166,7 @@ func (i *ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no pod is ready", http.StatusServiceUnavailable)
 		return
 	}
-	(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
+	(&httputil.ReverseProxy{Transport: i.pods, Rewrite: func(p *httputil.ProxyRequest) {
 		p.SetURL(&url.URL{Scheme: "http", Host: address})
 		p.SetXForwarded()
 	}}).ServeHTTP(w, r)

@@ -1,7 +1,7 @@
 //go:build kubernetes
 
-// Package kubernetes_test puts the system on a real cluster as a reader of deploy/kubernetes/README.md does, with the very
-// lines that are there, and holds it to its promises: people buy through the ingress, sidecars refuse what the table of
+// Package kubernetes_test puts the system on a real cluster as a reader of the README does, with the very lines that are
+// there, and holds it to its promises: people buy through the ingress, sidecars refuse what the table of
 // callers does not allow, apps refuse what comes past their sidecars, and neither a rollout nor a crash loses a purchase.
 //
 // The cluster is a throwaway one of a single node (package node) with images that are built here, since it has no registry.
@@ -80,8 +80,10 @@ func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
 	for _, part := range []struct{ chart, wait string }{
 		{"-crds", "--for=condition=Established crd"},
 		// As the README says, and without what nothing of ours uses: actors and jobs.
-		{"-set dapr_sidecar_injector.sidecarDropALLCapabilities=true -set global.actors.enabled=false -set global.scheduler.enabled=false",
-			"--for=condition=Available -n dapr-system deployment"},
+		{
+			"-set dapr_sidecar_injector.sidecarDropALLCapabilities=true -set global.actors.enabled=false -set global.scheduler.enabled=false",
+			"--for=condition=Available -n dapr-system deployment",
+		},
 	} {
 		manifests, err := c.program(ctx, "go", append(strings.Fields("run -C tools/dapr-chart ."), strings.Fields(part.chart)...)...).Output()
 		require.NoError(t, err)
@@ -111,7 +113,7 @@ func (c *cluster) tellStory(ctx context.Context, t *testing.T) {
 
 // buyAsTheReadmeSays follows its lines to the first purchase, on other ports, since a stack may be up on this machine.
 func (c *cluster) buyAsTheReadmeSays(ctx context.Context, t *testing.T) {
-	lines := regexp.MustCompile(`\b808(\d)\b`).ReplaceAllString(readme(t, "Idempotency-Key"), "1808$1")
+	lines := regexp.MustCompile(`\b808(\d)\b`).ReplaceAllString(readme(t, "kubectl -n eventbooking port-forward"), "1808$1")
 	require.Contains(t, c.shell(ctx, t, lines), `"paymentStatus":"COMPLETED"`)
 }
 
