@@ -32,20 +32,24 @@ type config struct {
 	web.Config
 	// PublicURL is where people reach the API; the addresses of QR codes start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
-	// How many requests to reserve share a transaction, how many wait for the same tickets, and for how long one may expect to
-	// wait, at most: see package boxoffice.
-	ReserveBatch int           `envconfig:"RESERVE_BATCH" default:"50"`
-	ReserveLine  int           `envconfig:"RESERVE_LINE" default:"1000"`
-	ReserveWait  time.Duration `envconfig:"RESERVE_WAIT" default:"1s"`
+	// How many transactions that reserve are under way, how many requests share one, how many wait for the same tickets, and for
+	// how long one may expect to wait, at most: see package boxoffice.
+	ReserveWindows int           `envconfig:"RESERVE_WINDOWS" default:"2"`
+	ReserveBatch   int           `envconfig:"RESERVE_BATCH" default:"50"`
+	ReserveLine    int           `envconfig:"RESERVE_LINE" default:"1000"`
+	ReserveWait    time.Duration `envconfig:"RESERVE_WAIT" default:"1s"`
 }
 
 func (c config) validate() error {
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme == "" || u.Host == "" {
 		return fmt.Errorf("PUBLIC_URL must be an absolute URL, not %q", c.PublicURL)
 	}
-	if c.ReserveBatch < 1 || c.ReserveLine < 1 || c.ReserveWait <= 0 {
-		return fmt.Errorf("RESERVE_BATCH, RESERVE_LINE and RESERVE_WAIT must be positive, not %d, %d and %s",
-			c.ReserveBatch, c.ReserveLine, c.ReserveWait)
+	for name, n := range map[string]int{
+		"RESERVE_WINDOWS": c.ReserveWindows, "RESERVE_BATCH": c.ReserveBatch, "RESERVE_LINE": c.ReserveLine, "RESERVE_WAIT": int(c.ReserveWait),
+	} {
+		if n < 1 {
+			return fmt.Errorf("%s must be positive", name)
+		}
 	}
 	return nil
 }
@@ -93,8 +97,10 @@ func run(ctx context.Context, cfg config) error {
 		return strings.TrimSuffix(cfg.PublicURL, "/") + "/api/tickets/" + id.String() + "/qr.png"
 	}}
 	api := httpapi.API{
-		Store:    tickets,
-		Office:   boxoffice.New(tickets.Reserve, boxoffice.Limits{Batch: cfg.ReserveBatch, Line: cfg.ReserveLine, Wait: cfg.ReserveWait}),
+		Store: tickets,
+		Office: boxoffice.New(tickets.Reserve, boxoffice.Limits{
+			Windows: cfg.ReserveWindows, Batch: cfg.ReserveBatch, Line: cfg.ReserveLine, Wait: cfg.ReserveWait,
+		}),
 		Signer:   signer,
 		Services: daprd,
 		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},

@@ -1,21 +1,23 @@
-// Package boxoffice has requests that want the same tickets share a transaction.
+// Package boxoffice has requests to reserve tickets share transactions.
 //
 // When sales open, everybody wants the tickets of one type, whose row only one transaction at a time can change. Were each
 // request a transaction of its own, each would wait for the disk while all others wait for the row. So they stand in line:
 //
-//   - Requests for the same ticket types stand in one line, in the order in which they came. A line lives from the first
-//     request that finds none until nobody waits in it any more. Lines do not wait for each other.
-//   - Whoever finds nobody there goes at once. Those who come while a batch is under way are the next batch, as many as one may
-//     have. So nobody waits for company, and batches grow with the crowd.
-//   - A process has one batch of a line under way, and so no more than one connection that waits for its types' rows.
-//     Other processes, and requests for these types among others, meet it at the rows' locks, which all take in one order.
+//   - Requests for the same ticket types stand in one line, in the order in which they came. A few windows serve the lines,
+//     each a batch of requests at a time, which is one transaction.
+//   - Whoever finds nobody in line and a window free goes at once. Those who come meanwhile wait, and are the next batch: nobody
+//     waits for company, and batches grow with the crowd.
+//   - One window at a time serves a line, so that a process has no more than one connection that waits for the row of a type
+//     that everybody wants. Other processes, and requests for this type among others, meet it at the row's lock. All take
+//     these locks in one order.
+//   - While all windows are busy, short lines share the next batch: a thousand types that sell at once need no thousand commits.
 //   - In a batch each request is judged in its turn against what those before it left, and gets an answer of its own: see
-//     ticket.Inventory. An answer is given when it is committed, and nothing is kept here that a crash could lose.
-//   - A batch that fails is taken apart, and each request repeated alone, so that one that can do nothing but fail does so
+//     ticket.Inventory. It is given when it is committed, and nothing is kept here that a crash could lose.
+//   - A batch that fails is taken apart and each request repeated alone, so that one that can do nothing but fail does so
 //     alone. It does not matter whether the batch failed or only its answer was lost: a request that is repeated under its
 //     reservation's id finds what it has got.
-//   - A line has an end. Who finds it too long, or can expect to wait too long by the time that the batches take, is told so
-//     at once, and when to come again.
+//   - A line has an end. Who finds it too long, or must expect to wait too long at the pace at which it moves, is told so at once,
+//     and when to come again.
 //   - Who goes away while waiting leaves the line. Whose batch is under way gets what it commits.
 package boxoffice
 
@@ -66,18 +68,21 @@ const batchTimeout = 5 * time.Second
 
 // Limits bound what an Office takes on.
 type Limits struct {
-	Batch int           // requests that share a transaction
-	Line  int           // requests that wait for the same tickets
-	Wait  time.Duration // for how long one may expect to wait
+	Windows int           // transactions that are under way
+	Batch   int           // requests that share one
+	Line    int           // requests that wait for the same tickets
+	Wait    time.Duration // for how long one may expect to wait
 }
 
-// Office lets requests for the same tickets share a transaction. See the package comment.
+// Office lets requests to reserve tickets share transactions. See the package comment.
 type Office struct {
 	reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error)
 	limits  Limits
 
 	mu    sync.Mutex
-	lines map[string]*line // by the types that are wanted
+	lines map[string]*line // by the types that are wanted: all in which somebody waits or is served
+	next  []*line          // those in which somebody waits and nobody is served, in their order
+	busy  int              // windows
 }
 
 // New makes an Office over store.Store's Reserve, or what does the same.
@@ -85,11 +90,12 @@ func New(reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error
 	return &Office{reserve: reserve, limits: limits, lines: map[string]*line{}}
 }
 
-// line is those who wait for the same tickets, behind a batch that is under way.
+// line is those who wait for the same tickets.
 type line struct {
+	key     string
 	waiting []*turn
-	began   time.Time     // the batch that is under way
-	took    time.Duration // the one before it
+	served  time.Time     // when its last batch began, or the line, if it had none
+	pace    time.Duration // from the batch before to that one
 }
 
 // turn is a request that stands in line.
@@ -124,21 +130,24 @@ func (o *Office) join(t *turn) (*line, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l, open := o.lines[string(key)]
-	if !open {
-		l = &line{waiting: []*turn{t}, began: t.came}
-		o.lines[string(key)] = l
-		go o.serve(string(key), l)
-		return l, nil
+	l, known := o.lines[string(key)]
+	if !known {
+		l = &line{key: string(key), served: t.came}
+		o.lines[l.key] = l
+		o.next = append(o.next, l)
 	}
 	// The batch that is under way may be slower than the one before it was.
-	wait := max(l.took, time.Since(l.began)) * time.Duration(1+len(l.waiting)/o.limits.Batch)
+	wait := max(l.pace, time.Since(l.served)) * time.Duration(1+len(l.waiting)/o.limits.Batch)
 	if len(l.waiting) >= o.limits.Line || wait > o.limits.Wait {
 		busy := *ErrBusy
 		busy.RetryAfter = max(wait, time.Second)
 		return nil, &busy
 	}
 	l.waiting = append(l.waiting, t)
+	if o.busy < o.limits.Windows && len(o.next) > 0 {
+		o.busy++
+		go o.window()
+	}
 	return l, nil
 }
 
@@ -148,24 +157,50 @@ func (o *Office) leave(l *line, t *turn) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(other *turn) bool { return other == t })
 }
 
-// serve sees to a line until nobody waits in it.
-func (o *Office) serve(key string, l *line) {
-	for batch := o.next(key, l); len(batch) > 0; batch = o.next(key, l) {
+// window serves lines until nobody waits for it.
+func (o *Office) window() {
+	var served []*line
+	for {
+		var batch []*turn
+		if batch, served = o.turns(served); len(batch) == 0 {
+			return
+		}
 		o.commit(batch)
 	}
 }
 
-// next takes a batch from a line, which it ends if there is none.
-func (o *Office) next(key string, l *line) []*turn {
+// turns is what a window does between two batches: the lines that it has served move on, and it gets the next batch and
+// whose it is. Without one it is closed.
+func (o *Office) turns(served []*line) (batch []*turn, lines []*line) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	batch := slices.Clone(l.waiting[:min(len(l.waiting), o.limits.Batch)])
-	l.waiting = slices.Delete(l.waiting, 0, len(batch))
-	if len(batch) == 0 {
-		delete(o.lines, key)
+	for _, l := range served {
+		if len(l.waiting) > 0 {
+			o.next = append(o.next, l)
+		} else {
+			delete(o.lines, l.key)
+		}
 	}
-	l.took, l.began = time.Since(l.began), time.Now()
-	return batch
+	for len(o.next) > 0 {
+		l := o.next[0]
+		// Only the first line is parted, so that a line moves on by a batch each time.
+		if room := o.limits.Batch - len(batch); len(batch) > 0 && len(l.waiting) > room {
+			break
+		}
+		o.next = o.next[1:]
+		n := min(len(l.waiting), o.limits.Batch)
+		batch = append(batch, l.waiting[:n]...)
+		l.waiting = slices.Delete(l.waiting, 0, n)
+		l.pace, l.served = time.Since(l.served), time.Now()
+		lines = append(lines, l)
+	}
+	if len(batch) == 0 {
+		for _, l := range lines { // everybody has left
+			delete(o.lines, l.key)
+		}
+		o.busy--
+	}
+	return batch, lines
 }
 
 // commit gives each request of a batch its answer.

@@ -111,7 +111,7 @@ func setup(t *testing.T) *bundle {
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
 	server := httptest.NewServer(httpapi.API{
-		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Batch: 10, Line: 100, Wait: time.Minute}),
+		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 10, Line: 100, Wait: time.Minute}),
 		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},

@@ -81,6 +81,16 @@ func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket
 			}
 			queueInventory(first, &found, types, events, ids)
 		}, func(tx pgx.Tx) error {
+			if len(found.Reservations) > 0 {
+				lines, err := linesTx(ctx, tx, ids...)
+				if err != nil {
+					return err
+				}
+				for id, r := range found.Reservations {
+					r.Lines = lines[id]
+					found.Reservations[id] = r
+				}
+			}
 			for i, q := range requests {
 				answers[i].Reservation, answers[i].Err = found.Reserve(q)
 			}
@@ -97,17 +107,19 @@ func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket
 	return answers, err
 }
 
-// queueInventory queues what reads an inventory and locks its types.
+// queueInventory queues what reads an inventory, but for the lines of reservations, and locks its types.
 func queueInventory(b *pgx.Batch, to *ticket.Inventory, types, events, reservations []uuid.UUID) {
 	// The types first: what is read after them is what was committed by whoever had the locks before.
-	b.Queue(`SELECT `+typeColumns+` FROM ticket_types WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, types).
+	b.Queue(`SELECT `+typeColumns+`, now() FROM ticket_types WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`, types).
 		Query(func(rows pgx.Rows) error {
-			found, err := pgx.CollectRows(rows, scanType)
+			var t ticket.Type
+			_, err := pgx.ForEachRow(rows, append(typeFields(&t), &to.Now), func() error {
+				found := t
+				to.Types[t.ID] = &found
+				return nil
+			})
 			if err != nil {
 				return fmt.Errorf("lock ticket types: %w", err)
-			}
-			for _, t := range found {
-				to.Types[t.ID] = &t
 			}
 			return nil
 		})
@@ -123,97 +135,106 @@ func queueInventory(b *pgx.Batch, to *ticket.Inventory, types, events, reservati
 		}
 		return nil
 	})
-	b.Queue(selectReservations+`WHERE r.id = ANY($1) ORDER BY r.id, l.ticket_type_id`, reservations).Query(func(rows pgx.Rows) error {
-		found, err := collectReservations(rows, nil)
+	b.Queue(`SELECT `+reservationColumns+` FROM reservations WHERE id = ANY($1)`, reservations).Query(func(rows pgx.Rows) error {
+		found, err := pgx.CollectRows(rows, scanReservation)
+		if err != nil {
+			return fmt.Errorf("reservations that there are: %w", err)
+		}
 		for _, r := range found {
 			to.Reservations[r.ID] = r
 		}
-		return err
+		return nil
 	})
-	b.Queue(`SELECT now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&to.Now) })
 }
 
 // holdTx stores reservations, and takes their tickets out of what is available of types that are locked.
 func holdTx(ctx context.Context, tx pgx.Tx, made []ticket.Reservation) error {
-	slices.SortFunc(made, func(a, b ticket.Reservation) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	var reservations, users, events, lineOf, types []uuid.UUID
+	var ids, users, events, lineOf, types []uuid.UUID
 	var ends []time.Time
 	var quantities []int
 	var prices []int64
-	var currencies []string
+	var currencies []money.Currency
+	taken := map[uuid.UUID]int{}
+	// In one order, in which those who have the same ids at the same time do not lock each other out.
+	slices.SortFunc(made, func(a, b ticket.Reservation) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	for _, r := range made {
-		reservations, users, events, ends = append(reservations, r.ID), append(users, r.UserID), append(events, r.EventID), append(ends, r.ExpiresAt)
+		ids, users, events, ends = append(ids, r.ID), append(users, r.UserID), append(events, r.EventID), append(ends, r.ExpiresAt)
 		for _, l := range r.Lines {
 			lineOf, types, quantities = append(lineOf, r.ID), append(types, l.TypeID), append(quantities, l.Quantity)
-			prices, currencies = append(prices, l.UnitPrice.Minor), append(currencies, string(l.UnitPrice.Currency))
+			prices, currencies = append(prices, l.UnitPrice.Minor), append(currencies, l.UnitPrice.Currency)
+			taken[l.TypeID] += l.Quantity
 		}
 	}
-	_, err := tx.Exec(ctx, `
-		WITH made AS (
-			INSERT INTO reservations (id, user_id, event_id, status, expires_at)
-			SELECT id, user_id, event_id, 'ACTIVE', expires_at
-			FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[]) AS r (id, user_id, event_id, expires_at)),
-		lines AS (
-			INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)
-			SELECT * FROM unnest($5::uuid[], $6::uuid[], $7::integer[], $8::bigint[], $9::text[]))
-		UPDATE ticket_types t SET held = t.held + taken.quantity
-		FROM (SELECT id, sum(quantity) AS quantity FROM unnest($6::uuid[], $7::integer[]) AS l (id, quantity) GROUP BY id) taken
-		WHERE t.id = taken.id`, reservations, users, events, ends, lineOf, types, quantities, prices, currencies)
-	if err != nil {
+	var b pgx.Batch
+	b.Queue(`
+		INSERT INTO reservations (id, user_id, event_id, expires_at, status)
+		SELECT *, 'ACTIVE' FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])`, ids, users, events, ends)
+	b.Queue(`
+		INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)
+		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::text[])`,
+		lineOf, types, quantities, prices, currencies)
+	for id, n := range taken {
+		b.Queue(`UPDATE ticket_types SET held = held + $2 WHERE id = $1`, id, n)
+	}
+	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("hold tickets: %w", err)
 	}
 	return nil
 }
 
-// selectReservations gives a row for each line of a reservation, and one for a tombstone, as collectReservations reads them.
-const selectReservations = `
-	SELECT r.id, r.user_id, r.event_id, r.status, r.expires_at, l.ticket_type_id, l.quantity, l.unit_price_minor, l.currency
-	FROM reservations r LEFT JOIN reservation_lines l ON l.reservation_id = r.id `
+// reservationColumns are those that scanReservation reads, in its order.
+const reservationColumns = `id, user_id, event_id, status, expires_at`
 
-func collectReservations(rows pgx.Rows, err error) ([]ticket.Reservation, error) {
-	if err != nil {
-		return nil, fmt.Errorf("reservations: %w", err)
-	}
-	var found []ticket.Reservation
-	var id uuid.UUID
-	var userID, eventID, typeID uuid.NullUUID
-	var status ticket.ReservationStatus
+// scanReservation reads a reservation without its lines.
+func scanReservation(row pgx.CollectableRow) (ticket.Reservation, error) {
+	var r ticket.Reservation
+	var userID, eventID uuid.NullUUID
 	var expiresAt *time.Time
-	var quantity *int
-	var price *int64
-	var currency *money.Currency
-	_, err = pgx.ForEachRow(rows, []any{&id, &userID, &eventID, &status, &expiresAt, &typeID, &quantity, &price, &currency}, func() error {
-		if len(found) == 0 || found[len(found)-1].ID != id {
-			r := ticket.Reservation{ID: id, UserID: userID.UUID, EventID: eventID.UUID, Status: status}
-			if expiresAt != nil {
-				r.ExpiresAt = *expiresAt
-			}
-			found = append(found, r)
-		}
-		if typeID.Valid {
-			r := &found[len(found)-1]
-			r.Lines = append(r.Lines, ticket.Line{TypeID: typeID.UUID, Quantity: *quantity, UnitPrice: money.Amount{Minor: *price, Currency: *currency}})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reservations: %w", err)
+	err := row.Scan(&r.ID, &userID, &eventID, &r.Status, &expiresAt)
+	r.UserID, r.EventID = userID.UUID, eventID.UUID
+	if expiresAt != nil {
+		r.ExpiresAt = *expiresAt
 	}
-	return found, nil
+	return r, err
+}
+
+// linesTx gives the lines of reservations, in their order.
+func linesTx(ctx context.Context, tx pgx.Tx, reservations ...uuid.UUID) (map[uuid.UUID][]ticket.Line, error) {
+	lines := map[uuid.UUID][]ticket.Line{}
+	rows, err := tx.Query(ctx, `
+		SELECT reservation_id, ticket_type_id, quantity, unit_price_minor, currency
+		FROM reservation_lines WHERE reservation_id = ANY($1) ORDER BY reservation_id, ticket_type_id`, reservations)
+	if err != nil {
+		return nil, fmt.Errorf("lines of reservations: %w", err)
+	}
+	var id uuid.UUID
+	var l ticket.Line
+	if _, err := pgx.ForEachRow(rows, []any{&id, &l.TypeID, &l.Quantity, &l.UnitPrice.Minor, &l.UnitPrice.Currency}, func() error {
+		lines[id] = append(lines[id], l)
+		return nil
+	}); err != nil {
+		return nil, fmt.Errorf("lines of reservations: %w", err)
+	}
+	return lines, nil
 }
 
 // lockReservationTx gives the reservation, locked until the transaction ends. It returns
 // ticket.ErrReservationNotFound.
 func lockReservationTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Reservation, error) {
-	rows, err := tx.Query(ctx, selectReservations+`WHERE r.id = $1 ORDER BY l.ticket_type_id FOR UPDATE OF r`, id)
-	found, err := collectReservations(rows, err)
-	switch {
-	case err != nil:
-		return ticket.Reservation{}, err
-	case len(found) == 0:
-		return ticket.Reservation{}, ticket.ErrReservationNotFound
+	rows, err := tx.Query(ctx, `SELECT `+reservationColumns+` FROM reservations WHERE id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return ticket.Reservation{}, fmt.Errorf("lock reservation %s: %w", id, err)
 	}
-	return found[0], nil
+	r, err := pgx.CollectExactlyOneRow(rows, scanReservation)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, ticket.ErrReservationNotFound
+	}
+	if err != nil {
+		return r, fmt.Errorf("lock reservation %s: %w", id, err)
+	}
+	lines, err := linesTx(ctx, tx, id)
+	r.Lines = lines[id]
+	return r, err
 }
 
 // Release gives a reservation's tickets back and tells how many they were. Released or expired already,

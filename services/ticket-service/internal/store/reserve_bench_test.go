@@ -26,7 +26,7 @@ func BenchmarkReserve(b *testing.B) {
 					for i := range kinds {
 						kinds[i] = bundle.newType(b, ticket.MaxCapacity)
 					}
-					office := boxoffice.New(bundle.store.Reserve, boxoffice.Limits{Batch: 50, Line: 1000, Wait: time.Minute})
+					office := boxoffice.New(bundle.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 50, Line: 1000, Wait: time.Minute})
 					b.ResetTimer()
 					errs := make([]error, callers)
 					race(callers, func(i int) error {

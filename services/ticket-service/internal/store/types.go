@@ -88,9 +88,13 @@ const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, 
 
 func scanType(row pgx.CollectableRow) (ticket.Type, error) {
 	var t ticket.Type
-	err := row.Scan(&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
-		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales)
+	err := row.Scan(typeFields(&t)...)
 	return t, err
+}
+
+func typeFields(t *ticket.Type) []any {
+	return []any{&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
+		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales}
 }
 
 // storedType gives the one type of a statement. It returns ticket.ErrTypeNotFound or ErrTypeExists.
