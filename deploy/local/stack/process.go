@@ -37,6 +37,12 @@ type Process struct {
 	gone chan struct{} // closed when a process that we started has ended
 }
 
+// Child gives a process that is no part of a stack: it runs in dir, has its log and its record below it, and ends with us at
+// the latest.
+func Child(dir, name, program string, args ...string) *Process {
+	return (&Config{DataDir: dir, owned: true}).process(name, program, args...)
+}
+
 // identity names a process for as long as the machine is up: ids are given out again, ids with a start time are not.
 // It is empty when there is no such process, or only its remains.
 func identity(pid int) string {
@@ -247,8 +253,8 @@ func (p *Process) ended() <-chan struct{} {
 	return p.gone
 }
 
-// tail is the end of the process's log, for an error.
-func (p *Process) tail() string { return tailOf(p.Log, 15) }
+// Tail is the end of the process's log, for an error.
+func (p *Process) Tail() string { return tailOf(p.Log, 15) }
 
 func tailOf(path string, lines int) string {
 	content, err := os.ReadFile(path)

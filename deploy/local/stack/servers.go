@@ -141,11 +141,11 @@ func (c *Config) startServer(ctx context.Context, srv *server) error {
 			return nil
 		}
 		if !srv.Alive() {
-			return fmt.Errorf("%s ended at once; the end of %s:\n%s", srv.Name, srv.Log, srv.tail())
+			return fmt.Errorf("%s ended at once; the end of %s:\n%s", srv.Name, srv.Log, srv.Tail())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not come up: %w; the end of %s:\n%s", srv.Name, err, srv.Log, srv.tail())
+			return fmt.Errorf("%s does not come up: %w; the end of %s:\n%s", srv.Name, err, srv.Log, srv.Tail())
 		case <-time.After(pollInterval):
 		}
 	}

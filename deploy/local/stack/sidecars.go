@@ -42,7 +42,7 @@ func StartSidecars(ctx context.Context, cfg Config, resources ...string) (*Stack
 		// One that is healthy may not know yet that its app is, and lets no call through until it does.
 		for a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil {
 			if !a.Sidecar.Alive() {
-				return st, fmt.Errorf("%s ended; the end of %s:\n%s", a.Sidecar.Name, a.Sidecar.Log, a.Sidecar.tail())
+				return st, fmt.Errorf("%s ended; the end of %s:\n%s", a.Sidecar.Name, a.Sidecar.Log, a.Sidecar.Tail())
 			}
 			select {
 			case <-ctx.Done():

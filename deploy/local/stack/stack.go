@@ -180,7 +180,7 @@ func (s *Stack) WaitHealthy(ctx context.Context) error {
 		for _, a := range s.apps {
 			for _, p := range []*Process{a.Process, a.Sidecar} {
 				if p != nil && !p.Alive() {
-					return fmt.Errorf("%s ended; the end of %s:\n%s", p.Name, p.Log, p.tail())
+					return fmt.Errorf("%s ended; the end of %s:\n%s", p.Name, p.Log, p.Tail())
 				}
 			}
 		}

@@ -101,7 +101,7 @@ func TestProcess(t *testing.T) {
 	require.False(t, p.Alive())
 	require.NoError(t, p.Start())
 	logged := func(text string) {
-		require.Eventually(t, func() bool { return p.tail() == text }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return p.Tail() == text }, 10*time.Second, time.Millisecond)
 	}
 	logged("started")
 	first := p.PID()

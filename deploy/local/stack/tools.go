@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +27,8 @@ import (
 const (
 	daprdVersion = "1.18.2"
 	daprVersion  = "1.16.5"
+
+	kubernetesVersion = "1.34.1"
 )
 
 // A release of the machine's own fits when it is one of these minors and not older than what we would build.
@@ -117,6 +120,18 @@ func EnsurePromtool(ctx context.Context, cfg Config) (string, error) {
 	err := cfg.once(path, "promtool", "build (only the first time; a minute or two)", []string{"tools/promtool"}, func(log io.Writer) error {
 		return cfg.goTool(ctx, log, "tools/promtool", "build", "-tags", "remove_all_sd", "-trimpath", "-ldflags", "-s -w",
 			"-o", path, "github.com/prometheus/prometheus/cmd/promtool")
+	})
+	return path, err
+}
+
+// EnsureKubernetes builds what a node of a cluster consists of but for its container runtime, and gives its path.
+func EnsureKubernetes(ctx context.Context, cfg Config) (string, error) {
+	path := cfg.bin("kubernetes")
+	err := cfg.once(path, "Kubernetes "+kubernetesVersion, "build (only the first time; ten minutes or so)", []string{"tools/node"}, func(log io.Writer) error {
+		const version = "k8s.io/component-base/version."
+		minor := strings.Split(kubernetesVersion, ".")[1]
+		return cfg.goTool(ctx, log, "tools/node", "build", "-trimpath", "-ldflags",
+			"-s -w -X "+version+"gitVersion=v"+kubernetesVersion+" -X "+version+"gitMajor=1 -X "+version+"gitMinor="+minor, "-o", path, ".")
 	})
 	return path, err
 }

@@ -75,7 +75,7 @@ func Up(ctx context.Context, cfg Config) (*Stack, error) {
 	}
 	err = st.waitHealthy(ctx, func() error {
 		if !cli.Alive() {
-			return fmt.Errorf("dapr run ended; the end of %s:\n%s", cli.Log, cli.tail())
+			return fmt.Errorf("dapr run ended; the end of %s:\n%s", cli.Log, cli.Tail())
 		}
 		return endedUnderCLI(logs)
 	})

@@ -1,0 +1,78 @@
+package node
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/template"
+)
+
+// What the node's parts are told. Each file is a template that settings fill in.
+var (
+	//go:embed files
+	files embed.FS
+
+	templates = template.Must(template.ParseFS(files, "files/*"))
+)
+
+type settings struct {
+	Dir, Name, Address, Pods string
+	Pause, Plugins           string
+	User                     string // whose kubeconfig it is
+	Volumes                  []string
+}
+
+// volumes is how many claims for one the cluster can meet.
+const volumes = 8
+
+// etc is where a file that a part of the node reads is.
+func (n *Node) etc(name string) string { return filepath.Join(n.dir, "etc", name) }
+
+// configure writes the files that the node's parts read.
+func (n *Node) configure() error {
+	s := settings{
+		Dir: n.dir, Name: n.network.name(), Address: n.network.address(), Pods: n.network.pods(), Pause: PauseImage, Plugins: plugins,
+	}
+	for i := range volumes {
+		s.Volumes = append(s.Volumes, fmt.Sprintf("volume-%d", i+1))
+		if err := os.MkdirAll(filepath.Join(n.dir, "volumes", s.Volumes[i]), 0o755); err != nil {
+			return fmt.Errorf("make a volume: %w", err)
+		}
+	}
+	for template, file := range map[string]string{
+		"cluster.yaml": "cluster.yaml", "containerd.toml": "containerd.toml", "pods.conflist": "cni/pods.conflist", "kubelet.yaml": "kubelet.yaml",
+		"resolv.conf": "resolv.conf", "kube-proxy.yaml": "kube-proxy.yaml", "Corefile": "Corefile",
+	} {
+		if err := n.write(template, file, s); err != nil {
+			return err
+		}
+	}
+	users, err := n.certify()
+	if err != nil {
+		return err
+	}
+	for _, s.User = range users {
+		if err := n.write("kubeconfig.yaml", s.User+".conf", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write fills a template in.
+func (n *Node) write(template, name string, s settings) error {
+	path := n.etc(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer file.Close()
+	if err := templates.ExecuteTemplate(file, template, s); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+//go:build kubernetes
+
+package node_test
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/tests/kubernetes/node"
+)
+
+func TestMain(m *testing.M) {
+	if err := node.Requirements(); err != nil {
+		os.Stderr.WriteString("no node can run on this machine:\n" + err.Error() + "\n")
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// TestPods has pods do what every later test takes for granted, and then nothing of them left.
+func TestPods(t *testing.T) {
+	root, err := stack.FindRoot()
+	require.NoError(t, err)
+	dir, err := os.MkdirTemp("", "eventbooking-node-") // a test's own would have too long a name for sockets
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	before := traces(t, dir)
+
+	ctx := t.Context()
+	n, err := node.Start(ctx, root, dir, func(progress string) { t.Log(progress) })
+	t.Cleanup(func() { assert.NoError(t, n.Close()) })
+	require.NoError(t, err)
+	kubectl := func(args ...string) string {
+		t.Helper()
+		out, err := n.Kubectl(ctx, append([]string{"--namespace=proof"}, args...)...)
+		require.NoError(t, err)
+		return string(out)
+	}
+
+	require.NoError(t, n.Import(ctx, probeImage(t)))
+	kubectl("apply", "--filename=testdata/pods.yaml")
+	kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
+	// A ready pod is part of its service a moment later.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		out, err := n.Kubectl(ctx, "--namespace=proof", "exec", "client", "--", "/probe", "http://server.proof")
+		require.NoError(c, err)
+		assert.Equal(c, "server", string(out))
+	}, 30*time.Second, 100*time.Millisecond, "by the cluster's DNS, and the service's address")
+	assert.Contains(t, kubectl("logs", "server", "--container=server"), "serving")
+
+	service := kubectl("get", "service", "server", "--output=jsonpath={.spec.clusterIP}")
+	pod := kubectl("get", "pod", "server", "--output=jsonpath={.status.podIP}")
+	for _, url := range []string{"http://" + service, "http://" + pod + ":8080", forward(t, n)} {
+		assert.Equal(t, "server", get(t, url), "from outside, at %s", url)
+	}
+
+	_, err = n.Kubectl(ctx, "--namespace=proof", "run", "root", "--image=eventbooking.local/probe:latest")
+	require.ErrorContains(t, err, "violates PodSecurity")
+	_, err = n.Kubectl(ctx, "--namespace=proof", "exec", "client", "--", "/probe", "http://outside.example")
+	require.ErrorContains(t, err, "no such host")
+
+	require.NoError(t, n.Close())
+	require.Eventually(t, func() bool { return assert.ObjectsAreEqual(before, traces(t, dir)) }, 10*time.Second, 100*time.Millisecond,
+		"what was there before: %v; what is there now: %v", before, traces(t, dir))
+}
+
+// forward gives a URL at which kubectl forwards to the server until the test ends.
+func forward(t *testing.T, n *node.Node) string {
+	t.Helper()
+	cmd := n.Command(t.Context(), "--namespace=proof", "port-forward", "service/server", ":80")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return "http://" + regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res, err := http.Get(url)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// traces is what a node might leave on the machine that has run it, the directory's files aside.
+func traces(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for what, command := range map[string]string{
+		"mounts":         "cat /proc/self/mountinfo",
+		"interfaces":     "ip -oneline link | cut -d: -f2",
+		"routes":         "ip route",
+		"packet filters": "iptables-save | grep -v '^#'",
+		"namespaces":     "ip netns list; ls /run/netns 2>/dev/null",
+		"control groups": "find /sys/fs/cgroup -name 'eventbooking*' -o -name 'kubepods*'",
+		"settings":       "cat /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic* /proc/sys/kernel/keys/root_max* /proc/sys/net/ipv4/ip_forward",
+	} {
+		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", command+"; true").Output()
+		require.NoError(t, err)
+		found[what] = string(out)
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, p := range processes {
+		if command, err := os.ReadFile(p); err == nil && (bytes.Contains(command, []byte(dir)) || bytes.Contains(command, []byte("containerd"))) {
+			found["processes"] += string(command) + "\n"
+		}
+	}
+	return found
+}
+
+// probeImage is an archive with the one image of the test's containers, which pods are built around as well.
+func probeImage(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "probe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./testdata/probe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	program, err := os.ReadFile(binary)
+	require.NoError(t, err)
+
+	layer := pack(t, map[string][]byte{"probe": program})
+	digest := sha256.Sum256(layer)
+	config, err := json.Marshal(map[string]any{
+		"os": "linux", "architecture": runtime.GOARCH,
+		"config": map[string]any{"Entrypoint": []string{"/probe"}, "Cmd": []string{"wait"}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(digest[:])}},
+	})
+	require.NoError(t, err)
+	manifest, err := json.Marshal([]map[string]any{{
+		"Config": "config.json", "Layers": []string{"layer.tar"}, "RepoTags": []string{node.PauseImage, "eventbooking.local/probe:latest"},
+	}})
+	require.NoError(t, err)
+	path := filepath.Join(dir, "image.tar")
+	image := pack(t, map[string][]byte{"manifest.json": manifest, "config.json": config, "layer.tar": layer})
+	require.NoError(t, os.WriteFile(path, image, 0o600))
+	return path
+}
+
+func pack(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, content := range files {
+		require.NoError(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}))
+		_, err := w.Write(content)
+		require.NoError(t, err)
+	}
+	require.NoError(t, w.Close())
+	return b.Bytes()
+}
