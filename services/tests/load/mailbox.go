@@ -19,7 +19,6 @@ type mailbox struct {
 
 	mu      sync.Mutex
 	arrived map[string]time.Time // by address
-	mails   int
 }
 
 // newMailbox takes mails until it is closed.
@@ -43,13 +42,6 @@ func (m *mailbox) when(address string) (time.Time, bool) {
 	defer m.mu.Unlock()
 	t, ok := m.arrived[address]
 	return t, ok
-}
-
-// count is how many mails came.
-func (m *mailbox) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.mails
 }
 
 // mailSession is a client's connection.
@@ -81,7 +73,6 @@ func (s *mailSession) Data(r io.Reader) error {
 	}
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
-	s.box.mails++
 	for _, a := range to {
 		if _, known := s.box.arrived[a.Address]; !known {
 			s.box.arrived[a.Address] = now

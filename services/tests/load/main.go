@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.out, 0o755); err != nil {
+	if err := os.MkdirAll(b.out, 0o755); err != nil { //nolint:gosec // results are for everybody
 		return fmt.Errorf("make a directory for the results: %w", err)
 	}
 	if err := b.build(ctx); err != nil {
@@ -157,6 +157,7 @@ func say(format string, args ...any) {
 
 // build builds what the system is compared with.
 func (b *bench) build(ctx context.Context) error {
+	//nolint:gosec // our own paths
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.program("")+string(filepath.Separator),
 		"./services/tests/load/plain", "./services/tests/load/proxy")
 	cmd.Dir = b.root

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/go-analyze/charts"
@@ -35,7 +36,11 @@ func (r *report) plot() ([]byte, error) {
 			}
 			cases = append(cases, row.Case)
 			for side := range res.Sides {
-				values[side] = append(values[side], row.median(side))
+				value := row.median(side)
+				if math.IsNaN(value) {
+					value = charts.GetNullValue()
+				}
+				values[side] = append(values[side], value)
 			}
 		}
 		chart := charts.NewBarChartOptionWithData(values)

@@ -28,7 +28,8 @@ type shop struct {
 	buyers []demo.Person
 	event  demo.Event
 	floor  demo.TicketType
-	orders *pgxpool.Pool // payment-service's database
+	// The databases of payment-service and of notification-service.
+	orders, told *pgxpool.Pool
 }
 
 // openShop starts a system that sells so many tickets of an event to so many people. It must be stopped, also after a failure.
@@ -52,6 +53,9 @@ func (b *bench) openShop(ctx context.Context, name string, s setup, people, tick
 		return h, err
 	}
 	if h.orders, err = h.database(ctx, "payment-service"); err != nil {
+		return h, err
+	}
+	if h.told, err = h.database(ctx, "notification-service"); err != nil {
 		return h, err
 	}
 	h.event, h.floor, err = h.sale(ctx, h.buyers[0], tickets)
@@ -92,9 +96,11 @@ func (h *shop) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settling)
 	defer cancel()
 	_, err := demo.Await(ctx, func() (int, error) {
-		var paid int
-		err := h.orders.QueryRow(ctx, `SELECT count(*) FROM orders WHERE status = 'COMPLETED'`).Scan(&paid)
-		return paid - h.mails.count(), err
+		var paid, told int
+		err := errors.Join(
+			h.orders.QueryRow(ctx, `SELECT count(*) FROM orders WHERE status = 'COMPLETED' OR step <> 'DONE'`).Scan(&paid),
+			h.told.QueryRow(ctx, `SELECT count(*) FROM notifications WHERE kind = 'ORDER_CONFIRMATION' AND status = 'SENT'`).Scan(&told))
+		return paid - told, err
 	}, func(left int) bool { return left == 0 })
 	if err != nil {
 		return fmt.Errorf("mails about paid orders are missing: %w", err)
@@ -116,9 +122,9 @@ func (h *shop) spent() map[string]time.Duration {
 
 // purchase measures what people who buy notice of the sidecars.
 func (b *bench) purchase(ctx context.Context) (r results, err error) {
-	r.Sides = []string{"sidecars", "plain proxy"}
+	r.Sides = []string{"sidecars", "plain proxy", "straight"}
 	var shops []*shop
-	for i, name := range r.Sides {
+	for i, name := range r.Sides[:2] {
 		h, openErr := b.openShop(ctx, name, setup{loosen: true, proxied: i == 1}, 200, 1_000_000)
 		defer func() { err = errors.Join(err, h.stop(ctx)) }()
 		if openErr != nil {
@@ -129,9 +135,6 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 	r.note("Raised: %s.", strings.Join(shops[0].loosened, "; "))
 	r.note("Both sides are the same programs. On the second, one plain reverse proxy takes each call of a service by another, " +
 		"and people's. Sidecars still deliver events there, and give secrets.")
-	if err := b.hops(ctx, &r, shops[0]); err != nil {
-		return r, err
-	}
 
 	times, during := 5, 20*time.Second
 	if b.quick {
@@ -150,8 +153,11 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 			if err != nil {
 				return err
 			}
-			if err := s.only(http.StatusCreated); err != nil {
+			if err := s.only(http.StatusCreated, http.StatusTooManyRequests, http.StatusServiceUnavailable); err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
+			}
+			if refused := s.answers[http.StatusTooManyRequests] + s.answers[http.StatusServiceUnavailable]; refused > 0 {
+				r.row(name, "refused", "times").add(side, float64(refused))
 			}
 			if err := h.settle(ctx); err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
@@ -161,7 +167,7 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 			r.row(name, "completed", "a second").add(side, s.perSecond(http.StatusCreated))
 			s.latencies(&r, name, side)
 			for what, after := range h.spent() {
-				each := (after - before[what]) / time.Duration(s.answers[http.StatusCreated])
+				each := (after - before[what]) / time.Duration(max(s.answers[http.StatusCreated], 1))
 				r.row(name, "processor time of the "+what+", with tickets and mails", "ms each").add(side, each.Seconds()*1000)
 			}
 			return nil
@@ -170,53 +176,52 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 			return r, err
 		}
 	}
-	return r, nil
+	return r, b.hops(ctx, &r, shops[0])
 }
 
-// hops measures what one call costs on its way: an answer that costs the service next to nothing, by each of the ways there.
+// way is how a call gets to a service.
+type way struct {
+	name string
+	side int
+	url  string
+}
+
+// hops measures what one call costs on its way: one whose answer costs the service next to nothing, by each of the ways there.
 func (b *bench) hops(ctx context.Context, r *results, h *shop) error {
 	port, err := freePort(ctx)
 	if err != nil {
 		return err
 	}
 	app := h.App("ticket-service")
-	proxy, _, err := h.companion(ctx, "hop-proxy", b.program("proxy"), port, "PROXY_APPS=ticket-service:"+app.URL()[strings.LastIndexByte(app.URL(), ':')+1:])
+	proxy, _, err := h.companion(ctx, "hop-proxy", b.program("proxy"), port, "PROXY_APPS="+app.ID+":"+portOf(app))
 	if err != nil {
 		return err
 	}
 	const path = "/actuator/health/live"
-	invoke := "/v1.0/invoke/ticket-service/method" + path
-	// As in the table: what stands in the column of the sidecars goes by both that a call passes.
-	ways := []struct {
-		row, url string
-		side     int
-	}{
-		{"a call, caller's and callee's sidecar", h.App("payment-service").SidecarURL() + invoke, 0},
-		{"a call, caller's and callee's sidecar", proxy + invoke, 1},
-		{"a call, callee's sidecar only", app.SidecarURL() + invoke, 0},
-		{"a call, callee's sidecar only", proxy + invoke, 1},
-		{"a call, straight", app.URL() + path, 1},
+	invoke := "/v1.0/invoke/" + app.ID + "/method" + path
+	const both, one = "a call by the caller's and the callee's sidecar", "a call by the callee's sidecar"
+	ways := []way{
+		{both, 0, h.App("payment-service").SidecarURL() + invoke},
+		{both, 1, proxy + invoke},
+		{both, 2, app.URL() + path},
+		{one, 0, app.SidecarURL() + invoke},
+		{one, 1, proxy + invoke},
+		{one, 2, app.URL() + path},
 	}
 	times, during := 5, 3*time.Second
 	if b.quick {
 		times, during = 1, time.Second
 	}
-	err = turns(ctx, times, ways, func(way struct {
-		row, url string
-		side     int
-	}, _ int) error {
+	return turns(ctx, times, ways, func(w way, turn int) error {
 		s, err := fire(ctx, load{clients: 1, during: during}, func(t *vegeta.Target) error {
-			t.Method, t.URL = http.MethodGet, way.url
+			t.Method, t.URL = http.MethodGet, w.url
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		s.latencies(r, way.row, way.side)
+		say("  %s, turn %d of %d: %s p50 %s ms, p99 %s ms", w.name, turn+1, times, r.Sides[w.side], number(s.percentile(50)), number(s.percentile(99)))
+		s.latencies(r, w.name, w.side)
 		return s.only(http.StatusOK)
 	})
-	for _, row := range r.Rows {
-		say("  %s, %s: %s and %s ms", row.Case, row.What, number(row.median(0)), number(row.median(1)))
-	}
-	return err
 }

@@ -88,11 +88,11 @@ func spreadOf(values []float64) spread {
 // median is the middle of a side's figures.
 func (r *row) median(side int) float64 { return spreadOf(r.Values[side]).median }
 
-// ratio is how many times the figure of one side is another's, turn by turn.
-func (r *row) ratio(side, to int) spread {
+// ratio is how many times the first side's figure is another's, turn by turn.
+func (r *row) ratio(to int) spread {
 	var ratios []float64
-	for i := range min(len(r.Values[side]), len(r.Values[to])) {
-		ratios = append(ratios, r.Values[side][i]/r.Values[to][i])
+	for i := range min(len(r.Values[0]), len(r.Values[to])) {
+		ratios = append(ratios, r.Values[0][i]/r.Values[to][i])
 	}
 	return spreadOf(ratios)
 }
@@ -146,7 +146,7 @@ func (r *results) table() [][]string {
 			line = append(line, spreadOf(row.Values[side]).String())
 		}
 		for other := 1; other < len(r.Sides); other++ {
-			line = append(line, row.ratio(0, other).String())
+			line = append(line, row.ratio(other).String())
 		}
 		if aims {
 			line = append(line, row.verdict())

@@ -37,7 +37,7 @@ func TestRatioIsOfTheSameTurn(t *testing.T) {
 		row.add(0, turn[0])
 		row.add(1, turn[1])
 	}
-	require.Equal(t, spread{5, 5, 6}, row.ratio(0, 1))
+	require.Equal(t, spread{5, 5, 6}, row.ratio(1))
 	require.Same(t, row, r.row("64 clients", "reservations", "a second"))
 }
 

@@ -70,7 +70,7 @@ func (b *bench) start(ctx context.Context, s setup) (*system, error) {
 	if s.proxied {
 		var apps []string
 		for _, app := range sys.Apps() {
-			apps = append(apps, app.ID+":"+app.URL()[strings.LastIndexByte(app.URL(), ':')+1:])
+			apps = append(apps, app.ID+":"+portOf(app))
 		}
 		if _, _, err := sys.companion(ctx, "proxy", b.program("proxy"), sys.proxy, "PROXY_APPS="+strings.Join(apps, ",")); err != nil {
 			return sys, err
@@ -79,6 +79,9 @@ func (b *bench) start(ctx context.Context, s setup) (*system, error) {
 	say("a system is up after %s", time.Since(began).Round(100*time.Millisecond))
 	return sys, nil
 }
+
+// portOf is the port of an app's own address.
+func portOf(app *stack.App) string { return app.URL()[strings.LastIndexByte(app.URL(), ':')+1:] }
 
 // stop ends the system and removes what it wrote.
 func (s *system) stop(ctx context.Context) error {
@@ -191,7 +194,7 @@ func (s *system) companion(ctx context.Context, name, program string, port int, 
 	if err := p.Start(); err != nil {
 		return "", nil, err
 	}
-	s.closing = append(s.closing, func() { _ = p.Kill() })
+	s.closing = append(s.closing, func() { _ = p.Kill() }) //nolint:contextcheck // it takes none
 	url := "http://127.0.0.1:" + strconv.Itoa(port)
 	_, err := demo.Await(ctx, func() (int, error) { return get(ctx, url+"/actuator/health/ready") }, func(status int) bool { return status == http.StatusOK })
 	if err != nil {

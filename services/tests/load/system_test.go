@@ -6,6 +6,7 @@ import (
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,16 +75,16 @@ func TestMailbox(t *testing.T) {
 	box, err := newMailbox()
 	require.NoError(t, err)
 	t.Cleanup(box.close)
-	before := time.Now()
-	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(box.port))
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(box.port))
+	var came []time.Time
 	for range 2 {
 		require.NoError(t, smtp.SendMail(address, nil, "shop@example.com", []string{"ben@example.com"},
 			[]byte("To: Ben Ito <ben@example.com>\r\nSubject: Your tickets\r\n\r\nHere they are.\r\n")))
+		came = append(came, time.Now())
 	}
-	require.Equal(t, 2, box.count())
 	arrived, ok := box.when("ben@example.com")
 	require.True(t, ok)
-	require.WithinRange(t, arrived, before, time.Now())
+	require.False(t, arrived.After(came[0]), "the first one counts")
 	_, ok = box.when("ada@example.com")
 	require.False(t, ok)
 }

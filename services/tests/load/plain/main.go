@@ -88,7 +88,9 @@ func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve f
 		name, value string
 		to          *uuid.UUID
 	}{
-		{"reservationId", in.ReservationID, &res.id}, {"userId", in.UserID, &res.user}, {"eventId", in.EventID, &res.event},
+		{"reservationId", in.ReservationID, &res.id},
+		{"userId", in.UserID, &res.user},
+		{"eventId", in.EventID, &res.event},
 		{"ticketRequests.ticketTypeId", in.TicketRequests[0].TicketTypeID, &res.ticketType},
 	} {
 		id, err := web.ParseID(field.name, field.value)

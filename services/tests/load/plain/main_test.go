@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,7 +45,7 @@ func TestBothShapesSellExactlyWhatThereIs(t *testing.T) {
 				g.Go(func() error {
 					r := reservation{id: uuid.New(), user: uuid.New(), event: event, ticketType: ticketType, quantity: 1, hold: time.Minute}
 					err := reserve(context.Background(), pool, &r)
-					if err == errSoldOut {
+					if errors.Is(err, errSoldOut) {
 						refused <- struct{}{}
 						return nil
 					}
