@@ -85,7 +85,7 @@ func dapr() (dir, version string, err error) {
 	}
 	dir, version, ok := strings.Cut(string(bytes.TrimSpace(out)), " v")
 	if !ok || dir == "" {
-		return "", "", errors.New("Dapr's module is not there; `go mod download github.com/dapr/dapr` in tools/daprd brings it")
+		return "", "", errors.New("the module of Dapr is not there; `go mod download github.com/dapr/dapr` in tools/daprd brings it")
 	}
 	return dir, version, nil
 }

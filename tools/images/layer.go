@@ -31,7 +31,7 @@ func layerOf(level int, files ...file) (v1.Layer, error) {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(pack(w, files)) }()
 		return r, nil
-	}, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(level))
+	}, tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(level), tarball.WithCompressedCaching)
 	if err != nil {
 		return nil, fmt.Errorf("pack a layer: %w", err)
 	}
