@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"strconv"
 
 	"github.com/go-analyze/charts"
@@ -28,19 +28,21 @@ func (r *report) plot() ([]byte, error) {
 			continue
 		}
 		first := res.Rows[0]
-		values := make([][]float64, len(res.Sides))
-		var cases []string
-		for _, row := range res.Rows {
+		var cases, sides []string
+		var values [][]float64
+		for side, name := range res.Sides {
+			if len(first.Values[side]) > 0 {
+				sides, values = append(sides, name), append(values, nil)
+			}
+		}
+		// The first case goes to the top, which is last.
+		for _, row := range slices.Backward(res.Rows) {
 			if row.What != first.What || row.Unit != first.Unit {
 				continue
 			}
 			cases = append(cases, row.Case)
-			for side := range res.Sides {
-				value := row.median(side)
-				if math.IsNaN(value) {
-					value = charts.GetNullValue()
-				}
-				values[side] = append(values[side], value)
+			for side := range sides {
+				values[side] = append(values[side], row.median(side))
 			}
 		}
 		chart := charts.NewBarChartOptionWithData(values)
@@ -48,12 +50,13 @@ func (r *report) plot() ([]byte, error) {
 		chart.Title = charts.TitleOption{Text: fmt.Sprintf("%d. %s: %s, %s", res.Number, res.Title, first.What, first.Unit)}
 		chart.Title.FontStyle.FontSize = 11
 		chart.CategoryAxis.Labels = cases
-		chart.Legend = charts.LegendOption{SeriesNames: res.Sides, Offset: charts.OffsetStr{Left: charts.PositionRight}}
+		chart.ValueAxis[0].Min, chart.ValueAxis[0].LabelCount = charts.Ptr(0.0), 5
+		chart.Legend = charts.LegendOption{SeriesNames: sides, Offset: charts.OffsetStr{Left: charts.PositionRight}}
 		for i := range chart.SeriesList {
 			chart.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: number}
 		}
 		chart.ValueFormatter = number
-		height := plotHead + plotBar*len(cases)*len(res.Sides)
+		height := plotHead + plotBar*len(cases)*len(sides)
 		panels = append(panels, panel{chart, height})
 		total += height
 	}
