@@ -17,7 +17,10 @@ import (
 
 const appID = "analytics-service"
 
-type config struct{ web.Config }
+type config struct {
+	web.Config
+	messaging.Settings
+}
 
 func main() { web.Main(appID, run) }
 
@@ -47,5 +50,5 @@ func run(ctx context.Context, cfg config) error {
 		Guard: identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}
-	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }

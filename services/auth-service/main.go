@@ -27,6 +27,7 @@ const service = "auth-service"
 
 type config struct {
 	web.Config
+	messaging.Settings
 	// AdminEmail is the address of the first admin, whose password is the secret
 	// auth-service-admin-password. They are of no meaning once there is an admin.
 	AdminEmail string `envconfig:"ADMIN_EMAIL" default:"admin@eventbooking.example"`
@@ -106,7 +107,8 @@ func run(ctx context.Context, cfg config) error {
 		TrustedProxies: cfg.TrustedProxies,
 	}.Route(router, identity.Guard{ServiceSecret: []byte(secret["service-auth-secret"]), AppAPIToken: cfg.AppAPIToken})
 	return web.Serve(ctx, cfg.Config, router,
-		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run)
+		messaging.Relay{Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub}.Run,
+		messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }
 
 // ensureAdmin creates the first admin.

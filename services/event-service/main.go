@@ -20,6 +20,7 @@ const service = "event-service"
 
 type config struct {
 	web.Config
+	messaging.Settings
 	// Readers are the app-ids of services from elsewhere that may read an event, so that one can join
 	// without a change here.
 	Readers []string `envconfig:"EVENT_READERS"`
@@ -62,5 +63,6 @@ func run(ctx context.Context, cfg config) error {
 		messaging.Relay{
 			Pool: pool, Publisher: sc.Dapr, PubSub: sidecar.PubSub,
 			Ordered: map[string]string{events.TopicEventUpdates: "event-updates"},
-		}.Run)
+		}.Run,
+		messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }

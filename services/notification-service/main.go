@@ -25,6 +25,7 @@ const appID = "notification-service"
 
 type config struct {
 	web.Config
+	messaging.Settings
 	// PublicURL is where people reach us; the links in account mails start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
 	// OperationsEmail is who hears of what the system cannot put right itself.
@@ -73,5 +74,6 @@ func run(ctx context.Context, cfg config) error {
 	}
 	// No service secret in the guard: no service calls us.
 	guard := identity.Guard{Verifier: verifier, AppAPIToken: cfg.AppAPIToken}
-	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.Run)
+	return web.Serve(ctx, cfg.Config, httpapi.API{Courier: c, Guard: guard}.Router(), c.Run,
+		messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }

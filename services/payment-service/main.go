@@ -23,7 +23,10 @@ import (
 
 const service = "payment-service"
 
-type config struct{ web.Config }
+type config struct {
+	web.Config
+	messaging.Settings
+}
 
 func main() { web.Main(service, run) }
 
@@ -60,5 +63,5 @@ func run(ctx context.Context, cfg config) error {
 		Guard: identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
-	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }

@@ -30,6 +30,7 @@ const service = "ticket-service"
 
 type config struct {
 	web.Config
+	messaging.Settings
 	// PublicURL is where people reach the API; the addresses of QR codes start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
 	// How many transactions that reserve are under way, how many requests share one, how many wait for the same tickets, and for
@@ -106,5 +107,5 @@ func run(ctx context.Context, cfg config) error {
 		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
-	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run)
+	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)
 }

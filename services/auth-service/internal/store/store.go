@@ -282,17 +282,20 @@ func (s *Store) PublishedKeys(ctx context.Context) ([]keyring.Key, error) {
 }
 
 // Forget deletes what has been over for a day: sessions and their tokens, counted failures, mails and
-// signing keys.
+// signing keys. It is many small transactions.
 func (s *Store) Forget(ctx context.Context) error {
-	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		for _, over := range []string{
-			`sessions WHERE expires_at`, `refresh_tokens WHERE expires_at`, `login_failures WHERE failed_at`,
-			`account_mails WHERE expires_at`, `signing_keys WHERE retired_at`,
-		} {
-			if _, err := tx.Exec(ctx, `DELETE FROM `+over+` < now() - interval '1 day'`); err != nil {
-				return fmt.Errorf("forget %s: %w", over, err)
-			}
+	var before time.Time
+	if err := s.pool.QueryRow(ctx, `SELECT now() - interval '1 day'`).Scan(&before); err != nil {
+		return fmt.Errorf("forget what is over: %w", err)
+	}
+	for _, over := range []struct{ table, since string }{
+		// Tokens first: a session's own go with it, and would be too many for a batch.
+		{"refresh_tokens", "expires_at"}, {"sessions", "expires_at"}, {"login_failures", "failed_at"},
+		{"account_mails", "expires_at"}, {"signing_keys", "retired_at"},
+	} {
+		if _, err := postgres.Purge(ctx, s.pool, over.table, over.since, before, ""); err != nil {
+			return fmt.Errorf("forget what is over: %w", err)
 		}
-		return nil
-	})
+	}
+	return nil
 }

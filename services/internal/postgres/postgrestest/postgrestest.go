@@ -5,7 +5,9 @@ import (
 	"context"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -62,3 +64,62 @@ func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
 	}
 	return strings.Join(plans, "\n")
 }
+
+// Explain gives how the database would carry out the statements that do sends through its pool, each with its arguments,
+// given what is in the tables when do returns.
+func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) string {
+	t.Helper()
+	var sent recorder
+	config := pool.Config()
+	config.ConnConfig.Tracer = &sent
+	recorded, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	defer recorded.Close()
+	_, err = pool.Exec(t.Context(), "ANALYZE")
+	require.NoError(t, err)
+	do(recorded)
+
+	var plans []string
+	for sql, args := range sent.statements {
+		rows, err := pool.Query(t.Context(), "EXPLAIN "+sql, args...)
+		require.NoError(t, err)
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err, sql)
+		plans = append(plans, append([]string{sql}, plan...)...)
+	}
+	return strings.Join(plans, "\n")
+}
+
+// recorder is a tracer that remembers statements that can be explained, with their last arguments.
+type recorder struct {
+	mu         sync.Mutex
+	statements map[string][]any
+}
+
+var explainable = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b`)
+
+func (r *recorder) record(sql string, args []any) {
+	if !explainable.MatchString(sql) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.statements == nil {
+		r.statements = map[string][]any{}
+	}
+	r.statements[sql] = args
+}
+
+// These are pgx.QueryTracer's and pgx.BatchTracer's.
+func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	r.record(data.SQL, data.Args)
+	return ctx
+}
+func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (r *recorder) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+func (r *recorder) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	r.record(data.SQL, data.Args)
+}
+func (r *recorder) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}

@@ -1,0 +1,118 @@
+package messaging_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/kelseyhightower/envconfig"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+)
+
+func TestSweepPurgesWhatIsOver(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (id, topic, cloud_event, created_at, published_at)
+		SELECT gen_random_uuid(), name, '{}', now() - interval '90 days', now() - since FROM (VALUES
+			('over', interval '31 days'), ('recent', interval '29 days'), ('not published', NULL)) o (name, since);
+		INSERT INTO unknown_events (event_id, type, body, received_at) VALUES
+			('over', '', '', now() - interval '31 days'), ('recent', '', '', now() - interval '29 days');
+		INSERT INTO inbox (event_id, type, processed_at)
+		SELECT md5(name)::uuid, name, now() - since FROM (VALUES
+			('over', interval '39 days'), ('handled', '39 days'), ('may come again', '37 days'), ('can be redriven', '90 days')) i (name, since);
+		INSERT INTO dead_letters (queue, event_id, type, body, message_id, reason, state, first_seen, handled_at)
+		SELECT '', md5(name)::uuid, name, '', '', '', state, now() - interval '90 days', now() - since FROM (VALUES
+			('handled', 'REDRIVEN', interval '39 days'), ('discarded', 'DISCARDED', '39 days'),
+			('handled of late', 'REDRIVEN', '37 days'), ('can be redriven', 'OPEN', NULL)) d (name, state, since)`)
+	require.NoError(t, err)
+	purge := messaging.Purge{Pool: pool, Settings: messaging.Settings{EventRetention: messaging.Retention(30 * 24 * time.Hour)}}
+	for range 2 {
+		require.NoError(t, purge.Sweep(t.Context()))
+		left := map[string][]string{}
+		for table, name := range map[string]string{"outbox": "topic", "unknown_events": "event_id", "inbox": "type", "dead_letters": "type"} {
+			rows, err := pool.Query(t.Context(), `SELECT `+name+` FROM `+table+` ORDER BY 1`)
+			require.NoError(t, err)
+			left[table], err = pgx.CollectRows(rows, pgx.RowTo[string])
+			require.NoError(t, err)
+		}
+		require.Equal(t, map[string][]string{
+			"outbox": {"not published", "recent"}, "unknown_events": {"recent"},
+			"inbox": {"can be redriven", "may come again"}, "dead_letters": {"can be redriven", "handled of late"},
+		}, left)
+	}
+
+	purged := func() (marks map[string]float64) {
+		marks = map[string]float64{}
+		rows, err := pool.Query(t.Context(), `SELECT relation, extract(epoch FROM now() - before) / 86400 FROM purged`)
+		require.NoError(t, err)
+		var relation string
+		var days float64
+		_, err = pgx.ForEachRow(rows, []any{&relation, &days}, func() error {
+			marks[relation] = days
+			return nil
+		})
+		require.NoError(t, err)
+		return marks
+	}
+	for range 2 {
+		require.InDeltaMapValues(t, map[string]float64{"outbox": 30, "unknown_events": 30, "inbox": 38, "dead_letters": 38}, purged(), 0.01)
+		purge.Settings.EventRetention *= 2 // what is gone is gone
+		require.NoError(t, purge.Sweep(t.Context()))
+	}
+}
+
+func TestSweepCostsWhatItPurges(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (id, topic, cloud_event, published_at)
+		SELECT gen_random_uuid(), '', '{}', CASE WHEN n > 10 THEN now() END FROM generate_series(1, 20000) n;
+		INSERT INTO unknown_events (event_id, type, body) SELECT n, '', '' FROM generate_series(1, 20000) n;
+		INSERT INTO inbox (event_id, type) SELECT gen_random_uuid(), '' FROM generate_series(1, 20000);
+		INSERT INTO dead_letters (queue, event_id, type, body, message_id, reason, state, handled_at)
+		SELECT '', n, '', '', '', '', CASE WHEN n > 10 THEN 'REDRIVEN' ELSE 'OPEN' END, now() FROM generate_series(1, 20000) n`)
+	require.NoError(t, err)
+	plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {
+		require.NoError(t, messaging.Purge{Pool: pool, Settings: messaging.Settings{EventRetention: messaging.Retention(time.Hour)}}.Sweep(t.Context()))
+	})
+	require.Contains(t, plans, "DELETE FROM outbox")
+	require.NotContains(t, plans, "Seq Scan on")
+}
+
+func TestARelayCostsWhatItPublishes(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &broker{}
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (id, topic, cloud_event, published_at) SELECT gen_random_uuid(), 'seat-events', '{}', now() FROM generate_series(1, 20000)`)
+	require.NoError(t, err)
+	for name, ordered := range map[string]map[string]string{"Ordered": {"seat-events": "pubsub"}, "Unordered": nil} {
+		plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {
+			stop := relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Ordered: ordered})
+			add(t.Context(), t, pool, 1)
+			published(t, pool)
+			stop()
+		})
+		require.Contains(t, plans, "SET published_at", name)
+		require.NotContains(t, plans, "Seq Scan on outbox", name)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	var settings messaging.Settings
+	require.NoError(t, envconfig.Process("", &settings))
+	require.Equal(t, messaging.Retention(30*24*time.Hour), settings.EventRetention)
+	for value, ok := range map[string]bool{"24h": true, "2400h": true, "23h59m": false, "-720h": false, "30": false, "30d": false, "": false} {
+		t.Setenv("EVENT_RETENTION", value)
+		err := envconfig.Process("", &settings)
+		if ok {
+			require.NoError(t, err, value)
+		} else {
+			require.ErrorContains(t, err, "EVENT_RETENTION", value)
+		}
+	}
+}
