@@ -38,7 +38,7 @@ const (
 )
 
 // ErrUnavailable is what Call wraps when it cannot say whether the callee did what was asked: no
-// answer, a 5xx, or an answer that is not the contract's. Only errors.Is(err, ErrUnavailable)
+// answer, an empty one, a 5xx, or an answer that is not the contract's. Only errors.Is(err, ErrUnavailable)
 // matters; the cause is for logs.
 var ErrUnavailable = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service that is needed does not answer")
 
@@ -206,10 +206,14 @@ func (c *Client) do(ctx context.Context, app, method, path string, in any) (answ
 	if moved := res.Header.Get(web.StatusHeader); moved != "" {
 		status, _ = strconv.Atoi(moved) // a word that is no number is no status of ours either
 	}
-	if status >= 200 && status < 300 {
-		return answer, nil
+	if status < 200 || status >= 300 {
+		return nil, refusal(app, status, answer)
 	}
-	return nil, refusal(app, status, answer)
+	if len(answer) == 0 {
+		// No service of ours answers nothing. The callee's sidecar may, of an app that is dead (tools/daprd/patch says why).
+		return nil, ErrUnavailable.Because(fmt.Errorf("%s answered %d and nothing", app, status))
+	}
+	return answer, nil
 }
 
 var kindOf = map[int]problem.Kind{

@@ -100,8 +100,9 @@ func TestCallSends(t *testing.T) {
 func TestTheSidecarsTokenIsShown(t *testing.T) {
 	t.Setenv("DAPR_API_TOKEN", "api-token")
 	var shown []string
-	client := connect(t, func(_ http.ResponseWriter, r *http.Request) {
+	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		shown = append(shown, r.Header.Get("dapr-api-token"))
+		answer(200, "{}")(w, r)
 	})
 	require.NoError(t, client.Call(t.Context(), "ticket-service", http.MethodGet, "/api/tickets/internal/1", nil, nil))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, client.URL("auth-service", "/api/auth/.well-known/jwks.json"), nil)
@@ -178,14 +179,24 @@ func TestCallIsBoundByItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestCallWithoutABodyOrAnAnswer(t *testing.T) {
+func TestCallWithoutABody(t *testing.T) {
 	t.Parallel()
 	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 || r.Header.Get("X-Service-Token") != "" {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
+		_, _ = io.WriteString(w, "{}")
 	})
-	require.NoError(t, client.Call(t.Context(), "event-service", http.MethodGet, "/api/events/1", nil, nil))
+	require.NoError(t, client.Call(t.Context(), "event-service", http.MethodGet, "/api/events/1", nil, nil), "of whose answer nothing is wanted")
+}
+
+// An answer with nothing in it is nobody's, whatever its status says.
+func TestNobodysAnswer(t *testing.T) {
+	t.Parallel()
+	client := connect(t, answer(200, ""))
+	require.ErrorIs(t, client.Call(t.Context(), "email-service", http.MethodPost, "/api/email/internal/messages", nil, nil), sidecar.ErrUnavailable)
+	_, err := client.Fetch(t.Context(), "ticket-service", "/ticket.pdf")
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 }
 
 func TestFetch(t *testing.T) {
@@ -219,6 +230,8 @@ func TestCallsAreMeasured(t *testing.T) {
 			answer(http.StatusInternalServerError, "")(w, r)
 		case strings.HasSuffix(r.URL.Path, "/sold-out/1"):
 			refuse("409", `{"error": "INSUFFICIENT_INVENTORY", "message": "Sold out"}`)(w, r)
+		default:
+			answer(http.StatusOK, "{}")(w, r)
 		}
 	})
 	target := uuid.NewString() // nobody else's, also when the test runs twice
