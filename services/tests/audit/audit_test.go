@@ -311,6 +311,59 @@ func TestEveryCorruptionIsCaught(t *testing.T) {
 	}
 }
 
+// What services have purged is missed by nobody, and what they have not is.
+func TestWhatIsPurgedIsNoDiscrepancy(t *testing.T) {
+	t.Parallel()
+	s := setup(t)
+	const (
+		old   = "01700000-0000-7000-8000-000000000000" // of 2020
+		young = "01900000-0000-7000-8000-000000000000" // of 2024
+		late  = "{late}"
+		purge = `INSERT INTO purged (relation, before) VALUES ('inbox', '2022-01-01'), ('outbox', '2022-01-01')`
+	)
+	tell := func(event string) string {
+		return `INSERT INTO notifications (id, message_id, event_id, user_id, kind, status, attempts, sent_at, created_at)
+			VALUES ('{late}', '{late}', '` + event + `', '{buyer}', 'REFUND_PROCESSED', 'SENT', 1, now(), '2024-06-01')`
+	}
+	publish := func(at string) string {
+		return `INSERT INTO outbox (id, topic, cloud_event, published_at)
+			VALUES ('{late}', 'payment-events', '{"type": "PAYMENT_COMPLETED", "data": {}}', '` + at + `')`
+	}
+	for _, tt := range []struct {
+		name, service, purger string
+		old, young            string
+		check, id             string
+	}{
+		{"EventThatWasToldOf", "notification-service", "payment-service", tell(old), tell(young), "notifications", late},
+		{
+			"EventThatNobodyKnew", "ticket-service", "payment-service", `INSERT INTO unknown_events (event_id, type, body) VALUES ('` + old + `', '', '')`,
+			`INSERT INTO unknown_events (event_id, type, body) VALUES ('` + young + `', '', '')`, "unknown events", young,
+		},
+		{"RecordOfAnEffect", "payment-service", "ticket-service", publish("2021-12-31"), publish("2022-01-02"), "effects", late},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			named := func(f audit.Finding) bool { return f.Check == tt.check && f.ID == withIDs(tt.id) }
+			s.tell(t)
+			s.change(t, tt.service, tt.old)
+			report, err := s.Audit(t.Context(), true)
+			require.NoError(t, err)
+			require.NotEmpty(t, report.Discrepancies(), "nothing was purged")
+			s.change(t, tt.purger, purge)
+			s.change(t, "analytics-service", purge) // which hears payment-events as well
+			report, err = s.Audit(t.Context(), true)
+			require.NoError(t, err)
+			require.Empty(t, report.Findings)
+
+			s.tell(t)
+			s.change(t, tt.service, tt.young)
+			s.change(t, tt.purger, purge)
+			report, err = s.Audit(t.Context(), true)
+			require.NoError(t, err)
+			require.True(t, slices.ContainsFunc(report.Discrepancies(), named), "%s", report.Findings)
+		})
+	}
+}
+
 func TestWhatIsUnderWayIsNoDiscrepancyYet(t *testing.T) {
 	t.Parallel()
 	s := setup(t)

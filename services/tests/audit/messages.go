@@ -110,6 +110,9 @@ func (r *Report) effects(s *seen) {
 					had = (announced || !m.Postponed) && !slices.ContainsFunc(m.facts(), func(f fact) bool { return !told[f] })
 				}
 				had = had || discarded[sub.Consumer+m.ID.String()]
+				if !had && m.Since.Before(s.messages[sub.Consumer].purged["inbox"]) {
+					continue // nobody knows any more
+				}
 				k := kind{m.Topic, m.Type, sub.Consumer}
 				n := count[k]
 				n.published++
@@ -163,7 +166,7 @@ func (r *Report) notifications(s *seen) {
 			r.find("notifications", n.ID, 0, 0, "tells %s of %s, as %s did", n.Kind, f.of, before)
 		}
 		first[f] = n.ID
-		if !happened[f] && (n.Kind != "EVENT_POSTPONED" || !postponed[n.EventID]) {
+		if !happened[f] && (n.Kind != "EVENT_POSTPONED" || !postponed[n.EventID]) && !s.forgotten(n.EventID) {
 			r.find("notifications", n.ID, 0, 0, "tells %s of %s to %s, which happened to nobody or to somebody else", n.Kind, f.of, n.UserID)
 		}
 	}
@@ -235,7 +238,8 @@ func (r *Report) leftovers(s *seen) {
 	for _, service := range Services {
 		var strange, open int
 		for _, u := range s.messages[service].unknown {
-			if !published[u.ID] { // ours are in effects, if they should have had one
+			id, _ := uuid.Parse(u.ID)                 // which only a stranger's may not be
+			if !published[u.ID] && !s.forgotten(id) { // ours are in effects, if they should have had one
 				strange++
 				r.find("unknown events", u, u.Age, 0, "%s got a %q %s ago that is in no service's outbox: somebody else publishes to its topics",
 					service, u.Type, short(u.Age))

@@ -151,6 +151,7 @@ type messages struct {
 	inbox   map[uuid.UUID]bool
 	unknown []unknown
 	letters []letter
+	purged  map[string]time.Time // by table: up to when rows may be gone
 }
 
 type message struct {
@@ -162,7 +163,8 @@ type message struct {
 	Postponed                             bool
 
 	Published bool
-	Age       time.Duration // since it was published, or else written
+	Since     time.Time // it was published, or else written
+	Age       time.Duration
 }
 
 type unknown struct {
@@ -184,6 +186,21 @@ type queue struct {
 }
 
 func (q queue) String() string { return q.Name }
+
+// clocks is how far the clocks of a service and of its database may be apart.
+const clocks = time.Hour
+
+// forgotten reports whether the event with this id may have been purged from the outbox that it was in. When it was written,
+// the id says.
+func (s *seen) forgotten(id uuid.UUID) bool {
+	written := time.Unix(id.Time().UnixTime())
+	for _, m := range s.messages {
+		if id.Version() == 7 && written.Before(m.purged["outbox"].Add(clocks)) {
+			return true
+		}
+	}
+	return false
+}
 
 func (s Sources) read(ctx context.Context) (*seen, error) {
 	all := &seen{messages: map[string]messages{}, refusals: map[uuid.UUID]string{}, subscriptions: s.Subscriptions}
@@ -327,14 +344,14 @@ func (s *seen) readAnalytics(ctx context.Context, tx pgx.Tx) (err error) {
 }
 
 func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
-	m := messages{inbox: map[uuid.UUID]bool{}}
+	m := messages{inbox: map[uuid.UUID]bool{}, purged: map[string]time.Time{}}
 	var err error
 	if m.outbox, err = collect[message](ctx, tx, `
 		SELECT id, topic, cloud_event ->> 'type',
 		       coalesce((payload ->> 'orderId')::uuid, none), coalesce((payload ->> 'userId')::uuid, none),
 		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
 		       coalesce(payload ->> 'cancelledBy', ''), payload ->> 'postponedFrom' IS NOT NULL,
-		       published_at IS NOT NULL, now() - coalesce(published_at, created_at)
+		       published_at IS NOT NULL, coalesce(published_at, created_at), now() - coalesce(published_at, created_at)
 		FROM outbox, LATERAL (SELECT cloud_event #> '{data,payload}' AS payload, uuid '00000000-0000-0000-0000-000000000000' AS none) p
 		ORDER BY position`); err != nil {
 		return m, err
@@ -352,6 +369,16 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 	}
 	if m.unknown, err = collect[unknown](ctx, tx, `SELECT event_id, type, now() - received_at FROM unknown_events ORDER BY received_at`); err != nil {
 		return m, err
+	}
+	purged, err := collect[struct {
+		Table  string
+		Before time.Time
+	}](ctx, tx, `SELECT relation, before FROM purged`)
+	if err != nil {
+		return m, err
+	}
+	for _, p := range purged {
+		m.purged[p.Table] = p.Before
 	}
 	var archived bool // a service that consumes nothing has no dead letters
 	if err := tx.QueryRow(ctx, `SELECT to_regclass('dead_letters') IS NOT NULL`).Scan(&archived); err != nil || !archived {

@@ -290,8 +290,11 @@ func (s *Store) Forget(ctx context.Context) error {
 	}
 	for _, over := range []struct{ table, since string }{
 		// Tokens first: a session's own go with it, and would be too many for a batch.
-		{"refresh_tokens", "expires_at"}, {"sessions", "expires_at"}, {"login_failures", "failed_at"},
-		{"account_mails", "expires_at"}, {"signing_keys", "retired_at"},
+		{"refresh_tokens", "expires_at"},
+		{"sessions", "expires_at"},
+		{"login_failures", "failed_at"},
+		{"account_mails", "expires_at"},
+		{"signing_keys", "retired_at"},
 	} {
 		if _, err := postgres.Purge(ctx, s.pool, over.table, over.since, before, ""); err != nil {
 			return fmt.Errorf("forget what is over: %w", err)
