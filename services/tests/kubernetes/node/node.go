@@ -167,13 +167,11 @@ func (n *Node) startNode(ctx context.Context) error {
 	err = n.run("kube-controller-manager", "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials",
 		"--root-ca-file="+n.etc("ca.crt"), "--service-account-private-key-file="+n.etc("accounts.key"),
 		"--cluster-signing-cert-file="+n.etc("ca.crt"), "--cluster-signing-key-file="+n.etc("ca.key"),
-		"--kubeconfig="+n.etc("kube-controller-manager.conf"), "--authentication-kubeconfig="+n.etc("kube-controller-manager.conf"),
-		"--authorization-kubeconfig="+n.etc("kube-controller-manager.conf"))
+		"--kubeconfig="+n.etc("kube-controller-manager.conf"))
 	if err != nil {
 		return err
 	}
-	err = n.run("kube-scheduler", "--bind-address=127.0.0.1", "--leader-elect=false", "--kubeconfig="+n.etc("kube-scheduler.conf"),
-		"--authentication-kubeconfig="+n.etc("kube-scheduler.conf"), "--authorization-kubeconfig="+n.etc("kube-scheduler.conf"))
+	err = n.run("kube-scheduler", "--bind-address=127.0.0.1", "--leader-elect=false", "--kubeconfig="+n.etc("kube-scheduler.conf"))
 	if err != nil {
 		return err
 	}
