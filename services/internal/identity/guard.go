@@ -26,19 +26,23 @@ type Guard struct {
 	AppAPIToken   string
 }
 
+// keysAgain is how soon one who has no keys asks again, and how often at most somebody asks because of a token.
+const keysAgain = 3 * time.Second
+
 // FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
 // ctx ends; client is what the sidecar lets in. A token with a key id not seen before makes it look again, every few seconds at most.
-// auth-service need not be up yet: until it is, tokens are answered ErrKeysUnavailable.
+// auth-service need not be up yet: until there are keys, it looks every few seconds without a token too, and tokens are
+// answered ErrKeysUnavailable.
 func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
 		Client:            client,
 		HTTPTimeout:       5 * time.Second,
 		RefreshInterval:   10 * time.Minute,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(3*time.Second), 3),
-		RateLimitWaitMax:  3 * time.Second,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysAgain), 3),
+		RateLimitWaitMax:  keysAgain,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(ctx context.Context, err error) {
-				slog.WarnContext(ctx, "auth-service's keys not fetched, they will be at the next token", "error", err.Error())
+				slog.WarnContext(ctx, "auth-service's keys not fetched, trying again", "error", err.Error())
 				if failed, ok := ctx.Value(fetchFailed{}).(*bool); ok {
 					*failed = true
 				}
@@ -48,6 +52,19 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 	if err != nil {
 		return Verifier{}, err
 	}
+	go func() {
+		for {
+			if known, err := keys.Storage().KeyReadAll(ctx); err == nil && len(known) > 0 {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(keysAgain):
+				_, _ = keys.Storage().KeyRead(ctx, "") // no key's id, which makes it look
+			}
+		}
+	}()
 	return Verifier{Keys: func(ctx context.Context) jwt.Keyfunc {
 		return func(token *jwt.Token) (any, error) {
 			failed := false

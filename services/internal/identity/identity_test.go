@@ -30,6 +30,7 @@ type issuer struct {
 	public  ed25519.PublicKey
 	keys    string       // URL of the key set
 	up      *atomic.Bool // whether that URL answers
+	fetched *atomic.Int32
 }
 
 func newIssuer(t *testing.T) issuer {
@@ -45,7 +46,7 @@ func newIssuer(t *testing.T) issuer {
 	body, err := set.JSONPublic(t.Context())
 	require.NoError(t, err)
 
-	up := &atomic.Bool{}
+	up, fetched := &atomic.Bool{}, &atomic.Int32{}
 	up.Store(true)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !up.Load() {
@@ -53,9 +54,10 @@ func newIssuer(t *testing.T) issuer {
 			return
 		}
 		_, _ = w.Write(body)
+		fetched.Add(1)
 	}))
 	t.Cleanup(server.Close)
-	return issuer{private, public, server.URL, up}
+	return issuer{private, public, server.URL, up, fetched}
 }
 
 func (i issuer) verifier(t *testing.T) identity.Verifier {
@@ -177,6 +179,21 @@ func TestKeysMayComeLater(t *testing.T) {
 	require.ErrorIs(t, err, identity.ErrKeysUnavailable)
 	_, err = verifier.Verify(t.Context(), token)
 	require.NoError(t, err, "what is known needs nobody")
+}
+
+func TestKeysAreFetchedWithoutATokenOnceTheyAreThere(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t)
+	issuer.up.Store(false)
+	verifier := issuer.verifier(t)
+	issuer.up.Store(true)
+	require.Eventually(t, func() bool { return issuer.fetched.Load() > 0 }, 15*time.Second, 50*time.Millisecond)
+	issuer.up.Store(false)
+	token := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, err := verifier.Verify(context.Background(), token)
+		require.NoError(c, err, "no token could have them fetched any more")
+	}, 15*time.Second, 50*time.Millisecond)
 }
 
 func TestVerifyServiceTokenRefuses(t *testing.T) {
