@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -92,4 +93,9 @@ func (p *Passwords) enter(ctx context.Context) error {
 	}
 }
 
-func (p *Passwords) leave() { <-p.slots }
+// leave gives the slot to the next, and the memory that a hash takes to the system: Go would keep it for minutes, twice what
+// the rest of the service needs.
+func (p *Passwords) leave() {
+	debug.FreeOSMemory()
+	<-p.slots
+}
