@@ -48,49 +48,46 @@ type recipe struct {
 }
 
 // archives writes pause.tar, dapr.tar and standins.tar, for this machine's platform.
-func (c *cluster) archives(out string) ([]built, error) {
+func (c *cluster) archives(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fmt.Errorf("make a place for the archives: %w", err)
+		return fmt.Errorf("make a place for the archives: %w", err)
 	}
 	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	pause, err := program{"pause", "./services/tests/kubernetes/pause"}.archive(out, []v1.Platform{platform})
-	if err != nil {
-		return nil, err
+	if _, err := (program{"pause", "./services/tests/kubernetes/pause"}).archive(out, []v1.Platform{platform}); err != nil {
+		return err
 	}
-	sidecar, err := c.daprImage()
+	dapr, err := c.daprImage()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	dapr, err := archive(filepath.Join(out, "dapr.tar"), platform, sidecar)
-	if err != nil {
-		return nil, err
+	if err := archive(filepath.Join(out, "dapr.tar"), platform, dapr); err != nil {
+		return err
 	}
 	postgres, err := c.postgresImage()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	node, err := c.nodeImages()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	standIns, err := archive(filepath.Join(out, "standins.tar"), platform, append(node, postgres)...)
-	return slices.Concat(pause, dapr, standIns), err
+	return archive(filepath.Join(out, "standins.tar"), platform, append(node, postgres)...)
 }
 
 // archive makes images of recipes. They are not compressed: they go no further than this machine.
-func archive(out string, platform v1.Platform, recipes ...recipe) ([]built, error) {
+func archive(out string, platform v1.Platform, recipes ...recipe) error {
 	ingredients := sha256.New()
 	for _, r := range recipes {
 		fmt.Fprintf(ingredients, "%s %+v\n", r.name, r.config)
 		for _, files := range r.layers {
 			for _, f := range files {
 				if err := f.identify(ingredients); err != nil {
-					return nil, err
+					return err
 				}
 			}
 		}
 	}
-	return unlessMade(out, ingredients, func() ([]built, error) {
+	_, err := unlessMade(out, ingredients, func() ([]built, error) {
 		var images []image
 		for _, r := range recipes {
 			name, err := reference.ParseDockerRef(r.name) // a node's own way from a short name to the full one
@@ -113,6 +110,7 @@ func archive(out string, platform v1.Platform, recipes ...recipe) ([]built, erro
 		}
 		return write(out, images...)
 	})
+	return err
 }
 
 // daprImage has all that the chart of Dapr starts, by the names of which it starts them.

@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-// unlessMade makes an archive, unless it was made of the same ingredients by the same program, and says what is in it.
+// unlessMade makes an archive, unless it was made of the same ingredients by the same program, and prints what is in it.
 func unlessMade(archive string, ingredients hash.Hash, archived func() ([]built, error)) ([]built, error) {
 	if err := hashMyself(ingredients); err != nil {
 		return nil, err
@@ -23,6 +23,7 @@ func unlessMade(archive string, ingredients hash.Hash, archived func() ([]built,
 	}
 	if content, err := os.ReadFile(stamp); err == nil && json.Unmarshal(content, &last) == nil && last.Ingredients == want {
 		if _, err := os.Stat(archive); err == nil {
+			say(last.Images)
 			return last.Images, nil
 		}
 	}
@@ -35,7 +36,14 @@ func unlessMade(archive string, ingredients hash.Hash, archived func() ([]built,
 	if err := errors.Join(err, os.WriteFile(stamp, content, 0o644)); err != nil {
 		return nil, fmt.Errorf("remember what the archive was made of: %w", err)
 	}
+	say(images)
 	return images, nil
+}
+
+func say(images []built) {
+	for _, b := range images {
+		fmt.Printf("%-47s %-11s %5.1f MB  %s\n", b.Name, b.Platform, float64(b.Size)/(1<<20), b.Digest)
+	}
 }
 
 // hashMyself adds this program's own binary.

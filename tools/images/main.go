@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -57,7 +56,6 @@ func run() error {
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return fmt.Errorf("make a place for the archives: %w", err)
 	}
-	var all []built
 	for _, p := range programs {
 		if flag.NArg() > 0 && !slices.Contains(flag.Args(), p.name) {
 			continue
@@ -71,19 +69,12 @@ func run() error {
 				return fmt.Errorf("the image of %s for %s is larger than %d MB", p.name, b.Platform, maxSize>>20)
 			}
 		}
-		all = append(all, made...)
 	}
-	if others.daprd != "" {
-		made, err := others.archives(filepath.Join(*out, "cluster"))
-		if err != nil {
-			return fmt.Errorf("images of a cluster: %w", err)
-		}
-		all = append(all, made...)
+	if others.daprd == "" {
+		return nil
 	}
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "IMAGE\tPLATFORM\tMB\tDIGEST")
-	for _, b := range all {
-		fmt.Fprintf(table, "%s\t%s\t%.1f\t%s\n", b.Name, b.Platform, float64(b.Size)/(1<<20), b.Digest)
+	if err := others.archives(filepath.Join(*out, "cluster")); err != nil {
+		return fmt.Errorf("images of a cluster: %w", err)
 	}
-	return table.Flush()
+	return nil
 }
