@@ -1,8 +1,7 @@
-// Command daprd is Dapr's sidecar runtime as it is, built with Dapr's tag stablecomponents, plus the two components this
-// project uses that Dapr counts as alpha or beta.
+// Command daprd is Dapr's sidecar runtime, built with Dapr's tag stablecomponents, plus the two components this project uses
+// that Dapr counts as alpha or beta. Of Dapr itself, only what package patch says is changed.
 //
-// Building everything (the tag allcomponents) would take about twice as long. A daprd that the machine already has
-// serves as well, since a released one has them all.
+// Building everything (the tag allcomponents) would take about twice as long.
 package main
 
 import (

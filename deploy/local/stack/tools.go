@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,11 +32,8 @@ const (
 	kubernetesVersion = "1.34.1"
 )
 
-// A release of the machine's own fits when it is one of these minors and not older than what we would build.
-var (
-	daprdFits = []int{18}
-	daprFits  = []int{16, 17, 18}
-)
+// daprFits are the minors of which a dapr CLI of the machine's own fits, when it is not older than what we would build.
+var daprFits = []int{16, 17, 18}
 
 // nodeMajor.nodeMinor is the first Node.js with the SQLite that the emulator keeps its queues in.
 const nodeMajor, nodeMinor = 22, 5
@@ -53,8 +51,8 @@ func (c *Config) npmWanted() bool {
 	return c.PostgresURL == "" || c.AWSEndpoint == "" || c.SMTP.Host == ""
 }
 
-// EnsureTools builds and installs whatever is missing: daprd and the dapr CLI, unless the machine has fitting ones, and
-// the servers that come from npm. A second call does nothing.
+// EnsureTools builds and installs whatever is missing: daprd, the dapr CLI, unless the machine has a fitting one, and the
+// servers that come from npm. A second call does nothing.
 func EnsureTools(ctx context.Context, cfg Config) error {
 	_, err := ensureTools(ctx, cfg)
 	return err
@@ -82,20 +80,28 @@ func ensureTools(ctx context.Context, cfg Config) (tools, error) {
 	return t, g.Wait()
 }
 
+// ensureDaprd builds daprd even if the machine has one: a released one loses events of an app that dies (tools/daprd/patch).
 func (c *Config) ensureDaprd(ctx context.Context) (string, error) {
-	if path := machineHas(ctx, "daprd", daprdVersion, daprdFits); path != "" {
-		return path, nil
-	}
 	path := c.bin("daprd")
-	err := c.once(path, "daprd "+daprdVersion, "build (only the first time; several minutes)", []string{"tools/daprd"}, func(log io.Writer) error {
-		return c.goTool(ctx, log, "tools/daprd", "build", "-tags", "stablecomponents", "-trimpath",
-			"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+daprdVersion, "-o", path, ".")
+	sources := []string{"tools/daprd", "tools/daprd/patch"}
+	err := c.once(path, "daprd "+daprdVersion, "build (only the first time; several minutes)", sources, func(log io.Writer) error {
+		patched := filepath.Join(c.ToolsDir, "daprd")
+		if err := c.goTool(ctx, log, "tools/daprd", "run", "./patch", patched); err != nil {
+			return err
+		}
+		flags := []string{"-modfile", filepath.Join(patched, "go.mod"), "-tags", "stablecomponents", "-trimpath"}
+		if err := c.goTool(ctx, log, "tools/daprd", slices.Concat([]string{"test"}, flags, []string{"./patch"})...); err != nil {
+			return err
+		}
+		return c.goTool(ctx, log, "tools/daprd", slices.Concat([]string{"build"}, flags, []string{
+			"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=" + daprdVersion, "-o", path, ".",
+		})...)
 	})
 	return path, err
 }
 
 func (c *Config) ensureDapr(ctx context.Context) (string, error) {
-	if path := machineHas(ctx, "dapr", daprVersion, daprFits); path != "" {
+	if path := machinesDapr(ctx); path != "" {
 		return path, nil
 	}
 	path := c.bin("dapr")
@@ -150,16 +156,16 @@ func (c *Config) goTool(ctx context.Context, log io.Writer, dir string, args ...
 
 var versionPattern = regexp.MustCompile(`\b(\d+)\.(\d+)\.(\d+)\b`)
 
-// machineHas finds a program in the PATH or where `dapr init` puts it, of a version that fits.
-func machineHas(ctx context.Context, name, built string, minors []int) string {
+// machinesDapr finds a dapr CLI in the PATH or where `dapr init` puts it, of a version that fits.
+func machinesDapr(ctx context.Context) string {
 	candidates := []string{}
-	if path, err := exec.LookPath(name); err == nil {
+	if path, err := exec.LookPath("dapr"); err == nil {
 		candidates = append(candidates, path)
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		candidates = append(candidates, filepath.Join(home, ".dapr", "bin", name))
+		candidates = append(candidates, filepath.Join(home, ".dapr", "bin", "dapr"))
 	}
-	want := versionPattern.FindStringSubmatch(built)
+	want := versionPattern.FindStringSubmatch(daprVersion)
 	for _, path := range candidates {
 		out, err := exec.CommandContext(ctx, path, "--version").Output()
 		if err != nil {
@@ -173,10 +179,8 @@ func machineHas(ctx context.Context, name, built string, minors []int) string {
 		patch, _ := strconv.Atoi(string(have[3]))
 		wantMinor, _ := strconv.Atoi(want[2])
 		wantPatch, _ := strconv.Atoi(want[3])
-		for _, m := range minors {
-			if minor == m && (minor > wantMinor || patch >= wantPatch) {
-				return path
-			}
+		if slices.Contains(daprFits, minor) && (minor > wantMinor || patch >= wantPatch) {
+			return path
 		}
 	}
 	return ""
