@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,7 +28,7 @@ func (b *bench) footprint(ctx context.Context) (r results, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c, err := b.openCounter(ctx)
-	defer func() { err = errors.Join(err, c.stop(ctx)) }()
+	defer func() { err = c.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}

@@ -40,7 +40,7 @@ func (b *bench) growth(ctx context.Context) (r results, err error) {
 	for _, size := range sizes {
 		r.Sides = append(r.Sides, number(float64(size))+" tickets")
 		a, openErr := b.openArchive(ctx, size)
-		defer func() { err = errors.Join(err, a.stop(ctx)) }()
+		defer func() { err = a.stop(ctx, err) }()
 		if openErr != nil {
 			return r, openErr
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -19,7 +18,7 @@ func (b *bench) mail(ctx context.Context) (r results, err error) {
 	}
 	each := perSecond * int(during.Seconds())
 	h, err := b.openShop(ctx, "shipped", setup{}, times*each, times*each)
-	defer func() { err = errors.Join(err, h.stop(ctx)) }()
+	defer func() { err = h.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}

@@ -126,7 +126,7 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 	var shops []*shop
 	for i, name := range r.Sides[:2] {
 		h, openErr := b.openShop(ctx, name, setup{loosen: true, proxied: i == 1}, 200, 1_000_000)
-		defer func() { err = errors.Join(err, h.stop(ctx)) }()
+		defer func() { err = h.stop(ctx, err) }()
 		if openErr != nil {
 			return r, openErr
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -193,7 +192,7 @@ func (b *bench) reserving(ctx context.Context, types int) (r results, err error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c, err := b.openCounter(ctx)
-	defer func() { err = errors.Join(err, c.stop(ctx)) }()
+	defer func() { err = c.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}

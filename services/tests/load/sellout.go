@@ -26,7 +26,7 @@ func (b *bench) sellOut(ctx context.Context) (r results, err error) {
 		times, people, tickets = 1, 200, 100
 	}
 	h, err := b.openShop(ctx, "on sale", setup{loosen: true}, people, tickets)
-	defer func() { err = errors.Join(err, h.stop(ctx)) }()
+	defer func() { err = h.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}

@@ -42,7 +42,8 @@ type setup struct {
 type system struct {
 	*stack.Stack
 	loosened []string // what was raised
-	proxy    int      // the port of what is in the place of the sidecars, 0 if nothing is
+	dir      string
+	proxy    int // the port of what is in the place of the sidecars, 0 if nothing is
 	closing  []func()
 }
 
@@ -54,7 +55,7 @@ func (b *bench) start(ctx context.Context, s setup) (*system, error) {
 	if err != nil {
 		return sys, err
 	}
-	sys.closing = append(sys.closing, func() { _ = os.RemoveAll(cfg.DataDir) })
+	sys.dir = cfg.DataDir
 	if s.proxied {
 		if sys.proxy, err = freePort(ctx); err != nil {
 			return sys, err
@@ -83,13 +84,24 @@ func (b *bench) start(ctx context.Context, s setup) (*system, error) {
 // portOf is the port of an app's own address.
 func portOf(app *stack.App) string { return app.URL()[strings.LastIndexByte(app.URL(), ':')+1:] }
 
-// stop ends the system and removes what it wrote.
-func (s *system) stop(ctx context.Context) error {
+// stop ends the system and removes what it wrote, but for its logs if there was a failure, which it gives with its own.
+func (s *system) stop(ctx context.Context, failure error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	err := s.Stop(ctx)
 	for i := len(s.closing) - 1; i >= 0; i-- {
 		s.closing[i]()
+	}
+	err := errors.Join(failure, s.Stop(ctx))
+	if s.dir == "" { // it never began
+		return err
+	}
+	remove := []string{"."}
+	if failure != nil && !errors.Is(failure, context.Canceled) {
+		remove = []string{"postgres", "fauxqs", "mail", "stripe", "secrets.json"}
+		err = fmt.Errorf("%w (logs are left in %s)", err, filepath.Join(s.dir, "logs"))
+	}
+	for _, name := range remove {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(s.dir, name)))
 	}
 	return err
 }

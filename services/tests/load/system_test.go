@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/smtp"
@@ -98,4 +100,35 @@ func TestUseCountsDescendantsOnlyWhenMeant(t *testing.T) {
 	require.Positive(t, own.memory)
 	require.Greater(t, all.memory, own.memory, "our parent and we have more than we")
 	require.Zero(t, use(-1, true).memory)
+}
+
+func TestStopKeepsTheLogsOfAFailure(t *testing.T) {
+	t.Parallel()
+	errFailed := errors.New("it broke")
+	for name, tt := range map[string]struct {
+		failure error
+		left    []string
+	}{
+		"WithoutFailure": {nil, nil},
+		"AfterFailure":   {errFailed, []string{"logs"}},
+		"Interrupted":    {context.Canceled, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := system{dir: filepath.Join(t.TempDir(), "system")}
+			for _, dir := range []string{"logs", "postgres"} {
+				require.NoError(t, os.MkdirAll(filepath.Join(s.dir, dir), 0o700))
+			}
+			require.ErrorIs(t, s.stop(t.Context(), tt.failure), tt.failure)
+			found, err := os.ReadDir(s.dir)
+			if tt.left == nil {
+				require.ErrorIs(t, err, os.ErrNotExist)
+				return
+			}
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+			require.Equal(t, tt.left[0], found[0].Name())
+		})
+	}
+	require.NoError(t, (&system{}).stop(t.Context(), nil), "what never began")
 }
