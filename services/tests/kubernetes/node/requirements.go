@@ -55,19 +55,22 @@ func Requirements() error {
 	return errors.Join(failures...)
 }
 
-// install gets the missing packages. Services that come with them are not started where Debian's rules for that are followed, as
-// in its container images.
+// install gets the missing packages. A service that comes with them does not run when it is done.
 func (n *Node) install(ctx context.Context) error {
 	packages := missing()
 	if len(packages) == 0 {
 		return nil
 	}
 	n.say("installing " + strings.Join(packages, ", "))
-	for _, args := range [][]string{
-		{"update"},
-		append([]string{"install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"}, packages...),
-	} {
-		cmd := exec.CommandContext(ctx, "apt-get", args...)
+	commands := [][]string{
+		{"apt-get", "update"},
+		append([]string{"apt-get", "install", "--yes", "--no-install-recommends", "--option=DPkg::Lock::Timeout=300"}, packages...),
+	}
+	if _, err := os.Stat("/run/systemd/system"); err == nil && slices.Contains(packages, "containerd") {
+		commands = append(commands, []string{"systemctl", "disable", "--now", "containerd"})
+	}
+	for _, command := range commands {
+		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 		if _, err := output(cmd); err != nil {
 			return err
