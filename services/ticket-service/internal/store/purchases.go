@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -25,43 +26,25 @@ type Purchase struct {
 
 // Confirm turns a live reservation into tickets and announces them. The same purchase again gives the
 // same tickets. It returns ticket.ErrReservationNotFound for one that is unknown, released, expired or
-// somebody else's, ErrReservationCompleted for one that another order bought, ErrEventCancelled, and
-// ErrOrderRefused for an order that was told that it gets no tickets.
+// somebody else's, ErrReservationCompleted for one that another order bought, ErrReservationReused for an order that bought
+// another one, ErrEventCancelled, and ErrOrderRefused for an order that was told that it gets no tickets.
 func (s Store) Confirm(ctx context.Context, p Purchase) ([]ticket.Ticket, error) {
+	var d *deal
 	var tickets []ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		refusal, err := lockOrderTx(ctx, tx, p.OrderID)
-		if err != nil {
-			return err
-		}
-		if refusal != "" {
+	err := postgres.InTxAfter(ctx, s.Pool, func(first *pgx.Batch) { d = queueDeal(first, p) }, func(tx pgx.Tx) (err error) {
+		switch r := d.reservation; {
+		case d.refusal != "":
 			return ticket.ErrOrderRefused
-		}
-		r, err := lockReservationTx(ctx, tx, p.ReservationID)
-		if err != nil {
+		case r.UserID != p.UserID:
+			return ticket.ErrReservationNotFound
+		case r.Status == ticket.Completed:
+			tickets, err = ticketsOfTx(ctx, tx, r.ID, p.OrderID)
 			return err
-		}
-		if r.UserID != p.UserID {
+		case r.Status != ticket.Active || !d.live:
 			return ticket.ErrReservationNotFound
 		}
-		if r.Status == ticket.Completed {
-			tickets, err = ticketsOfTx(ctx, tx, p.ReservationID, p.OrderID)
-			return err
-		}
-		var live bool // by the database's time, as always
-		if err := tx.QueryRow(ctx, `SELECT $1 > now()`, r.ExpiresAt).Scan(&live); err != nil {
-			return fmt.Errorf("compare expiry: %w", err)
-		}
-		if r.Status != ticket.Active || !live {
-			return ticket.ErrReservationNotFound
-		}
-		if err := giveBackTx(ctx, tx, r.Lines, true); err != nil {
-			return err
-		}
-		if tickets, err = issueTx(ctx, tx, r, p); err != nil {
-			return err
-		}
-		return s.announceTx(ctx, tx, r, p, tickets)
+		tickets, err = s.issueTx(ctx, tx, d, p)
+		return err
 	})
 	return tickets, err
 }
@@ -79,70 +62,100 @@ func (s Store) Fulfil(ctx context.Context, messageID uuid.UUID, p Purchase, paid
 		if first, err := messaging.FirstTx(ctx, tx, messageID, paid.Type()); err != nil || !first {
 			return err
 		}
-		refusal, err := lockOrderTx(ctx, tx, p.OrderID)
-		if err != nil {
-			return err
+		var batch pgx.Batch
+		d := queueDeal(&batch, p)
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("lock what order %s buys: %w", p.OrderID, err)
 		}
-		if refusal == "" {
-			err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error { return s.fulfilTx(ctx, savepoint, p) })
+		if d.refusal == "" {
+			err := s.fulfilTx(ctx, tx, d, p)
 			refused, ok := errors.AsType[*problem.Error](err)
 			if !ok {
 				return err
 			}
-			refusal = refused.Code
-			if err := refuseTx(ctx, tx, p.OrderID, refusal); err != nil {
+			d.refusal = refused.Code
+			if err := refuseTx(ctx, tx, p.OrderID, d.refusal); err != nil {
 				return err
 			}
 		}
 		return messaging.AddTx(ctx, tx, source, events.TicketGenerationFailed{
 			OrderID: p.OrderID, UserID: p.UserID, EventID: paid.EventID,
-			ReservationID: p.ReservationID, Reason: refusal,
+			ReservationID: p.ReservationID, Reason: d.refusal,
 		})
 	})
 }
 
-func (s Store) fulfilTx(ctx context.Context, tx pgx.Tx, p Purchase) error {
-	r, err := lockReservationTx(ctx, tx, p.ReservationID)
-	if err != nil {
-		return err
-	}
+// fulfilTx has changed nothing when it returns a *problem.Error.
+func (s Store) fulfilTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) error {
+	r := d.reservation
 	if r.UserID != p.UserID || len(r.Lines) == 0 {
 		return ticket.ErrReservationNotFound
 	}
 	if r.Status == ticket.Completed {
-		tickets, err := ticketsOfTx(ctx, tx, p.ReservationID, p.OrderID)
+		tickets, err := ticketsOfTx(ctx, tx, r.ID, p.OrderID)
 		if err != nil {
 			return err
 		}
 		return s.announceTx(ctx, tx, r, p, tickets)
 	}
-	if r.Status == ticket.Active {
-		err = giveBackTx(ctx, tx, r.Lines, true)
-	} else {
-		err = sellTx(ctx, tx, r.Lines)
+	// What the organizer says of sales does not bind a paid order, whose tickets were held by its rules.
+	if r.Status != ticket.Active && slices.ContainsFunc(r.Lines, func(l ticket.Line) bool { return d.available[l.TypeID] < l.Quantity }) {
+		return ticket.ErrInsufficientInventory
 	}
-	if err != nil {
-		return err
-	}
-	tickets, err := issueTx(ctx, tx, r, p)
-	if err != nil {
-		return err
-	}
-	return s.announceTx(ctx, tx, r, p, tickets)
+	_, err := s.issueTx(ctx, tx, d, p)
+	return err
 }
 
-// lockOrderTx makes the order this transaction's own until it ends, and gives the code with which it was
-// refused its tickets, if it was.
-func lockOrderTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (refusal string, err error) {
-	// Not DO NOTHING, which would not lock a row that is there.
-	err = tx.QueryRow(ctx, `
-		INSERT INTO orders (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET id = excluded.id
-		RETURNING coalesce(refusal, '')`, id).Scan(&refusal)
-	if err != nil {
-		return "", fmt.Errorf("lock order %s: %w", id, err)
-	}
-	return refusal, nil
+// deal is what a purchase is about, as it is while nobody else can change it.
+type deal struct {
+	refusal     string             // why the order gets no tickets, if it was told so
+	reservation ticket.Reservation // none if it is unknown
+	live        bool               // the reservation's time is not over: by the database's clock, as always
+	another     bool               // the order has bought another reservation
+	available   map[uuid.UUID]int  // tickets that are left of the reservation's types
+	event       ticket.EventStatus
 }
+
+// queueDeal queues what locks a deal, in our order, and reads it.
+func queueDeal(b *pgx.Batch, p Purchase) *deal {
+	d := &deal{available: map[uuid.UUID]int{}}
+	b.Queue(lockOrder, p.OrderID).QueryRow(func(row pgx.Row) error { return row.Scan(&d.refusal) })
+	b.Queue(`
+		SELECT `+reservationColumns+`, coalesce(expires_at > now(), false),
+		       EXISTS (SELECT FROM reservations WHERE order_id = $2 AND id <> $1)
+		FROM reservations WHERE id = $1 FOR UPDATE`, p.ReservationID, p.OrderID).Query(func(rows pgx.Rows) (err error) {
+		for rows.Next() && err == nil {
+			d.reservation, err = scanReservation(rows, &d.live, &d.another)
+		}
+		return err
+	})
+	b.Queue(`
+		SELECT l.ticket_type_id, l.quantity, l.unit_price_minor, l.currency, y.capacity - y.sold - y.held
+		FROM reservation_lines l JOIN ticket_types y ON y.id = l.ticket_type_id
+		WHERE l.reservation_id = $1 ORDER BY y.id FOR NO KEY UPDATE OF y`, p.ReservationID).Query(func(rows pgx.Rows) error {
+		var l ticket.Line
+		var left int
+		_, err := pgx.ForEachRow(rows, append(lineFields(&l), &left), func() error {
+			d.reservation.Lines = append(d.reservation.Lines, l)
+			d.available[l.TypeID] = left
+			return nil
+		})
+		return err
+	})
+	// With the lock, a cancellation of the event either is seen here or comes later and sees these tickets.
+	// Not before the types are locked: whoever queued up for those would hold it and keep the cancellation out.
+	b.Queue(`SELECT status FROM events WHERE id = (SELECT event_id FROM reservations WHERE id = $1) FOR SHARE`, p.ReservationID).
+		Query(func(rows pgx.Rows) error {
+			_, err := pgx.ForEachRow(rows, []any{&d.event}, func() error { return nil })
+			return err
+		})
+	return d
+}
+
+// lockOrder makes an order the transaction's own until it ends, and gives the code with which it was refused its tickets, if
+// it was. Not DO NOTHING, which would not lock a row that is there.
+const lockOrder = `
+	INSERT INTO orders (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING coalesce(refusal, '')`
 
 // refuseTx keeps that a locked order gets no tickets.
 func refuseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, refusal string) error {
@@ -152,38 +165,43 @@ func refuseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, refusal string) erro
 	return nil
 }
 
-// issueTx completes the reservation, whose tickets are counted as sold already. It returns
-// ticket.ErrEventCancelled or ErrReservationReused, after which the transaction (or its savepoint) must be
-// rolled back.
-func issueTx(ctx context.Context, tx pgx.Tx, r ticket.Reservation, p Purchase) ([]ticket.Ticket, error) {
-	// With the lock, a cancellation of the event either is seen here or comes later and sees these tickets.
-	// Not before the types are locked: whoever queued up for those would hold it and keep the cancellation out.
-	var status ticket.EventStatus
-	if err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR SHARE`, r.EventID).Scan(&status); err != nil {
-		return nil, fmt.Errorf("event's status: %w", err)
-	}
-	if status == ticket.EventCancelled {
+// issueTx completes a reservation, whose tickets are held or left, and announces them. It returns ticket.ErrEventCancelled or
+// ErrReservationReused, and has changed nothing then.
+func (s Store) issueTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) ([]ticket.Ticket, error) {
+	if d.event == ticket.EventCancelled {
 		return nil, ticket.ErrEventCancelled
 	}
-	_, err := tx.Exec(ctx, `
-		UPDATE reservations SET status = 'COMPLETED', order_id = $2, ended_at = now() WHERE id = $1`, r.ID, p.OrderID)
-	if postgres.Violates(err, "reservations_order") {
-		return nil, ticket.ErrReservationReused.Because(err)
+	if d.another {
+		return nil, ticket.ErrReservationReused
 	}
-	if err != nil {
-		return nil, fmt.Errorf("complete reservation: %w", err)
-	}
+	r := d.reservation
+	var ids, types []uuid.UUID
+	var batch pgx.Batch
 	for _, l := range r.Lines {
+		held := 0
+		if r.Status == ticket.Active {
+			held = l.Quantity
+		}
+		queueCount(&batch, l.TypeID, -held, l.Quantity)
 		for range l.Quantity {
-			if _, err := tx.Exec(ctx, `
-				INSERT INTO tickets (id, number, ticket_type_id, event_id, order_id, reservation_id, owner_id, holder_name)
-				VALUES ($1, next_ticket_number(), $2, $3, $4, $5, $6, $7)`,
-				uuid.New(), l.TypeID, r.EventID, p.OrderID, r.ID, p.UserID, p.HolderName); err != nil {
-				return nil, fmt.Errorf("issue ticket: %w", err)
-			}
+			ids, types = append(ids, uuid.New()), append(types, l.TypeID)
 		}
 	}
-	return ticketsOfTx(ctx, tx, r.ID, p.OrderID)
+	batch.Queue(`
+		UPDATE reservations SET status = 'COMPLETED', order_id = $2, ended_at = now() WHERE id = $1`, r.ID, p.OrderID)
+	batch.Queue(`
+		INSERT INTO tickets (id, number, ticket_type_id, event_id, order_id, reservation_id, owner_id, holder_name)
+		SELECT id, next_ticket_number(), ticket_type_id, $3, $4, $5, $6, $7
+		FROM unnest($1::uuid[], $2::uuid[]) AS issued (id, ticket_type_id)`,
+		ids, types, r.EventID, p.OrderID, r.ID, p.UserID, p.HolderName)
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, fmt.Errorf("issue the tickets of order %s: %w", p.OrderID, err)
+	}
+	tickets, err := ticketsOfTx(ctx, tx, r.ID, p.OrderID)
+	if err != nil {
+		return nil, err
+	}
+	return tickets, s.announceTx(ctx, tx, r, p, tickets)
 }
 
 // announceTx announces the tickets that an order has.

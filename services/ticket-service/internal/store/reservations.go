@@ -82,13 +82,15 @@ func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket
 			queueInventory(first, &found, types, events, ids)
 		}, func(tx pgx.Tx) error {
 			if len(found.Reservations) > 0 {
-				lines, err := linesTx(ctx, tx, ids...)
-				if err != nil {
-					return err
-				}
+				var lines pgx.Batch
 				for id, r := range found.Reservations {
-					r.Lines = lines[id]
-					found.Reservations[id] = r
+					queueLines(&lines, id, func(l ticket.Line) {
+						r.Lines = append(r.Lines, l)
+						found.Reservations[id] = r
+					})
+				}
+				if err := tx.SendBatch(ctx, &lines).Close(); err != nil {
+					return err
 				}
 			}
 			for i, q := range requests {
@@ -136,11 +138,11 @@ func queueInventory(b *pgx.Batch, to *ticket.Inventory, types, events, reservati
 		return nil
 	})
 	b.Queue(`SELECT `+reservationColumns+` FROM reservations WHERE id = ANY($1)`, reservations).Query(func(rows pgx.Rows) error {
-		found, err := pgx.CollectRows(rows, scanReservation)
-		if err != nil {
-			return fmt.Errorf("reservations that there are: %w", err)
-		}
-		for _, r := range found {
+		for rows.Next() {
+			r, err := scanReservation(rows)
+			if err != nil {
+				return fmt.Errorf("reservations that there are: %w", err)
+			}
 			to.Reservations[r.ID] = r
 		}
 		return nil
@@ -174,7 +176,7 @@ func holdTx(ctx context.Context, tx pgx.Tx, made []ticket.Reservation) error {
 		SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::text[])`,
 		lineOf, types, quantities, prices, currencies)
 	for id, n := range taken {
-		b.Queue(`UPDATE ticket_types SET held = held + $2 WHERE id = $1`, id, n)
+		queueCount(&b, id, n, 0)
 	}
 	if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 		return fmt.Errorf("hold tickets: %w", err)
@@ -185,12 +187,12 @@ func holdTx(ctx context.Context, tx pgx.Tx, made []ticket.Reservation) error {
 // reservationColumns are those that scanReservation reads, in its order.
 const reservationColumns = `id, user_id, event_id, status, expires_at`
 
-// scanReservation reads a reservation without its lines.
-func scanReservation(row pgx.CollectableRow) (ticket.Reservation, error) {
+// scanReservation reads a reservation without its lines, and further columns.
+func scanReservation(row pgx.CollectableRow, further ...any) (ticket.Reservation, error) {
 	var r ticket.Reservation
 	var userID, eventID uuid.NullUUID
 	var expiresAt *time.Time
-	err := row.Scan(&r.ID, &userID, &eventID, &r.Status, &expiresAt)
+	err := row.Scan(append([]any{&r.ID, &userID, &eventID, &r.Status, &expiresAt}, further...)...)
 	r.UserID, r.EventID = userID.UUID, eventID.UUID
 	if expiresAt != nil {
 		r.ExpiresAt = *expiresAt
@@ -198,55 +200,39 @@ func scanReservation(row pgx.CollectableRow) (ticket.Reservation, error) {
 	return r, err
 }
 
-// linesTx gives the lines of reservations, in their order.
-func linesTx(ctx context.Context, tx pgx.Tx, reservations ...uuid.UUID) (map[uuid.UUID][]ticket.Line, error) {
-	lines := map[uuid.UUID][]ticket.Line{}
-	rows, err := tx.Query(ctx, `
-		SELECT reservation_id, ticket_type_id, quantity, unit_price_minor, currency
-		FROM reservation_lines WHERE reservation_id = ANY($1) ORDER BY reservation_id, ticket_type_id`, reservations)
-	if err != nil {
-		return nil, fmt.Errorf("lines of reservations: %w", err)
-	}
-	var id uuid.UUID
-	var l ticket.Line
-	if _, err := pgx.ForEachRow(rows, []any{&id, &l.TypeID, &l.Quantity, &l.UnitPrice.Minor, &l.UnitPrice.Currency}, func() error {
-		lines[id] = append(lines[id], l)
+// queueLines queues what reads the lines of a reservation in their order.
+func queueLines(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.Line)) {
+	b.Queue(`
+		SELECT ticket_type_id, quantity, unit_price_minor, currency
+		FROM reservation_lines WHERE reservation_id = $1 ORDER BY ticket_type_id`, reservationID).Query(func(rows pgx.Rows) error {
+		var l ticket.Line
+		_, err := pgx.ForEachRow(rows, lineFields(&l), func() error {
+			read(l)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("lines of reservation %s: %w", reservationID, err)
+		}
 		return nil
-	}); err != nil {
-		return nil, fmt.Errorf("lines of reservations: %w", err)
-	}
-	return lines, nil
+	})
 }
 
-// lockReservationTx gives the reservation, locked until the transaction ends. It returns
-// ticket.ErrReservationNotFound.
-func lockReservationTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Reservation, error) {
-	rows, err := tx.Query(ctx, `SELECT `+reservationColumns+` FROM reservations WHERE id = $1 FOR UPDATE`, id)
-	if err != nil {
-		return ticket.Reservation{}, fmt.Errorf("lock reservation %s: %w", id, err)
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, scanReservation)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r, ticket.ErrReservationNotFound
-	}
-	if err != nil {
-		return r, fmt.Errorf("lock reservation %s: %w", id, err)
-	}
-	lines, err := linesTx(ctx, tx, id)
-	r.Lines = lines[id]
-	return r, err
+func lineFields(l *ticket.Line) []any {
+	return []any{&l.TypeID, &l.Quantity, &l.UnitPrice.Minor, &l.UnitPrice.Currency}
 }
 
 // Release gives a reservation's tickets back and tells how many they were. Released or expired already,
 // it says the same again; unknown, it leaves a tombstone, so that a reserve that comes late is refused.
 // It returns ticket.ErrReservationCompleted for one that was bought.
 func (s Store) Release(ctx context.Context, id uuid.UUID, reason string) (int, error) {
-	var released int
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) (err error) {
-		released, err = releaseTx(ctx, tx, id, reason)
-		return err
+	var r *ticket.Reservation
+	err := postgres.InTxAfter(ctx, s.Pool, func(first *pgx.Batch) { r = queueBury(first, id, reason) }, func(tx pgx.Tx) error {
+		return releaseTx(ctx, tx, r, reason)
 	})
-	return released, err
+	if err != nil {
+		return 0, err
+	}
+	return ticket.Quantity(r.Lines), nil
 }
 
 // ReleaseFailed is PAYMENT_FAILED's effect, once per message: Release, unless the reservation was bought
@@ -256,7 +242,12 @@ func (s Store) ReleaseFailed(ctx context.Context, messageID uuid.UUID, failed ev
 		if first, err := messaging.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
 			return err
 		}
-		_, err := releaseTx(ctx, tx, failed.ReservationID, failed.FailureReason)
+		var batch pgx.Batch
+		r := queueBury(&batch, failed.ReservationID, failed.FailureReason)
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return err
+		}
+		err := releaseTx(ctx, tx, r, failed.FailureReason)
 		if errors.Is(err, ticket.ErrReservationCompleted) {
 			return nil
 		}
@@ -264,35 +255,40 @@ func (s Store) ReleaseFailed(ctx context.Context, messageID uuid.UUID, failed ev
 	})
 }
 
-func releaseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string) (int, error) {
-	tag, err := tx.Exec(ctx, `
+// queueBury queues what locks and reads a reservation, which is a tombstone if there was none.
+func queueBury(b *pgx.Batch, id uuid.UUID, reason string) *ticket.Reservation {
+	r := &ticket.Reservation{}
+	b.Queue(`
 		INSERT INTO reservations (id, status, reason, ended_at) VALUES ($1, 'CANCELLED', $2, now())
 		ON CONFLICT (id) DO NOTHING`, id, reason)
-	if err != nil {
-		return 0, fmt.Errorf("release %s: %w", id, err)
-	}
-	if tag.RowsAffected() == 1 {
-		return 0, nil
-	}
-	r, err := lockReservationTx(ctx, tx, id)
-	if err != nil {
-		return 0, err
-	}
+	b.Queue(`SELECT `+reservationColumns+` FROM reservations WHERE id = $1 FOR UPDATE`, id).Query(func(rows pgx.Rows) (err error) {
+		for rows.Next() && err == nil {
+			*r, err = scanReservation(rows)
+		}
+		return err
+	})
+	queueLines(b, id, func(l ticket.Line) { r.Lines = append(r.Lines, l) })
+	return r
+}
+
+// releaseTx gives a locked reservation's tickets back, if it has any still.
+func releaseTx(ctx context.Context, tx pgx.Tx, r *ticket.Reservation, reason string) error {
 	switch r.Status {
 	case ticket.Completed:
-		return 0, ticket.ErrReservationCompleted
+		return ticket.ErrReservationCompleted
 	case ticket.Cancelled, ticket.Expired:
-		return ticket.Quantity(r.Lines), nil
+		return nil
 	case ticket.Active:
 	}
-	if err := giveBackTx(ctx, tx, r.Lines, false); err != nil {
-		return 0, err
+	var batch pgx.Batch
+	for _, l := range r.Lines {
+		queueCount(&batch, l.TypeID, -l.Quantity, 0)
 	}
-	if _, err := tx.Exec(ctx, `
-		UPDATE reservations SET status = 'CANCELLED', reason = $2, ended_at = now() WHERE id = $1`, id, reason); err != nil {
-		return 0, fmt.Errorf("release %s: %w", id, err)
+	batch.Queue(`UPDATE reservations SET status = 'CANCELLED', reason = $2, ended_at = now() WHERE id = $1`, r.ID, reason)
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("release %s: %w", r.ID, err)
 	}
-	return ticket.Quantity(r.Lines), nil
+	return nil
 }
 
 // Extend keeps a live reservation live for that much longer, from now on, and gives its end: never an
@@ -350,19 +346,23 @@ func (s Store) endReservations(ctx context.Context, statement string, limit int)
 		}
 		rows, err = tx.Query(ctx, `
 			SELECT ticket_type_id, sum(quantity) FROM reservation_lines
-			WHERE reservation_id = ANY($1) GROUP BY ticket_type_id`, ids)
+			WHERE reservation_id = ANY($1) GROUP BY ticket_type_id ORDER BY ticket_type_id`, ids)
 		if err != nil {
 			return fmt.Errorf("sum ended lines: %w", err)
 		}
-		lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ticket.Line, error) {
-			var l ticket.Line
-			err := row.Scan(&l.TypeID, &l.Quantity)
-			return l, err
-		})
-		if err != nil {
+		var batch pgx.Batch
+		var typeID uuid.UUID
+		var quantity int
+		if _, err := pgx.ForEachRow(rows, []any{&typeID, &quantity}, func() error {
+			queueCount(&batch, typeID, -quantity, 0)
+			return nil
+		}); err != nil {
 			return fmt.Errorf("sum ended lines: %w", err)
 		}
-		return giveBackTx(ctx, tx, lines, false)
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("give back the tickets of ended reservations: %w", err)
+		}
+		return nil
 	})
 	return ended, err
 }

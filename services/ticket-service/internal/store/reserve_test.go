@@ -263,7 +263,9 @@ func TestReserveSurvivesItsConnection(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `SELECT FROM ticket_types WHERE id = $1 FOR UPDATE`, kind)
 	require.NoError(t, err)
 	done := make(chan error)
-	go func() { done <- b.crowd(t.Context(), o, 40, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} }) }()
+	go func() {
+		done <- b.crowd(t.Context(), o, 40, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} })
+	}()
 	_, err = b.pool.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, b.awaitBlocked(t, tx))
 	require.NoError(t, err)
 	require.NoError(t, tx.Rollback(t.Context()))
@@ -309,18 +311,19 @@ func TestReserveWhileConnectionsDie(t *testing.T) {
 	_, second := b.replica(t, name)
 	kinds := []uuid.UUID{b.newType(t, 400), b.newType(t, 400)}
 
-	selling := make(chan struct{})
-	killed := 0
+	const kills = 20
+	killed, sold := 0, make(chan struct{})
 	var killer sync.WaitGroup
 	killer.Go(func() {
-		for {
+		for killed < kills {
 			select {
-			case <-selling:
+			case <-sold:
 				return
 			default:
 			}
 			tag, err := b.pool.Exec(t.Context(), `
-				SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle' AND random() < 0.2`, name)
+				SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+				WHERE application_name = $1 AND state <> 'idle' ORDER BY random() LIMIT 1`, name)
 			if err == nil {
 				killed += int(tag.RowsAffected())
 			}
@@ -342,9 +345,9 @@ func TestReserveWhileConnectionsDie(t *testing.T) {
 			}
 		}
 	})
-	close(selling)
-	killer.Wait()
 	requireAll(t, errs)
+	close(sold)
+	killer.Wait()
 	require.NotZero(t, killed)
 	for _, kind := range kinds {
 		require.NoError(t, b.crowd(t.Context(), first, 100, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} }))

@@ -213,9 +213,9 @@ const codeRefunded = "ORDER_REFUNDED"
 func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, error) {
 	var refunded []ticket.Ticket
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		refusal, err := lockOrderTx(ctx, tx, r.OrderID)
-		if err != nil {
-			return err
+		var refusal string
+		if err := tx.QueryRow(ctx, lockOrder, r.OrderID).Scan(&refusal); err != nil {
+			return fmt.Errorf("lock order %s: %w", r.OrderID, err)
 		}
 		rows, err := tx.Query(ctx, `SELECT id FROM tickets WHERE order_id = $1 ORDER BY id`, r.OrderID)
 		if err != nil {
@@ -290,16 +290,16 @@ func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancell
 		ids[i] = t.ID
 		places[t.TypeID]++
 	}
-	if _, err := tx.Exec(ctx, `
+	var batch pgx.Batch
+	batch.Queue(`
 		UPDATE tickets
 		SET status = $2, cancelled_at = now(), cancelled_by = $3, cancel_reason = $4, refund_key = nullif($5, '')
-		WHERE id = ANY($1)`, ids, ticket.Void, c.by, c.reason, c.refundKey); err != nil {
-		return fmt.Errorf("cancel tickets: %w", err)
-	}
+		WHERE id = ANY($1)`, ids, ticket.Void, c.by, c.reason, c.refundKey)
 	for id, n := range places {
-		if _, err := tx.Exec(ctx, `UPDATE ticket_types SET sold = sold - $2 WHERE id = $1`, id, n); err != nil {
-			return fmt.Errorf("give back tickets of type %s: %w", id, err)
-		}
+		queueCount(&batch, id, 0, -n)
+	}
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("cancel tickets: %w", err)
 	}
 	for _, t := range tickets {
 		if err := messaging.AddTx(ctx, tx, source, events.TicketCancelled{

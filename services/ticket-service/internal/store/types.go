@@ -143,31 +143,7 @@ func (s Store) TicketCount(ctx context.Context, eventID uuid.UUID) (int, error) 
 	return n, nil
 }
 
-// sellTx moves each line's quantity out of what is available into what is sold. What the organizer says of sales does not
-// bind a paid order, whose tickets were held by its rules. It returns ticket.ErrInsufficientInventory, after
-// which the transaction (or its savepoint) must be rolled back.
-func sellTx(ctx context.Context, tx pgx.Tx, lines []ticket.Line) error {
-	for _, l := range ticket.InOrder(lines) {
-		tag, err := tx.Exec(ctx, `
-			UPDATE ticket_types SET sold = sold + $2 WHERE id = $1 AND capacity - sold - held >= $2`, l.TypeID, l.Quantity)
-		if err != nil {
-			return fmt.Errorf("sell tickets of type %s: %w", l.TypeID, err)
-		}
-		if tag.RowsAffected() == 0 {
-			return ticket.ErrInsufficientInventory
-		}
-	}
-	return nil
-}
-
-// giveBackTx takes the lines' quantities out of held, and into sold if they were bought.
-func giveBackTx(ctx context.Context, tx pgx.Tx, lines []ticket.Line, bought bool) error {
-	for _, l := range ticket.InOrder(lines) {
-		if _, err := tx.Exec(ctx, `
-			UPDATE ticket_types SET held = held - $2, sold = sold + CASE WHEN $3 THEN $2 ELSE 0 END WHERE id = $1`,
-			l.TypeID, l.Quantity, bought); err != nil {
-			return fmt.Errorf("give back tickets of type %s: %w", l.TypeID, err)
-		}
-	}
-	return nil
+// queueCount queues a change of how many tickets of a type are held and sold.
+func queueCount(b *pgx.Batch, typeID uuid.UUID, held, sold int) {
+	b.Queue(`UPDATE ticket_types SET held = held + $2, sold = sold + $3 WHERE id = $1`, typeID, held, sold)
 }
