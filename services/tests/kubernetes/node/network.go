@@ -46,6 +46,8 @@ func connect(ctx context.Context, process int) (network, error) {
 			"nsenter --target=" + namespace + " --net ip link set lo up",
 			"nsenter --target=" + namespace + " --net ip address add " + w.address() + "/30 dev uplink",
 			"nsenter --target=" + namespace + " --net ip link set uplink up",
+			// Before it becomes that of a pod, the API server looks for a way to a service's address.
+			"nsenter --target=" + namespace + " --net ip route add " + w.services() + " via " + w.outside(),
 			"ip route add " + w.all() + " via " + w.address(),
 		} {
 			words := strings.Fields(command)

@@ -361,7 +361,8 @@ func (n *Node) Close() error {
 		failures = append(failures, p.Kill())
 	}
 	if n.network.number != 0 {
-		failures = append(failures, n.network.disconnect(ctx), removeGroups(n.network.name()))
+		// Once we are disconnected, another node may take the name.
+		failures = append(failures, removeGroups(n.network.name()), n.network.disconnect(ctx))
 	}
 	return errors.Join(failures...)
 }
