@@ -14,6 +14,7 @@ package kubernetes_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -89,7 +90,7 @@ func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
 		require.NoError(t, err)
 		_, err = c.KubectlIn(ctx, bytes.NewReader(manifests), "apply", "--server-side", "-f", "-")
 		require.NoError(t, err)
-		c.kubectl(ctx, t, append(strings.Fields(part.wait), "wait", "--all", "--timeout=5m")...)
+		c.kubectl(ctx, t, append([]string{"wait", "--all", "--timeout=5m"}, strings.Fields(part.wait)...)...)
 	}
 }
 
@@ -103,6 +104,19 @@ func (c *cluster) apply(ctx context.Context, t *testing.T) {
 	}
 	c.serveIngress(ctx, t)
 	c.mail = demo.Sink("http://" + c.forward(ctx, t, "service/mail", 1080))
+	// An app asks for auth-service's keys when it starts. A name that is asked for before any pod is ready is unknown for half a
+	// minute: that is how long a cluster's DNS keeps an answer.
+	somebody, err := c.people.Join(ctx, "Ben", "Ito", false)
+	require.NoError(t, err)
+	for _, path := range []string{"/api/events/mine", "/api/tickets/mine", "/api/payments/orders", "/api/notifications", "/api/analytics/events"} {
+		c.await(ctx, t, "good tokens to be known at "+path, func() error {
+			err := c.people.Do(ctx, demo.Request{Method: http.MethodGet, Path: path, Token: somebody.Token}, nil)
+			if refusal, refused := errors.AsType[*demo.Refusal](err); refused && refusal.Status < http.StatusInternalServerError {
+				return nil
+			}
+			return err
+		})
+	}
 }
 
 func (c *cluster) tellStory(ctx context.Context, t *testing.T) {
