@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -35,10 +36,13 @@ type API struct {
 	Signer   *ticket.Signer
 	Services Caller
 	Guard    identity.Guard
+
+	asking *singleflight.Group // for an event that event-service is being asked for
 }
 
 // Router gives the routes.
 func (a API) Router() *mux.Router {
+	a.asking = &singleflight.Group{}
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
 	web.Docs(r, "ticket-service")
@@ -146,9 +150,23 @@ func (a API) expireReservations(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, map[string]int{"expired": expired, "cancelled": cancelled})
 }
 
-// fetchEvent asks event-service for an event and keeps what it says. It returns ticket.ErrEventNotFound
-// or sidecar.ErrUnavailable.
+// fetchEvent asks event-service for an event and keeps what it says. Those who want the same one at the same time share the
+// answer, so that a crowd that comes before its event was published here is no crowd there. It returns
+// ticket.ErrEventNotFound or sidecar.ErrUnavailable.
 func (a API) fetchEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
+	found, err, _ := a.asking.Do(id.String(), func() (any, error) {
+		// Whoever asked first may go away: the others stay.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		defer cancel()
+		return a.askForEvent(ctx, id)
+	})
+	return found.(ticket.Event), err
+}
+
+// askTimeout is longer than a sidecar tries at most.
+const askTimeout = 10 * time.Second
+
+func (a API) askForEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
 	var answer struct {
 		OrganizerID uuid.UUID          `json:"organizerId"`
 		Name        string             `json:"name"`

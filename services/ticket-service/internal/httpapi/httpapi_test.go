@@ -83,7 +83,11 @@ func (e *others) say(event uuid.UUID, status string, failure error) {
 	e.statuses[event], e.failure = status, failure
 }
 
+// lineLimit is how many wait for the same tickets at most.
+const lineLimit = 30
+
 type bundle struct {
+	server    *httptest.Server
 	url       string
 	apps      contracttest.Apps // whose answers are held to its document
 	store     store.Store
@@ -110,17 +114,17 @@ func setup(t *testing.T) *bundle {
 	b.events = &others{
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
-	server := httptest.NewServer(httpapi.API{
-		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 10, Line: 100, Wait: time.Minute}),
+	b.server = httptest.NewServer(httpapi.API{
+		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 10, Line: lineLimit, Wait: time.Minute}),
 		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
 	}.Router())
-	b.url, b.apps = server.URL, contracttest.Apps{server.Listener.Addr().String(): "ticket-service"}
+	b.url, b.apps = b.server.URL, contracttest.Apps{b.server.Listener.Addr().String(): "ticket-service"}
 	t.Cleanup(func() {
-		server.Close()
+		b.server.Close()
 		b.requireEvents(t)
 	})
 	return b

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +131,94 @@ func TestReserveAsksForTheEvent(t *testing.T) {
 	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
 	status, body = reserve(t)
 	require.Equal(t, http.StatusOK, status, body)
+}
+
+// crowd has that many people reserve a ticket at once, and gives what they hear.
+func (b *bundle) crowd(t *testing.T, n int, kind uuid.UUID) <-chan *http.Response {
+	t.Helper()
+	header := from(t, "payment-service")
+	answers := make(chan *http.Response, n)
+	for range n {
+		go func() {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/api/tickets/internal/reserve",
+				strings.NewReader(reserveBody(uuid.New(), uuid.New(), b.event, kind, "1")))
+			if err == nil {
+				req.Header = header.Clone()
+				res, err := http.DefaultClient.Do(req)
+				if err == nil {
+					_ = res.Body.Close()
+					answers <- res
+					return
+				}
+			}
+			answers <- &http.Response{Status: "no answer"}
+		}()
+	}
+	return answers
+}
+
+// Whoever finds too many others before them is told when to come again, and all who wait are served before the server is gone.
+func TestReserveInACrowd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, b.event, "Floor", "1000")
+	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1")) // the event is known from now on
+	require.Equal(t, http.StatusOK, status, body)
+	tx, err := b.store.Pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT FROM ticket_types WHERE id = $1 FOR UPDATE`, kind)
+	require.NoError(t, err)
+
+	const tooMany = 5
+	first := b.crowd(t, 1, kind) // whose batch cannot go on
+	require.Eventually(t, func() bool {
+		var blocked bool
+		err := b.store.Pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))`,
+			tx.Conn().PgConn().PID()).Scan(&blocked)
+		return err == nil && blocked
+	}, 10*time.Second, 5*time.Millisecond)
+	rest := b.crowd(t, lineLimit+tooMany, kind)
+	for range tooMany {
+		res := <-rest
+		require.Equal(t, http.StatusTooManyRequests, res.StatusCode, res.Status)
+		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+		require.NoError(t, err)
+		require.Positive(t, seconds)
+	}
+	status, body = b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1"))
+	require.Equal(t, http.StatusTooManyRequests, status)
+	requireFailure(t, body, "TOO_MANY_REQUESTS", "")
+
+	stopped := make(chan error)
+	go func() { stopped <- b.server.Config.Shutdown(t.Context()) }()
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, http.StatusOK, (<-first).StatusCode)
+	for range lineLimit {
+		res := <-rest
+		require.Equal(t, http.StatusOK, res.StatusCode, res.Status)
+	}
+	require.NoError(t, <-stopped)
+	types, err := b.store.Types(t.Context(), b.event)
+	require.NoError(t, err)
+	require.Equal(t, 1+1+lineLimit, types[0].Held)
+}
+
+// A crowd that is faster than EVENT_PUBLISHED is none to event-service.
+func TestReserveAsksForACrowd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.events.say(b.event, "DRAFT", nil)
+	kind := b.newType(t, b.event, "VIP", "10")
+	const crowd = 20
+	b.events.mu.Lock() // the answer takes its time
+	before := len(b.events.asked)
+	answers := b.crowd(t, crowd, kind)
+	require.Never(t, func() bool { return len(answers) > 0 }, 200*time.Millisecond, 10*time.Millisecond)
+	b.events.mu.Unlock()
+	for range crowd {
+		require.Equal(t, http.StatusConflict, (<-answers).StatusCode)
+	}
+	require.Less(t, len(b.events.asked)-before, crowd/2)
 }
 
 func TestConfirmPurchase(t *testing.T) {

@@ -100,12 +100,14 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 // ReleaseCancelled ends up to limit live reservations of cancelled events, gives their tickets back, and
 // tells how many it ended. Replicas that sweep at the same time pass over each other's rows.
 func (s Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
-	// Also of events whose cancellation is finished: a reserve may have overlapped with it.
+	// Also of events whose cancellation is finished: a reserve may have overlapped with it. Not for ever: what it holds
+	// expires by itself before that.
 	return s.endReservations(ctx, `
 		UPDATE reservations SET status = 'CANCELLED', reason = 'EVENT_CANCELLED', ended_at = now()
 		WHERE id IN (
 			SELECT r.id FROM reservations r JOIN event_cancellations c ON c.event_id = r.event_id
-			WHERE r.status = 'ACTIVE' ORDER BY r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED)
+			WHERE r.status = 'ACTIVE' AND (c.finished_at IS NULL OR c.finished_at > now() - interval '1 hour')
+			ORDER BY r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED)
 		RETURNING id`, limit)
 }
 
