@@ -45,7 +45,7 @@ bench: go ## measure how fast it is; BENCH=1,5 measures only these, QUICK=1 show
 	@go run ./services/tests/load -run "$(BENCH)" $(if $(QUICK),-quick) $(ARGS)
 
 images: go ## build a container image of every program, as OCI archives in .local/images
-	@go run -C tools/images .
+	@$(STACK) images
 
 kubernetes: go ## render deploy/kubernetes and check it against the schemas of Kubernetes and Dapr
 	@go run -C tools/kubernetes . check overlays/local overlays/aws

@@ -1,6 +1,6 @@
 // Command dapr-chart prints what Dapr's own Helm chart installs, so that it can be had without Helm and without its repository: the
 // chart lies in the module that tools/daprd pins. It is what `dapr init -k` gives a cluster, with two differences: images are those of
-// `tools/images -cluster`, and what the scheduler keeps is in memory, since nothing here gives it work.
+// tools/images, and what the scheduler keeps is in memory, since nothing here gives it work.
 //
 //	go run -C tools/dapr-chart . -crds | kubectl apply --server-side -f -
 //	kubectl wait --for=condition=Established crd --all
@@ -27,10 +27,10 @@ import (
 	"helm.sh/helm/v3/pkg/strvals"
 )
 
-// defaults make every program of the control plane, and the sidecar, one image.
+// defaults have every program of the control plane in one image.
 const defaults = "global.registry=eventbooking.local,global.tag=%s," +
 	"dapr_operator.image.name=dapr,dapr_placement.image.name=dapr,dapr_scheduler.image.name=dapr,dapr_sentry.image.name=dapr," +
-	"dapr_sidecar_injector.image.name=dapr,dapr_sidecar_injector.injectorImage.name=dapr," +
+	"dapr_sidecar_injector.injectorImage.name=dapr," +
 	"dapr_scheduler.cluster.inMemoryStorage=true"
 
 func main() {

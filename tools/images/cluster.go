@@ -21,10 +21,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// cluster is what a cluster that can fetch no image gets besides the programs': Dapr, the container that every pod is built
-// around, and stand-ins for what deploy/kubernetes/overlays/local has from others. A stand-in does what the overlay asks of the
-// real image, under its name and as its user, and no more. It is put together from what deploy/local has from npm, the shell, and
-// the libraries that this machine's loader finds for them. A cluster with a registry has no use for any of this.
+// cluster is what a cluster that can fetch no image gets besides ours: Dapr's control plane, the container that every pod is
+// built around, and stand-ins for what deploy/kubernetes/overlays/local has from others. A stand-in does what the overlay asks of
+// the real image, under its name and as its user, and no more. It is put together from what deploy/local has from npm, the shell,
+// and the libraries that this machine's loader finds for them. A cluster with a registry has no use for any of this.
 type cluster struct {
 	daprd, controlPlane string // programs
 	dapr                string // their version
@@ -33,11 +33,11 @@ type cluster struct {
 }
 
 func (c *cluster) flags() {
-	flag.StringVar(&c.daprd, "daprd", "", "the sidecar; with it come the images of a cluster without a registry, of what the next four name")
-	flag.StringVar(&c.controlPlane, "controlplane", "", "what tools/daprd/controlplane builds")
-	flag.StringVar(&c.dapr, "dapr", "", "the version of both")
-	flag.StringVar(&c.node, "node", "", "Node.js")
-	flag.StringVar(&c.packages, "packages", "", "the node_modules of deploy/local")
+	flag.StringVar(&c.daprd, "daprd", "", "the sidecar that tools/daprd builds; makes its image, for this machine's platform")
+	flag.StringVar(&c.dapr, "dapr", "", "the version of Dapr")
+	flag.StringVar(&c.controlPlane, "controlplane", "", "what tools/daprd/controlplane builds; makes the images of a cluster without a registry")
+	flag.StringVar(&c.node, "node", "", "Node.js, for those")
+	flag.StringVar(&c.packages, "packages", "", "the node_modules of deploy/local, for those")
 }
 
 // recipe is how an image is made of this machine's files.
@@ -47,20 +47,19 @@ type recipe struct {
 	layers [][]file
 }
 
-// archives writes pause.tar, dapr.tar and standins.tar, for this machine's platform.
+// machine is the platform of all that is made of this machine's files.
+func machine() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }
+
+// archives writes pause.tar, dapr.tar and standins.tar.
 func (c *cluster) archives(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("make a place for the archives: %w", err)
 	}
-	platform := v1.Platform{OS: "linux", Architecture: runtime.GOARCH}
-	if _, err := (program{"pause", "./services/tests/kubernetes/pause"}).archive(out, []v1.Platform{platform}); err != nil {
+	if _, err := (program{"pause", "./services/tests/kubernetes/pause"}).archive(out, []v1.Platform{machine()}); err != nil {
 		return err
 	}
-	dapr, err := c.daprImage()
-	if err != nil {
-		return err
-	}
-	if err := archive(filepath.Join(out, "dapr.tar"), platform, dapr); err != nil {
+	names := []string{"operator", "injector", "sentry", "placement", "scheduler"} // as the chart of Dapr calls them
+	if err := c.daprArchive(out, "dapr", c.controlPlane, "controlplane", names, gzip.NoCompression); err != nil {
 		return err
 	}
 	postgres, err := c.postgresImage()
@@ -71,12 +70,13 @@ func (c *cluster) archives(out string) error {
 	if err != nil {
 		return err
 	}
-	return archive(filepath.Join(out, "standins.tar"), platform, append(node, postgres)...)
+	return archive(filepath.Join(out, "standins.tar"), gzip.NoCompression, append(node, postgres)...)
 }
 
-// archive makes images of recipes. They are not compressed: they go no further than this machine.
-func archive(out string, platform v1.Platform, recipes ...recipe) error {
+// archive makes images of recipes. What goes no further than this machine need not be compressed.
+func archive(out string, level int, recipes ...recipe) error {
 	ingredients := sha256.New()
+	fmt.Fprintln(ingredients, machine())
 	for _, r := range recipes {
 		fmt.Fprintf(ingredients, "%s %+v\n", r.name, r.config)
 		for _, files := range r.layers {
@@ -97,13 +97,13 @@ func archive(out string, platform v1.Platform, recipes ...recipe) error {
 			made := image{name: name.String()}
 			var layers []v1.Layer
 			for _, files := range r.layers {
-				layer, err := layerOf(gzip.NoCompression, files...)
+				layer, err := layerOf(level, files...)
 				if err != nil {
 					return nil, err
 				}
 				layers = append(layers, layer)
 			}
-			if err := made.add(platform, r.config, layers...); err != nil {
+			if err := made.add(machine(), r.config, layers...); err != nil {
 				return nil, err
 			}
 			images = append(images, made)
@@ -113,20 +113,18 @@ func archive(out string, platform v1.Platform, recipes ...recipe) error {
 	return err
 }
 
-// daprImage has all that the chart of Dapr starts, by the names of which it starts them.
-func (c *cluster) daprImage() (recipe, error) {
-	files := base()
-	for name, from := range map[string]string{"daprd": c.daprd, "controlplane": c.controlPlane} {
-		f, err := copied(from, name)
-		if err != nil {
-			return recipe{}, err
-		}
-		files = append(files, f)
+// daprArchive writes the image of a program of Dapr's, which may have other names too.
+func (c *cluster) daprArchive(out, image, from, name string, names []string, level int) error {
+	f, err := copied(from, name)
+	if err != nil {
+		return err
 	}
-	for _, name := range []string{"operator", "injector", "sentry", "placement", "scheduler"} {
-		files = append(files, file{name: name, target: "controlplane", mode: 0o777})
+	files := append(base(), f)
+	for _, other := range names {
+		files = append(files, file{name: other, target: name, mode: 0o777})
 	}
-	return recipe{local("dapr", c.dapr), v1.Config{User: user, WorkingDir: "/"}, [][]file{inOrder(files)}}, nil
+	return archive(filepath.Join(out, image+".tar"), level,
+		recipe{local(image, c.dapr), v1.Config{User: user, WorkingDir: "/", Entrypoint: []string{"/" + name}}, [][]file{files}})
 }
 
 var (

@@ -7,10 +7,12 @@
 // Each image lists what it is made of as CycloneDX in /sbom.cdx.json; a copy lies beside the archive. An archive of the same
 // packages is not made again.
 //
-// With -daprd and the flags that go with it, DIR/cluster gets what else a cluster needs that can fetch nothing.
+// With -daprd comes the sidecar, since the released one has a defect (tools/daprd/patch), and with -controlplane and the flags
+// that go with it, in DIR/cluster, all else that a cluster needs that can fetch nothing.
 package main
 
 import (
+	"compress/gzip"
 	"flag"
 	"fmt"
 	"os"
@@ -70,11 +72,15 @@ func run() error {
 			}
 		}
 	}
-	if others.daprd == "" {
-		return nil
+	if others.daprd != "" {
+		if err := others.daprArchive(*out, "daprd", others.daprd, "daprd", nil, gzip.BestSpeed); err != nil {
+			return fmt.Errorf("image of daprd: %w", err)
+		}
 	}
-	if err := others.archives(filepath.Join(*out, "cluster")); err != nil {
-		return fmt.Errorf("images of a cluster: %w", err)
+	if others.controlPlane != "" {
+		if err := others.archives(filepath.Join(*out, "cluster")); err != nil {
+			return fmt.Errorf("images of a cluster: %w", err)
+		}
 	}
 	return nil
 }

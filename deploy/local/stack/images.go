@@ -6,15 +6,19 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"slices"
 )
 
-// EnsureImages makes the images of a cluster that can fetch none: the programs', Dapr's, and stand-ins for the servers of
-// deploy/kubernetes/overlays/local (tools/images). It gives the archives that hold them. A second call makes what has changed.
+// Images makes the images of the programs for the platforms of clusters, and the sidecar's for this machine's, as archives in
+// ToolsDir. A second call makes what has changed.
+func Images(ctx context.Context, cfg Config) error {
+	_, err := cfg.ensureImages(ctx, "linux/amd64,linux/arm64")
+	return err
+}
+
+// EnsureImages makes, for this machine's platform, the images of a cluster that can fetch none: those of [Images], Dapr's control
+// plane, and stand-ins for the servers of deploy/kubernetes/overlays/local. It gives the archives.
 func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error) {
-	daprd, err := cfg.ensureDaprd(ctx)
-	if err != nil {
-		return nil, err
-	}
 	controlPlane := cfg.bin("controlplane")
 	err = cfg.once(controlPlane, "Dapr's control plane "+daprdVersion, "build (only the first time; a few minutes)",
 		[]string{"tools/daprd", "tools/daprd/controlplane"}, func(log io.Writer) error {
@@ -28,16 +32,10 @@ func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error
 	if err != nil {
 		return nil, err
 	}
-
-	images := filepath.Join(cfg.ToolsDir, "images")
-	done := cfg.progress("images", "build those that have changed")
-	err = cfg.goTool(ctx, cfg.Out, "tools/images", "run", ".", "-o", images, "-platforms", "linux/"+runtime.GOARCH,
-		"-daprd", daprd, "-controlplane", controlPlane, "-dapr", daprdVersion, "-node", node, "-packages", packages)
+	images, err := cfg.ensureImages(ctx, "linux/"+runtime.GOARCH, "-controlplane", controlPlane, "-node", node, "-packages", packages)
 	if err != nil {
-		done("failed")
 		return nil, err
 	}
-	done("done")
 	for _, pattern := range []string{"*.tar", "cluster/*.tar"} {
 		found, err := filepath.Glob(filepath.Join(images, pattern))
 		if err != nil {
@@ -46,4 +44,24 @@ func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error
 		archives = append(archives, found...)
 	}
 	return archives, nil
+}
+
+// ensureImages gives the directory in which tools/images has put the archives.
+func (c *Config) ensureImages(ctx context.Context, platforms string, others ...string) (dir string, err error) {
+	daprd, err := c.ensureDaprd(ctx)
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(c.ToolsDir, "images")
+	done := c.progress("images", "build those that have changed")
+	err = c.goTool(ctx, c.Out, "tools/images", slices.Concat([]string{
+		"run", ".", "-o", dir, "-platforms", platforms,
+		"-daprd", daprd, "-dapr", daprdVersion,
+	}, others)...)
+	if err != nil {
+		done("failed")
+		return "", err
+	}
+	done("done")
+	return dir, nil
 }

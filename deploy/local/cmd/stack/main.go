@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-const usage = "usage: stack demo | up | servers | down | clean | status | logs | test"
+const usage = "usage: stack demo | up | servers | down | clean | status | logs | images | test"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -78,6 +78,8 @@ func run(ctx context.Context, args []string) error {
 		return stack.Status(ctx, cfg, os.Stdout)
 	case "logs":
 		return stack.Logs(ctx, cfg, os.Stdout)
+	case "images":
+		return stack.Images(ctx, cfg)
 	case "test":
 		return stack.Test(ctx, cfg)
 	default:
