@@ -177,8 +177,9 @@ const (
 	// reach is how long a story may take until it comes to its point. Mostly it is there at once; but the deaths before it
 	// may have opened a circuit breaker, and then it is the sweeper that brings it there, a minute later.
 	reach = 100 * time.Second
-	// revival is how long a process may take to be ready again, and people to get their answers.
-	revival = 30 * time.Second
+	// revival is how long a process may take to be ready again, and people to get their answers; half of that may go by
+	// behind a breaker.
+	revival = time.Minute
 )
 
 // strike lets the story begin, kills the process when it is at the point, and starts it again. It is an error if the
