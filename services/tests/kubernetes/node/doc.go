@@ -10,6 +10,6 @@
 // addresses, as an ingress controller's load balancer would. Nothing goes any further: the node has no route to anywhere else.
 //
 // Everything is what runs on real clusters (etcd, the control plane, kubelet, kube-proxy, CoreDNS, containerd, runc), with TLS,
-// Node and RBAC authorization, the default admission plugins and restarts left out. Not there: a network plugin that enforces
-// network policies, an ingress controller, load balancers, metrics, and a way to fetch images; see [Node.Import].
+// Node and RBAC authorization, and the default admission plugins. What ends is not started again. Not there: a network plugin
+// that enforces network policies, an ingress controller, load balancers, metrics, and a way to fetch images; see [Node.Import].
 package node

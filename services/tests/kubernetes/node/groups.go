@@ -26,6 +26,9 @@ func hierarchies() ([]string, error) {
 			all = append(all, filepath.Join(root, e.Name()))
 		}
 	}
+	if len(all) == 0 {
+		return nil, errors.New("no control groups are mounted at " + root)
+	}
 	return all, nil
 }
 

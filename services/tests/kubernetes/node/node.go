@@ -29,7 +29,7 @@ type Node struct {
 	machine *stack.Process
 	first   int // the machine's first process
 	network network
-	parts   []*stack.Process // in the machine
+	parts   []*stack.Process // the machine, and what runs in it
 	admin   *http.Client
 }
 
@@ -83,7 +83,7 @@ func (say lines) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// program is the path by which one of the programs in tools/node's binary, or one of Debian's, is called.
+// program is the path by which one of the programs in tools/node's binary is called.
 func (n *Node) program(name string) string { return filepath.Join(n.dir, "bin", name) }
 
 // link gives the binary the names of the programs in it.
@@ -139,7 +139,8 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-key-file="+n.etc("accounts.crt"), "--service-account-signing-key-file="+n.etc("accounts.key"),
-		"--kubelet-preferred-address-types=InternalIP", "--kubelet-certificate-authority="+n.etc("ca.crt"), "--kubelet-client-certificate="+n.etc("admin.crt"), "--kubelet-client-key="+n.etc("admin.key"))
+		"--kubelet-preferred-address-types=InternalIP", "--kubelet-certificate-authority="+n.etc("ca.crt"),
+		"--kubelet-client-certificate="+n.etc("admin.crt"), "--kubelet-client-key="+n.etc("admin.key"))
 	if err != nil {
 		return err
 	}
@@ -211,8 +212,8 @@ func (n *Node) containerd() string { return filepath.Join(n.dir, "containerd.soc
 // run starts a program in the machine.
 func (n *Node) run(name string, args ...string) error {
 	path := n.program(name)
-	if _, err := os.Lstat(path); err != nil {
-		path = "/usr/bin/" + name
+	if name == "containerd" { // which is Debian's
+		path = "/usr/bin/containerd"
 	}
 	p := stack.Child(n.dir, name, "/usr/bin/nsenter", append([]string{
 		"--target=" + strconv.Itoa(n.first), "--pid", "--mount", "--net", "--uts", "--ipc", "--", path,
@@ -357,7 +358,7 @@ func (n *Node) Close() error {
 	if n.machine != nil {
 		failures = append(failures, n.machine.Stop(ctx, 30*time.Second))
 	}
-	for _, p := range n.parts { // they have lost what they entered the machine for
+	for _, p := range n.parts { // what ran in it is gone, but they may not have noticed
 		failures = append(failures, p.Kill())
 	}
 	if n.network.number != 0 {

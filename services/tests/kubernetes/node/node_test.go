@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +41,7 @@ func TestPods(t *testing.T) {
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	before := traces(t, dir)
+	settings := shell(t, "sysctl vm kernel net.ipv4.ip_forward 2>/dev/null | grep -E 'overcommit|panic|keys|forward'")
 
 	ctx := t.Context()
 	n, err := node.Start(ctx, root, dir, func(progress string) { t.Log(progress) })
@@ -76,9 +76,19 @@ func TestPods(t *testing.T) {
 	_, err = n.Kubectl(ctx, "--namespace=proof", "exec", "client", "--", "/probe", "http://outside.example")
 	require.ErrorContains(t, err, "no such host")
 
+	address := kubectl("get", "node", "node", "--output=jsonpath={.status.addresses[?(@.type=='InternalIP')].address}")
+	for what, found := range traces(t, dir, address) {
+		// Its mounts and packet filters are the node's own from the start.
+		assert.Equal(t, what == "mounts" || what == "packet filters", found == "", "%s while it runs: %s", what, found)
+	}
 	require.NoError(t, n.Close())
 	// The kernel is done some time after the last process.
-	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, before, traces(t, dir)) }, 10*time.Second, 100*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		for what, found := range traces(t, dir, address) {
+			assert.Empty(c, found, what)
+		}
+	}, 10*time.Second, 100*time.Millisecond)
+	assert.Equal(t, settings, shell(t, "sysctl vm kernel net.ipv4.ip_forward 2>/dev/null | grep -E 'overcommit|panic|keys|forward'"))
 }
 
 // forward gives a URL at which kubectl forwards to the server until the test ends.
@@ -104,31 +114,33 @@ func get(t *testing.T, url string) string {
 	return string(text)
 }
 
-// traces is what a node might leave on the machine that has run it, the directory's files aside.
-func traces(t *testing.T, dir string) map[string]string {
+// traces is what there is of a node on the machine that runs it, the files in its directory aside.
+func traces(t *testing.T, dir, address string) map[string]string {
 	t.Helper()
-	found := map[string]string{}
-	for what, command := range map[string]string{
-		"mounts":         "cat /proc/self/mountinfo",
-		"interfaces":     "ip -oneline link | cut -d: -f2",
-		"routes":         "ip route",
-		"packet filters": "iptables-save | grep -v '^#'",
-		"namespaces":     "ip netns list; ls /run/netns 2>/dev/null",
-		"control groups": "find /sys/fs/cgroup -name 'eventbooking*' -o -name 'kubepods*'",
-		"settings":       "cat /proc/sys/vm/overcommit_memory /proc/sys/vm/panic_on_oom /proc/sys/kernel/panic* /proc/sys/kernel/keys/root_max* /proc/sys/net/ipv4/ip_forward",
-	} {
-		out, err := exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", command+"; true").Output()
-		require.NoError(t, err)
-		found[what] = string(out)
+	number := strings.Split(address, ".")[1]
+	found := map[string]string{
+		"mounts":         shell(t, "grep "+dir+" /proc/self/mountinfo"),
+		"interfaces":     shell(t, "ip -oneline link | grep eventbooking"+number+"@"),
+		"routes":         shell(t, "ip route | grep '^10\\."+number+"\\.'"),
+		"packet filters": shell(t, "iptables-save | grep KUBE"),
+		"control groups": shell(t, "find /sys/fs/cgroup -name eventbooking"+number),
 	}
 	processes, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	require.NoError(t, err)
 	for _, p := range processes {
-		if command, err := os.ReadFile(p); err == nil && (bytes.Contains(command, []byte(dir)) || bytes.Contains(command, []byte("containerd"))) {
+		if command, err := os.ReadFile(p); err == nil && bytes.Contains(command, []byte(dir)) {
 			found["processes"] += string(command) + "\n"
 		}
 	}
 	return found
+}
+
+// shell gives what a command line prints, if anything.
+func shell(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", line+"; true").Output()
+	require.NoError(t, err)
+	return string(out)
 }
 
 // probeImage is an archive with the one image of the test's containers, which pods are built around as well.
