@@ -1,0 +1,56 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// history is how many events there are with sales, which nothing may read that is about others.
+const history = 20_000
+
+func TestHistoryIsNotRead(t *testing.T) {
+	b := setup(t)
+	for _, sql := range []string{
+		`INSERT INTO events (id, organizer_id, name, status, updated_at, known_since)
+		 SELECT md5('event ' || n)::uuid, md5('organizer ' || n % 1000)::uuid, '', 'PUBLISHED', now(), now() - n * interval '1 minute'
+		 FROM generate_series(1, $1) n`,
+		`INSERT INTO event_sales (event_id, currency, orders_completed, orders_failed, tickets_generated, refunded_minor)
+		 SELECT md5('event ' || n)::uuid, 'USD', 0, 0, 0, 0 FROM generate_series(1, $1) n`,
+		`INSERT INTO ticket_type_sales (event_id, ticket_type_id, tickets, revenue_minor)
+		 SELECT md5('event ' || n)::uuid, gen_random_uuid(), 1, 1 FROM generate_series(1, $1) n, generate_series(1, 2)`,
+		`INSERT INTO hourly_sales SELECT md5('event ' || n)::uuid, now() + hour * interval '1 hour', 1, 1, 1
+		 FROM generate_series(1, $1) n, generate_series(1, 3) hour`,
+		`INSERT INTO inbox (event_id, type) SELECT gen_random_uuid(), '' FROM generate_series(1, $1)`,
+	} {
+		_, err := b.Pool.Exec(t.Context(), sql, history)
+		require.NoError(t, err)
+	}
+	plans := postgrestest.Explain(t, b.Pool, func(pool *pgxpool.Pool) {
+		ctx, s := t.Context(), store.Store{Pool: pool}
+		ok := func(err error) { t.Helper(); require.NoError(t, err) }
+		ok(s.Put(ctx, message(), b.event))
+		for range 2 {
+			m := message()
+			m.Fact = uuid.New()
+			ok(s.Add(ctx, m, b.order()))
+		}
+		_, err := s.Report(ctx, b.event.ID)
+		ok(err)
+		for _, page := range []web.Page{{Limit: 20}, {Limit: 20, After: new(time.Now().Add(-time.Hour))}} {
+			var organizer uuid.UUID
+			ok(pool.QueryRow(ctx, `SELECT md5('organizer 7')::uuid`).Scan(&organizer))
+			_, err = s.Totals(ctx, organizer, page)
+			ok(err)
+		}
+	})
+	require.Contains(t, plans, "events_of_organizer")
+	require.NotContains(t, plans, "Seq Scan on")
+}
