@@ -136,7 +136,7 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 	r.note("Both sides are the same programs. On the second, one plain reverse proxy takes each call of a service by another, " +
 		"and people's. Sidecars still deliver events there, and give secrets.")
 
-	times, during := 5, 20*time.Second
+	times, during := 3, 15*time.Second
 	if b.quick {
 		times, during = 1, 3*time.Second
 	}

@@ -211,7 +211,7 @@ func (b *bench) reserving(ctx context.Context, types int) (r results, err error)
 		r.Sides, sides = append(r.Sides, of.name), append(sides, i)
 	}
 
-	times, during := 5, 10*time.Second
+	times, during := 5, 8*time.Second
 	if b.quick {
 		times, during = 1, 2*time.Second
 	}
