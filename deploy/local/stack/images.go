@@ -48,7 +48,7 @@ func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error
 
 // ensureImages gives the directory in which tools/images has put the archives.
 func (c *Config) ensureImages(ctx context.Context, platforms string, others ...string) (dir string, err error) {
-	daprd, err := c.ensureDaprd(ctx)
+	daprd, err := c.ensureDaprd(ctx, "linux")
 	if err != nil {
 		return "", err
 	}

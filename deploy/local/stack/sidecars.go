@@ -3,6 +3,7 @@ package stack
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -11,7 +12,7 @@ import (
 // may be nil.
 func StartSidecars(ctx context.Context, cfg Config, resources ...string) (*Stack, error) {
 	cfg.owned = true
-	daprd, err := cfg.ensureDaprd(ctx)
+	daprd, err := cfg.ensureDaprd(ctx, runtime.GOOS)
 	if err != nil {
 		return nil, err
 	}

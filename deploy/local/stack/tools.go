@@ -65,7 +65,7 @@ func ensureTools(ctx context.Context, cfg Config) (tools, error) {
 	var t tools
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		if t.daprd, err = cfg.ensureDaprd(ctx); err != nil {
+		if t.daprd, err = cfg.ensureDaprd(ctx, runtime.GOOS); err != nil {
 			return err
 		}
 		t.dapr, err = cfg.ensureDapr(ctx)
@@ -81,8 +81,12 @@ func ensureTools(ctx context.Context, cfg Config) (tools, error) {
 }
 
 // ensureDaprd builds daprd even if the machine has one: a released one loses events of an app that dies (tools/daprd/patch).
-func (c *Config) ensureDaprd(ctx context.Context) (string, error) {
+// Images have Linux's, wherever they are made.
+func (c *Config) ensureDaprd(ctx context.Context, goos string) (string, error) {
 	path := c.bin("daprd")
+	if goos != runtime.GOOS {
+		path += "-" + goos
+	}
 	sources := []string{"tools/daprd", "tools/daprd/patch"}
 	err := c.once(path, "daprd "+daprdVersion, "build (only the first time; several minutes)", sources, func(log io.Writer) error {
 		patched := filepath.Join(c.ToolsDir, "daprd")
@@ -93,7 +97,7 @@ func (c *Config) ensureDaprd(ctx context.Context) (string, error) {
 		if err := c.goTool(ctx, log, "tools/daprd", slices.Concat([]string{"test"}, flags, []string{"./patch"})...); err != nil {
 			return err
 		}
-		return c.goTool(ctx, log, "tools/daprd", slices.Concat([]string{"build"}, flags, []string{
+		return c.goToolFor(ctx, goos, log, "tools/daprd", slices.Concat([]string{"build"}, flags, []string{
 			"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version=" + daprdVersion, "-o", path, ".",
 		})...)
 	})
@@ -144,9 +148,14 @@ func EnsureKubernetes(ctx context.Context, cfg Config) (string, error) {
 
 // goTool runs the go command in a module of the checkout.
 func (c *Config) goTool(ctx context.Context, log io.Writer, dir string, args ...string) error {
+	return c.goToolFor(ctx, runtime.GOOS, log, dir, args...)
+}
+
+// goToolFor is goTool for an operating system.
+func (c *Config) goToolFor(ctx context.Context, goos string, log io.Writer, dir string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(c.Root, dir)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+goos)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("go %s in %s: %w", args[0], dir, err)
