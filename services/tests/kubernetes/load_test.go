@@ -38,7 +38,7 @@ const buyers = 4
 
 const (
 	// patience is how long somebody goes on asking for an answer.
-	patience = 3 * time.Minute
+	patience = 5 * time.Minute
 	// A saga that met no answer waits for five minutes at most before it tries again.
 	settlingTime = 10 * time.Minute
 )
