@@ -367,7 +367,7 @@ func TestAnOrderedTopicKeepsItsOrder(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	b := &broker{fail: func(attempt int) bool { return attempt%12 == 0 }} // and nothing overtakes what failed
-	const n = 60
+	const n = 36
 	var want []int
 	for range 3 { // replicas
 		relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Batch: 7, Ordered: map[string]string{"seat-events": "pubsub"}})

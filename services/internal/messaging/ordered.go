@@ -103,10 +103,11 @@ func (r Relay) take(ctx context.Context, topic string, holder uuid.UUID, ids []u
 			INSERT INTO ordered_topics AS o (topic, holder, leased_until) VALUES ($1, $2, now() + $3::interval)
 			ON CONFLICT (topic) DO UPDATE SET holder = excluded.holder, leased_until = excluded.leased_until
 			WHERE o.leased_until < now() OR o.holder = excluded.holder
-			RETURNING topic)
-		UPDATE outbox SET attempts = attempts + 1 FROM lease
-		WHERE id = ANY ($4) AND published_at IS NULL
-		RETURNING id, outbox.topic, cloud_event, attempts`, topic, holder, r.Lease, ids)
+			RETURNING topic),
+		taken AS (
+			UPDATE outbox SET attempts = attempts + 1 FROM lease WHERE id = ANY ($4)
+			RETURNING id, outbox.topic, cloud_event, attempts, published_at)
+		SELECT id, topic, cloud_event, attempts FROM taken WHERE published_at IS NULL`, topic, holder, r.Lease, ids)
 	if err != nil {
 		return nil, fmt.Errorf("take what is next: %w", err)
 	}

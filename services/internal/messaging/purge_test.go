@@ -80,8 +80,7 @@ func TestSweepCostsWhatItPurges(t *testing.T) {
 	plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {
 		require.NoError(t, messaging.Purge{Pool: pool, Settings: messaging.Settings{EventRetention: messaging.Retention(time.Hour)}}.Sweep(t.Context()))
 	})
-	require.Contains(t, plans, "DELETE FROM outbox")
-	require.NotContains(t, plans, "Seq Scan on")
+	require.NotContains(t, plans.Of(t, "DELETE FROM (outbox|inbox|unknown_events|dead_letters)"), "Seq Scan on")
 }
 
 func TestARelayCostsWhatItPublishes(t *testing.T) {
@@ -97,8 +96,9 @@ func TestARelayCostsWhatItPublishes(t *testing.T) {
 			published(t, pool)
 			stop()
 		})
-		require.Contains(t, plans, "SET published_at", name)
-		require.NotContains(t, plans, "Seq Scan on outbox", name)
+		require.NotContains(t, plans.Of(t, "outbox"), "Seq Scan on outbox", name)
+		// With a backlog, what waits is not passed for each that is published.
+		require.NotContains(t, plans.Of(t, `WHERE id = ANY`), "outbox_unpublished", name)
 	}
 }
 

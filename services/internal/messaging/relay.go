@@ -243,10 +243,10 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 	defer cancel()
 	if _, err := r.update(ctx, `
 		UPDATE outbox
-		SET published_at = CASE WHEN id = ANY ($1) THEN now() END,
+		SET published_at = CASE WHEN id = ANY ($1) THEN now() ELSE published_at END,
 		    leased_until = CASE WHEN id = ANY ($2)
 		        THEN now() + least(attempts * interval '1 second', $3) ELSE leased_until END
-		WHERE (id = ANY ($1) OR id = ANY ($2)) AND published_at IS NULL`, taken, refused, r.Lease); err != nil {
+		WHERE id = ANY ($1::uuid[] || $2::uuid[])`, taken, refused, r.Lease); err != nil {
 		return nil, fmt.Errorf("mark published events: %w", err)
 	}
 	return refused, nil

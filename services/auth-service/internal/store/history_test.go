@@ -67,6 +67,5 @@ func TestHistoryIsNotRead(t *testing.T) {
 		ok(s.ResetPassword(ctx, request, ""))
 		ok(s.Forget(ctx))
 	})
-	require.Contains(t, plans, "sessions_expired")
-	require.NotRegexp(t, "Seq Scan on (users|sessions|refresh_tokens|login_failures|account_mails)", plans)
+	require.NotRegexp(t, "Seq Scan on (users|sessions|refresh_tokens|login_failures|account_mails)", plans.Of(t, ""))
 }

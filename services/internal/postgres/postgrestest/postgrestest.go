@@ -65,9 +65,25 @@ func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
 	return strings.Join(plans, "\n")
 }
 
-// Explain gives how the database would carry out the statements that do sends through its pool, each with its arguments,
-// given what is in the tables when do returns.
-func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) string {
+// StatementPlans are plans by statement.
+type StatementPlans map[string]string
+
+// Of gives the plans of the statements that a pattern matches.
+func (p StatementPlans) Of(t testing.TB, pattern string) string {
+	t.Helper()
+	var found []string
+	for sql, plan := range p {
+		if regexp.MustCompile(pattern).MatchString(sql) {
+			found = append(found, sql, plan)
+		}
+	}
+	require.NotEmpty(t, found, "a statement like %s", pattern)
+	return strings.Join(found, "\n")
+}
+
+// Explain gives how the database carries out the statements that do sends through its pool, once it has seen them a few
+// times, which is when it stops to look at their arguments. It knows of the tables what was in them before.
+func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) StatementPlans {
 	t.Helper()
 	var sent recorder
 	config := pool.Config()
@@ -79,21 +95,34 @@ func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) stri
 	require.NoError(t, err)
 	do(recorded)
 
-	var plans []string
-	for sql, args := range sent.statements {
-		rows, err := pool.Query(t.Context(), "EXPLAIN "+sql, args...)
+	conn, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
+	require.NoError(t, err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = conn.Exec(t.Context(), "SET plan_cache_mode = force_generic_plan")
+	require.NoError(t, err)
+	plans := StatementPlans{}
+	for sql, arguments := range sent.statements {
+		nulls := ""
+		if arguments > 0 {
+			nulls = "(NULL" + strings.Repeat(", NULL", arguments-1) + ")"
+		}
+		_, err = conn.Exec(t.Context(), "PREPARE explained AS "+sql)
+		require.NoError(t, err, sql)
+		rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE explained"+nulls)
 		require.NoError(t, err)
 		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err, sql)
-		plans = append(plans, append([]string{sql}, plan...)...)
+		plans[sql] = strings.Join(plan, "\n")
+		_, err = conn.Exec(t.Context(), "DEALLOCATE explained")
+		require.NoError(t, err)
 	}
-	return strings.Join(plans, "\n")
+	return plans
 }
 
-// recorder is a tracer that remembers statements that can be explained, with their last arguments.
+// recorder is a tracer that remembers statements that can be explained, with the number of their arguments.
 type recorder struct {
 	mu         sync.Mutex
-	statements map[string][]any
+	statements map[string]int
 }
 
 var explainable = regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b`)
@@ -105,9 +134,9 @@ func (r *recorder) record(sql string, args []any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.statements == nil {
-		r.statements = map[string][]any{}
+		r.statements = map[string]int{}
 	}
-	r.statements[sql] = args
+	r.statements[sql] = len(args)
 }
 
 // These are pgx.QueryTracer's and pgx.BatchTracer's.

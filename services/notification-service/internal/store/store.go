@@ -96,12 +96,13 @@ func (s Store) Begin(ctx context.Context, lease time.Duration) (n notification.N
 // mail is out holds whoever reports it. Any other end of an attempt that outlasted its lease changes nothing:
 // another one has begun.
 func (s Store) Settle(ctx context.Context, n notification.Notification) error {
+	// The status is an argument: as part of the statement it would lead the database through all that is pending.
 	tag, err := s.Pool.Exec(ctx, `
 		UPDATE notifications
 		SET status = $2, error_code = nullif($3, ''), sent_at = CASE WHEN $2 = 'SENT' THEN now() END,
 		    due_at = now() + $4::interval
-		WHERE id = $1 AND status = 'PENDING' AND ($2 = 'SENT' OR attempts = $5)`,
-		n.ID, n.Status, n.ErrorCode, n.Pause(), n.Attempts)
+		WHERE id = $1 AND status = $6 AND ($2 = 'SENT' OR attempts = $5)`,
+		n.ID, n.Status, n.ErrorCode, n.Pause(), n.Attempts, notification.Pending)
 	if err != nil {
 		return fmt.Errorf("settle notification %s: %w", n.ID, err)
 	}

@@ -155,7 +155,7 @@ func refundAllTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, reason string, st
 
 // LeaseRefund takes the saga of one refund, if nobody else holds it.
 func (s Store) LeaseRefund(ctx context.Context, id uuid.UUID) (bool, error) {
-	return s.lease(ctx, refundTable, unfinishedRefunds, id)
+	return s.lease(ctx, refundTable, id, string(refund.Done))
 }
 
 // LeaseDueRefunds does with refunds what LeaseDue does with orders.

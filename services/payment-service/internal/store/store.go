@@ -99,7 +99,8 @@ func (s Store) Create(ctx context.Context, o order.Order, idempotencyKey string,
 	return id, created, err
 }
 
-// The tables of what has a saga, and what of each the sweeper has to resume.
+// The tables of what has a saga, and what of each the sweeper has to resume. What is about one order has its steps as
+// arguments instead: words of which the database can tell that they mean unfinished ones would lead it through all of these.
 const (
 	orderTable, unfinishedOrders   = "orders", "step NOT IN ('DONE', 'REFUND')"
 	refundTable, unfinishedRefunds = "refunds", "step <> 'DONE'"
@@ -108,12 +109,13 @@ const (
 // Lease takes the saga of one order, if nobody else holds it and there is a call to make. An order that
 // waits for its tickets is the sweeper's, whom no buyer that looks after it can keep away.
 func (s Store) Lease(ctx context.Context, id uuid.UUID) (bool, error) {
-	return s.lease(ctx, orderTable, unfinishedOrders+" AND step <> 'FULFIL'", id)
+	return s.lease(ctx, orderTable, id, string(order.Done), string(order.Refund), string(order.Fulfil))
 }
 
-func (s Store) lease(ctx context.Context, table, driven string, id uuid.UUID) (bool, error) {
+// lease takes a saga that does not stand at one of these steps.
+func (s Store) lease(ctx context.Context, table string, id uuid.UUID, steps ...string) (bool, error) {
 	tag, err := s.Pool.Exec(ctx, `
-		UPDATE `+table+` SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now() AND `+driven, id, lease)
+		UPDATE `+table+` SET leased_until = now() + $2 WHERE id = $1 AND leased_until < now() AND step <> ALL ($3)`, id, lease, steps)
 	if err != nil {
 		return false, fmt.Errorf("lease %s of %s: %w", id, table, err)
 	}
@@ -207,7 +209,7 @@ func (s Store) Reserved(ctx context.Context, id uuid.UUID, items []order.Item, t
 // StopCharging writes down that an order at CHARGE is not charged any more from now on, if it was not before.
 func (s Store) StopCharging(ctx context.Context, id uuid.UUID) error {
 	if _, err := s.Pool.Exec(ctx, `
-		UPDATE orders SET asking_since = now() WHERE id = $1 AND step = 'CHARGE' AND asking_since IS NULL`, id); err != nil {
+		UPDATE orders SET asking_since = now() WHERE id = $1 AND step = $2 AND asking_since IS NULL`, id, order.Charge); err != nil {
 		return fmt.Errorf("stop charging order %s: %w", id, err)
 	}
 	return nil
@@ -319,7 +321,7 @@ func (s Store) Unanswered(ctx context.Context, o order.Order) (gaveUp bool, err 
 		var overdue bool
 		err := tx.QueryRow(ctx, `
 			SELECT tries, completed_at <= now() - $2::interval FROM orders
-			WHERE id = $1 AND step = 'FULFIL' AND resume_at <= now() FOR UPDATE`, o.ID, order.FulfilWindow).Scan(&tries, &overdue)
+			WHERE id = $1 AND step = $3 AND resume_at <= now() FOR UPDATE`, o.ID, order.FulfilWindow, order.Fulfil).Scan(&tries, &overdue)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows): // there was an answer, or somebody else came first
 			return nil
@@ -375,7 +377,7 @@ func (s Store) Notified(ctx context.Context, n order.Notice, o order.Order) (mov
 		case n.AttemptKey == "" && n.TransactionID != "":
 			if _, err = tx.Exec(ctx, `
 				UPDATE refunds SET resume_at = now()
-				WHERE step <> 'DONE' AND order_id IN (SELECT id FROM orders WHERE transaction_id = $1)`, n.TransactionID); err != nil {
+				WHERE step <> $2 AND order_id IN (SELECT id FROM orders WHERE transaction_id = $1)`, n.TransactionID, refund.Done); err != nil {
 				err = fmt.Errorf("hasten the refunds of %s: %w", n.TransactionID, err)
 			}
 		case n.AttemptKey != o.AttemptKey():

@@ -31,8 +31,8 @@ func (s Store) Postpone(ctx context.Context, o order.Order) (alerted bool, err e
 		var err error
 		alerted, err = alertTx(ctx, tx, purchase, "RESERVATION_NOT_RELEASED", `
 			UPDATE orders SET alerted_at = now()
-			WHERE id = $1 AND alerted_at IS NULL AND step = 'RELEASE' AND tries >= $2
-			RETURNING id, reservation_id, step, tries`, o.ID, order.MaxTries)
+			WHERE id = $1 AND alerted_at IS NULL AND step = $3 AND tries >= $2
+			RETURNING id, reservation_id, step, tries`, o.ID, order.MaxTries, order.Release)
 		return err
 	})
 	return alerted, err
@@ -53,8 +53,8 @@ func (s Store) PostponeRefund(ctx context.Context, r refund.Refund, promised boo
 		var err error
 		alerted, err = alertTx(ctx, tx, refunds, reason, `
 			UPDATE refunds r SET alerted_at = now() FROM orders o
-			WHERE r.id = $1 AND o.id = r.order_id AND r.alerted_at IS NULL AND r.step <> 'DONE' AND r.tries >= $2
-			RETURNING r.order_id, o.reservation_id, r.step, r.tries`, r.ID, order.MaxTries)
+			WHERE r.id = $1 AND o.id = r.order_id AND r.alerted_at IS NULL AND r.step <> $3 AND r.tries >= $2
+			RETURNING r.order_id, o.reservation_id, r.step, r.tries`, r.ID, order.MaxTries, refund.Done)
 		return err
 	})
 	return alerted, err
