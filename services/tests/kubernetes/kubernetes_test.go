@@ -77,16 +77,21 @@ func TestTheSystemOnACluster(t *testing.T) {
 	}
 }
 
+// installDapr gives Dapr's chart the values of the README, and leaves out what nothing of ours uses: actors and jobs.
 func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
-	for _, part := range []struct{ chart, wait string }{
-		{"-crds", "--for=condition=Established crd"},
-		// As the README says, and without what nothing of ours uses: actors and jobs.
+	values := regexp.MustCompile(`dapr init -k .*--set (\S+)`).FindStringSubmatch(readme(t, "dapr init -k"))
+	require.NotNil(t, values)
+	for _, part := range []struct {
+		chart []string
+		wait  string
+	}{
+		{[]string{"-crds"}, "--for=condition=Established crd"},
 		{
-			"-set dapr_sidecar_injector.sidecarDropALLCapabilities=true -set global.actors.enabled=false -set global.scheduler.enabled=false",
+			[]string{"-set", values[1], "-set", "global.actors.enabled=false,global.scheduler.enabled=false"},
 			"--for=condition=Available -n dapr-system deployment",
 		},
 	} {
-		manifests, err := c.program(ctx, "go", append(strings.Fields("run -C tools/dapr-chart ."), strings.Fields(part.chart)...)...).Output()
+		manifests, err := c.program(ctx, "go", append([]string{"run", "-C", "tools/dapr-chart", "."}, part.chart...)...).Output()
 		require.NoError(t, err)
 		_, err = c.KubectlIn(ctx, bytes.NewReader(manifests), "apply", "--server-side", "-f", "-")
 		require.NoError(t, err)
