@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
 // Migrations are the numbered .sql files of one owner of tables in a database. Each owner counts its
@@ -57,6 +58,11 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	}
 	// Spans of what is done within one, with the SQL but without its arguments.
 	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())
+	// Else each uuid.UUID would travel as the text that its driver.Valuer makes of it.
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
