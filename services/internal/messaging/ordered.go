@@ -25,9 +25,9 @@ func (r Relay) publishOrdered(ctx context.Context) error {
 }
 
 func (r Relay) publishTopic(ctx context.Context, topic string) error {
-	holder, leased := uuid.New(), false
+	holder, asked := uuid.New(), false
 	defer func() {
-		if !leased {
+		if !asked {
 			return
 		}
 		// The next one need not wait for the lease's end, even if this relay is being stopped.
@@ -58,11 +58,11 @@ func (r Relay) publishTopic(ctx context.Context, topic string) error {
 		if len(next) == 0 {
 			continue
 		}
+		asked = true
 		rows, err := r.take(ctx, topic, holder, slices.Collect(maps.Keys(next)))
-		if err != nil || len(rows) == 0 { // another relay is at it
+		if err != nil || len(rows) == 0 { // another relay is at it, or was
 			return err
 		}
-		leased = true
 		refused, err := r.publishLeased(ctx, r.Ordered[topic], rows)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
@@ -61,7 +62,9 @@ func (s Store) Put(ctx context.Context, m Message, e sales.Event) error {
 // sales.ErrCurrency, and then adds nothing.
 func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 	return s.once(ctx, m, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `
+		// Together: all sales of an event wait here for each other.
+		var batch pgx.Batch
+		batch.Queue(`
 			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated, tickets_cancelled,
 				refunds, refunded_minor)
 			VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
@@ -75,15 +78,14 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 				refunded_minor    = s.refunded_minor + excluded.refunded_minor
 			WHERE s.currency IS NULL OR excluded.currency IS NULL OR s.currency = excluded.currency`,
 			c.EventID, c.Currency, c.OrdersCompleted, c.OrdersFailed, c.TicketsGenerated, c.TicketsCancelled,
-			c.Refunds, c.Refunded)
-		if err != nil {
-			return fmt.Errorf("add to the sales of event %s: %w", c.EventID, err)
-		}
-		if tag.RowsAffected() == 0 {
-			return sales.ErrCurrency
-		}
+			c.Refunds, c.Refunded).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() == 0 {
+				return sales.ErrCurrency
+			}
+			return nil
+		})
 		for _, t := range c.ByTicketType {
-			if _, err := tx.Exec(ctx, `
+			batch.Queue(`
 				INSERT INTO ticket_type_sales AS s (event_id, ticket_type_id, tickets, revenue_minor, checked_in, refunded)
 				VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (event_id, ticket_type_id) DO UPDATE SET
@@ -91,22 +93,20 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 					revenue_minor = s.revenue_minor + excluded.revenue_minor,
 					checked_in    = s.checked_in + excluded.checked_in,
 					refunded      = s.refunded + excluded.refunded`,
-				c.EventID, t.TicketTypeID, t.Tickets, t.Revenue, t.CheckedIn, t.Refunded); err != nil {
-				return fmt.Errorf("add to the sales of ticket type %s: %w", t.TicketTypeID, err)
-			}
+				c.EventID, t.TicketTypeID, t.Tickets, t.Revenue, t.CheckedIn, t.Refunded)
 		}
-		if c.At.IsZero() {
-			return nil
+		if !c.At.IsZero() {
+			h := c.Hour()
+			batch.Queue(`
+				INSERT INTO hourly_sales AS s (event_id, hour, tickets, revenue_minor, checked_in) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (event_id, hour) DO UPDATE SET
+					tickets       = s.tickets + excluded.tickets,
+					revenue_minor = s.revenue_minor + excluded.revenue_minor,
+					checked_in    = s.checked_in + excluded.checked_in`,
+				c.EventID, h.Hour, h.Tickets, h.Revenue, h.CheckedIn)
 		}
-		h := c.Hour()
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO hourly_sales AS s (event_id, hour, tickets, revenue_minor, checked_in) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (event_id, hour) DO UPDATE SET
-				tickets       = s.tickets + excluded.tickets,
-				revenue_minor = s.revenue_minor + excluded.revenue_minor,
-				checked_in    = s.checked_in + excluded.checked_in`,
-			c.EventID, h.Hour, h.Tickets, h.Revenue, h.CheckedIn); err != nil {
-			return fmt.Errorf("add to the sales of event %s in the hour %s: %w", c.EventID, h.Hour, err)
+		if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+			return fmt.Errorf("add to the sales of event %s: %w", c.EventID, err)
 		}
 		return nil
 	})

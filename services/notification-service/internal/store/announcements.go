@@ -63,15 +63,14 @@ func (s Store) QueuePage(ctx context.Context, a notification.Announcement, holde
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		for _, h := range holders {
-			if err := addTx(ctx, tx, notification.Notification{
+		people := make([]notification.Notification, len(holders))
+		for i, h := range holders {
+			people[i] = notification.Notification{
 				MessageID: uuid.NewSHA1(a.ID, []byte(h.UserID.String())), EventID: a.ID,
 				UserID: h.UserID, OrderID: h.OrderID, Kind: a.Kind, Facts: a.Facts,
-			}); err != nil {
-				return err
 			}
 		}
-		return nil
+		return addTx(ctx, tx, people)
 	})
 	if err != nil {
 		return fmt.Errorf("queue a page of announcement %s: %w", a.ID, err)

@@ -42,12 +42,7 @@ func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, pe
 		if first, err := messaging.FirstTx(ctx, tx, eventID, eventType); err != nil || !first {
 			return err
 		}
-		for _, n := range people {
-			if err := addTx(ctx, tx, n); err != nil {
-				return err
-			}
-		}
-		return nil
+		return addTx(ctx, tx, people)
 	})
 	if err != nil {
 		return fmt.Errorf("tell of %s %s: %w", eventType, eventID, err)
@@ -55,17 +50,20 @@ func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, pe
 	return nil
 }
 
-// addTx writes n down, due at once, with the trace of ctx. It has two keys: the message and its person, and, for a confirmation, the
-// order, whose tickets may be announced again by another event.
-func addTx(ctx context.Context, tx pgx.Tx, n notification.Notification) error {
+// addTx writes down who is to be told, due at once, with the trace of ctx. Each has two keys: the message and its person, and, for a
+// confirmation, the order, whose tickets may be announced again by another event.
+func addTx(ctx context.Context, tx pgx.Tx, people []notification.Notification) error {
 	trace := telemetry.From(ctx)
-	_, err := tx.Exec(ctx, `
-		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at, correlation_id, traceparent)
-		VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now(), $7, $8)
-		ON CONFLICT DO NOTHING`,
-		n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts,
-		trace.CorrelationID, trace.Parent)
-	return err
+	var batch pgx.Batch
+	for _, n := range people {
+		batch.Queue(`
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at, correlation_id, traceparent)
+			VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now(), $7, $8)
+			ON CONFLICT DO NOTHING`,
+			n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts,
+			trace.CorrelationID, trace.Parent)
+	}
+	return tx.SendBatch(ctx, &batch).Close()
 }
 
 // Begin gives the notification that has been due longest, with one more attempt counted, to nobody else for the

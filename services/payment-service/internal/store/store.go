@@ -87,11 +87,12 @@ func (s Store) Create(ctx context.Context, o order.Order, idempotencyKey string,
 		if err != nil {
 			return fmt.Errorf("create order: %w", err)
 		}
+		var items pgx.Batch
 		for _, i := range o.Items {
-			if _, err := tx.Exec(ctx, `INSERT INTO order_items (order_id, ticket_type_id, quantity) VALUES ($1, $2, $3)`,
-				o.ID, i.TicketTypeID, i.Quantity); err != nil {
-				return fmt.Errorf("create order item: %w", err)
-			}
+			items.Queue(`INSERT INTO order_items (order_id, ticket_type_id, quantity) VALUES ($1, $2, $3)`, o.ID, i.TicketTypeID, i.Quantity)
+		}
+		if err := tx.SendBatch(ctx, &items).Close(); err != nil {
+			return fmt.Errorf("create order items: %w", err)
 		}
 		return recordTx(ctx, tx, o.ID, "ORDER_CREATED", order.SagaCompleted,
 			map[string]any{"reservationId": o.ReservationID})
@@ -190,12 +191,13 @@ func (s Store) Reserved(ctx context.Context, id uuid.UUID, items []order.Item, t
 		if err != nil || !moved {
 			return err
 		}
+		var prices pgx.Batch
 		for _, i := range items {
-			if _, err := tx.Exec(ctx, `
-				UPDATE order_items SET unit_price_minor = $3 WHERE order_id = $1 AND ticket_type_id = $2`,
-				id, i.TicketTypeID, i.UnitPrice.Minor); err != nil {
-				return fmt.Errorf("price of item: %w", err)
-			}
+			prices.Queue(`
+				UPDATE order_items SET unit_price_minor = $3 WHERE order_id = $1 AND ticket_type_id = $2`, id, i.TicketTypeID, i.UnitPrice.Minor)
+		}
+		if err := tx.SendBatch(ctx, &prices).Close(); err != nil {
+			return fmt.Errorf("prices of items: %w", err)
 		}
 		if err := recordTx(ctx, tx, id, "TICKETS_RESERVED", order.SagaCompleted,
 			map[string]any{"expiresAt": expiresAt.UTC(), "totalAmount": total.Decimal(), "currency": total.Currency}); err != nil {
