@@ -104,10 +104,10 @@ func (s Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
 	// expires by itself before that.
 	return s.endReservations(ctx, `
 		UPDATE reservations SET status = 'CANCELLED', reason = 'EVENT_CANCELLED', ended_at = now()
-		WHERE id IN (
+		WHERE id = ANY(ARRAY(
 			SELECT r.id FROM reservations r JOIN event_cancellations c ON c.event_id = r.event_id
 			WHERE r.status = 'ACTIVE' AND (c.finished_at IS NULL OR c.finished_at > now() - interval '1 hour')
-			ORDER BY r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED)
+			ORDER BY r.id LIMIT $1 FOR UPDATE OF r SKIP LOCKED))
 		RETURNING id`, limit)
 }
 

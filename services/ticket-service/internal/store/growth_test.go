@@ -1,0 +1,161 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// What people and clocks do costs what it is about, however much has happened before.
+func TestHistoryIsNotRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	config := b.pool.Config()
+	config.MaxConns = 1 // which knows what it has read
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	s := store.Store{Pool: pool, QRCodeURL: b.store.QRCodeURL}
+
+	// 5,000 events that are over, of which every tenth was cancelled, each with a type, five ended reservations and three
+	// tickets. And 3,000 buyers who hold tickets of the one that is on sale.
+	for _, history := range []string{
+		`INSERT INTO events (id, organizer_id, name, event_date, venue_name, status, updated_at)
+		 SELECT gen_random_uuid(), gen_random_uuid(), '', now() - interval '30 days', '', CASE i % 10 WHEN 0 THEN 'CANCELLED' ELSE 'PUBLISHED' END, now()
+		 FROM generate_series(1, 5000) i`,
+		`INSERT INTO event_cancellations (event_id, reason, correlation_id, started_at, finished_at)
+		 SELECT id, '', '', now() - interval '30 days', now() - interval '30 days' FROM events WHERE status = 'CANCELLED'`,
+		`INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity, sold)
+		 SELECT gen_random_uuid(), id, '', 0, 'USD', 10, 4 FROM events WHERE event_date < now()`,
+		`INSERT INTO reservations (id, user_id, event_id, status, expires_at, order_id, ended_at)
+		 SELECT gen_random_uuid(), gen_random_uuid(), event_id, (ARRAY['COMPLETED', 'COMPLETED', 'COMPLETED', 'EXPIRED', 'CANCELLED'])[i],
+		        now() - interval '30 days', CASE WHEN i <= 3 THEN gen_random_uuid() END, now() - interval '30 days'
+		 FROM ticket_types, generate_series(1, 5) i WHERE sold > 0`,
+		`INSERT INTO reservation_lines SELECT r.id, y.id, 1, 0, 'USD' FROM reservations r JOIN ticket_types y ON y.event_id = r.event_id`,
+		`INSERT INTO orders SELECT order_id FROM reservations WHERE order_id IS NOT NULL`,
+		`INSERT INTO tickets (id, number, ticket_type_id, event_id, order_id, reservation_id, owner_id, holder_name, created_at)
+		 SELECT gen_random_uuid(), 'OLD-' || row_number() OVER (), y.id, y.event_id, r.order_id, r.id, r.user_id, '', now() - interval '30 days'
+		 FROM reservations r JOIN ticket_types y ON y.event_id = r.event_id WHERE order_id IS NOT NULL`,
+		`INSERT INTO reservations (id, user_id, event_id, status, expires_at)
+		 SELECT gen_random_uuid(), gen_random_uuid(), id, 'ACTIVE', now() + interval '15 minutes'
+		 FROM events, generate_series(1, 3000) WHERE event_date > now()`,
+		`ANALYZE`,
+	} {
+		_, err := pool.Exec(t.Context(), history)
+		require.NoError(t, err)
+	}
+	rowsRead := func(t *testing.T) (n int) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`) // takes effect when this statement ends
+		require.NoError(t, err)
+		require.NoError(t, pool.QueryRow(t.Context(), `
+			SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables WHERE schemaname = current_schema()`).Scan(&n))
+		return n
+	}
+
+	kind, other, called := b.newType(t, 1000), b.newType(t, 1000), uuid.New()
+	off := &bundle{store: s, pool: pool, event: called, user: b.user}
+	require.NoError(t, s.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", off.festival(ticket.EventPublished, time.Now())))
+	bought := off.bought(t, off.newType(t, 10), 3)
+	first := b.purchase(b.reserved(t, line(kind, 2), line(other, 1)))
+	second := b.purchase(b.reserved(t, line(kind, 2)))
+	released, expired := b.reserved(t, line(kind, 1)), b.reserved(t, line(kind, 1))
+	b.runOut(t, expired)
+	var sold []ticket.Ticket
+	for _, tt := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Reserve", func() error {
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), line(kind, 1)), b.request(uuid.New(), line(other, 1))})
+			return err
+		}},
+		{"ReserveAgain", func() error {
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(first.ReservationID, line(kind, 2), line(other, 1))})
+			return err
+		}},
+		{"ReserveTooMany", func() error {
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), line(kind, 1001))})
+			return err
+		}},
+		{"Confirm", func() (err error) {
+			sold, err = s.Confirm(t.Context(), first)
+			return err
+		}},
+		{"ConfirmAgain", func() error {
+			_, err := s.Confirm(t.Context(), first)
+			return err
+		}},
+		{"Fulfil", func() error {
+			return s.Fulfil(t.Context(), uuid.New(), second, events.PaymentCompleted{OrderID: second.OrderID, EventID: b.event})
+		}},
+		{"Release", func() error {
+			_, err := s.Release(t.Context(), released, "TIMEOUT")
+			return err
+		}},
+		{"Extend", func() error {
+			_, err := s.Extend(t.Context(), b.reserved(t, line(kind, 1)), time.Minute)
+			return err
+		}},
+		{"Expire", func() error {
+			_, err := s.ExpireAllDue(t.Context())
+			return err
+		}},
+		{"Types", func() error {
+			_, err := s.Types(t.Context(), b.event)
+			return err
+		}},
+		{"TicketCount", func() error {
+			_, err := s.TicketCount(t.Context(), b.event)
+			return err
+		}},
+		{"TicketsOf", func() error {
+			_, err := s.TicketsOf(t.Context(), b.user, web.Page{Limit: 20})
+			return err
+		}},
+		{"TicketsFor", func() error {
+			_, err := s.TicketsFor(t.Context(), b.event, "", 100)
+			return err
+		}},
+		{"Holdings", func() error {
+			_, err := s.Holdings(t.Context(), b.event, web.Page{Limit: 20})
+			return err
+		}},
+		{"Transfer", func() error {
+			_, err := s.Transfer(t.Context(), sold[0].ID, b.user, uuid.New(), "Bob")
+			return err
+		}},
+		{"Cancel", func() error {
+			_, err := s.Cancel(t.Context(), sold[1].ID, b.user, "")
+			return err
+		}},
+		{"Refund", func() error {
+			_, err := s.CancelRefunded(t.Context(), store.Refund{OrderID: second.OrderID, Key: "key"})
+			return err
+		}},
+		{"CancelEvent", func() error {
+			return s.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: called, OrganizerID: uuid.New(), UpdatedAt: time.Now()})
+		}},
+		{"CancelAll", func() error {
+			n, err := s.CancelAll(t.Context())
+			require.Len(t, bought, n)
+			return err
+		}},
+		{"CancelAllAgain", func() error {
+			_, err := s.CancelAll(t.Context())
+			return err
+		}},
+	} {
+		before := rowsRead(t)
+		require.NoError(t, tt.do(), tt.name)
+		require.Less(t, rowsRead(t)-before, 100, tt.name)
+	}
+}
