@@ -109,7 +109,7 @@ type turn struct {
 // Reserve gives a request its answer when its turn has come: the errors are ticket.Inventory.Reserve's and ErrBusy.
 func (o *Office) Reserve(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
 	t := &turn{ctx: ctx, request: q, came: time.Now(), answer: make(chan ticket.Answer, 1)}
-	l, err := o.join(t)
+	l, err := o.join(t) //nolint:contextcheck // a batch outlives each of those whose it is
 	if err != nil {
 		refused.Inc()
 		return ticket.Reservation{}, err

@@ -93,8 +93,10 @@ func scanType(row pgx.CollectableRow) (ticket.Type, error) {
 }
 
 func typeFields(t *ticket.Type) []any {
-	return []any{&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
-		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales}
+	return []any{
+		&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
+		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales,
+	}
 }
 
 // storedType gives the one type of a statement. It returns ticket.ErrTypeNotFound or ErrTypeExists.
