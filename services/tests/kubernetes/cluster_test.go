@@ -48,7 +48,7 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	images, err := stack.EnsureImages(ctx, cfg)
 	require.NoError(t, err)
 
-	dir, err := os.MkdirTemp("", "eventbooking-node-")
+	dir, err := os.MkdirTemp("", "eventbooking-node-") //nolint:usetesting // it stays with KEEP=1
 	require.NoError(t, err)
 	began := time.Now()
 	n, err := node.Start(ctx, root, dir, func(progress string) { say("node: %s", progress) })
@@ -135,7 +135,7 @@ func (c *cluster) program(ctx context.Context, name string, args ...string) *exe
 	cmd.Dir = c.root
 	cmd.Env = c.Env()
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
 }
