@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func (b taker) PublishEvents(context.Context, string, string, []any, ...dapr.Pub
 // server that waits for its disk (fsync=on).
 func BenchmarkWriters(b *testing.B) {
 	for _, writers := range []int{1, 32} {
-		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+		b.Run(strconv.Itoa(writers), func(b *testing.B) {
 			config := postgrestest.New(b, messaging.Migrations()).Config()
 			config.MaxConns = int32(2 * writers)
 			pool, err := pgxpool.NewWithConfig(b.Context(), config)
