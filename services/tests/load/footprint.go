@@ -16,7 +16,7 @@ const maxMemory = 40
 
 // footprint measures how long the system takes to start, and how much memory each of its processes has.
 func (b *bench) footprint(ctx context.Context) (r results, err error) {
-	times, rest, during := 3, 15*time.Second, 10*time.Second
+	times, rest, during := b.times(3), 15*time.Second, 10*time.Second
 	if b.quick {
 		times, rest, during = 1, 2*time.Second, 2*time.Second
 	}

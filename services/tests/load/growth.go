@@ -50,7 +50,7 @@ func (b *bench) growth(ctx context.Context) (r results, err error) {
 		"%s people own %d tickets each on both sides. Four clients, straight to ticket-service; a sweep comes alone.",
 		number(ticketsToAnEvent), number(regulars), ticketsEach)
 
-	times, requests, sweeps := 5, 4000, 10
+	times, requests, sweeps := b.times(5), 4000, 10
 	if b.quick {
 		times, requests, sweeps = 1, 200, 2
 	}

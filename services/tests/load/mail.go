@@ -12,7 +12,7 @@ import (
 // mail measures how long it takes from an order to the mail with the tickets.
 func (b *bench) mail(ctx context.Context) (r results, err error) {
 	const perSecond = 20
-	times, during := 3, time.Minute
+	times, during := b.times(3), time.Minute
 	if b.quick {
 		times, during = 1, 5*time.Second
 	}

@@ -39,6 +39,8 @@ type bench struct {
 	quick bool
 	// small and large are how many tickets there are where growth is measured.
 	small, large int
+	// turns, where set, is how many turns each side has.
+	turns int
 	// profile has a CPU profile taken of ticket-service while it is measured.
 	profile bool
 }
@@ -80,6 +82,7 @@ func run(ctx context.Context, args []string) error {
 	flags.BoolVar(&b.quick, "quick", false, "show that everything works, with little load: the figures mean little")
 	flags.IntVar(&b.small, "small", 10_000, "how many tickets there are in a small database; not less than 10,000")
 	flags.IntVar(&b.large, "large", 10_000_000, "how many there are in a large one; 10 million need 12 GB of disk in "+os.TempDir())
+	flags.IntVar(&b.turns, "turns", 0, "how many turns each side has; 0 is for each measurement as many as it wants")
 	flags.BoolVar(&b.profile, "profile", false, "write CPU profiles of ticket-service beside the results")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -170,6 +173,14 @@ func (b *bench) build(ctx context.Context) error {
 // program is where build puts a program.
 func (b *bench) program(name string) string {
 	return filepath.Join(b.root, ".local", "bench", "bin", name)
+}
+
+// times is how many turns each side has where otherwise it would be n.
+func (b *bench) times(n int) int {
+	if b.turns > 0 {
+		return b.turns
+	}
+	return n
 }
 
 // turns has each side do something in turns, so many times, and hands on what it gave.

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -136,7 +138,7 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 	r.note("Both sides are the same programs. On the second, one plain reverse proxy takes each call of a service by another, " +
 		"and people's. Sidecars still deliver events there, and give secrets.")
 
-	times, during := 3, 15*time.Second
+	times, during := b.times(3), 15*time.Second
 	if b.quick {
 		times, during = 1, 3*time.Second
 	}
@@ -166,8 +168,9 @@ func (b *bench) purchase(ctx context.Context) (r results, err error) {
 				number(s.perSecond(http.StatusCreated)), number(s.percentile(50)), number(s.percentile(99)))
 			r.row(name, "completed", "a second").add(side, s.perSecond(http.StatusCreated))
 			s.latencies(&r, name, side)
-			for what, after := range h.spent() {
-				each := (after - before[what]) / time.Duration(max(s.answers[http.StatusCreated], 1))
+			after := h.spent()
+			for _, what := range slices.Sorted(maps.Keys(after)) {
+				each := (after[what] - before[what]) / time.Duration(max(s.answers[http.StatusCreated], 1))
 				r.row(name, "processor time of the "+what+", with tickets and mails", "ms each").add(side, each.Seconds()*1000)
 			}
 			return nil
@@ -208,7 +211,7 @@ func (b *bench) hops(ctx context.Context, r *results, h *shop) error {
 		{one, 1, proxy + invoke},
 		{one, 2, app.URL() + path},
 	}
-	times, during := 5, 3*time.Second
+	times, during := b.times(5), 3*time.Second
 	if b.quick {
 		times, during = 1, time.Second
 	}

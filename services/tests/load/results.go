@@ -118,7 +118,7 @@ func number(v float64) string {
 
 // String shows the middle, and the ends where they differ.
 func (s spread) String() string {
-	if s.least == s.greatest {
+	if math.IsNaN(s.median) || s.least == s.greatest {
 		return number(s.median)
 	}
 	return fmt.Sprintf("%s (%s–%s)", number(s.median), number(s.least), number(s.greatest))

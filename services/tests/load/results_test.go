@@ -15,7 +15,7 @@ func TestSpread(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, spread{3, 1, 9}, spreadOf([]float64{9, 1, 3}))
 	require.InDelta(t, 2.5, spreadOf([]float64{4, 1, 2, 3}).median, 0)
-	require.True(t, math.IsNaN(spreadOf(nil).median), "no figure is not zero")
+	require.Equal(t, "–", spreadOf(nil).String(), "no figure is not zero")
 }
 
 func TestNumber(t *testing.T) {

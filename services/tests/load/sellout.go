@@ -21,7 +21,7 @@ import (
 // sellOut measures the minute in which sales open: more people than tickets, all at once.
 func (b *bench) sellOut(ctx context.Context) (r results, err error) {
 	const atOnce = 256
-	times, people, tickets := 3, 20_000, 10_000
+	times, people, tickets := b.times(3), 20_000, 10_000
 	if b.quick {
 		times, people, tickets = 1, 200, 100
 	}
