@@ -208,7 +208,7 @@ func (b *bench) reserving(ctx context.Context, types int) (r results, err error)
 		return r, err
 	}
 	r.note("%s.", settings)
-	r.note("Each reservation is one ticket, straight to the process. A plain transaction is one conditional UPDATE and one " +
+	r.note("Each reservation is one ticket, straight to the process. A plain transaction is one conditional UPDATE and one "+
 		"commit for each reservation, in a process of the same shape, on the same tables, with %d connections, which serve it best; a plain statement does the same in one round trip.", plainConnections)
 	var sides []int
 	for i, of := range c.contenders {
