@@ -94,6 +94,7 @@ func New(reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error
 type line struct {
 	key     string
 	waiting []*turn
+	queued  time.Time     // when it began to wait for a window
 	served  time.Time     // when its last batch began, or the line, if it had none
 	pace    time.Duration // from the batch before to that one
 }
@@ -132,18 +133,23 @@ func (o *Office) join(t *turn) (*line, error) {
 	defer o.mu.Unlock()
 	l, known := o.lines[string(key)]
 	if !known {
-		l = &line{key: string(key), served: t.came}
-		o.lines[l.key] = l
-		o.next = append(o.next, l)
+		l = &line{key: string(key), queued: t.came, served: t.came}
 	}
 	// The batch that is under way may be slower than the one before it was.
 	wait := max(l.pace, time.Since(l.served)) * time.Duration(1+len(l.waiting)/o.limits.Batch)
+	if len(o.next) > 0 { // no line is served before this one
+		wait = max(wait, time.Since(o.next[0].queued))
+	}
 	if len(l.waiting) >= o.limits.Line || wait > o.limits.Wait {
 		busy := *ErrBusy
 		busy.RetryAfter = max(wait, time.Second)
 		return nil, &busy
 	}
 	l.waiting = append(l.waiting, t)
+	if !known {
+		o.lines[l.key] = l
+		o.next = append(o.next, l)
+	}
 	if o.busy < o.limits.Windows && len(o.next) > 0 {
 		o.busy++
 		go o.window()
@@ -176,6 +182,7 @@ func (o *Office) turns(served []*line) (batch []*turn, lines []*line) {
 	defer o.mu.Unlock()
 	for _, l := range served {
 		if len(l.waiting) > 0 {
+			l.queued = time.Now()
 			o.next = append(o.next, l)
 		} else {
 			delete(o.lines, l.key)

@@ -248,6 +248,25 @@ func TestBusy(t *testing.T) {
 			s.requireHeld(slices.Concat(crowd, more, late[:1])...)
 		})
 	})
+	t.Run("TooManyLines", func(t *testing.T) {
+		t.Parallel()
+		play(t, boxoffice.Limits{Windows: 1, Batch: 1, Line: 100, Wait: time.Second}, func(s *scene) {
+			first := s.crowd(1, uuid.New())
+			time.Sleep(700 * time.Millisecond)
+			second := s.crowd(1, uuid.New())
+			time.Sleep(time.Second)
+			third := s.crowd(1, uuid.New())
+			time.Sleep(time.Millisecond)
+			late := s.crowd(1, uuid.New())[0]
+			require.Equal(s.t, 1001*time.Millisecond, busy(s, late).RetryAfter)
+			s.ends(nil)
+			soon := s.crowd(1, uuid.New())
+			for range 3 {
+				s.ends(nil)
+			}
+			s.requireHeld(slices.Concat(first, second, third, soon)...)
+		})
+	})
 	t.Run("BatchHangs", func(t *testing.T) {
 		t.Parallel()
 		play(t, boxoffice.Limits{Windows: 1, Batch: 2, Line: 100, Wait: time.Second}, func(s *scene) {

@@ -2,7 +2,8 @@
 // transaction, except where its comment says otherwise, and can be repeated.
 //
 // Locks are taken in one order everywhere: the order, then the reservation, then ticket types by id,
-// then the event, then tickets by id. Whoever finds a deadlock all the same (a batch of expired reservations beside a
+// then the event, then tickets by id. New reservations come after their types: an id that is not there yet is waited for by
+// nobody who holds what its reserve needs. Whoever finds a deadlock all the same (a batch of expired reservations beside a
 // release, say) is run again by postgres.InTx.
 package store
 
