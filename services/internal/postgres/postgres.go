@@ -33,6 +33,10 @@ const (
 	// maxConns is how many connections a replica may have, unless pool_max_conns in the URL says otherwise: a server with a
 	// few cores gets no more done by more of them at once. Two replicas of each of six services make 192 at most.
 	maxConns = 16
+	// idleInTx is for how long a transaction may do nothing, unless idle_in_transaction_session_timeout in the URL says
+	// otherwise. None waits for anything but the database, so one that does belongs to a replica that is frozen or cut off, and
+	// the server ends it: everybody else is waiting for the rows that it has locked.
+	idleInTx = "10s"
 	// patience is how long Open waits for a server that is not there.
 	patience = time.Minute
 	// A look lasts that long at most, and the next one follows after a pause.
@@ -55,6 +59,10 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	}
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = maxConns
+	}
+	const idle = "idle_in_transaction_session_timeout"
+	if params := config.ConnConfig.RuntimeParams; params[idle] == "" {
+		params[idle] = idleInTx
 	}
 	// Spans of what is done within one, with the SQL but without its arguments.
 	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())

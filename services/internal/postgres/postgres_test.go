@@ -171,6 +171,29 @@ func TestOpenTheWrongDatabase(t *testing.T) {
 	}
 }
 
+func TestAFrozenReplicaLetsGo(t *testing.T) {
+	t.Parallel()
+	pool := postgrestest.New(t, seats)
+	var limit string
+	require.NoError(t, pool.QueryRow(t.Context(), `SHOW idle_in_transaction_session_timeout`).Scan(&limit))
+	require.Equal(t, "10s", limit)
+
+	frozen, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = frozen.Rollback(t.Context()) }()
+	_, err = frozen.Exec(t.Context(), `SET LOCAL idle_in_transaction_session_timeout = '100ms'`)
+	require.NoError(t, err)
+	_, err = frozen.Exec(t.Context(), `UPDATE seats SET sold = 7 WHERE id = 1`)
+	require.NoError(t, err)
+
+	_, err = pool.Exec(t.Context(), `UPDATE seats SET sold = sold + 1 WHERE id = 1`)
+	require.NoError(t, err, "it waits for the row, and gets it")
+	require.Error(t, frozen.Commit(t.Context()))
+	var sold int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
+	require.Equal(t, 1, sold)
+}
+
 func TestInTxRollsBack(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
