@@ -149,6 +149,17 @@ var boards = []board{
 			{`max(cancelled_events_with_tickets_oldest_seconds)`, "oldest cancellation"},
 		}},
 		{title: "Cancelled events with tickets left", unit: "short", queries: []query{{`max(cancelled_events_with_tickets)`, "events"}}},
+		{title: "Requests to reserve in a transaction", unit: "short", queries: []query{
+			{`sum(rate(reserve_batch_requests_sum[$__rate_interval])) / sum(rate(reserve_batch_requests_count[$__rate_interval]))`, "on average"},
+			{`histogram_quantile(0.95, sum by (le) (rate(reserve_batch_requests_bucket[$__rate_interval])))`, "95 %"},
+		}},
+		{title: "Time in line of 95 % of them", unit: "s", queries: []query{
+			{`histogram_quantile(0.95, sum by (le) (rate(reserve_wait_seconds_bucket[$__rate_interval])))`, "95 %"},
+		}},
+		{title: "Refused for the line's length, and repeated alone", unit: "reqps", queries: []query{
+			{`sum(rate(reserve_refused_total[$__rate_interval]))`, "refused"},
+			{`sum(rate(reserve_batches_failed_total[$__rate_interval]))`, "transactions that failed"},
+		}},
 	}),
 	service("payment-service", calls, breakers, database, consumer, unfinishedSagas, []panel{
 		{title: "What happens to orders", unit: "cps", queries: []query{
