@@ -1,9 +1,11 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -26,8 +28,12 @@ type Guard struct {
 	AppAPIToken   string
 }
 
-// keysAgain is how soon one who has no keys asks again, and how often at most somebody asks because of a token.
-const keysAgain = 3 * time.Second
+const (
+	// keysAgain is how soon one who has no keys asks again, and how often at most somebody asks because of a token.
+	keysAgain = 3 * time.Second
+	// keysTimeout is how long a look at the keys may take: longer than a sidecar tries.
+	keysTimeout = 10 * time.Second
+)
 
 // FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
 // ctx ends; client is what the sidecar lets in. A token with a key id not seen before makes it look again, every few seconds at most.
@@ -35,8 +41,8 @@ const keysAgain = 3 * time.Second
 // answered ErrKeysUnavailable.
 func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
-		Client:            client,
-		HTTPTimeout:       5 * time.Second,
+		Client:            &http.Client{Transport: finishing{client}},
+		HTTPTimeout:       keysTimeout,
 		RefreshInterval:   10 * time.Minute,
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysAgain), 3),
 		RateLimitWaitMax:  keysAgain,
@@ -80,6 +86,28 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 			return nil, err
 		}
 	}}, nil
+}
+
+// finishing sees requests through whose caller has no time left for them, since it spent that waiting for its turn. A
+// sidecar takes a call that is given up for a failure, and if that was the one by which its circuit breaker, half open, was to learn
+// that auth-service is back, nobody gets keys for another half a minute.
+type finishing struct{ client *http.Client }
+
+// RoundTrip reads the answer whole.
+func (f finishing) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keysTimeout)
+	defer cancel()
+	res, err := f.client.Do(r.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the keys: %w", err)
+	}
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	return res, nil
 }
 
 // fetchFailed is the key of a context's *bool that a fetch on its behalf sets when it fails.

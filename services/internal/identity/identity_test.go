@@ -67,6 +67,32 @@ func (i issuer) verifier(t *testing.T) identity.Verifier {
 	return v
 }
 
+func TestALookAtTheKeysIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	var looks, givenUp atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		looks.Add(1)
+		select {
+		case <-r.Context().Done():
+			givenUp.Add(1)
+		case <-time.After(300 * time.Millisecond):
+			_, _ = w.Write([]byte(`{"keys":[]}`))
+		}
+	}))
+	t.Cleanup(server.Close)
+	v := issuer{keys: server.URL}.verifier(t)
+	_, key, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	token := sign(t, jwt.SigningMethodEdDSA, key, "unknown", claims(nil))
+	// Once so many have looked at once, one waits for its turn for almost as long as it may.
+	require.Eventually(t, func() bool {
+		_, err := v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, identity.ErrKeysUnavailable)
+		return looks.Load() >= 7
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Zero(t, givenUp.Load(), "of %d looks", looks.Load())
+}
+
 var ada = identity.User{
 	ID: uuid.MustParse("550e8400-e29b-41d4-a716-446655440000"), Name: "Ada Lovelace",
 	Roles: []identity.Role{identity.RoleUser, identity.RoleOrganizer},
