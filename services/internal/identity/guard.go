@@ -97,7 +97,7 @@ type finishing struct{ client *http.Client }
 func (f finishing) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keysTimeout)
 	defer cancel()
-	res, err := f.client.Do(r.WithContext(ctx))
+	res, err := f.client.Do(r.WithContext(ctx)) //nolint:gosec // to where FetchKeys was told to look
 	if err != nil {
 		return nil, err
 	}
