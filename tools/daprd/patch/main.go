@@ -11,6 +11,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,15 +66,20 @@ func run(dir string) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", dir, err)
 	}
-	original, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	// On a fresh machine it is not there yet.
+	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
 	if err != nil {
+		return fmt.Errorf("get Dapr's module: %w\n%s", err, out)
+	}
+	var original struct{ Dir string }
+	if err := json.Unmarshal(out, &original); err != nil {
 		return fmt.Errorf("find Dapr's module: %w", err)
 	}
 	patched := filepath.Join(dir, "dapr")
 	if err := os.RemoveAll(patched); err != nil {
 		return fmt.Errorf("make a place for the copy: %w", err)
 	}
-	if err := os.CopyFS(patched, os.DirFS(strings.TrimSpace(string(original)))); err != nil {
+	if err := os.CopyFS(patched, os.DirFS(original.Dir)); err != nil {
 		return fmt.Errorf("copy Dapr's module: %w", err)
 	}
 	if err := change(filepath.Join(patched, filepath.FromSlash(file))); err != nil {
