@@ -1,7 +1,6 @@
 package identity_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -195,7 +194,7 @@ func TestKeysMayComeLater(t *testing.T) {
 
 	issuer.up.Store(true)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		_, err := verifier.Verify(context.Background(), token)
+		_, err := verifier.Verify(t.Context(), token)
 		require.NoError(c, err)
 	}, 15*time.Second, 50*time.Millisecond)
 
@@ -217,7 +216,7 @@ func TestKeysAreFetchedWithoutATokenOnceTheyAreThere(t *testing.T) {
 	issuer.up.Store(false)
 	token := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		_, err := verifier.Verify(context.Background(), token)
+		_, err := verifier.Verify(t.Context(), token)
 		require.NoError(c, err, "no token could have them fetched any more")
 	}, 15*time.Second, 50*time.Millisecond)
 }

@@ -33,7 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := node.Requirements(); err != nil {
+	if err := node.Requirements(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "kubernetes: NOT RUN: no node can run on this machine:\n%v\n", err)
 		if os.Getenv("IF_POSSIBLE") != "" {
 			os.Exit(0)

@@ -45,7 +45,7 @@ func (n *Node) start(ctx context.Context, root string) error {
 	if longest := filepath.Join(n.dir, "kubelet", "pod-resources", "kubelet.sock"); !filepath.IsAbs(n.dir) || len(longest) > 100 {
 		return fmt.Errorf("%s is no absolute path, or a node's sockets would have too long a one there", n.dir)
 	}
-	if err := Requirements(); err != nil {
+	if err := Requirements(ctx); err != nil {
 		return err
 	}
 	if err := n.install(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -29,7 +30,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := node.Requirements(); err != nil {
+	if err := node.Requirements(context.Background()); err != nil {
 		fmt.Fprintf(os.Stderr, "no node can run on this machine:\n%v\n", err)
 		os.Exit(1)
 	}

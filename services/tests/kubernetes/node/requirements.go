@@ -31,7 +31,7 @@ func missing() []string {
 
 // Requirements says what keeps a node from running on this machine: everything at once, a sentence each, and nothing that Start
 // would install.
-func Requirements() error {
+func Requirements(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("only root can start a node")
 	}
@@ -41,7 +41,7 @@ func Requirements() error {
 			failures = append(failures, fmt.Errorf("a node needs %s, and there is no apt-get to install it with", strings.Join(packages, ", ")))
 		}
 	}
-	probe := exec.CommandContext(context.Background(), "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "true")
+	probe := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "true")
 	if _, err := output(probe); err != nil {
 		failures = append(failures, fmt.Errorf("a node needs namespaces of its own: %w", err))
 	}
