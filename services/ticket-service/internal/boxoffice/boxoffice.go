@@ -17,7 +17,8 @@
 //     alone. It does not matter whether the batch failed or only its answer was lost: a request that is repeated under its
 //     reservation's id finds what it has got.
 //   - A line has an end. Who finds it too long, or must expect to wait too long at the pace at which it moves, is told so at once,
-//     and when to come again.
+//     and when to come again. But where all who wait would fit into one batch there is no crowd: then it is the disk or a lock
+//     that is slow, and everybody may wait for it.
 //   - Who goes away while waiting leaves the line. Whose batch is under way gets what it commits.
 package boxoffice
 
@@ -79,10 +80,11 @@ type Office struct {
 	reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error)
 	limits  Limits
 
-	mu    sync.Mutex
-	lines map[string]*line // by the types that are wanted: all in which somebody waits or is served
-	next  []*line          // those in which somebody waits and nobody is served, in their order
-	busy  int              // windows
+	mu      sync.Mutex
+	lines   map[string]*line // by the types that are wanted: all in which somebody waits or is served
+	next    []*line          // those in which somebody waits and nobody is served, in their order
+	waiting int              // requests that wait in all lines
+	busy    int              // windows
 }
 
 // New makes an Office over store.Store's Reserve, or what does the same.
@@ -140,12 +142,13 @@ func (o *Office) join(t *turn) (*line, error) {
 	if len(o.next) > 0 { // no line is served before this one
 		wait = max(wait, time.Since(o.next[0].queued))
 	}
-	if len(l.waiting) >= o.limits.Line || wait > o.limits.Wait {
+	if len(l.waiting) >= o.limits.Line || o.waiting >= o.limits.Batch && wait > o.limits.Wait {
 		busy := *ErrBusy
 		busy.RetryAfter = max(wait, time.Second)
 		return nil, &busy
 	}
 	l.waiting = append(l.waiting, t)
+	o.waiting++
 	if !known {
 		o.lines[l.key] = l
 		o.next = append(o.next, l)
@@ -160,7 +163,10 @@ func (o *Office) join(t *turn) (*line, error) {
 func (o *Office) leave(l *line, t *turn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l.waiting = slices.DeleteFunc(l.waiting, func(other *turn) bool { return other == t })
+	if i := slices.Index(l.waiting, t); i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		o.waiting--
+	}
 }
 
 // window serves lines until nobody waits for it.
@@ -198,6 +204,7 @@ func (o *Office) turns(served []*line) (batch []*turn, lines []*line) {
 		n := min(len(l.waiting), o.limits.Batch)
 		batch = append(batch, l.waiting[:n]...)
 		l.waiting = slices.Delete(l.waiting, 0, n)
+		o.waiting -= n
 		l.pace, l.served = time.Since(l.served), time.Now()
 		lines = append(lines, l)
 	}

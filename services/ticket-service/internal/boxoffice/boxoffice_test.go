@@ -271,12 +271,17 @@ func TestBusy(t *testing.T) {
 		t.Parallel()
 		play(t, boxoffice.Limits{Windows: 1, Batch: 2, Line: 100, Wait: time.Second}, func(s *scene) {
 			hot := uuid.New()
-			s.crowd(2, hot)
+			first := s.crowd(1+1, hot)
 			time.Sleep(time.Second + time.Millisecond)
+			next := s.crowd(1, hot) // who will share the next batch is no crowd, however slow this one is
 			late := s.crowd(1, hot)[0]
-			require.Equal(s.t, time.Second+time.Millisecond, busy(s, late).RetryAfter)
+			require.Equal(s.t, 2*(time.Second+time.Millisecond), busy(s, late).RetryAfter)
 			s.ends(nil)
 			s.ends(nil)
+			s.requireHeld(slices.Concat(first, next)...)
+			soon := s.crowd(1, hot) // and so is who finds nobody there
+			s.ends(nil)
+			s.requireHeld(soon...)
 		})
 	})
 }
