@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -157,7 +158,7 @@ var statusOf = map[problem.Kind]int{
 func Status(kind problem.Kind) int { return statusOf[kind] }
 
 // WriteError is the one place that renders errors. What is not a *problem.Error is logged and shown
-// as INTERNAL_ERROR.
+// as INTERNAL_ERROR, unless it comes of the caller's having gone away, which is no failure of ours.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	p := Problem(r, err)
 	if p.RetryAfter > 0 { // rounded up, so that nobody comes back too early
@@ -176,6 +177,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 func Problem(r *http.Request, err error) *problem.Error {
 	p, ok := errors.AsType[*problem.Error](err)
 	switch {
+	case !ok && errors.Is(r.Context().Err(), context.Canceled):
+		slog.InfoContext(r.Context(), "caller gone", "error", err.Error())
+		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request was given up")
 	case !ok:
 		slog.ErrorContext(r.Context(), "internal error", "error", err.Error())
 		return problem.New(problem.Internal, "INTERNAL_ERROR", "Something went wrong on our side")

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -154,6 +155,17 @@ func TestPathID(t *testing.T) {
 	res := do(t, newRequest(t, http.MethodGet, server.URL+"/orders/42", ""), &got)
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
 	require.Equal(t, "orderId", got.Field)
+}
+
+// A handler that fails since its caller has gone away did not fail by itself.
+func TestCallerGone(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
+	failure := errors.New("wait for the database: context canceled")
+	require.Equal(t, problem.Internal, web.Problem(r, failure).Kind)
+	leave()
+	require.Equal(t, problem.Unavailable, web.Problem(r, failure).Kind)
 }
 
 func TestErrorsAsTheyAreShown(t *testing.T) {
