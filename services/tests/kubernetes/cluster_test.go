@@ -35,6 +35,8 @@ type cluster struct {
 	root   string
 	people demo.Client // who come by the ingress
 	mail   demo.Sink
+
+	unanswered []string // what people were told who then had to ask again
 }
 
 // start brings up a node that has all images. It is removed with the test.
@@ -58,6 +60,9 @@ func start(ctx context.Context, t *testing.T) *cluster {
 		defer cancel()
 		if t.Failed() {
 			c.explain(ending, filepath.Join(dir, "pods"))
+			for _, failure := range c.unanswered {
+				say("had to ask again at %s", failure)
+			}
 		}
 		assert.NoError(t, n.Close())
 		if os.Getenv("KEEP") != "" {
@@ -223,7 +228,7 @@ func pause(ctx context.Context, d time.Duration) error {
 // explain says what a person needs to find out why the test failed, and puts the logs of all containers into a directory.
 func (c *cluster) explain(ctx context.Context, dir string) {
 	for _, args := range []string{
-		"get pods -A -o wide", "get events -A --field-selector type!=Normal --sort-by .lastTimestamp",
+		"get pods -A -o wide", "get events -A --field-selector type!=Normal,involvedObject.kind=Pod --sort-by .lastTimestamp",
 	} {
 		out, err := c.Kubectl(ctx, strings.Fields(args)...)
 		say("kubectl %s\n%s", args, out)

@@ -69,6 +69,7 @@ func (c *cluster) during(ctx context.Context, t *testing.T, do func()) *crowd {
 	do()
 	stop()
 	shopping.Wait()
+	c.unanswered = crowd.failures
 	require.NoError(t, errors.Join(errs...))
 	require.NotEmpty(t, crowd.orders)
 
