@@ -56,21 +56,48 @@ type Envelope[P any] struct {
 	Payload       P         `json:"payload"`
 }
 
-// AddTx writes an event of the service source into the outbox. The event is published after tx
-// commits, at once if tx is of postgres.InTx, and never if it does not. It carries the correlation id and the trace of ctx.
-func AddTx(ctx context.Context, tx pgx.Tx, source string, payload Payload) error {
-	return AddToTx(ctx, tx, source, payload.Topic(), payload)
+// AddTx writes events of the service source into the outbox, in their order. They are published after tx
+// commits, at once if tx is of postgres.InTx, and never if it does not. They carry the correlation id and the trace of ctx.
+func AddTx(ctx context.Context, tx pgx.Tx, source string, payloads ...Payload) error {
+	topics := make([]string, len(payloads))
+	for i, p := range payloads {
+		topics[i] = p.Topic()
+	}
+	return addTx(ctx, tx, source, topics, payloads)
 }
 
 // AddToTx is AddTx for another topic than the event's own. There it is an event with an id of its own. For
 // an ordered topic, the events that tx and others add about one thing are in the order of their commits
 // only if each adds under a lock on that thing.
 func AddToTx(ctx context.Context, tx pgx.Tx, source, topic string, payload Payload) error {
+	return addTx(ctx, tx, source, []string{topic}, []Payload{payload})
+}
+
+func addTx(ctx context.Context, tx pgx.Tx, source string, topics []string, payloads []Payload) error {
+	ids, bodies := make([]uuid.UUID, len(payloads)), make([]string, len(payloads))
+	for i, p := range payloads {
+		var err error
+		if ids[i], bodies[i], err = encode(ctx, source, p); err != nil {
+			return fmt.Errorf("event %s: %w", p.Type(), err)
+		}
+	}
+	if _, err := tx.Exec(ctx, `
+		INSERT INTO outbox (id, topic, cloud_event)
+		SELECT id, topic, event::json FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS e (id, topic, event, n) ORDER BY n`,
+		ids, topics, bodies); err != nil {
+		return fmt.Errorf("add to the outbox: %w", err)
+	}
+	postgres.AfterCommit(tx, wakeRelays)
+	return nil
+}
+
+// encode makes a new event of a payload, and gives its id too.
+func encode(ctx context.Context, source string, payload Payload) (uuid.UUID, string, error) {
 	trace := telemetry.From(ctx)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	id, err := uuid.NewV7() // ordered by time, kind to the index
 	if err != nil {
-		return fmt.Errorf("event id: %w", err)
+		return id, "", err
 	}
 	event := map[string]any{
 		"specversion":     "1.0",
@@ -94,15 +121,7 @@ func AddToTx(ctx context.Context, tx pgx.Tx, source, topic string, payload Paylo
 		event["traceparent"], event["tracestate"] = trace.Parent, trace.State
 	}
 	body, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("event %s: %w", payload.Type(), err)
-	}
-	if _, err := tx.Exec(ctx, `INSERT INTO outbox (id, topic, cloud_event) VALUES ($1, $2, $3)`,
-		id, topic, body); err != nil {
-		return fmt.Errorf("add %s to the outbox: %w", payload.Type(), err)
-	}
-	postgres.AfterCommit(tx, wakeRelays)
-	return nil
+	return id, string(body), err
 }
 
 // FirstTx reports whether this is the first time that the event takes effect here, and records that

@@ -301,13 +301,12 @@ func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancell
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return fmt.Errorf("cancel tickets: %w", err)
 	}
-	for _, t := range tickets {
-		if err := messaging.AddTx(ctx, tx, source, events.TicketCancelled{
+	told := make([]messaging.Payload, len(tickets))
+	for i, t := range tickets {
+		told[i] = events.TicketCancelled{
 			TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, OrderID: t.OrderID, UserID: t.OwnerID,
 			EventID: t.EventID, Reason: c.reason, CancelledBy: c.by,
-		}); err != nil {
-			return err
 		}
 	}
-	return nil
+	return messaging.AddTx(ctx, tx, source, told...)
 }
