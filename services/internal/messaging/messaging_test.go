@@ -111,13 +111,12 @@ func relay(t *testing.T, r messaging.Relay) (stop func()) {
 
 func add(ctx context.Context, t *testing.T, pool *pgxpool.Pool, seats ...int) {
 	t.Helper()
+	payloads := make([]messaging.Payload, len(seats))
+	for i, seat := range seats {
+		payloads[i] = sold{seat}
+	}
 	require.NoError(t, postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
-		for _, seat := range seats {
-			if err := messaging.AddTx(ctx, tx, "seat-service", sold{seat}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return messaging.AddTx(ctx, tx, "seat-service", payloads...)
 	}))
 }
 
@@ -403,14 +402,14 @@ func TestARefusedEventOfAnOrderedTopicHoldsUpItsSubjectOnly(t *testing.T) {
 	pool, b := setup(t), &picky{}
 	b.refused.Store(&[]int{2})
 	const more = 20 // of the hall that waits, than fit into a batch
+	halls := append([]string{"north", "north"}, slices.Repeat([]string{"north"}, more)...)
+	halls = append(halls, "south", "south")
+	payloads := make([]messaging.Payload, len(halls))
+	for i, hall := range halls {
+		payloads[i] = inHall{sold{i + 1}, hall}
+	}
 	require.NoError(t, postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
-		halls := append([]string{"north", "north"}, slices.Repeat([]string{"north"}, more)...)
-		for i, hall := range append(halls, "south", "south") {
-			if err := messaging.AddTx(t.Context(), tx, "seat-service", inHall{sold{i + 1}, hall}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return messaging.AddTx(t.Context(), tx, "seat-service", payloads...)
 	}))
 	relay(t, messaging.Relay{Pool: pool, Publisher: b, Poll: tick, Batch: 7, Lease: 5 * time.Second, Ordered: map[string]string{"seat-events": "pubsub"}})
 	of := func(hall string) (seats []int) {
