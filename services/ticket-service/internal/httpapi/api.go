@@ -250,6 +250,7 @@ func (a API) code(t ticket.Ticket) (string, error) {
 func writeFile(w http.ResponseWriter, contentType string, content []byte) error {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "private, no-store") // whoever has it gets in
-	_, _ = w.Write(content) // the client may have gone away; there is nobody to tell
+	// The client may have gone away; there is nobody to tell.
+	_, _ = w.Write(content)
 	return nil
 }
