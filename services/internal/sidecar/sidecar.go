@@ -38,8 +38,8 @@ const (
 )
 
 // ErrUnavailable is what Call wraps when it cannot say whether the callee did what was asked: no
-// answer, an empty one, a 5xx, or an answer that is not the contract's. Only errors.Is(err, ErrUnavailable)
-// matters; the cause is for logs.
+// answer, an empty one, a 5xx, or an answer that is not the contract's; or when it was not done for now,
+// of which the callee's 429 is the cause, a *problem.Error. Any other cause is for logs.
 var ErrUnavailable = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service that is needed does not answer")
 
 // callTimeout is a last bound on a call. The real limits are the sidecar's resiliency policies,
@@ -225,6 +225,7 @@ var kindOf = map[int]problem.Kind{
 	http.StatusConflict:              problem.Conflict,
 	http.StatusRequestEntityTooLarge: problem.TooLarge,
 	http.StatusUnprocessableEntity:   problem.Unprocessable,
+	http.StatusTooManyRequests:       problem.Throttled,
 }
 
 // refusal tells the callee's own refusal from a sidecar's or a proxy's error, which has no code.
@@ -234,6 +235,9 @@ func refusal(app string, status int, answer []byte) error {
 	if err := json.Unmarshal(answer, &form); known && err == nil && form.Error != "" {
 		p := problem.New(kind, form.Error, "%s", form.Message)
 		p.Field = form.Field
+		if kind == problem.Throttled { // not for long
+			return ErrUnavailable.Because(p)
+		}
 		return p
 	}
 	return ErrUnavailable.Because(fmt.Errorf("%s answered %d: %w", app, status, errors.New(excerpt(answer))))

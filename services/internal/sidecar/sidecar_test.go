@@ -169,6 +169,15 @@ func TestCallUnderstands(t *testing.T) {
 	}
 }
 
+// Whoever called finds out by the cause that there are too many.
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	client := connect(t, refuse("429", `{"error":"TOO_MANY_REQUESTS","message":"Too many people want these tickets at this moment"}`))
+	err := client.Call(t.Context(), "ticket-service", http.MethodPost, "/reserve", nil, nil)
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, problem.New(problem.Throttled, "TOO_MANY_REQUESTS", ""))
+}
+
 func TestCallIsBoundByItsContext(t *testing.T) {
 	t.Parallel()
 	client := connect(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })

@@ -137,8 +137,11 @@ func toJSON(o order.Order) orderJSON {
 	return out
 }
 
-// retryAfter is when a buyer whose order found no service should come back with the same key.
+// retryAfter is when a buyer whose order found no service, or a crowd, should come back with the same key.
 const retryAfter = 5 * time.Second
+
+// errCrowd is ticket-service's refusal when more want the same tickets than it can serve in time, and the buyer's answer then.
+var errCrowd = problem.New(problem.Throttled, "TOO_MANY_REQUESTS", "Too many people want these tickets at this moment")
 
 // sagaTimeout bounds how long a person waits for an answer.
 const sagaTimeout = 50 * time.Second
@@ -226,19 +229,21 @@ func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	var stopped error
 	if leased {
-		if o, err = a.Saga.Drive(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
-			return err
+		if o, stopped = a.Saga.Drive(ctx, id); stopped != nil && !errors.Is(stopped, sidecar.ErrUnavailable) {
+			return stopped
 		}
 	} else if o, err = a.Store.Order(ctx, id); err != nil {
 		return err
 	}
-	return answer(w, o, leased)
+	return answer(w, o, stopped)
 }
 
 // answer tells a buyer what became of the order: 201 when it is paid, 402, 409 or another 4xx when it
-// failed, 503 when it found no service and nothing was charged, and 202 while that is not known.
-func answer(w http.ResponseWriter, o order.Order, stopped bool) error {
+// failed; when it stopped before anything was charged, 429 if there were too many and 503 if it found no service;
+// and 202 while that is not known.
+func answer(w http.ResponseWriter, o order.Order, stopped error) error {
 	w.Header().Set("Location", "/api/payments/orders/"+o.ID.String())
 	switch {
 	case o.Status == order.Completed || o.Status == order.Refunded:
@@ -256,10 +261,13 @@ func answer(w http.ResponseWriter, o order.Order, stopped bool) error {
 			DeclineReason string    `json:"declineReason,omitempty"`
 			Order         orderJSON `json:"order"`
 		}{p.Code, p.Message, p.Field, declineReason, toJSON(o)})
-	case o.Step == order.Reserve && stopped:
-		unavailable := *sidecar.ErrUnavailable
-		unavailable.RetryAfter = retryAfter
-		return &unavailable
+	case o.Step == order.Reserve && stopped != nil:
+		again := *sidecar.ErrUnavailable
+		if errors.Is(stopped, errCrowd) {
+			again = *errCrowd
+		}
+		again.RetryAfter = retryAfter
+		return &again
 	default:
 		return web.WriteJSON(w, http.StatusAccepted, toJSON(o))
 	}

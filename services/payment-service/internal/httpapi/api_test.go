@@ -27,6 +27,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -350,15 +351,21 @@ func TestRefused(t *testing.T) {
 // Nothing was charged: the buyer is told when to come back, and the same key goes on.
 func TestUnavailable(t *testing.T) {
 	b := setup(t)
-	for name, fault := range map[string]sagatest.Fault{
-		"CallLost":   sagatest.CallLost,
-		"AnswerLost": sagatest.AnswerLost,
-		"NotOurs":    sagatest.Refused(problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid service token")),
+	tooMany := problem.New(problem.Throttled, "TOO_MANY_REQUESTS", "Too many people want these tickets at this moment")
+	for name, tt := range map[string]struct {
+		fault  sagatest.Fault
+		status int
+		code   string
+	}{
+		"CallLost":   {sagatest.CallLost, 503, "SERVICE_UNAVAILABLE"},
+		"AnswerLost": {sagatest.AnswerLost, 503, "SERVICE_UNAVAILABLE"},
+		"NotOurs":    {sagatest.Refused(problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid service token")), 503, "SERVICE_UNAVAILABLE"},
+		"Crowd":      {sagatest.Refused(sidecar.ErrUnavailable.Because(tooMany)), 429, "TOO_MANY_REQUESTS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.services.Next(sagatest.Reserve, fault)
+			b.services.Next(sagatest.Reserve, tt.fault)
 			a := b.buy(t, name, nil)
-			a.requireFailure(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "")
+			a.requireFailure(t, tt.status, tt.code, "")
 			require.Equal(t, "5", a.header.Get("Retry-After"))
 
 			again := b.buy(t, name, nil)
