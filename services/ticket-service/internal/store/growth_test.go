@@ -26,7 +26,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 	s := store.Store{Pool: pool, QRCodeURL: b.store.QRCodeURL}
 
 	// 5,000 events that are over, of which every tenth was cancelled, each with a type, five ended reservations and three
-	// tickets. And 3,000 buyers who hold tickets of the one that is on sale.
+	// tickets, 5,000 of which are for the same one. And 3,000 buyers who hold tickets of the one that is on sale.
 	for _, history := range []string{
 		`INSERT INTO events (id, organizer_id, name, event_date, venue_name, status, updated_at)
 		 SELECT gen_random_uuid(), gen_random_uuid(), '', now() - interval '30 days', '', CASE i % 10 WHEN 0 THEN 'CANCELLED' ELSE 'PUBLISHED' END, now()
@@ -47,11 +47,17 @@ func TestHistoryIsNotRead(t *testing.T) {
 		`INSERT INTO reservations (id, user_id, event_id, status, expires_at)
 		 SELECT gen_random_uuid(), gen_random_uuid(), id, 'ACTIVE', now() + interval '15 minutes'
 		 FROM events, generate_series(1, 3000) WHERE event_date > now()`,
+		`WITH full_house AS (SELECT id FROM events WHERE event_date < now() LIMIT 1),
+		 picked AS (SELECT id, row_number() OVER () AS n FROM tickets LIMIT 5000)
+		 UPDATE tickets SET event_id = full_house.id, created_at = now() - n * interval '1 second'
+		 FROM full_house, picked WHERE picked.id = tickets.id`,
 		`ANALYZE`,
 	} {
 		_, err := pool.Exec(t.Context(), history)
 		require.NoError(t, err)
 	}
+	var full uuid.UUID
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT event_id FROM tickets GROUP BY event_id ORDER BY count(*) DESC LIMIT 1`).Scan(&full))
 	rowsRead := func(t *testing.T) (n int) {
 		t.Helper()
 		_, err := pool.Exec(t.Context(), `SELECT pg_stat_force_next_flush()`) // takes effect when this statement ends
@@ -127,6 +133,11 @@ func TestHistoryIsNotRead(t *testing.T) {
 		}},
 		{"Holdings", func() error {
 			_, err := s.Holdings(t.Context(), b.event, web.Page{Limit: 20})
+			return err
+		}},
+		{"HoldingsOfAFullHouse", func() error {
+			found, err := s.Holdings(t.Context(), full, web.Page{Limit: 20})
+			require.Len(t, found, 20+1)
 			return err
 		}},
 		{"Transfer", func() error {

@@ -84,12 +84,15 @@ func (s Store) TicketsFor(ctx context.Context, eventID uuid.UUID, after string, 
 // there is a next page.
 func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page web.Page) ([]ticket.Holding, error) {
 	rows, err := s.Pool.Query(ctx, `
-		SELECT order_id, created_at, jsonb_object_agg(owner_id, tickets) FROM (
-			SELECT order_id, created_at, owner_id, count(*) AS tickets FROM tickets
-			WHERE event_id = $1 AND status = 'ACTIVE'
-			    AND (created_at, order_id) > (coalesce($2::timestamptz, '-infinity'), $3)
-			GROUP BY order_id, created_at, owner_id) held
-		GROUP BY order_id, created_at ORDER BY created_at, order_id LIMIT $4`,
+		SELECT order_id, created_at, (
+			SELECT jsonb_object_agg(owner_id, tickets) FROM (
+				SELECT owner_id, count(*) AS tickets FROM tickets k
+				WHERE k.order_id = page.order_id AND k.event_id = $1 AND k.status = 'ACTIVE' GROUP BY owner_id) held)
+		FROM (
+			SELECT DISTINCT created_at, order_id FROM tickets
+			WHERE event_id = $1 AND status = 'ACTIVE' AND (created_at, order_id) > (coalesce($2::timestamptz, '-infinity'), $3)
+			ORDER BY created_at, order_id LIMIT $4) page
+		ORDER BY created_at, order_id`,
 		eventID, page.After, page.AfterID, page.Limit+1)
 	if err != nil {
 		return nil, fmt.Errorf("holders of event %s: %w", eventID, err)

@@ -1,0 +1,6 @@
+-- Who holds tickets of an event is read page by page, order by order.
+CREATE INDEX tickets_held ON tickets (event_id, created_at, order_id) WHERE status = 'ACTIVE';
+
+---- create above / drop below ----
+
+DROP INDEX tickets_held;
