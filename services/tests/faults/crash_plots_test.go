@@ -38,7 +38,19 @@ var (
 	buying    = plot{act: func(ctx context.Context, s *story) error { return s.buy(ctx, demo.GoodCard) }}
 	declining = plot{act: func(ctx context.Context, s *story) error { return s.buy(ctx, demo.DeclinedCard) }}
 
-	// Likewise, and the hold is over before ticket-service hears that it is paid: there are tickets left, or none.
+	// So do several at once. The row of what they want is locked until all are there, so that it is held in one transaction.
+	rushing = plot{once: true, arrange: jam, act: func(ctx context.Context, s *story) error {
+		var g errgroup.Group
+		for range rush {
+			g.Go(func() error {
+				_, err := s.order(ctx, 2)
+				return err
+			})
+		}
+		return g.Wait()
+	}}
+
+	// One buys, and the hold is over before ticket-service hears that it is paid: there are tickets left, or none.
 	late    = plot{act: buying.act, down: expire, up: sweep}
 	tooLate = plot{act: buying.act, down: expire, up: func(ctx context.Context, s *story) error {
 		if err := sweep(ctx, s); err != nil {
@@ -123,6 +135,7 @@ var (
 // How stories end.
 var (
 	bought      = end{counts{"COMPLETED": 1}, counts{"ACTIVE": 2}, counts{"ORDER_CONFIRMATION": 1}}
+	rushed      = end{counts{"COMPLETED": rush}, counts{"ACTIVE": 2 * rush}, counts{"ORDER_CONFIRMATION": rush}}
 	abandoned   = end{orders: counts{"FAILED": 1}}
 	notPaid     = end{orders: counts{"FAILED": 1}, told: counts{"PAYMENT_FAILED": 1}}
 	notIssued   = end{orders: counts{"REFUNDED": 1}, told: counts{"REFUND_PROCESSED": 1}}
@@ -143,6 +156,9 @@ var (
 	putOff     = end{counts{"COMPLETED": 1}, counts{"ACTIVE": 2}, counts{"ORDER_CONFIRMATION": 1, "EVENT_POSTPONED": 1}}
 	registered = end{told: counts{"EMAIL_VERIFICATION": 1}}
 )
+
+// rush is how many buy at once.
+const rush = 3
 
 // refusedOrders are, with those that were not refused, more than one batch.
 const refusedOrders = 50
@@ -177,6 +193,30 @@ func (s *story) order(ctx context.Context, quantity int) (demo.Order, error) {
 	p := s.purchase(quantity, demo.GoodCard)
 	return demo.Await(ctx, func() (demo.Order, error) { return s.Buy(ctx, s.buyer, p) },
 		func(o demo.Order) bool { return o.PaymentStatus == "COMPLETED" })
+}
+
+// jam locks what the story has for sale, until everybody is there who wants it.
+func jam(ctx context.Context, s *story) {
+	tx, err := s.books.Databases[ticketService].Begin(ctx)
+	if err == nil {
+		_, err = tx.Exec(ctx, `SELECT FROM ticket_types WHERE id = $1 FOR UPDATE`, s.floor.TicketTypeID)
+	}
+	if err != nil {
+		say("nobody waits for others: %v", err)
+		return
+	}
+	go func() {
+		defer func() { _ = tx.Rollback(ctx) }()
+		_, err := demo.Await(ctx, func() (n int, err error) {
+			return n, s.books.Databases[paymentService].QueryRow(ctx, `SELECT count(*) FROM orders WHERE event_id = $1`, s.event.EventID).Scan(&n)
+		}, func(n int) bool { return n == rush })
+		if err == nil {
+			err = pause(ctx, 500*time.Millisecond) // from the order to the line
+		}
+		if err != nil {
+			say("not everybody waits: %v", err)
+		}
+	}()
 }
 
 // own has two tickets bought, whose order becomes the story's id.

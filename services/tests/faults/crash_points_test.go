@@ -55,6 +55,7 @@ var crashPoints = []point{
 	{"payment-service dies writing PAYMENT_COMPLETED", buying, announcing("PAYMENT_COMPLETED"), paymentService, bought},
 	{"ticket-service dies with reserve not seen", buying, arriving(ticketService, reserve), ticketService, bought},
 	{"ticket-service dies with the tickets held and not committed", buying, writing("INSERT ON reservation_lines", "NEW.ticket_type_id = '{type}'"), ticketService, bought},
+	{"ticket-service dies with the tickets of several held and not committed", rushing, writing("UPDATE ON ticket_types", "NEW.id = '{type}' AND NEW.held > OLD.held + 2"), ticketService, rushed},
 	{"ticket-service dies with the tickets held, before it says so", buying, answered(ticketService, reserve), ticketService, bought},
 
 	// A card is declined.
