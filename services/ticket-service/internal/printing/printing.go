@@ -4,50 +4,27 @@ package printing
 import (
 	"bytes"
 	"fmt"
-	"image"
-	"image/draw"
-	"image/png"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"codeberg.org/go-pdf/fpdf"
-	"github.com/boombuler/barcode"
-	"github.com/boombuler/barcode/qr"
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
+	"rsc.io/qr"
 
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// The QR code's picture: modules large enough that a phone's screen shows each, and around them the
-// white frame that the standard asks for (ISO/IEC 18004, quiet zone), whatever the page around it.
-const (
-	modulePixels = 8
-	quietZone    = 4 // modules
-)
-
-// QRCode draws a ticket's token as a PNG.
+// QRCode draws a ticket's token as a PNG: modules of eight pixels, so large that a phone's screen shows each, and around
+// them the white frame that the standard asks for (ISO/IEC 18004, quiet zone), whatever the page around it.
 func QRCode(code string) ([]byte, error) {
 	// M restores about 15 % of a scratched or creased code; more makes the modules smaller.
-	symbol, err := qr.Encode(code, qr.M, qr.Auto)
+	symbol, err := qr.Encode(code, qr.M)
 	if err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)
 	}
-	side := symbol.Bounds().Dx() * modulePixels
-	scaled, err := barcode.Scale(symbol, side, side)
-	if err != nil {
-		return nil, fmt.Errorf("QR code: %w", err)
-	}
-	const frame = quietZone * modulePixels
-	picture := image.NewGray(image.Rect(0, 0, side+2*frame, side+2*frame))
-	draw.Draw(picture, picture.Bounds(), image.White, image.Point{}, draw.Src)
-	draw.Draw(picture, scaled.Bounds().Add(image.Pt(frame, frame)), scaled, image.Point{}, draw.Src)
-	var out bytes.Buffer
-	if err := png.Encode(&out, picture); err != nil {
-		return nil, fmt.Errorf("QR code: %w", err)
-	}
-	return out.Bytes(), nil
+	return symbol.PNG(), nil
 }
 
 // Page geometry in millimetres: an A5 sheet with the code on the right.

@@ -24,7 +24,7 @@ type bundle struct {
 	code   string
 }
 
-func setup(t *testing.T) *bundle {
+func setup(t testing.TB) *bundle {
 	t.Helper()
 	signer, err := ticket.NewSigner("c2VlZHNlZWRzZWVkc2VlZHNlZWRzZWVkc2VlZHNlZWQ=")
 	require.NoError(t, err)
