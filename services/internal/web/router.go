@@ -24,7 +24,7 @@ const CorrelationHeader = "X-Correlation-Id"
 // NewRouter gives a router whose every answer, unknown paths and panics included, is in the
 // contract's form, whose every request carries its trace, and is logged once.
 func NewRouter() *mux.Router {
-	r := mux.NewRouter()
+	r, traced := mux.NewRouter(), tracing()
 	r.Use(statusInHeader, traced, logged, recovered)
 	// mux runs no middleware for these two.
 	outside := func(p *problem.Error) http.Handler {
@@ -49,27 +49,30 @@ func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // An id from outside is taken only in a form that can do no harm in a log, a header or an event.
 var correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
-// traced has a request go on in the trace that its sidecar names, under a span of its own, and with the correlation id of
+// tracing has a request go on in the trace that its sidecar names, under a span of its own, and with the correlation id of
 // whoever began it.
-func traced(next http.Handler) http.Handler {
-	correlated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get(CorrelationHeader)
-		if !correlationID.MatchString(id) {
-			id = ""
-		}
-		ctx := telemetry.Correlate(r.Context(), id)
-		id = telemetry.From(ctx).CorrelationID
-		trace.SpanFromContext(ctx).SetAttributes(attribute.String("correlation.id", id))
-		w.Header().Set(CorrelationHeader, id)
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
-	span := otelhttp.NewMiddleware("request", otelhttp.WithFilter(func(r *http.Request) bool {
+func tracing() mux.MiddlewareFunc {
+	// Once, since mux wraps its handlers anew for each request.
+	spans := otelhttp.NewMiddleware("request", otelhttp.WithFilter(func(r *http.Request) bool {
 		return !strings.HasPrefix(r.URL.Path, healthPath) // which is asked for every other second
-	}))(correlated)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Pattern = r.Method + " " + route(r) // as net/http's own router does it; the span is named so
-		span.ServeHTTP(w, r)
-	})
+	}))
+	return func(next http.Handler) http.Handler {
+		span := spans(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			id := r.Header.Get(CorrelationHeader)
+			if !correlationID.MatchString(id) {
+				id = ""
+			}
+			ctx := telemetry.Correlate(r.Context(), id)
+			id = telemetry.From(ctx).CorrelationID
+			trace.SpanFromContext(ctx).SetAttributes(attribute.String("correlation.id", id))
+			w.Header().Set(CorrelationHeader, id)
+			next.ServeHTTP(w, r.WithContext(ctx))
+		}))
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Pattern = r.Method + " " + route(r) // as net/http's own router does it; the span is named so
+			span.ServeHTTP(w, r)
+		})
+	}
 }
 
 // unmatched is the route of what has none.
