@@ -241,7 +241,7 @@ func (a *archive) hold(ctx context.Context, n int, ends time.Duration) ([]uuid.U
 	rows, err := a.db.Query(ctx, `
 		WITH r AS (
 			INSERT INTO reservations (id, user_id, event_id, expires_at, status)
-			SELECT gen_random_uuid(), $1, $2, now() + $3::interval, 'ACTIVE' FROM generate_series(1, $5::integer) RETURNING id),
+			SELECT uuidv7(), $1, $2, now() + $3::interval, 'ACTIVE' FROM generate_series(1, $5::integer) RETURNING id),
 		l AS (
 			INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency) SELECT id, $4, 1, 4950, 'USD' FROM r),
 		t AS (UPDATE ticket_types SET held = held + $5 WHERE id = $4)
@@ -265,7 +265,7 @@ func (a *archive) confirm(ctx context.Context, requests int) (shots, error) {
 	return fire(ctx, few(requests), func(t *vegeta.Target) error {
 		t.Method, t.URL, t.Header = http.MethodPost, a.contenders[0].url+"/api/tickets/internal/confirm-purchase", *a.token.Load()
 		t.Body = fmt.Appendf(nil, `{"reservationId":"%s","orderId":"%s","userId":"%s","holderName":"Ben Ito"}`,
-			ids[next.Add(1)-1], uuid.New(), a.people[0].UserID)
+			ids[next.Add(1)-1], uuid.Must(uuid.NewV7()), a.people[0].UserID)
 		return nil
 	})
 }

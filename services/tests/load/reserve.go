@@ -133,7 +133,7 @@ func (c *counter) reservations(of contender, types []uuid.UUID) vegeta.Targeter 
 		body = append(body, `","eventId":"`...)
 		body = append(body, c.event.String()...)
 		body = append(body, `","reservationId":"`...)
-		body = append(body, uuid.NewString()...)
+		body = append(body, uuid.Must(uuid.NewV7()).String()...) // as payment-service makes them
 		body = append(body, `","reservationDurationMinutes":15,"ticketRequests":[{"ticketTypeId":"`...)
 		body = append(body, types[rand.IntN(len(types))].String()...) //nolint:gosec // no secret
 		body = append(body, `","quantity":1}]}`...)

@@ -184,7 +184,8 @@ func (s Store) issueTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) ([]t
 		}
 		queueCount(&batch, l.TypeID, -held, l.Quantity)
 		for range l.Quantity {
-			ids, types = append(ids, uuid.New()), append(types, l.TypeID)
+			// Ordered by time: new ones are neighbours in the index, however many tickets there are.
+			ids, types = append(ids, uuid.Must(uuid.NewV7())), append(types, l.TypeID)
 		}
 	}
 	batch.Queue(`
