@@ -20,6 +20,9 @@
 //     and when to come again. But where all who wait would fit into one batch there is no crowd: then it is the disk or a lock
 //     that is slow, and everybody may wait for it.
 //   - Who goes away while waiting leaves the line. Whose batch is under way gets what it commits.
+//
+// What makes tickets of paid reservations wants the same rows, one transaction for each. At an on-sale a crowd of these would
+// stand at the row's lock, and every batch behind all of them, so there are only as many at once as windows.
 package boxoffice
 
 import (
@@ -33,6 +36,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -69,7 +73,7 @@ const batchTimeout = 5 * time.Second
 
 // Limits bound what an Office takes on.
 type Limits struct {
-	Windows int           // transactions that are under way
+	Windows int           // transactions that are under way, of those that reserve and of those that issue
 	Batch   int           // requests that share one
 	Line    int           // requests that wait for the same tickets
 	Wait    time.Duration // for how long one may expect to wait
@@ -79,6 +83,7 @@ type Limits struct {
 type Office struct {
 	reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error)
 	limits  Limits
+	issuing *semaphore.Weighted
 
 	mu      sync.Mutex
 	lines   map[string]*line // by the types that are wanted: all in which somebody waits or is served
@@ -89,7 +94,16 @@ type Office struct {
 
 // New makes an Office over store.Store's Reserve, or what does the same.
 func New(reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error), limits Limits) *Office {
-	return &Office{reserve: reserve, limits: limits, lines: map[string]*line{}}
+	return &Office{reserve: reserve, limits: limits, issuing: semaphore.NewWeighted(int64(limits.Windows)), lines: map[string]*line{}}
+}
+
+// Issue has a transaction make tickets when its turn has come, and gives its error, or that of ctx if it ends before.
+func (o *Office) Issue(ctx context.Context, issue func(context.Context) error) error {
+	if err := o.issuing.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("wait to issue tickets: %w", err)
+	}
+	defer o.issuing.Release(1)
+	return issue(ctx)
 }
 
 // line is those who wait for the same tickets.

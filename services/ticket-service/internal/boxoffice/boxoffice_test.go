@@ -366,3 +366,39 @@ func TestBatchTakenApart(t *testing.T) {
 		})
 	})
 }
+
+// Tickets are issued by a few at a time, whoever comes first. Who goes away meanwhile is not waited for.
+func TestIssue(t *testing.T) {
+	t.Parallel()
+	play(t, generous, func(s *scene) {
+		done := make(chan struct{})
+		var begun []int
+		come := func(ctx context.Context, n int) <-chan error {
+			issued := make(chan error, 1)
+			go func() {
+				issued <- s.office.Issue(ctx, func(context.Context) error {
+					begun = append(begun, n)
+					<-done
+					return nil
+				})
+			}()
+			synctest.Wait()
+			return issued
+		}
+		ctx, leave := context.WithCancel(s.t.Context())
+		first, second, away, last := come(s.t.Context(), 1), come(s.t.Context(), 2), come(ctx, 3), come(s.t.Context(), 4)
+		require.Equal(s.t, []int{1, 2}, begun)
+		leave()
+		require.ErrorIs(s.t, <-away, context.Canceled)
+		held := s.crowd(1, uuid.New()) // whom nobody has to make room for
+		s.ends(nil)
+		s.requireHeld(held...)
+		done <- struct{}{}
+		synctest.Wait()
+		require.Equal(s.t, []int{1, 2, 4}, begun)
+		close(done)
+		for _, issued := range []<-chan error{first, second, last} {
+			require.NoError(s.t, <-issued)
+		}
+	})
+}

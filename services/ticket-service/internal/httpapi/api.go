@@ -101,9 +101,11 @@ func (a API) Router() *mux.Router {
 
 func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
 	p := e.Payload
-	return a.Store.Fulfil(ctx, e.ID, store.Purchase{
-		ReservationID: p.ReservationID, OrderID: p.OrderID, UserID: p.UserID, HolderName: p.HolderName,
-	}, p)
+	return a.Office.Issue(ctx, func(ctx context.Context) error {
+		return a.Store.Fulfil(ctx, e.ID, store.Purchase{
+			ReservationID: p.ReservationID, OrderID: p.OrderID, UserID: p.UserID, HolderName: p.HolderName,
+		}, p)
+	})
 }
 
 func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {

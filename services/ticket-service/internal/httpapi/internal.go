@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -193,7 +194,11 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err := ticket.ValidateHolder(p.HolderName); err != nil {
 		return err
 	}
-	tickets, err := a.Store.Confirm(r.Context(), p)
+	var tickets []ticket.Ticket
+	err := a.Office.Issue(r.Context(), func(ctx context.Context) (err error) {
+		tickets, err = a.Store.Confirm(ctx, p)
+		return err
+	})
 	if errors.Is(err, ticket.ErrReservationNotFound) {
 		return problem.New(problem.NotFound, ticket.ErrReservationNotFound.Code,
 			"Reservation %s not found or expired", p.ReservationID).Because(err)
