@@ -102,7 +102,7 @@ func (b *bench) openArchive(ctx context.Context, tickets int) (*archive, error) 
 	if a.people, err = c.people(ctx, regulars); err != nil {
 		return a, err
 	}
-	if err := c.App("notification-service").Process.Kill(); err != nil {
+	if err := c.App("notification-service").Process.Stop(ctx, 10*time.Second); err != nil {
 		return a, fmt.Errorf("stop the mails: %w", err)
 	}
 	began := time.Now()
