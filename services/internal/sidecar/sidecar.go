@@ -235,7 +235,7 @@ func refusal(app string, status int, answer []byte) error {
 	if err := json.Unmarshal(answer, &form); known && err == nil && form.Error != "" {
 		p := problem.New(kind, form.Error, "%s", form.Message)
 		p.Field = form.Field
-		if kind == problem.Throttled { // not for long
+		if kind == problem.Throttled { // it may be done yet
 			return ErrUnavailable.Because(p)
 		}
 		return p

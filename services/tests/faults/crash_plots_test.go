@@ -38,7 +38,8 @@ var (
 	buying    = plot{act: func(ctx context.Context, s *story) error { return s.buy(ctx, demo.GoodCard) }}
 	declining = plot{act: func(ctx context.Context, s *story) error { return s.buy(ctx, demo.DeclinedCard) }}
 
-	// So do several at once. The row of what they want is locked until all are there, so that it is held in one transaction.
+	// Several people buy two tickets each at once. The row of what they want is locked until all are there, so that more than
+	// one of them has it held in the same transaction.
 	rushing = plot{once: true, arrange: jam, act: func(ctx context.Context, s *story) error {
 		var g errgroup.Group
 		for range rush {
@@ -50,7 +51,7 @@ var (
 		return g.Wait()
 	}}
 
-	// One buys, and the hold is over before ticket-service hears that it is paid: there are tickets left, or none.
+	// Two tickets are bought, and the hold is over before ticket-service hears that they are paid: there are some left, or none.
 	late    = plot{act: buying.act, down: expire, up: sweep}
 	tooLate = plot{act: buying.act, down: expire, up: func(ctx context.Context, s *story) error {
 		if err := sweep(ctx, s); err != nil {
