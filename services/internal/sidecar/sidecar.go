@@ -18,6 +18,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	dapr "github.com/dapr/go-sdk/client"
@@ -62,11 +63,14 @@ type Client struct {
 	token   func() (string, error) // signs a service token; nil until Authenticate
 }
 
+// quiet has the SDK log as we do, where it would write lines of its own otherwise.
+var quiet = sync.OnceFunc(func() { dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)) })
+
 // Connect opens the connection of the service with this app-id to its sidecar. The sidecar may still
 // be starting: Connect waits for its API, bounded by ctx and by a minute. Where the sidecar lets in only
 // who shows its token, the token is in DAPR_API_TOKEN, which is Dapr's own name for it.
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
-	dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)) // it would write lines of its own otherwise
+	quiet()
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	connect := func() (dapr.Client, error) {

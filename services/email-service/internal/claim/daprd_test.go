@@ -2,7 +2,6 @@ package claim_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 )
 
 // startDaprd runs a sidecar whose state store is the test's PostgreSQL, and stops it when the test ends.
@@ -63,9 +63,9 @@ spec:
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "--app-id", "email-service",
 		"--resources-path", filepath.Join(dir, "resources"), "--config", filepath.Join(dir, "config.yaml"),
-		"--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", ports[0], "--dapr-grpc-port", ports[1],
-		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-internal-grpc-port", ports[2],
-		"--metrics-listen-address", "127.0.0.1", "--metrics-port", ports[3],
+		"--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", strconv.Itoa(ports[0]), "--dapr-grpc-port", strconv.Itoa(ports[1]),
+		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-internal-grpc-port", strconv.Itoa(ports[2]),
+		"--metrics-listen-address", "127.0.0.1", "--metrics-port", strconv.Itoa(ports[3]),
 		"--placement-host-address", " ", "--scheduler-host-address", " ")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	require.NoError(t, cmd.Start())
@@ -77,27 +77,26 @@ spec:
 		}
 	})
 
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
-	client, err := dapr.NewClientWithAddressContext(ctx, "127.0.0.1:"+ports[1])
+	// Where nobody has used it lately, a large program takes its time to be read from the disk.
+	client, err := sidecar.Connect(t.Context(), "email-service", ports[0], ports[1])
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	require.Eventually(t, func() bool {
-		metadata, err := client.GetMetadata(ctx)
+		metadata, err := client.Dapr.GetMetadata(t.Context())
 		return err == nil && len(metadata.RegisteredComponents) > 0
 	}, deadline, deadline/400)
-	return client
+	return client.Dapr
 }
 
 // freePorts gives ports that nobody listens on, all different.
-func freePorts(t *testing.T, n int) []string {
+func freePorts(t *testing.T, n int) []int {
 	t.Helper()
-	ports := make([]string, n)
+	ports := make([]int, n)
 	for i := range ports {
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		defer func() { _ = l.Close() }() // held until all are chosen
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return ports
 }
