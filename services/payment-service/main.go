@@ -3,11 +3,14 @@
 //
 // It publishes payment-events, and saga-compensation-failed where people have to look; it hears
 // ticket-events and event-events on payment-processing-queue; and its sidecar wakes it every few seconds
-// to resume sagas that stopped moving.
+// to resume sagas that stopped moving. It drives so many orders at once, and a crowd waits in line before anything is done for
+// it.
 package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,11 +29,27 @@ const service = "payment-service"
 type config struct {
 	web.Config
 	messaging.Settings
+	// How many orders are driven at once, how many wait for their turn, and for how long, at most: see httpapi.Bulkhead.
+	OrdersAtOnce int           `envconfig:"ORDERS_AT_ONCE" default:"32"`
+	OrdersLine   int           `envconfig:"ORDERS_LINE" default:"256"`
+	OrdersWait   time.Duration `envconfig:"ORDERS_WAIT" default:"15s"`
+}
+
+func (c config) validate() error {
+	for name, n := range map[string]int{"ORDERS_AT_ONCE": c.OrdersAtOnce, "ORDERS_LINE": c.OrdersLine, "ORDERS_WAIT": int(c.OrdersWait)} {
+		if n < 1 {
+			return fmt.Errorf("%s must be positive", name)
+		}
+	}
+	return nil
 }
 
 func main() { web.Main(service, run) }
 
 func run(ctx context.Context, cfg config) error {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
 	daprd, err := sidecar.Connect(ctx, service, cfg.DaprHTTPPort, cfg.DaprGRPCPort)
 	if err != nil {
 		return err
@@ -58,9 +77,10 @@ func run(ctx context.Context, cfg config) error {
 
 	orders := store.Store{Pool: pool}
 	api := httpapi.API{
-		Store: orders,
-		Saga:  saga.Saga{Store: orders, Services: daprd},
-		Guard: identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
+		Store:    orders,
+		Saga:     saga.Saga{Store: orders, Services: daprd},
+		Bulkhead: httpapi.NewBulkhead(cfg.OrdersAtOnce, cfg.OrdersLine, cfg.OrdersWait),
+		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
 	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)

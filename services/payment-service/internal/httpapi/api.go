@@ -29,9 +29,10 @@ import (
 
 // API serves payment-service.
 type API struct {
-	Store store.Store
-	Saga  saga.Saga
-	Guard identity.Guard
+	Store    store.Store
+	Saga     saga.Saga
+	Bulkhead Bulkhead
+	Guard    identity.Guard
 }
 
 // Router gives the routes.
@@ -218,6 +219,11 @@ func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
+	leave, err := a.Bulkhead.Enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	// From here on the order is driven to an end even if the buyer goes away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
 	defer cancel()

@@ -49,7 +49,7 @@ const (
 type bundle struct {
 	url      string
 	pool     *pgxpool.Pool
-	router   *mux.Router
+	api      httpapi.API
 	services *sagatest.Services
 	key      ed25519.PrivateKey
 	event    uuid.UUID
@@ -71,17 +71,18 @@ func setup(t *testing.T) *bundle {
 	}
 	b.typeID = b.services.AddType(b.event, money.Of(5000, "USD"), capacity)
 	db := store.Store{Pool: b.pool}
-	b.router = httpapi.API{
-		Store: db,
-		Saga:  saga.Saga{Store: db, Services: b.services},
+	b.api = httpapi.API{
+		Store:    db,
+		Saga:     saga.Saga{Store: db, Services: b.services},
+		Bulkhead: httpapi.NewBulkhead(2, 100, time.Hour),
 		Guard: identity.Guard{
 			Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
 				return func(*jwt.Token) (any, error) { return public, nil }
 			}},
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
-	}.Router()
-	server := httptest.NewServer(b.router)
+	}
+	server := httptest.NewServer(b.api.Router())
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b
@@ -799,7 +800,7 @@ func TestGuards(t *testing.T) {
 		"POST /api/payments/admin/orders/{orderId}/retry":              admins,
 		"POST /bindings/resume-sagas":                                  sidecars,
 	}
-	require.NoError(t, b.router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+	require.NoError(t, b.api.Router().Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()
 		require.NoError(t, err)
 		if strings.HasPrefix(template, "/actuator/health") || strings.HasPrefix(template, "/docs") {
