@@ -29,14 +29,18 @@ const service = "payment-service"
 type config struct {
 	web.Config
 	messaging.Settings
-	// How many orders are driven at once, how many wait for their turn, and for how long, at most: see httpapi.Bulkhead.
-	OrdersAtOnce int           `envconfig:"ORDERS_AT_ONCE" default:"32"`
-	OrdersLine   int           `envconfig:"ORDERS_LINE" default:"256"`
-	OrdersWait   time.Duration `envconfig:"ORDERS_WAIT" default:"15s"`
+	// How many orders are driven at once, begin in a second, wait for their turn, and for how long, at most: see
+	// httpapi.Bulkhead. payment-gateway takes 50 charges a second from a caller (components/local/rate-limit-payment-gateway.yaml).
+	OrdersAtOnce    int           `envconfig:"ORDERS_AT_ONCE" default:"32"`
+	OrdersPerSecond int           `envconfig:"ORDERS_PER_SECOND" default:"40"`
+	OrdersLine      int           `envconfig:"ORDERS_LINE" default:"256"`
+	OrdersWait      time.Duration `envconfig:"ORDERS_WAIT" default:"15s"`
 }
 
 func (c config) validate() error {
-	for name, n := range map[string]int{"ORDERS_AT_ONCE": c.OrdersAtOnce, "ORDERS_LINE": c.OrdersLine, "ORDERS_WAIT": int(c.OrdersWait)} {
+	for name, n := range map[string]int{
+		"ORDERS_AT_ONCE": c.OrdersAtOnce, "ORDERS_PER_SECOND": c.OrdersPerSecond, "ORDERS_LINE": c.OrdersLine, "ORDERS_WAIT": int(c.OrdersWait),
+	} {
 		if n < 1 {
 			return fmt.Errorf("%s must be positive", name)
 		}
@@ -77,10 +81,12 @@ func run(ctx context.Context, cfg config) error {
 
 	orders := store.Store{Pool: pool}
 	api := httpapi.API{
-		Store:    orders,
-		Saga:     saga.Saga{Store: orders, Services: daprd},
-		Bulkhead: httpapi.NewBulkhead(cfg.OrdersAtOnce, cfg.OrdersLine, cfg.OrdersWait),
-		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
+		Store: orders,
+		Saga:  saga.Saga{Store: orders, Services: daprd},
+		Bulkhead: httpapi.NewBulkhead(httpapi.Limits{
+			AtOnce: cfg.OrdersAtOnce, PerSecond: cfg.OrdersPerSecond, Line: cfg.OrdersLine, Wait: cfg.OrdersWait,
+		}),
+		Guard: identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
 	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)

@@ -120,7 +120,11 @@ func (s *system) overlay(set setup, path string, content []byte) ([]byte, error)
 		return nil, err
 	}
 	raise := func(what string, at map[string]any, key string, to any) {
-		s.loosened = append(s.loosened, fmt.Sprintf("%s: %s %v instead of %v", what, key, to, at[key]))
+		before := at[key]
+		if before == nil {
+			before = "what it is by itself"
+		}
+		s.loosened = append(s.loosened, fmt.Sprintf("%s: %s %v instead of %v", what, key, to, before))
 		at[key] = to
 	}
 	if limiter {
@@ -140,6 +144,9 @@ func (s *system) overlay(set setup, path string, content []byte) ([]byte, error)
 			}
 			for name, value := range set.env[id] {
 				env[name] = value
+			}
+			if set.loosen && id == "payment-service" {
+				raise(id, env, "ORDERS_PER_SECOND", strconv.Itoa(without))
 			}
 			if s.proxy != 0 {
 				env["DAPR_HTTP_PORT"] = strconv.Itoa(s.proxy)

@@ -74,7 +74,7 @@ func setup(t *testing.T) *bundle {
 	b.api = httpapi.API{
 		Store:    db,
 		Saga:     saga.Saga{Store: db, Services: b.services},
-		Bulkhead: httpapi.NewBulkhead(2, 100, time.Hour),
+		Bulkhead: httpapi.NewBulkhead(httpapi.Limits{AtOnce: 2, PerSecond: 1000, Line: 100, Wait: time.Hour}),
 		Guard: identity.Guard{
 			Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
 				return func(*jwt.Token) (any, error) { return public, nil }
