@@ -3,8 +3,8 @@
 //
 // It publishes payment-events, and saga-compensation-failed where people have to look; it hears
 // ticket-events and event-events on payment-processing-queue; and its sidecar wakes it every few seconds
-// to resume sagas that stopped moving. It drives so many orders at once, and a crowd waits in line before anything is done for
-// it.
+// to resume sagas that stopped moving. It drives so many orders at once, and a crowd waits in line before anything is done
+// for it.
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -29,17 +30,17 @@ const service = "payment-service"
 type config struct {
 	web.Config
 	messaging.Settings
-	// How many orders are driven at once, begin in a second, wait for their turn, and for how long, at most: see
-	// httpapi.Bulkhead. payment-gateway takes 50 charges a second from a caller (components/local/rate-limit-payment-gateway.yaml).
-	OrdersAtOnce    int           `envconfig:"ORDERS_AT_ONCE" default:"32"`
-	OrdersPerSecond int           `envconfig:"ORDERS_PER_SECOND" default:"40"`
-	OrdersLine      int           `envconfig:"ORDERS_LINE" default:"256"`
-	OrdersWait      time.Duration `envconfig:"ORDERS_WAIT" default:"15s"`
+	// How many orders are driven at once, how many wait for their turn, and for how long, at most: see httpapi.Bulkhead.
+	OrdersAtOnce int           `envconfig:"ORDERS_AT_ONCE" default:"32"`
+	OrdersLine   int           `envconfig:"ORDERS_LINE" default:"256"`
+	OrdersWait   time.Duration `envconfig:"ORDERS_WAIT" default:"15s"`
+	// payment-gateway takes 50 from one caller (components/local/rate-limit-payment-gateway.yaml).
+	ChargesPerSecond int `envconfig:"CHARGES_PER_SECOND" default:"40"`
 }
 
 func (c config) validate() error {
 	for name, n := range map[string]int{
-		"ORDERS_AT_ONCE": c.OrdersAtOnce, "ORDERS_PER_SECOND": c.OrdersPerSecond, "ORDERS_LINE": c.OrdersLine, "ORDERS_WAIT": int(c.OrdersWait),
+		"ORDERS_AT_ONCE": c.OrdersAtOnce, "ORDERS_LINE": c.OrdersLine, "ORDERS_WAIT": int(c.OrdersWait), "CHARGES_PER_SECOND": c.ChargesPerSecond,
 	} {
 		if n < 1 {
 			return fmt.Errorf("%s must be positive", name)
@@ -81,12 +82,10 @@ func run(ctx context.Context, cfg config) error {
 
 	orders := store.Store{Pool: pool}
 	api := httpapi.API{
-		Store: orders,
-		Saga:  saga.Saga{Store: orders, Services: daprd},
-		Bulkhead: httpapi.NewBulkhead(httpapi.Limits{
-			AtOnce: cfg.OrdersAtOnce, PerSecond: cfg.OrdersPerSecond, Line: cfg.OrdersLine, Wait: cfg.OrdersWait,
-		}),
-		Guard: identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
+		Store:    orders,
+		Saga:     saga.Saga{Store: orders, Services: daprd, Charges: rate.NewLimiter(rate.Limit(cfg.ChargesPerSecond), 1)},
+		Bulkhead: httpapi.NewBulkhead(cfg.OrdersAtOnce, cfg.OrdersLine, cfg.OrdersWait),
+		Guard:    identity.Guard{Verifier: verifier, ServiceSecret: []byte(serviceSecret), AppAPIToken: cfg.AppAPIToken},
 	}
 	relay := messaging.Relay{Pool: pool, Publisher: daprd.Dapr, PubSub: sidecar.PubSub}
 	return web.Serve(ctx, cfg.Config, api.Router(), relay.Run, messaging.Purge{Pool: pool, Settings: cfg.Settings}.Run)

@@ -146,7 +146,7 @@ func (s *system) overlay(set setup, path string, content []byte) ([]byte, error)
 				env[name] = value
 			}
 			if set.loosen && id == "payment-service" {
-				raise(id, env, "ORDERS_PER_SECOND", strconv.Itoa(without))
+				raise(id, env, "CHARGES_PER_SECOND", strconv.Itoa(without))
 			}
 			if s.proxy != 0 {
 				env["DAPR_HTTP_PORT"] = strconv.Itoa(s.proxy)

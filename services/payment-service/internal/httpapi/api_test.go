@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -73,8 +74,8 @@ func setup(t *testing.T) *bundle {
 	db := store.Store{Pool: b.pool}
 	b.api = httpapi.API{
 		Store:    db,
-		Saga:     saga.Saga{Store: db, Services: b.services},
-		Bulkhead: httpapi.NewBulkhead(httpapi.Limits{AtOnce: 2, PerSecond: 1000, Line: 100, Wait: time.Hour}),
+		Saga:     saga.Saga{Store: db, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)},
+		Bulkhead: httpapi.NewBulkhead(2, 100, time.Hour),
 		Guard: identity.Guard{
 			Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
 				return func(*jwt.Token) (any, error) { return public, nil }

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -32,32 +31,19 @@ var errManyOrders = &problem.Error{
 	RetryAfter: retryAfter,
 }
 
-// Limits bound which orders a Bulkhead lets in.
-type Limits struct {
-	AtOnce    int           // that are driven
-	PerSecond int           // that begin; a quarter of them may do so in one moment
-	Line      int           // that wait for their turn
-	Wait      time.Duration // for how long one does
-}
-
 // Bulkhead lets so many orders be driven at once, and the others wait, in the order in which they came.
 //
 // An order takes several calls of other services, each of which may take seconds and no more. Were a crowd let in at once, it
-// would share the processors until these calls run into their timeouts, or payment-gateway's limit of charges refuses them,
-// which opens the circuit breakers, and then nobody buys anything. So the crowd waits where waiting costs nothing and nothing
-// has been done yet.
+// would share the processors until these calls run into their timeouts, which opens the circuit breakers, and then nobody buys
+// anything. So the crowd waits where waiting costs nothing and nothing has been done yet.
 type Bulkhead struct {
 	inside, line *semaphore.Weighted
-	pace         *rate.Limiter
 	wait         time.Duration
 }
 
-// NewBulkhead makes an empty one.
-func NewBulkhead(l Limits) Bulkhead {
-	return Bulkhead{
-		inside: semaphore.NewWeighted(int64(l.AtOnce)), line: semaphore.NewWeighted(int64(l.Line)),
-		pace: rate.NewLimiter(rate.Limit(l.PerSecond), max(1, l.PerSecond/4)), wait: l.Wait,
-	}
+// NewBulkhead lets atOnce orders in, and line others wait, each for so long at most.
+func NewBulkhead(atOnce, line int, wait time.Duration) Bulkhead {
+	return Bulkhead{semaphore.NewWeighted(int64(atOnce)), semaphore.NewWeighted(int64(line)), wait}
 }
 
 // Enter waits for an order's turn. Who is let in leaves when the order is done. The error is errManyOrders, or ctx's.
@@ -70,15 +56,13 @@ func (b Bulkhead) Enter(ctx context.Context) (leave func(), err error) {
 	defer func(came time.Time) { waits.Observe(time.Since(came).Seconds()) }(time.Now())
 	waiting, cancel := context.WithTimeout(ctx, b.wait)
 	defer cancel()
-	if b.inside.Acquire(waiting, 1) == nil {
-		if b.pace.Wait(waiting) == nil {
-			return func() { b.inside.Release(1) }, nil
-		}
-		b.inside.Release(1)
-	}
-	if ctx.Err() != nil {
+	switch {
+	case b.inside.Acquire(waiting, 1) == nil:
+		return func() { b.inside.Release(1) }, nil
+	case ctx.Err() != nil:
 		return nil, fmt.Errorf("wait for an order's turn: %w", ctx.Err())
+	default:
+		refused.Inc()
+		return nil, errManyOrders
 	}
-	refused.Inc()
-	return nil, errManyOrders
 }

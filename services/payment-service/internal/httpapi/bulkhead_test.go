@@ -18,7 +18,7 @@ import (
 func TestBulkhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := httpapi.NewBulkhead(httpapi.Limits{AtOnce: 2, PerSecond: 1000, Line: 3, Wait: time.Minute})
+		b := httpapi.NewBulkhead(2, 3, time.Minute)
 		type entry struct {
 			who   int
 			leave func()
@@ -77,26 +77,11 @@ func TestBulkhead(t *testing.T) {
 	})
 }
 
-// No more begin in a second than may, of which a quarter in one moment.
-func TestBulkheadPace(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := httpapi.NewBulkhead(httpapi.Limits{AtOnce: 1, PerSecond: 8, Line: 3, Wait: time.Second / 2})
-		began := time.Now()
-		for range 2 + 8 {
-			leave, err := b.Enter(t.Context())
-			require.NoError(t, err)
-			leave()
-		}
-		require.Equal(t, time.Second, time.Since(began).Round(time.Millisecond))
-	})
-}
-
 // Nothing has been done for whoever is not let in.
 func TestTooManyOrders(t *testing.T) {
 	b := setup(t)
 
-	b.api.Bulkhead = httpapi.NewBulkhead(httpapi.Limits{AtOnce: 0, PerSecond: 1, Line: 1, Wait: time.Millisecond})
+	b.api.Bulkhead = httpapi.NewBulkhead(0, 1, time.Millisecond)
 	crowded := httptest.NewServer(b.api.Router())
 	t.Cleanup(crowded.Close)
 	url := b.url

@@ -29,6 +29,7 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -47,6 +48,9 @@ type Caller interface {
 type Saga struct {
 	Store    store.Store
 	Services Caller
+	// Charges is how often payment-gateway is asked for a charge. More often than it takes from a caller, its limiter would refuse,
+	// and these refusals would open the circuit breaker, behind which no order is paid at all.
+	Charges *rate.Limiter
 }
 
 // under begins a span under the ids of the request that things came of, whoever does them now. That request
@@ -265,8 +269,11 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	if o.ChargeAge > order.HoldFresh && o.ChargeAge < order.HoldLimit {
 		held = s.keepHold(ctx, o)
 	}
+	err := s.Charges.Wait(ctx)
+	if err != nil {
+		return sidecar.ErrUnavailable.Because(err)
+	}
 	var refusal *problem.Error
-	var err error
 	if !held || o.ChargeAge > order.ChargeWindow || o.AskingAge > 0 {
 		// The hold may be gone: no new charge any more, only the question what became of the old one. To
 		// refuse the question is no answer to it.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -51,7 +52,7 @@ func setup(t *testing.T) *bundle {
 		event:    uuid.New(),
 	}
 	b.store = store.Store{Pool: b.pool}
-	b.saga = saga.Saga{Store: b.store, Services: b.services}
+	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)}
 	b.newType(5000)
 	return b
 }
@@ -278,6 +279,31 @@ func TestBuy(t *testing.T) {
 		"ORDER_CREATED COMPLETED", "TICKETS_RESERVED COMPLETED", "PAYMENT_STARTED PENDING",
 		"PAYMENT_COMPLETED COMPLETED", "TICKETS_GENERATED COMPLETED",
 	}, b.story(t, id))
+}
+
+// What may not be charged yet waits, and what cannot wait for so long is left to the sweeper, as it is.
+func TestChargesAreRare(t *testing.T) {
+	b := setup(t)
+	first, second := b.place(t, sagatest.GoodCard), b.place(t, sagatest.GoodCard)
+	b.saga.Charges = rate.NewLimiter(rate.Every(time.Hour), 1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := b.saga.Drive(ctx, first)
+	require.NoError(t, err)
+	o, err := b.saga.Drive(ctx, second)
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.Equal(t, order.Charge, o.Step)
+	charged, _ := b.services.Money(second)
+	require.Empty(t, charged)
+
+	b.saga.Charges = rate.NewLimiter(rate.Every(200*time.Millisecond), 1)
+	require.NoError(t, b.saga.Charges.Wait(t.Context()))
+	began := time.Now()
+	b.timeOut(t)
+	require.NoError(t, b.sweeps(t.Context(), second))
+	require.GreaterOrEqual(t, time.Since(began), 100*time.Millisecond)
+	b.deliver(t, second)
+	require.Equal(t, order.Completed, b.requirePromises(t, second).Status)
 }
 
 func TestFreeTickets(t *testing.T) {
