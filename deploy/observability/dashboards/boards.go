@@ -165,6 +165,12 @@ var boards = []board{
 		{title: "What happens to orders", unit: "cps", queries: []query{
 			{`sum by (event) (rate(saga_events_total[$__rate_interval]))`, "{{event}}"},
 		}},
+		{title: "Time until 95 % of orders have their turn", unit: "s", queries: []query{
+			{`histogram_quantile(0.95, sum by (le) (rate(order_wait_seconds_bucket[$__rate_interval])))`, "95 %"},
+		}},
+		{title: "Told to come again", unit: "cps", queries: []query{
+			{`sum(rate(order_refused_total[$__rate_interval]))`, "orders"},
+		}},
 		{title: "Cancelled events without all refunds", unit: "short", queries: []query{
 			{`max(cancelled_events_unrefunded)`, "events"},
 			{`max(cancelled_events_unrefunded_oldest_seconds)`, "seconds since the first"},

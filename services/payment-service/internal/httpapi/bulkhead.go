@@ -20,7 +20,7 @@ var (
 		Buckets: telemetry.Buckets,
 	})
 	refused = promauto.NewCounter(prometheus.CounterOpts{
-		Name: "orders_refused_total",
+		Name: "order_refused_total",
 		Help: "Orders that were told to come again because too many were being placed.",
 	})
 )
