@@ -95,10 +95,15 @@ func fire(ctx context.Context, l load, next vegeta.Targeter) (shots, error) {
 	if l.requests > 0 {
 		pacer = limited{pacer, l.requests}
 	}
-	options := []func(*vegeta.Attacker){vegeta.KeepAlive(true)}
-	if l.client != nil {
-		options = append(options, vegeta.Client(l.client))
+	client := l.client
+	if client == nil {
+		// The next load opens its own connections, and the server should not keep both.
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, vegeta.DefaultConnections
+		defer transport.CloseIdleConnections()
+		client = &http.Client{Transport: transport, Timeout: vegeta.DefaultTimeout}
 	}
+	options := []func(*vegeta.Attacker){vegeta.Client(client)}
 	if l.clients > 0 {
 		n := uint64(l.clients) //nolint:gosec // never negative
 		options = append(options, vegeta.Workers(n), vegeta.MaxWorkers(n))
