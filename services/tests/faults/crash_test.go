@@ -279,9 +279,10 @@ func (c *crashes) lieInWaitAtStatement(ctx context.Context, p point, s *story) (
 		defer holder.Release()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		_, dropErr := holder.Exec(ctx, `DROP FUNCTION IF EXISTS trap CASCADE`)
+		// In this order: another session of the dead process, which wanted the same row, may wait in the trap by now.
 		_, unlockErr := holder.Exec(ctx, `SELECT pg_advisory_unlock_all()`)
-		return errors.Join(dropErr, unlockErr)
+		_, dropErr := holder.Exec(ctx, `DROP FUNCTION IF EXISTS trap CASCADE`)
+		return errors.Join(unlockErr, dropErr)
 	}
 	when := strings.NewReplacer("{trace}", s.trace, "{event}", s.event.EventID.String(), "{type}", s.floor.TicketTypeID.String(), "{email}", s.email).Replace(p.at.when)
 	if _, err := holder.Exec(ctx, fmt.Sprintf(`
