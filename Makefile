@@ -32,7 +32,7 @@ infra: go ## start only the servers (then: . .local/env && .local/bin/dapr run -
 test: go ## set up what is missing, check the code and run every test; leaves nothing running
 	@$(STACK) test
 
-audit: go ## compare all that the system has written down; ARGS=-quiet once nobody uses it any more
+audit: go ## compare the data of all services with each other; ARGS=-quiet for an idle system
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
 faults: go ## kill, freeze and lie to a system under load, SEED=1-10 ROUNDS=2, and audit it

@@ -1,13 +1,13 @@
-// Package audit holds the whole system to its promises from behind: it reads every service's database, the queues and
-// what the card processor says that it charged, and compares them with each other.
+// Package audit checks that the whole system kept its promises. It reads every service's database, the queues and the
+// charges of the card processor, and compares them with each other.
 //
-// Nothing stops while it reads. Each database is read as of one moment, and the databases in the order in which a
-// purchase goes backward through them: tickets, then orders, then charges. So what must have come first is seen if
-// what came of it is. What must come after may not have come yet: such a finding names how long that may take, its
-// patience, and is in flight until then. On a system that nobody uses any more nothing is in flight, and an exact
-// audit takes every finding for a discrepancy.
+// The audit does not stop the system. It reads each database in one snapshot, and the databases against the direction
+// of a purchase: tickets, then orders, then charges. A ticket that the audit sees therefore has its order and its
+// charge in what it reads later. The reverse does not hold: an order may be read before its ticket exists. Such a
+// finding has a grace period and counts as in flight until that has passed. On an idle system nothing is in flight, so
+// an exact audit reports every finding as a discrepancy.
 //
-// It reads tables of all services, which no service does: it is a judge of the system and no part of it.
+// The audit reads the tables of all services, which no service may do. It is a test tool and not part of the system.
 package audit
 
 import (
@@ -21,43 +21,43 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Sources are what an audit reads.
+// Sources is what an audit reads.
 type Sources struct {
-	// Databases are the services', by app-id.
+	// Databases has the pool of each service's database, by app-id.
 	Databases map[string]*pgxpool.Pool
-	// Stripe is the address of the Stripe simulator; empty where the real one is used, whose charges are not compared.
+	// Stripe is the URL of the Stripe simulator. If it is empty, as with the real Stripe, charges are not compared.
 	Stripe string
-	// AWS is the address of the SNS/SQS emulator; empty where there is none, whose queues are not read.
+	// AWS is the URL of the SNS/SQS emulator. If it is empty, queues are not read.
 	AWS string
-	// Subscriptions say which consumer acts on which event.
+	// Subscriptions lists which consumer processes which event type.
 	Subscriptions []Subscription
 }
 
-// Finding is something that is not as it is in the end.
+// Finding is a state that a finished system must not be in.
 type Finding struct {
-	Check string // what was compared
-	ID    string // of whatever it is wrong with
-	What  string
-	// Age is for how long it has been so, and Patience for how long it may be.
-	Age, Patience time.Duration
+	Check  string // the comparison that found it
+	ID     string // of the row, charge or queue
+	Detail string
+	// Age is how long the state has lasted. Until Grace has passed, the finding counts as in flight.
+	Age, Grace time.Duration
 }
 
-// How long things may take while the system is in use.
+// Grace periods of a system in use.
 const (
-	// always is the patience with what is nothing wrong by itself, but has an end.
-	always = time.Duration(math.MaxInt64)
-	// A relay publishes at once, and again after 30 s at most.
-	publishing = time.Minute
-	// A queue hides a message for a minute after each of three deliveries.
-	delivery = 4 * time.Minute
-	// A mail is attempted for a day while the mail server is away.
-	sending = 25 * time.Hour
-	// A hold ends with the sweep of the minute after it is over; one sweep may be missed.
-	sweeping = 2 * time.Minute
-	// A saga waits for five minutes at most before it tries again.
-	saga = 10 * time.Minute
-	// A paid order waits for its tickets for half an hour before its money goes back.
-	fulfilment = 30*time.Minute + saga
+	// graceUnlimited is for states that are correct at any age, but must not remain in an idle system.
+	graceUnlimited = time.Duration(math.MaxInt64)
+	// A relay publishes at once, and retries after at most 30 s.
+	gracePublish = time.Minute
+	// A queue delivers a message three times, and hides it for a minute after each delivery.
+	graceDelivery = 4 * time.Minute
+	// While the mail server is down, a mail is attempted for a day.
+	graceSend = 25 * time.Hour
+	// The sweeper of expired reservations runs every minute. One run may be missed.
+	graceExpiry = 2 * time.Minute
+	// A saga waits at most five minutes between attempts.
+	graceSaga = 10 * time.Minute
+	// A paid order waits half an hour for its tickets before it is refunded.
+	graceFulfilment = 30*time.Minute + graceSaga
 )
 
 // Section is a table of the report.
@@ -67,35 +67,35 @@ type Section struct {
 	Rows   [][]string
 }
 
-// Report is what an audit saw.
+// Report is the result of an audit.
 type Report struct {
 	Sections []Section
 	Findings []Finding
 	exact    bool
 }
 
-// Discrepancies are the findings that nothing excuses.
+// Discrepancies returns the findings that are not in flight.
 func (r Report) Discrepancies() []Finding {
-	return slices.DeleteFunc(slices.Clone(r.Findings), r.excused)
+	return slices.DeleteFunc(slices.Clone(r.Findings), r.inFlight)
 }
 
-// InFlight are the findings that time may settle.
+// InFlight returns the findings that are still within their grace period.
 func (r Report) InFlight() []Finding {
-	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !r.excused(f) })
+	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return !r.inFlight(f) })
 }
 
-func (r Report) excused(f Finding) bool { return !r.exact && f.Age < f.Patience }
+func (r Report) inFlight(f Finding) bool { return !r.exact && f.Age < f.Grace }
 
-func (r *Report) find(check string, id fmt.Stringer, age, patience time.Duration, what string, args ...any) {
-	r.Findings = append(r.Findings, Finding{check, id.String(), fmt.Sprintf(what, args...), age, patience})
+func (r *Report) addFinding(check string, id fmt.Stringer, age, grace time.Duration, detail string, args ...any) {
+	r.Findings = append(r.Findings, Finding{check, id.String(), fmt.Sprintf(detail, args...), age, grace})
 }
 
-func (r *Report) section(title string, header ...string) *Section {
+func (r *Report) addSection(title string, header ...string) *Section {
 	r.Sections = append(r.Sections, Section{Title: title, Header: header})
 	return &r.Sections[len(r.Sections)-1]
 }
 
-func (s *Section) row(cells ...any) {
+func (s *Section) addRow(cells ...any) {
 	row := make([]string, len(cells))
 	for i, c := range cells {
 		row[i] = fmt.Sprint(c)
@@ -103,53 +103,55 @@ func (s *Section) row(cells ...any) {
 	s.Rows = append(s.Rows, row)
 }
 
-// secondLook is after how long a discrepancy of a system in use is looked for again.
-const secondLook = 3 * time.Second
+// recheckDelay is the time between the two reads of an audit that is not exact.
+const recheckDelay = 3 * time.Second
 
-// Audit compares everything. An exact audit is of a system that nobody uses: all that is not finished is a
-// discrepancy. Any other looks a second time before it calls something one, since the databases were read one after
-// the other.
+// Audit compares all sources. An exact audit expects an idle system and reports all unfinished work as discrepancies.
+// An audit that is not exact reads everything a second time before it reports a discrepancy, because it does not read
+// the databases at the same moment. It returns an error if a source cannot be read.
 func (s Sources) Audit(ctx context.Context, exact bool) (Report, error) {
-	report, err := s.once(ctx, exact)
-	if err != nil || exact || len(report.Discrepancies()) == 0 {
-		return report, err
+	first, err := s.auditOnce(ctx, exact)
+	if err != nil || exact || len(first.Discrepancies()) == 0 {
+		return first, err
 	}
 	select {
 	case <-ctx.Done():
 		return Report{}, ctx.Err()
-	case <-time.After(secondLook):
+	case <-time.After(recheckDelay):
 	}
-	again, err := s.once(ctx, exact)
+	second, err := s.auditOnce(ctx, exact)
 	if err != nil {
 		return Report{}, err
 	}
-	again.Findings = slices.DeleteFunc(again.Findings, func(f Finding) bool {
-		return !again.excused(f) && !slices.ContainsFunc(report.Discrepancies(), func(before Finding) bool {
+	second.Findings = slices.DeleteFunc(second.Findings, func(f Finding) bool {
+		return !second.inFlight(f) && !slices.ContainsFunc(first.Discrepancies(), func(before Finding) bool {
 			return before.Check == f.Check && before.ID == f.ID
 		})
 	})
-	return again, nil
+	return second, nil
 }
 
-func (s Sources) once(ctx context.Context, exact bool) (Report, error) {
-	seen, err := s.read(ctx)
+func (s Sources) auditOnce(ctx context.Context, exact bool) (Report, error) {
+	snap, err := s.read(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	r := Report{exact: exact}
-	r.capacity(seen)
-	r.holds(seen)
-	r.orders(seen)
-	r.charges(seen)
-	r.refunds(seen)
-	r.tickets(seen)
-	r.cancellations(seen)
-	r.outboxes(seen)
-	r.effects(seen)
-	r.notifications(seen)
-	r.figures(seen)
-	r.leftovers(seen)
-	r.queues(seen)
-	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.ID, b.ID)) })
+	r.checkCapacity(snap)
+	r.checkReservations(snap)
+	r.checkOrders(snap)
+	r.checkCharges(snap)
+	r.checkRefunds(snap)
+	r.checkTickets(snap)
+	r.checkCancellations(snap)
+	r.checkOutboxes(snap)
+	r.checkEffects(snap)
+	r.checkNotifications(snap)
+	r.checkSales(snap)
+	r.checkUnprocessed(snap)
+	r.checkQueues(snap)
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.ID, b.ID))
+	})
 	return r, nil
 }

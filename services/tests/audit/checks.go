@@ -13,135 +13,146 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-func (r *Report) capacity(s *seen) {
-	table := r.section("Tickets by type", "type", "name", "capacity", "sold", "held", "left")
-	for _, t := range s.types {
-		table.row(t.ID, t.Name, t.Capacity, t.Sold, t.Held, t.Capacity-t.Sold-t.Held)
+func (r *Report) checkCapacity(s *snapshot) {
+	table := r.addSection("Tickets by type", "type", "name", "capacity", "sold", "held", "left")
+	for _, t := range s.ticketTypes {
+		table.addRow(t.ID, t.Name, t.Capacity, t.Sold, t.Held, t.Capacity-t.Sold-t.Held)
 		if t.Tickets+t.Holds > t.Capacity {
-			r.find("capacity", t.ID, 0, 0, "%d tickets and %d holds of %d places: oversold", t.Tickets, t.Holds, t.Capacity)
+			r.addFinding("capacity", t.ID, 0, 0, "oversold: %d tickets and %d reserved exceed the capacity of %d",
+				t.Tickets, t.Holds, t.Capacity)
 		}
 		if t.Sold != t.Tickets {
-			r.find("capacity", t.ID, 0, 0, "says that %d are sold, and there are %d tickets", t.Sold, t.Tickets)
+			r.addFinding("capacity", t.ID, 0, 0, "the counter of sold tickets is %d, and %d tickets exist", t.Sold, t.Tickets)
 		}
 		if t.Held != t.Holds {
-			r.find("capacity", t.ID, 0, 0, "says that %d are held, and reservations hold %d", t.Held, t.Holds)
+			r.addFinding("capacity", t.ID, 0, 0, "the counter of held tickets is %d, and active reservations hold %d",
+				t.Held, t.Holds)
 		}
 	}
 }
 
-func (r *Report) holds(s *seen) {
-	table := r.section("Holds", "state", "count")
-	for _, e := range s.ended {
-		table.row(e.Status, e.Count)
+func (r *Report) checkReservations(s *snapshot) {
+	table := r.addSection("Reservations", "status", "count")
+	for _, e := range s.reservationCounts {
+		table.addRow(e.Status, e.Count)
 	}
 	overdue := 0
-	for _, h := range s.held {
+	for _, h := range s.active {
 		if h.Overdue > 0 {
 			overdue++
-			r.find("holds", h.ID, h.Overdue, sweeping, "has been over for %s", short(h.Overdue))
+			r.addFinding("reservations", h.ID, h.Overdue, graceExpiry, "is still active %s after it expired",
+				rounded(h.Overdue))
 		} else {
-			r.find("holds", h.ID, 0, always, "holds tickets for another %s", short(-h.Overdue))
+			r.addFinding("reservations", h.ID, 0, graceUnlimited, "is active for another %s", rounded(-h.Overdue))
 		}
 	}
-	table.row("of them overdue", overdue)
+	table.addRow("ACTIVE, but expired", overdue)
 }
 
-func (r *Report) orders(s *seen) {
-	table := r.section("Orders", "status", "step", "count")
+func (r *Report) checkOrders(s *snapshot) {
+	table := r.addSection("Orders", "status", "step", "count")
 	count := map[[2]string]int{}
 	for _, o := range s.orders {
 		count[[2]string{o.Status, o.Step}]++
 		if o.Step != "DONE" {
-			patience := saga
+			grace := graceSaga
 			if o.Step == "FULFIL" {
-				patience = fulfilment
+				grace = graceFulfilment
 			}
-			r.find("sagas", o.ID, o.Age, patience, "%s is %s and stands at %s for %s", o.Number, o.Status, o.Step, short(o.Age))
+			r.addFinding("sagas", o.ID, o.Age, grace, "order %s is %s and has been at step %s for %s",
+				o.Number, o.Status, o.Step, rounded(o.Age))
 		} else if o.Status == "PENDING" {
-			r.find("sagas", o.ID, 0, 0, "%s is done and yet PENDING", o.Number)
+			r.addFinding("sagas", o.ID, 0, 0, "order %s is at step DONE and still PENDING", o.Number)
 		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
-		table.row(key[0], key[1], count[key])
+		table.addRow(key[0], key[1], count[key])
 	}
 }
 
 func compareKeys(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }
 
-func (r *Report) cancellations(s *seen) {
-	for _, c := range s.stalled {
-		r.find("cancelled events", c.ID, c.Age, saga, "%s, since %s", c.What, short(c.Age))
+func (r *Report) checkCancellations(s *snapshot) {
+	for _, c := range s.batches {
+		r.addFinding("cancelled events", c.ID, c.Age, graceSaga, "%s, for %s", c.Detail, rounded(c.Age))
 	}
-	r.section("Cancelled events", "with work left").row(len(s.stalled))
+	r.addSection("Cancelled events", "with unfinished work").addRow(len(s.batches))
 }
 
-// charges holds what the card processor took against what was ordered.
-func (r *Report) charges(s *seen) {
+// checkCharges compares the charges of the card processor with the orders.
+func (r *Report) checkCharges(s *snapshot) {
 	orders := map[uuid.UUID]order{}
 	for _, o := range s.orders {
 		orders[o.ID] = o
 	}
 	now := time.Now()
 	received := map[uuid.UUID][]charge{}
-	var taken, returned int
+	var charged, refunded int
 	for _, c := range s.charges {
 		if c.AmountReceived == 0 {
 			continue
 		}
-		taken++
+		charged++
 		if c.AmountRefunded > 0 {
-			returned++
+			refunded++
 		}
 		id, err := uuid.Parse(c.Metadata["order_id"])
 		if _, known := orders[id]; err != nil || !known {
-			r.find("charges", c, now.Sub(c.Created), publishing, "took money for order %q, which does not exist", c.Metadata["order_id"])
+			r.addFinding("charges", c, now.Sub(c.Created), gracePublish, "charged order %q, which does not exist",
+				c.Metadata["order_id"])
 			continue
 		}
 		received[id] = append(received[id], c)
 	}
-	r.section("Charges", "that took money", "of them refunded, in part or whole", "orders paid").
-		row(taken, returned, len(received))
-	if !s.stripe {
+	r.addSection("Charges", "charged", "of them refunded, in part or in full", "orders charged").
+		addRow(charged, refunded, len(received))
+	if !s.chargesRead {
 		return
 	}
 	for _, o := range s.orders {
 		all := received[o.ID]
 		if len(all) > 1 {
-			r.find("charges", o.ID, 0, 0, "%s was charged %d times: %v", o.Number, len(all), all)
+			r.addFinding("charges", o.ID, 0, 0, "order %s was charged %d times: %v", o.Number, len(all), all)
 		}
 		if len(all) == 0 {
 			if o.paid() && o.Total > 0 {
-				r.find("charges", o.ID, 0, 0, "%s is %s, and nothing was charged", o.Number, o.Status)
+				r.addFinding("charges", o.ID, 0, 0, "order %s is %s, and has no charge", o.Number, o.Status)
 			}
 			continue
 		}
-		r.charge(o, all[0])
+		r.checkCharge(o, all[0])
 	}
 }
 
-// charge compares an order with its one charge.
-func (r *Report) charge(o order, c charge) {
+// checkCharge compares an order with its first charge.
+func (r *Report) checkCharge(o order, c charge) {
 	if want := stripeMinor(o.Total, o.Currency); c.AmountReceived != want || !strings.EqualFold(c.Currency, o.Currency) {
-		r.find("charges", o.ID, 0, 0, "%s costs %d %s, and %s took %d %s", o.Number, want, o.Currency, c, c.AmountReceived, c.Currency)
+		r.addFinding("charges", o.ID, 0, 0, "order %s costs %d %s, and charge %s is over %d %s",
+			o.Number, want, o.Currency, c, c.AmountReceived, c.Currency)
 	}
 	switch {
 	case o.paid() && o.TransactionID != c.ID:
-		r.find("charges", o.ID, 0, 0, "%s was paid by %q, and the charge is %s", o.Number, o.TransactionID, c)
+		r.addFinding("charges", o.ID, 0, 0, "order %s names transaction %q, and its charge is %s",
+			o.Number, o.TransactionID, c)
 	case o.Status == "FAILED" && c.AmountRefunded < c.AmountReceived:
-		r.find("charges", o.ID, min(o.Age, time.Since(c.Created)), saga, "%s failed, and %s keeps %d %s of it", o.Number, c, c.AmountReceived-c.AmountRefunded, o.Currency)
+		r.addFinding("charges", o.ID, min(o.Age, time.Since(c.Created)), graceSaga,
+			"order %s failed, and %d %s of charge %s are not refunded",
+			o.Number, c.AmountReceived-c.AmountRefunded, o.Currency, c)
 	}
 	if refunded := stripeMinor(o.Refunded, o.Currency); c.AmountRefunded < refunded {
-		r.find("refunds", o.ID, 0, 0, "%s says that %d %s went back, and %s gave %d", o.Number, refunded, o.Currency, c, c.AmountRefunded)
+		r.addFinding("refunds", o.ID, 0, 0, "order %s has %d %s refunded, and the refunds of charge %s are %d",
+			o.Number, refunded, o.Currency, c, c.AmountRefunded)
 	} else if c.AmountRefunded > refunded {
-		patience := saga // the answer may be on its way
+		grace := graceSaga // the processor's answer may not be stored yet
 		if c.AmountRefunded > stripeMinor(o.Refunding, o.Currency) {
-			patience = 0
+			grace = 0
 		}
-		r.find("refunds", o.ID, o.Age, patience, "%s gave back %d %s, and %s knows of %d", c, c.AmountRefunded, o.Currency, o.Number, refunded)
+		r.addFinding("refunds", o.ID, o.Age, grace, "the refunds of charge %s are %d %s, and order %s has %d refunded",
+			c, c.AmountRefunded, o.Currency, o.Number, refunded)
 	}
 }
 
-// stripeMinor is an amount in the minor units of Stripe, where three currencies are not those of ISO 4217.
+// stripeMinor converts an amount to Stripe's minor units. They differ from those of ISO 4217 for three currencies.
 func stripeMinor(minor int64, currency string) int64 {
 	switch money.Currency(currency) {
 	case "ISK", "UGX":
@@ -153,39 +164,42 @@ func stripeMinor(minor int64, currency string) int64 {
 	}
 }
 
-// refunds holds what orders say of their refunds against these.
-func (r *Report) refunds(s *seen) {
-	table := r.section("Refunds", "status", "step", "count")
+// checkRefunds compares the refund totals of each order with its refunds.
+func (r *Report) checkRefunds(s *snapshot) {
+	table := r.addSection("Refunds", "status", "step", "count")
 	count := map[[2]string]int{}
-	promised, returned := map[uuid.UUID]int64{}, map[uuid.UUID]int64{}
+	requested, refunded := map[uuid.UUID]int64{}, map[uuid.UUID]int64{}
 	for _, f := range s.refunds {
 		count[[2]string{f.Status, f.Step}]++
 		if f.Status != "FAILED" {
-			promised[f.OrderID] += f.Amount
+			requested[f.OrderID] += f.Amount
 		}
 		if f.Status == "SUCCEEDED" {
-			returned[f.OrderID] += f.Amount
+			refunded[f.OrderID] += f.Amount
 		}
 		if f.Step != "DONE" {
-			r.find("sagas", f.ID, f.Age, saga, "the refund of order %s is %s and stands at %s for %s", f.OrderID, f.Status, f.Step, short(f.Age))
+			r.addFinding("sagas", f.ID, f.Age, graceSaga, "the refund of order %s is %s and has been at step %s for %s",
+				f.OrderID, f.Status, f.Step, rounded(f.Age))
 		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
-		table.row(key[0], key[1], count[key])
+		table.addRow(key[0], key[1], count[key])
 	}
 	for _, o := range s.orders {
-		if o.Refunding != promised[o.ID] || o.Refunded != returned[o.ID] {
-			r.find("refunds", o.ID, 0, 0, "%s says that %d are promised and %d went back, and its refunds add up to %d and %d",
-				o.Number, o.Refunding, o.Refunded, promised[o.ID], returned[o.ID])
+		if o.Refunding != requested[o.ID] || o.Refunded != refunded[o.ID] {
+			r.addFinding("refunds", o.ID, 0, 0,
+				"order %s has %d to refund and %d refunded, and its refunds add up to %d and %d",
+				o.Number, o.Refunding, o.Refunded, requested[o.ID], refunded[o.ID])
 		}
 		if o.Refunding > o.Total {
-			r.find("refunds", o.ID, 0, 0, "%s cost %d, and %d are promised back", o.Number, o.Total, o.Refunding)
+			r.addFinding("refunds", o.ID, 0, 0, "order %s cost %d, and %d are to be refunded",
+				o.Number, o.Total, o.Refunding)
 		}
 	}
 }
 
-// tickets holds the tickets that exist against the orders that paid for them.
-func (r *Report) tickets(s *seen) {
+// checkTickets compares the tickets with the orders that paid for them.
+func (r *Report) checkTickets(s *snapshot) {
 	issued := map[uuid.UUID][]ticket{}
 	for _, t := range s.tickets {
 		issued[t.OrderID] = append(issued[t.OrderID], t)
@@ -203,30 +217,33 @@ func (r *Report) tickets(s *seen) {
 		}
 		ordered[i.OrderID][i.TypeID] = i.Quantity
 	}
-	var paid, fulfilled, covered int
+	var paid, fulfilled, refundedInstead int
 	for _, o := range s.orders {
 		if !o.paid() {
 			continue
 		}
 		paid++
-		got := map[uuid.UUID]int{}
+		received := map[uuid.UUID]int{}
 		for _, t := range issued[o.ID] {
-			got[t.TypeID]++
+			received[t.TypeID]++
 		}
-		returned := o.Refunded == o.Total && slices.ContainsFunc(refunds[o.ID], func(f refund) bool { return f.Status == "SUCCEEDED" })
+		refunded := o.Refunded == o.Total &&
+			slices.ContainsFunc(refunds[o.ID], func(f refund) bool { return f.Status == "SUCCEEDED" })
 		switch {
-		case maps.Equal(got, ordered[o.ID]):
+		case maps.Equal(received, ordered[o.ID]):
 			fulfilled++
-		case len(got) == 0 && returned:
-			covered++
-		case len(got) == 0:
-			r.find("tickets", o.ID, o.Age, fulfilment, "%s is paid and has neither tickets nor its money back", o.Number)
+		case len(received) == 0 && refunded:
+			refundedInstead++
+		case len(received) == 0:
+			r.addFinding("tickets", o.ID, o.Age, graceFulfilment, "order %s is paid and has neither tickets nor a refund",
+				o.Number)
 		default:
-			r.find("tickets", o.ID, 0, 0, "%s was for %s and got %s", o.Number, quantities(ordered[o.ID]), quantities(got))
+			r.addFinding("tickets", o.ID, 0, 0, "order %s is for %s and has %s",
+				o.Number, formatQuantities(ordered[o.ID]), formatQuantities(received))
 		}
-		r.givenBack(o, issued[o.ID], refunds[o.ID])
+		r.checkRefundedTickets(o, issued[o.ID], refunds[o.ID])
 	}
-	r.section("Paid orders", "paid", "with their tickets", "refunded instead").row(paid, fulfilled, covered)
+	r.addSection("Paid orders", "paid", "with their tickets", "refunded instead").addRow(paid, fulfilled, refundedInstead)
 
 	byOrder := map[uuid.UUID]order{}
 	for _, o := range s.orders {
@@ -236,44 +253,46 @@ func (r *Report) tickets(s *seen) {
 		o, known := byOrder[t.OrderID]
 		switch {
 		case !known:
-			r.find("tickets", t.ID, 0, 0, "belongs to order %s, which does not exist", t.OrderID)
+			r.addFinding("tickets", t.ID, 0, 0, "belongs to order %s, which does not exist", t.OrderID)
 		case !o.paid():
-			r.find("tickets", t.ID, 0, 0, "belongs to %s, which is %s", o.Number, o.Status)
+			r.addFinding("tickets", t.ID, 0, 0, "belongs to order %s, which is %s", o.Number, o.Status)
 		}
 		if refusal := s.refusals[t.OrderID]; refusal != "" {
-			r.find("tickets", t.ID, 0, 0, "belongs to order %s, which was refused its tickets: %s", t.OrderID, refusal)
+			r.addFinding("tickets", t.ID, 0, 0, "belongs to order %s, whose fulfilment was refused: %s", t.OrderID, refusal)
 		}
 		switch t.CancelledBy {
 		case "REFUND":
 			if f, known := byKey[t.RefundKey]; !known {
-				r.find("tickets", t.ID, 0, 0, "was cancelled for %q, which is no refund", t.RefundKey)
+				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for %q, which is not a refund", t.RefundKey)
 			} else if f.Status == "FAILED" {
-				r.find("tickets", t.ID, 0, 0, "was cancelled for refund %s, which failed", f.ID)
+				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for refund %s, which failed", f.ID)
 			}
 		case "EVENT":
 			if known && o.Refunded < o.Total {
-				r.find("tickets", t.ID, min(o.Age, t.Age), saga, "went with its event, and %s got %d of %d back", o.Number, o.Refunded, o.Total)
+				r.addFinding("tickets", t.ID, min(o.Age, t.Age), graceSaga,
+					"was cancelled with its event, and order %s has %d of %d refunded", o.Number, o.Refunded, o.Total)
 			}
 		}
 	}
 }
 
-// givenBack looks for tickets that still let somebody in although their money went back.
-func (r *Report) givenBack(o order, tickets []ticket, refunds []refund) {
+// checkRefundedTickets looks for tickets that are still valid although they are refunded.
+func (r *Report) checkRefundedTickets(o order, tickets []ticket, refunds []refund) {
 	for _, f := range refunds {
 		if f.Status != "SUCCEEDED" {
 			continue
 		}
 		for _, t := range tickets {
-			if !t.void() && (f.Whole || slices.Contains(f.TicketIDs, t.ID)) {
-				r.find("tickets", t.ID, min(o.Age, t.Age), publishing, "is %s, and refund %s gave its price back", t.Status, f.ID)
+			if !t.cancelled() && (f.Whole || slices.Contains(f.TicketIDs, t.ID)) {
+				r.addFinding("tickets", t.ID, min(o.Age, t.Age), gracePublish, "is %s, and refund %s has refunded it",
+					t.Status, f.ID)
 			}
 		}
 	}
 }
 
-// quantities writes how many tickets there are of each type.
-func quantities(of map[uuid.UUID]int) string {
+// formatQuantities formats the number of tickets of each type.
+func formatQuantities(of map[uuid.UUID]int) string {
 	var parts []string
 	for id, n := range of {
 		parts = append(parts, fmt.Sprintf("%d of %s", n, id))
@@ -282,4 +301,4 @@ func quantities(of map[uuid.UUID]int) string {
 	return strings.Join(parts, ", ")
 }
 
-func short(d time.Duration) time.Duration { return d.Round(time.Second) }
+func rounded(d time.Duration) time.Duration { return d.Round(time.Second) }

@@ -11,7 +11,7 @@ func isDeadLetterQueue(name string) bool {
 	return strings.HasSuffix(strings.TrimSuffix(name, ".fifo"), "-dlq")
 }
 
-// Print writes the tables, what is in flight, and last the discrepancies.
+// Print writes the tables, then the findings in flight, then the discrepancies.
 func (r Report) Print(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range r.Sections {
@@ -39,5 +39,5 @@ func (r Report) Print(w io.Writer) error {
 	return err
 }
 
-// String names the finding with its id.
-func (f Finding) String() string { return f.Check + " " + f.ID + ": " + f.What }
+// String returns the check, the id and the detail in one line.
+func (f Finding) String() string { return f.Check + " " + f.ID + ": " + f.Detail }

@@ -2,13 +2,8 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,204 +12,37 @@ import (
 
 // Services with a database.
 const (
-	auth          = "auth-service"
-	event         = "event-service"
-	tickets       = "ticket-service"
-	payments      = "payment-service"
-	notifications = "notification-service"
-	analytics     = "analytics-service"
+	authService         = "auth-service"
+	eventService        = "event-service"
+	ticketService       = "ticket-service"
+	paymentService      = "payment-service"
+	notificationService = "notification-service"
+	analyticsService    = "analytics-service"
 )
 
-// Services are those whose databases an audit reads, in the order in which it does. Whoever acts on events comes
-// before whoever writes them down, as far as that goes.
-var Services = []string{notifications, analytics, tickets, payments, event, auth}
-
-// seen is all that an audit read. Ages are by the clock of the database that the row is in.
-type seen struct {
-	types    []ticketType
-	held     []reservation
-	ended    []statusCount
-	tickets  []ticket
-	refusals map[uuid.UUID]string // by order
-	stalled  []stalled
-
-	orders  []order
-	items   []item
-	refunds []refund
-
-	charges []charge
-	stripe  bool // whether charges were asked for
-
-	told      []notification
-	announced map[uuid.UUID]bool // by event, to all who hold tickets: whether each of them is known
-	sales     []eventSales
-
-	messages map[string]messages // by service
-	backlog  []queue
-
-	subscriptions []Subscription
+// Services lists the services whose databases an audit reads, in the order of reading. As far as possible, the
+// consumers of an event come before its publisher.
+var Services = []string{
+	notificationService, analyticsService, ticketService, paymentService, eventService, authService,
 }
 
-type ticketType struct {
-	ID, EventID          uuid.UUID
-	Name                 string
-	Capacity, Sold, Held int
-	Tickets, Holds       int // counted anew
-}
-
-type reservation struct {
-	ID      uuid.UUID
-	Overdue time.Duration
-}
-
-type statusCount struct {
-	Status string
-	Count  int
-}
-
-type ticket struct {
-	ID, TypeID, OrderID, EventID uuid.UUID
-	Status                       string
-	CancelledBy, RefundKey       string
-	Age                          time.Duration // since it was last issued, used or cancelled
-}
-
-func (t ticket) void() bool { return t.Status == "CANCELLED" }
-
-type order struct {
-	ID, EventID         uuid.UUID
-	Number              string
-	Status, Step        string
-	Total               int64
-	Currency            string
-	Refunding, Refunded int64
-	TransactionID       string
-	Age                 time.Duration // since something happened to it
-}
-
-func (o order) paid() bool { return o.Status == "COMPLETED" || o.Status == "REFUNDED" }
-
-type item struct {
-	OrderID, TypeID uuid.UUID
-	Quantity        int
-	UnitPrice       int64
-}
-
-type refund struct {
-	ID, OrderID  uuid.UUID
-	Whole        bool
-	TicketIDs    []uuid.UUID
-	Amount       int64
-	Status, Step string
-	Age          time.Duration // since it was asked for
-}
-
-// key is the refund's name at ticket-service and at the card processor.
-func (r refund) key() string { return "refund-" + r.ID.String() }
-
-// stalled is something that goes on in batches until it is finished.
-type stalled struct {
-	ID   uuid.UUID
-	What string
-	Age  time.Duration
-}
-
-type charge struct {
-	ID             string            `json:"id"`
-	AmountReceived int64             `json:"amountReceived"`
-	AmountRefunded int64             `json:"amountRefunded"`
-	Currency       string            `json:"currency"`
-	Metadata       map[string]string `json:"metadata"`
-	Created        time.Time         `json:"created"`
-}
-
-func (c charge) String() string { return c.ID }
-
-type notification struct {
-	ID, EventID, UserID, OrderID uuid.UUID
-	Kind, Status, ErrorCode      string
-	Resend                       bool
-	Age                          time.Duration
-}
-
-func (n notification) fact() fact { return newFact(n.Kind, n.UserID, n.OrderID, n.EventID) }
-
-type eventSales struct {
-	EventID                               uuid.UUID
-	Completed, Generated, Cancelled, Sold int
-	Revenue, Refunded                     int64
-}
-
-// messages are the tables that every service's events go through.
-type messages struct {
-	outbox  []message
-	inbox   map[uuid.UUID]bool
-	unknown []unknown
-	letters []letter
-	purged  map[string]time.Time // by table: up to when rows may be gone
-}
-
-type message struct {
-	ID          uuid.UUID
-	Topic, Type string
-	// As far as the payload has them.
-	OrderID, UserID, FromUserID, ToUserID uuid.UUID
-	CancelledBy                           string
-	Postponed                             bool
-
-	Published bool
-	Since     time.Time // it was published, or else written
-	Age       time.Duration
-}
-
-type unknown struct {
-	ID, Type string
-	Age      time.Duration
-}
-
-func (u unknown) String() string { return u.ID }
-
-type letter struct {
-	ID, EventID, Type, State string
-}
-
-func (l letter) String() string { return l.ID }
-
-type queue struct {
-	Name                       string
-	Visible, InFlight, Delayed int
-}
-
-func (q queue) String() string { return q.Name }
-
-// clocks is how far the clocks of a service and of its database may be apart.
-const clocks = time.Hour
-
-// forgotten reports whether the event with this id may have been purged from the outbox that it was in. When it was written,
-// the id says.
-func (s *seen) forgotten(id uuid.UUID) bool {
-	written := time.Unix(id.Time().UnixTime())
-	for _, m := range s.messages {
-		if id.Version() == 7 && written.Before(m.purged["outbox"].Add(clocks)) {
-			return true
-		}
+// read reads all sources. Each database is read in one repeatable-read transaction.
+func (s Sources) read(ctx context.Context) (*snapshot, error) {
+	all := &snapshot{
+		messages: map[string]messages{}, refusals: map[uuid.UUID]string{}, subscriptions: s.Subscriptions,
 	}
-	return false
-}
-
-func (s Sources) read(ctx context.Context) (*seen, error) {
-	all := &seen{messages: map[string]messages{}, refusals: map[uuid.UUID]string{}, subscriptions: s.Subscriptions}
-	own := map[string]func(context.Context, pgx.Tx) error{
-		tickets: all.readTickets, payments: all.readPayments, notifications: all.readNotifications, analytics: all.readAnalytics,
+	readOwn := map[string]func(context.Context, pgx.Tx) error{
+		ticketService: all.readTickets, paymentService: all.readPayments,
+		notificationService: all.readNotifications, analyticsService: all.readAnalytics,
 	}
+	consistent := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	for _, service := range Services {
 		pool := s.Databases[service]
 		if pool == nil {
 			return nil, fmt.Errorf("no database of %s", service)
 		}
-		// One moment for all of a database.
-		err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-			if read := own[service]; read != nil {
+		err := pgx.BeginTxFunc(ctx, pool, consistent, func(tx pgx.Tx) error {
+			if read := readOwn[service]; read != nil {
 				if err := read(ctx, tx); err != nil {
 					return err
 				}
@@ -228,7 +56,7 @@ func (s Sources) read(ctx context.Context) (*seen, error) {
 		}
 	}
 	if s.Stripe != "" {
-		all.stripe = true
+		all.chargesRead = true
 		var answer struct{ Charges []charge }
 		if err := ask(ctx, http.MethodGet, s.Stripe+"/_charges", "", "", &answer); err != nil {
 			return nil, fmt.Errorf("read the charges: %w", err)
@@ -237,14 +65,14 @@ func (s Sources) read(ctx context.Context) (*seen, error) {
 	}
 	if s.AWS != "" {
 		var err error
-		if all.backlog, err = readQueues(ctx, s.AWS); err != nil {
+		if all.queues, err = readQueues(ctx, s.AWS); err != nil {
 			return nil, fmt.Errorf("read the queues: %w", err)
 		}
 	}
 	return all, nil
 }
 
-// collect gives the rows of a query, whose columns are T's fields in their order.
+// collect returns the rows of a query, whose columns are the fields of T in the same order.
 func collect[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 	rows, err := tx.Query(ctx, sql)
 	if err != nil {
@@ -253,20 +81,22 @@ func collect[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
 }
 
-func (s *seen) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
-	if s.types, err = collect[ticketType](ctx, tx, `
+func (s *snapshot) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
+	if s.ticketTypes, err = collect[ticketType](ctx, tx, `
 		SELECT y.id, y.event_id, y.name, y.capacity, y.sold, y.held,
 		       (SELECT count(*) FROM tickets t WHERE t.ticket_type_id = y.id AND t.status <> 'CANCELLED'),
-		       (SELECT coalesce(sum(l.quantity), 0) FROM reservation_lines l JOIN reservations r ON r.id = l.reservation_id
+		       (SELECT coalesce(sum(l.quantity), 0)
+		        FROM reservation_lines l JOIN reservations r ON r.id = l.reservation_id
 		        WHERE l.ticket_type_id = y.id AND r.status = 'ACTIVE')
 		FROM ticket_types y ORDER BY y.event_id, y.name`); err != nil {
 		return err
 	}
-	if s.held, err = collect[reservation](ctx, tx, `
+	if s.active, err = collect[reservation](ctx, tx, `
 		SELECT id, now() - expires_at FROM reservations WHERE status = 'ACTIVE' ORDER BY expires_at`); err != nil {
 		return err
 	}
-	if s.ended, err = collect[statusCount](ctx, tx, `SELECT status, count(*) FROM reservations GROUP BY status ORDER BY status`); err != nil {
+	if s.reservationCounts, err = collect[statusCount](ctx, tx, `
+		SELECT status, count(*) FROM reservations GROUP BY status ORDER BY status`); err != nil {
 		return err
 	}
 	if s.tickets, err = collect[ticket](ctx, tx, `
@@ -285,39 +115,45 @@ func (s *seen) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
 	for _, r := range refused {
 		s.refusals[r.Order] = r.Refusal
 	}
-	s.stalled, err = collect[stalled](ctx, tx, `
-		SELECT event_id, 'its tickets are being cancelled', now() - started_at FROM event_cancellations WHERE finished_at IS NULL
+	s.batches, err = collect[batch](ctx, tx, `
+		SELECT event_id, 'its tickets are being cancelled', now() - started_at
+		FROM event_cancellations WHERE finished_at IS NULL
 		UNION ALL
-		SELECT id, 'is cancelled, and tickets of it still let people in', now() - updated_at FROM events
+		SELECT id, 'is cancelled and still has valid tickets', now() - updated_at FROM events
 		WHERE status = 'CANCELLED' AND EXISTS (SELECT FROM tickets WHERE event_id = events.id AND status = 'ACTIVE')
 		ORDER BY 1`)
 	return err
 }
 
-func (s *seen) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
+func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 	if s.orders, err = collect[order](ctx, tx, `
-		SELECT id, event_id, number, status, step, coalesce(total_minor, 0), coalesce(currency, ''), refunding_minor, refunded_minor,
+		SELECT id, event_id, number, status, step, coalesce(total_minor, 0), coalesce(currency, ''),
+		       refunding_minor, refunded_minor,
 		       coalesce(transaction_id, ''),
 		       now() - greatest(created_at, (SELECT max(timestamp) FROM saga_events WHERE saga_id = orders.id))
 		FROM orders ORDER BY number`); err != nil {
 		return err
 	}
-	if s.items, err = collect[item](ctx, tx, `SELECT order_id, ticket_type_id, quantity, coalesce(unit_price_minor, 0) FROM order_items`); err != nil {
+	if s.items, err = collect[item](ctx, tx, `
+		SELECT order_id, ticket_type_id, quantity, coalesce(unit_price_minor, 0) FROM order_items`); err != nil {
 		return err
 	}
 	if s.refunds, err = collect[refund](ctx, tx, `
-		SELECT id, order_id, whole, ticket_ids, amount_minor, status, step, now() - created_at FROM refunds ORDER BY created_at, id`); err != nil {
+		SELECT id, order_id, whole, ticket_ids, amount_minor, status, step, now() - created_at
+		FROM refunds ORDER BY created_at, id`); err != nil {
 		return err
 	}
-	refunding, err := collect[stalled](ctx, tx, `
-		SELECT event_id, 'its orders are being refunded', now() - heard_at FROM event_refunds WHERE NOT done ORDER BY event_id`)
-	s.stalled = append(s.stalled, refunding...)
+	refunding, err := collect[batch](ctx, tx, `
+		SELECT event_id, 'its orders are being refunded', now() - heard_at
+		FROM event_refunds WHERE NOT done ORDER BY event_id`)
+	s.batches = append(s.batches, refunding...)
 	return err
 }
 
-func (s *seen) readNotifications(ctx context.Context, tx pgx.Tx) (err error) {
-	s.told, err = collect[notification](ctx, tx, `
-		SELECT id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind, status, coalesce(error_code, ''),
+func (s *snapshot) readNotifications(ctx context.Context, tx pgx.Tx) (err error) {
+	s.notifications, err = collect[notification](ctx, tx, `
+		SELECT id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'),
+		       kind, status, coalesce(error_code, ''),
 		       resend_of IS NOT NULL, now() - created_at
 		FROM notifications ORDER BY created_at, id`)
 	if err != nil {
@@ -334,7 +170,7 @@ func (s *seen) readNotifications(ctx context.Context, tx pgx.Tx) (err error) {
 	return err
 }
 
-func (s *seen) readAnalytics(ctx context.Context, tx pgx.Tx) (err error) {
+func (s *snapshot) readAnalytics(ctx context.Context, tx pgx.Tx) (err error) {
 	s.sales, err = collect[eventSales](ctx, tx, `
 		SELECT s.event_id, s.orders_completed, s.tickets_generated, s.tickets_cancelled,
 		       coalesce(sum(t.tickets), 0)::bigint, coalesce(sum(t.revenue_minor), 0)::bigint, s.refunded_minor
@@ -352,7 +188,8 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
 		       coalesce(payload ->> 'cancelledBy', ''), payload ->> 'postponedFrom' IS NOT NULL,
 		       published_at IS NOT NULL, coalesce(published_at, created_at), now() - coalesce(published_at, created_at)
-		FROM outbox, LATERAL (SELECT cloud_event #> '{data,payload}' AS payload, uuid '00000000-0000-0000-0000-000000000000' AS none) p
+		FROM outbox, LATERAL (
+			SELECT cloud_event #> '{data,payload}' AS payload, uuid '00000000-0000-0000-0000-000000000000' AS none) p
 		ORDER BY position`); err != nil {
 		return m, err
 	}
@@ -367,7 +204,8 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 	for _, id := range processed {
 		m.inbox[id] = true
 	}
-	if m.unknown, err = collect[unknown](ctx, tx, `SELECT event_id, type, now() - received_at FROM unknown_events ORDER BY received_at`); err != nil {
+	if m.unknown, err = collect[unknown](ctx, tx, `
+		SELECT event_id, type, now() - received_at FROM unknown_events ORDER BY received_at`); err != nil {
 		return m, err
 	}
 	purged, err := collect[struct {
@@ -380,67 +218,12 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 	for _, p := range purged {
 		m.purged[p.Table] = p.Before
 	}
-	var archived bool // a service that consumes nothing has no dead letters
-	if err := tx.QueryRow(ctx, `SELECT to_regclass('dead_letters') IS NOT NULL`).Scan(&archived); err != nil || !archived {
+	var archives bool // false for a service without consumers, which has no table of dead letters
+	err = tx.QueryRow(ctx, `SELECT to_regclass('dead_letters') IS NOT NULL`).Scan(&archives)
+	if err != nil || !archives {
 		return m, err
 	}
 	m.letters, err = collect[letter](ctx, tx, `
 		SELECT id::text, coalesce(event_id::text, ''), coalesce(type, ''), state FROM dead_letters ORDER BY id`)
 	return m, err
-}
-
-func readQueues(ctx context.Context, endpoint string) ([]queue, error) {
-	var list struct{ QueueUrls []string }
-	if err := askSQS(ctx, endpoint, "ListQueues", map[string]any{}, &list); err != nil {
-		return nil, err
-	}
-	slices.Sort(list.QueueUrls)
-	var all []queue
-	for _, url := range list.QueueUrls {
-		var answer struct{ Attributes map[string]string }
-		if err := askSQS(ctx, endpoint, "GetQueueAttributes", map[string]any{"QueueUrl": url, "AttributeNames": []string{"All"}}, &answer); err != nil {
-			return nil, err
-		}
-		q := queue{Name: url[strings.LastIndexByte(url, '/')+1:]}
-		for name, count := range map[string]*int{"": &q.Visible, "NotVisible": &q.InFlight, "Delayed": &q.Delayed} {
-			var err error
-			if *count, err = strconv.Atoi(answer.Attributes["ApproximateNumberOfMessages"+name]); err != nil {
-				return nil, fmt.Errorf("%s: %w", q.Name, err)
-			}
-		}
-		all = append(all, q)
-	}
-	return all, nil
-}
-
-func askSQS(ctx context.Context, endpoint, action string, request map[string]any, answer any) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	return ask(ctx, http.MethodPost, endpoint+"/", string(body), "AmazonSQS."+action, answer)
-}
-
-var client = &http.Client{Timeout: 15 * time.Second}
-
-// ask makes a request of one of the emulators, which check no signatures.
-func ask(ctx context.Context, method, url, body, target string, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if target != "" {
-		req.Header.Set("X-Amz-Target", target)
-		req.Header.Set("Content-Type", "application/x-amz-json-1.0")
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=local/20250101/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=0")
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return errors.New(url + ": " + res.Status)
-	}
-	return json.NewDecoder(res.Body).Decode(answer)
 }

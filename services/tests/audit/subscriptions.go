@@ -11,12 +11,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Subscription says that a consumer acts on an event type of a topic.
+// Subscription is the delivery of one event type of a topic to a consumer.
 type Subscription struct{ Consumer, Topic, Type string }
 
 var byType = regexp.MustCompile(`^event\.type == "([A-Z_]+)"$`)
 
-// ReadSubscriptions reads the manifests in a directory of components: who acts on what is what sidecars are told.
+// ReadSubscriptions returns the subscriptions that the Dapr manifests in a directory of components declare. It returns
+// an error if the directory has none, or if a rule matches anything but one event type.
 func ReadSubscriptions(dir string) ([]Subscription, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "subscription-*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -47,7 +48,7 @@ func ReadSubscriptions(dir string) ([]Subscription, error) {
 			for _, rule := range doc.Spec.Routes.Rules {
 				match := byType.FindStringSubmatch(rule.Match)
 				if match == nil {
-					return nil, fmt.Errorf("%s: cannot tell the event type of %q", path, rule.Match)
+					return nil, fmt.Errorf("%s: rule %q does not match a single event type", path, rule.Match)
 				}
 				for _, consumer := range doc.Scopes {
 					all = append(all, Subscription{consumer, doc.Spec.Topic, match[1]})

@@ -1,12 +1,12 @@
-// Command audit compares all that the local stack has written down, prints what it found, and fails when something
-// does not add up.
+// Command audit compares the data of all services of the local stack with each other, prints a report, and exits with
+// status 1 if it finds discrepancies.
 //
-//	make audit              while the system is in use: what is under way is no discrepancy
-//	make audit ARGS=-quiet  once nobody uses it any more: everything must have come to its end
+//	make audit              while the system is in use: unfinished work is not a discrepancy
+//	make audit ARGS=-quiet  on an idle system: all work must be finished
 //
-// It finds the stack as `make up` does (DATA_DIR, PORT_OFFSET and the others). Another system is named by
-// AUDIT_AUTH_SERVICE_DATABASE_URL and so on for each service, AUDIT_STRIPE_URL and AUDIT_AWS_ENDPOINT_URL; either of
-// the last two may be "none".
+// It reads the same variables as `make up` (DATA_DIR, PORT_OFFSET and the others) to find the stack. To audit another
+// system, set AUDIT_AUTH_SERVICE_DATABASE_URL and so on for each service, AUDIT_STRIPE_URL and AUDIT_AWS_ENDPOINT_URL.
+// The value "none" for one of the last two skips charges or queues.
 package main
 
 import (
@@ -29,7 +29,7 @@ import (
 )
 
 func main() {
-	quiet := flag.Bool("quiet", false, "the system is quiet: take everything that is unfinished for a discrepancy")
+	quiet := flag.Bool("quiet", false, "the system is idle: report all unfinished work as discrepancies")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -64,7 +64,7 @@ func run(ctx context.Context, quiet bool) error {
 		variable := "AUDIT_" + strings.ToUpper(strings.ReplaceAll(service, "-", "_")) + "_DATABASE_URL"
 		url := cmp.Or(os.Getenv(variable), secrets[service+"-database-url"])
 		if url == "" {
-			return fmt.Errorf("%s: not set, and no stack was ever up in %s", variable, cfg.DataDir)
+			return fmt.Errorf("%s: not set, and %s has no stack", variable, cfg.DataDir)
 		}
 		pool, err := pgxpool.New(ctx, url)
 		if err != nil {
@@ -77,7 +77,9 @@ func run(ctx context.Context, quiet bool) error {
 		sources.Stripe = fmt.Sprintf("http://127.0.0.1:%d", cfg.StripeSimulatorPort)
 	}
 	sources.AWS = cmp.Or(cfg.AWSEndpoint, fmt.Sprintf("http://127.0.0.1:%d", cfg.AWSPort))
-	for variable, address := range map[string]*string{"AUDIT_STRIPE_URL": &sources.Stripe, "AUDIT_AWS_ENDPOINT_URL": &sources.AWS} {
+	for variable, address := range map[string]*string{
+		"AUDIT_STRIPE_URL": &sources.Stripe, "AUDIT_AWS_ENDPOINT_URL": &sources.AWS,
+	} {
 		*address = cmp.Or(os.Getenv(variable), *address)
 		if *address == "none" {
 			*address = ""
