@@ -5,23 +5,34 @@ import (
 	"strings"
 )
 
-// everywhere are the panels that each service has. APP stands for its app-id.
-var everywhere = []panel{
+// Label matchers. service replaces APP with the service's app-id.
+const (
+	ofApp    = `app_id="APP"`
+	requests = ofApp + `, route!~"/actuator/.*"`
+	orders   = `app_id="payment-service", method="POST", route="/api/payments/orders"`
+)
+
+// common are the panels of every service.
+var common = []panel{
 	{title: "Requests", unit: "reqps", queries: []query{
-		{`sum by (route) (rate(http_server_request_seconds_count{app_id="APP", route!~"/actuator/.*"}[$__rate_interval]))`, "{{route}}"},
+		{rate("route", "http_server_request_seconds_count", requests), "{{route}}"},
 	}},
-	{title: "Refused (4xx) and failed (5xx)", unit: "reqps", queries: []query{
-		{`sum by (status, route) (rate(http_server_request_seconds_count{app_id="APP", status=~"4xx|5xx", route!~"/actuator/.*"}[$__rate_interval]))`, "{{status}} {{route}}"},
+	{title: "Responses 4xx and 5xx", unit: "reqps", queries: []query{
+		{
+			rate("status, route", "http_server_request_seconds_count",
+				ofApp+`, status=~"4xx|5xx", route!~"/actuator/.*"`),
+			"{{status}} {{route}}",
+		},
 	}},
-	{title: "Time of 95 % of requests", unit: "s", queries: []query{
-		{`histogram_quantile(0.95, sum by (route, le) (rate(http_server_request_seconds_bucket{app_id="APP", route!~"/actuator/.*"}[$__rate_interval])))`, "{{route}}"},
+	{title: "Request duration, p95", unit: "s", queries: []query{
+		{p95("route", "http_server_request_seconds", requests), "{{route}}"},
 	}},
 	{title: "Processes", unit: "short", queries: []query{
 		{`sum by (job) (up{app_id="APP"})`, "up: {{job}}"},
 		{`sum(go_goroutines{app_id="APP", job="apps"})`, "goroutines"},
 	}},
 	{title: "CPU", unit: "percentunit", queries: []query{
-		{`sum by (job) (rate(process_cpu_seconds_total{app_id="APP"}[$__rate_interval]))`, "{{job}}"},
+		{rate("job", "process_cpu_seconds_total", ofApp), "{{job}}"},
 	}},
 	{title: "Memory", unit: "bytes", queries: []query{
 		{`sum by (job) (process_resident_memory_bytes{app_id="APP"})`, "{{job}}"},
@@ -30,174 +41,210 @@ var everywhere = []panel{
 
 // calls are the panels of a service that calls others.
 var calls = []panel{
-	{title: "Calls", unit: "reqps", queries: []query{
-		{`sum by (target, operation) (rate(service_call_seconds_count{app_id="APP"}[$__rate_interval]))`, "{{target}} {{operation}}"},
+	{title: "Outgoing calls", unit: "reqps", queries: []query{
+		{rate("target, operation", "service_call_seconds_count", ofApp), "{{target}} {{operation}}"},
 	}},
-	{title: "Calls without an answer", unit: "reqps", queries: []query{
-		{`sum by (target, operation) (rate(service_call_seconds_count{app_id="APP", success="false"}[$__rate_interval]))`, "{{target}} {{operation}}"},
+	{title: "Failed outgoing calls", unit: "reqps", queries: []query{
+		{rate("target, operation", "service_call_seconds_count", ofApp+`, success="false"`), "{{target}} {{operation}}"},
 	}},
-	{title: "Time of 95 % of calls", unit: "s", queries: []query{
-		{`histogram_quantile(0.95, sum by (target, le) (rate(service_call_seconds_bucket{app_id="APP"}[$__rate_interval])))`, "{{target}}"},
+	{title: "Outgoing call duration, p95", unit: "s", queries: []query{
+		{p95("target", "service_call_seconds", ofApp), "{{target}}"},
 	}},
 }
 
 // breakers is the panel of a service whose sidecar has circuit breakers.
 var breakers = []panel{
-	{title: "Circuit breakers (0 closed, 1 open)", unit: "short", queries: []query{
+	{title: "Circuit breakers (0 closed, 0.5 half-open, 1 open)", unit: "short", queries: []query{
 		{`circuit_breaker_state{app_id="APP"}`, "{{service}}"},
 	}},
 }
 
-// database are the panels of a service that has one.
+// database are the panels of a service with a database.
 var database = []panel{
-	{title: "Connections to the database", unit: "short", queries: []query{
+	{title: "Database connections", unit: "short", queries: []query{
 		{`sum by (state) (database_pool_connections{app_id="APP"})`, "{{state}}"},
 		{`sum(database_pool_limit_connections{app_id="APP"})`, "limit"},
 	}},
-	{title: "Waiting for a connection", unit: "s", queries: []query{
-		{`sum(rate(database_pool_wait_seconds_total{app_id="APP"}[$__rate_interval])) / sum(rate(database_pool_acquires_total{app_id="APP"}[$__rate_interval]))`, "on average"},
-		{`sum(rate(database_pool_waits_total{app_id="APP"}[$__rate_interval]))`, "had to wait, a second"},
+	{title: "Waits for a database connection", unit: "s", queries: []query{
+		{
+			rate("", "database_pool_wait_seconds_total", ofApp) + " / " + rate("", "database_pool_acquires_total", ofApp),
+			"average wait",
+		},
+		{rate("", "database_pool_waits_total", ofApp), "waits per second"},
 	}},
 	{title: "Outbox", unit: "short", queries: []query{
-		{`max(outbox_events{app_id="APP"})`, "events that wait"},
-		{`max(outbox_oldest_seconds{app_id="APP"})`, "seconds that the oldest has waited"},
-		{`min(database_gauges_up{app_id="APP"})`, "database answers"},
+		{`max(outbox_events{app_id="APP"})`, "unpublished events"},
+		{`max(outbox_oldest_seconds{app_id="APP"})`, "age of the oldest (s)"},
+		{`min(database_gauges_up{app_id="APP"})`, "database gauges up"},
 	}},
 	{title: "Events published", unit: "cps", queries: []query{
-		{`sum by (type) (rate(events_published_total{app_id="APP"}[$__rate_interval]))`, "{{type}}"},
+		{rate("type", "events_published_total", ofApp), "{{type}}"},
 	}},
 }
 
-// consumer are the panels of a service that hears events.
+// consumer are the panels of a service that consumes events.
 var consumer = []panel{
 	{title: "Events consumed", unit: "cps", queries: []query{
-		{`sum by (queue, type, outcome) (rate(events_consumed_total{app_id="APP"}[$__rate_interval]))`, "{{type}} {{outcome}}"},
-		{`sum(rate(events_repeated_total{app_id="APP"}[$__rate_interval]))`, "repetitions without effect"},
+		{rate("queue, type, outcome", "events_consumed_total", ofApp), "{{type}} {{outcome}}"},
+		{rate("", "events_repeated_total", ofApp), "duplicates"},
 	}},
-	{title: "Age of 95 % of events when processed", unit: "s", queries: []query{
-		{`histogram_quantile(0.95, sum by (queue, le) (rate(event_age_seconds_bucket{app_id="APP"}[$__rate_interval])))`, "{{queue}}"},
+	{title: "Event age when processed, p95", unit: "s", queries: []query{
+		{p95("queue", "event_age_seconds", ofApp), "{{queue}}"},
 	}},
 	{title: "Dead letters", unit: "short", queries: []query{
 		{`max by (queue) (dead_letters_open{app_id="APP"})`, "open: {{queue}}"},
-		{`sum by (queue) (increase(dead_letters_total{app_id="APP"}[1h]))`, "archived in an hour: {{queue}}"},
+		{`sum by (queue) (increase(dead_letters_total{app_id="APP"}[1h]))`, "received in the last hour: {{queue}}"},
 	}},
-	{title: "Oldest dead letter", unit: "s", queries: []query{
+	{title: "Age of the oldest dead letter", unit: "s", queries: []query{
 		{`max by (queue) (dead_letters_oldest_seconds{app_id="APP"})`, "{{queue}}"},
 	}},
-	{title: "What the sidecar handed over", unit: "cps", queries: []query{
-		{`sum by (topic, process_status) (rate(dapr_component_pubsub_ingress_count{app_id="APP"}[$__rate_interval]))`, "{{topic}} {{process_status}}"},
+	{title: "Events delivered by the sidecar", unit: "cps", queries: []query{
+		{rate("topic, process_status", "dapr_component_pubsub_ingress_count", ofApp), "{{topic}} {{process_status}}"},
 	}},
 }
 
-// unfinishedSagas is on two boards.
+// unfinishedSagas are on the dashboards of payment-service and of the business.
 var unfinishedSagas = []panel{
-	{title: "Sagas that have not ended", unit: "short", queries: []query{
+	{title: "Unfinished sagas", unit: "short", queries: []query{
 		{`max by (saga, step) (saga_unfinished)`, "{{saga}} {{step}}"},
 	}},
-	{title: "Oldest of them", unit: "s", queries: []query{
+	{title: "Age of the oldest unfinished saga", unit: "s", queries: []query{
 		{`max by (saga, step) (saga_oldest_seconds)`, "{{saga}} {{step}}"},
 	}},
-	{title: "Sagas that need a person", unit: "short", stat: true, queries: []query{
+	{title: "Stuck sagas", unit: "short", stat: true, queries: []query{
 		{`max by (saga) (saga_stuck)`, "{{saga}}"},
 	}},
 }
 
+// inventory are on the dashboards of ticket-service and of the business.
 var inventory = []panel{
 	{title: "Tickets of events on sale", unit: "short", queries: []query{
-		{`max(inventory_tickets_left)`, "left"}, {`max(inventory_tickets_held)`, "held"}, {`max(inventory_tickets_sold)`, "sold"},
+		{`max(inventory_tickets_left)`, "left"},
+		{`max(inventory_tickets_held)`, "held"},
+		{`max(inventory_tickets_sold)`, "sold"},
 	}},
 	{title: "Events and ticket types on sale", unit: "short", queries: []query{
-		{`max(inventory_events)`, "events"}, {`max(inventory_ticket_types)`, "ticket types"}, {`max(inventory_ticket_types_sold_out)`, "of those sold out"},
+		{`max(inventory_events)`, "events"},
+		{`max(inventory_ticket_types)`, "ticket types"},
+		{`max(inventory_ticket_types_sold_out)`, "sold-out ticket types"},
 	}},
 }
+
+var signIns = panel{title: "Sign-ins", unit: "cps", queries: []query{
+	{rate("by, outcome", "sign_ins_total", ""), "{{by}} {{outcome}}"},
+}}
+
+var emails = panel{title: "Emails", unit: "cps", queries: []query{
+	{rate("outcome", "email_messages_total", ""), "{{outcome}}"},
+}}
 
 var boards = []board{
 	{"business", slices.Concat([]panel{
 		{title: "Orders by outcome", unit: "cps", queries: []query{{`orders:rate5m`, "{{outcome}}"}}},
-		{title: "Why orders failed", unit: "cps", queries: []query{
-			{`sum by (code) (rate(order_failures_total[$__rate_interval]))`, "{{code}}"},
+		{title: "Failed orders by reason", unit: "cps", queries: []query{
+			{rate("code", "order_failures_total", ""), "{{code}}"},
 		}},
-		{title: "Time that 95 % of buyers wait", unit: "s", queries: []query{
-			{`histogram_quantile(0.95, sum by (status, le) (rate(http_server_request_seconds_bucket{app_id="payment-service", method="POST", route="/api/payments/orders"}[$__rate_interval])))`, "{{status}}"},
+		{title: "Order request duration, p95", unit: "s", queries: []query{
+			{p95("status", "http_server_request_seconds", orders), "{{status}}"},
 		}},
 	}, inventory, unfinishedSagas, []panel{
-		{title: "Mails", unit: "cps", queries: []query{
-			{`sum by (outcome) (rate(email_messages_total[$__rate_interval]))`, "{{outcome}}"},
-		}},
-		{title: "Sign-ins", unit: "cps", queries: []query{
-			{`sum by (by, outcome) (rate(sign_ins_total[$__rate_interval]))`, "{{by}} {{outcome}}"},
-		}},
-		{title: "What happens, by events", unit: "cps", queries: []query{
-			{`sum by (type) (rate(events_published_total[$__rate_interval]))`, "{{type}}"},
+		emails,
+		signIns,
+		{title: "Events published by type", unit: "cps", queries: []query{
+			{rate("type", "events_published_total", ""), "{{type}}"},
 		}},
 		{title: "Dead letters", unit: "short", stat: true, queries: []query{
 			{`max by (queue) (dead_letters_open)`, "{{queue}}"},
 		}},
 	})},
-	service("auth-service", database, []panel{
-		{title: "Sign-ins", unit: "cps", queries: []query{
-			{`sum by (by, outcome) (rate(sign_ins_total[$__rate_interval]))`, "{{by}} {{outcome}}"},
-		}},
-	}),
+	service("auth-service", database, []panel{signIns}),
 	service("event-service", calls, breakers, database),
 	service("ticket-service", calls, breakers, database, consumer, inventory, []panel{
 		{title: "Holds", unit: "short", queries: []query{
 			{`max(holds_active)`, "active"}, {`sum(increase(holds_expired_total[5m]))`, "expired in 5 minutes"},
 		}},
-		{title: "Overdue", unit: "s", queries: []query{
-			{`max(holds_overdue_seconds)`, "oldest hold"},
-			{`max(cancelled_events_with_tickets_oldest_seconds)`, "oldest cancellation"},
+		{title: "Overdue holds and cancellations", unit: "s", queries: []query{
+			{`max(holds_overdue_seconds)`, "oldest overdue hold"},
+			{`max(cancelled_events_with_tickets_oldest_seconds)`, "oldest unfinished cancellation"},
 		}},
-		{title: "Cancelled events with tickets left", unit: "short", queries: []query{{`max(cancelled_events_with_tickets)`, "events"}}},
-		{title: "Requests to reserve in a transaction", unit: "short", queries: []query{
-			{`sum(rate(reserve_batch_requests_sum[$__rate_interval])) / sum(rate(reserve_batch_requests_count[$__rate_interval]))`, "on average"},
-			{`histogram_quantile(0.95, sum by (le) (rate(reserve_batch_requests_bucket[$__rate_interval])))`, "95 %"},
+		{title: "Cancelled events with valid tickets", unit: "short", queries: []query{
+			{`max(cancelled_events_with_tickets)`, "events"},
 		}},
-		{title: "Time in line of 95 % of them", unit: "s", queries: []query{
-			{`histogram_quantile(0.95, sum by (le) (rate(reserve_wait_seconds_bucket[$__rate_interval])))`, "95 %"},
+		{title: "Reservation requests per transaction", unit: "short", queries: []query{
+			{rate("", "reserve_batch_requests_sum", "") + " / " + rate("", "reserve_batch_requests_count", ""), "average"},
+			{p95("", "reserve_batch_requests", ""), "p95"},
 		}},
-		{title: "Refused for the line's length, and repeated alone", unit: "reqps", queries: []query{
-			{`sum(rate(reserve_refused_total[$__rate_interval]))`, "refused"},
-			{`sum(rate(reserve_batches_failed_total[$__rate_interval]))`, "transactions that failed"},
+		{title: "Reservation queue wait, p95", unit: "s", queries: []query{
+			{p95("", "reserve_wait_seconds", ""), "p95"},
+		}},
+		{title: "Rejected reservations and failed batches", unit: "reqps", queries: []query{
+			{rate("", "reserve_refused_total", ""), "rejected (429)"},
+			{rate("", "reserve_batches_failed_total", ""), "failed transactions"},
 		}},
 	}),
 	service("payment-service", calls, breakers, database, consumer, unfinishedSagas, []panel{
-		{title: "What happens to orders", unit: "cps", queries: []query{
-			{`sum by (event) (rate(saga_events_total[$__rate_interval]))`, "{{event}}"},
+		{title: "Saga events", unit: "cps", queries: []query{
+			{rate("event", "saga_events_total", ""), "{{event}}"},
 		}},
-		{title: "Time until 95 % of orders have their turn", unit: "s", queries: []query{
-			{`histogram_quantile(0.95, sum by (le) (rate(order_wait_seconds_bucket[$__rate_interval])))`, "95 %"},
+		{title: "Order queue wait, p95", unit: "s", queries: []query{
+			{p95("", "order_wait_seconds", ""), "p95"},
 		}},
-		{title: "Told to come again", unit: "cps", queries: []query{
-			{`sum(rate(order_refused_total[$__rate_interval]))`, "orders"},
+		{title: "Rejected orders (429)", unit: "cps", queries: []query{
+			{rate("", "order_refused_total", ""), "orders"},
 		}},
-		{title: "Cancelled events without all refunds", unit: "short", queries: []query{
+		{title: "Cancelled events with unrefunded orders", unit: "short", queries: []query{
 			{`max(cancelled_events_unrefunded)`, "events"},
-			{`max(cancelled_events_unrefunded_oldest_seconds)`, "seconds since the first"},
+			{`max(cancelled_events_unrefunded_oldest_seconds)`, "age of the oldest (s)"},
 		}},
 	}),
 	service("notification-service", calls, breakers, database, consumer, []panel{
-		{title: "Notifications that wait", unit: "short", queries: []query{
+		{title: "Pending notifications", unit: "short", queries: []query{
 			{`max(notifications_pending)`, "notifications"}, {`max(announcements_unfinished)`, "announcements"},
 		}},
-		{title: "Oldest of them", unit: "s", queries: []query{{`max(notifications_oldest_seconds)`, "notification"}}},
-		{title: "Attempts", unit: "cps", queries: []query{
-			{`sum by (kind, status) (rate(notification_attempts_total[$__rate_interval]))`, "{{kind}} {{status}}"},
+		{title: "Age of the oldest pending notification", unit: "s", queries: []query{
+			{`max(notifications_oldest_seconds)`, "notification"},
+		}},
+		{title: "Send attempts", unit: "cps", queries: []query{
+			{rate("kind, status", "notification_attempts_total", ""), "{{kind}} {{status}}"},
 		}},
 	}),
 	service("analytics-service", breakers, database, consumer),
 	service("payment-gateway", calls),
-	service("email-service", calls, []panel{
-		{title: "Mails", unit: "cps", queries: []query{
-			{`sum by (outcome) (rate(email_messages_total[$__rate_interval]))`, "{{outcome}}"},
-		}},
-	}),
+	service("email-service", calls, []panel{emails}),
 }
 
-// service makes a service's dashboard.
+// rate returns the PromQL expression for the rate per second of a counter, summed by the labels in by.
+func rate(by, counter, matchers string) string {
+	return sum(by) + "(rate(" + selector(counter, matchers) + "[$__rate_interval]))"
+}
+
+// p95 returns the PromQL expression for the 95th percentile of a histogram, by the labels in by.
+func p95(by, histogram, matchers string) string {
+	labels := "le"
+	if by != "" {
+		labels = by + ", le"
+	}
+	return "histogram_quantile(0.95, " + rate(labels, histogram+"_bucket", matchers) + ")"
+}
+
+func sum(by string) string {
+	if by == "" {
+		return "sum"
+	}
+	return "sum by (" + by + ") "
+}
+
+func selector(metric, matchers string) string {
+	if matchers == "" {
+		return metric
+	}
+	return metric + "{" + matchers + "}"
+}
+
+// service returns the dashboard of a service: the common panels, then the given ones.
 func service(app string, more ...[]panel) board {
 	b := board{name: app}
-	for _, p := range slices.Concat(everywhere, slices.Concat(more...)) {
+	for _, p := range slices.Concat(common, slices.Concat(more...)) {
 		p.queries = slices.Clone(p.queries)
 		for i, q := range p.queries {
 			p.queries[i].expr = strings.ReplaceAll(q.expr, `"APP"`, `"`+app+`"`)

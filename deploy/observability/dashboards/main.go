@@ -1,9 +1,8 @@
-// Command dashboards writes the Grafana dashboards beside it: one for each service, of what all services have and what that
-// one has, and one for the business.
+// Command dashboards writes the Grafana dashboards in this directory: one for each service and one for the business.
 //
 //	go run ./deploy/observability/dashboards
 //
-// Each is a file to import, or to provision from a directory. A datasource is chosen on the page.
+// Import the files into Grafana or provision them from a directory. The datasource is selected on the dashboard.
 package main
 
 import (
@@ -34,8 +33,9 @@ func run() error {
 			return err
 		}
 		path := filepath.Join(root, "deploy/observability/dashboards", b.name+".json")
-		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // part of the checkout, as readable as the rest
-			return fmt.Errorf("write a dashboard: %w", err)
+		//nolint:gosec // The file is part of the checkout and readable like the other files.
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			return fmt.Errorf("write dashboard: %w", err)
 		}
 	}
 	return nil
@@ -43,27 +43,27 @@ func run() error {
 
 // board is a dashboard.
 type board struct {
-	name   string // of its file and in its address
+	name   string // part of the file's name and of the dashboard's uid and title
 	panels []panel
 }
 
-// panel is a graph of some queries, or a number for each where it is a stat.
+// panel is a graph of its queries. If stat is set, it shows the current value of each query instead.
 type panel struct {
 	title, unit string
 	queries     []query
 	stat        bool
 }
 
-// query is an expression in PromQL and what Grafana calls its series.
+// query is a PromQL expression and the legend of its series.
 type query struct{ expr, legend string }
 
-// Sizes of panels: three stand beside each other in Grafana's 24 columns.
+// Panel sizes in Grafana's grid, which is 24 columns wide.
 const (
 	width, height = 8, 7
 	perRow        = 24 / width
 )
 
-// render gives the dashboard as Grafana's JSON, with a line for each panel.
+// render returns the dashboard as Grafana JSON with one line for each panel, so that diffs are readable.
 func (b board) render() ([]byte, error) {
 	datasource := map[string]string{"type": "prometheus", "uid": "${datasource}"}
 	var lines []string

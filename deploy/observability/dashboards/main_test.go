@@ -7,13 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDashboardsAreWritten(t *testing.T) {
+func TestDashboardFilesAreUpToDate(t *testing.T) {
 	t.Parallel()
 	for _, b := range boards {
 		want, err := b.render()
 		require.NoError(t, err)
 		have, err := os.ReadFile(b.name + ".json")
 		require.NoError(t, err)
-		require.Equal(t, string(want), string(have), "go run ./deploy/observability/dashboards")
+		require.Equal(t, string(want), string(have), "out of date; run `go run ./deploy/observability/dashboards`")
 	}
 }
