@@ -1,5 +1,5 @@
-// Package observability is what a Prometheus and a Grafana need to watch the system: rules, dashboards, and a README that
-// names every metric.
+// Package observability holds the Prometheus rules, the Grafana dashboards, the runbooks, and a README that documents
+// every metric.
 package observability
 
 import (
@@ -16,9 +16,9 @@ var (
 	name = regexp.MustCompile("`([a-z_]+)`")
 )
 
-// Metrics gives the names of the metrics in the README's two tables: those of apps, and those of sidecars.
+// Metrics returns the names of the metrics that the README documents for apps and for sidecars.
 func Metrics() (apps, sidecars []string) {
-	ofApps, ofSidecars, _ := strings.Cut(readme, "\n## What we use of the sidecars'\n")
+	ofApps, ofSidecars, _ := strings.Cut(readme, "\n## Metrics of the sidecars\n")
 	return names(ofApps), names(ofSidecars)
 }
 
