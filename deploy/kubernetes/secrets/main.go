@@ -1,9 +1,9 @@
-// Command secrets writes what overlays/local of deploy/kubernetes wants to find in a cluster: random secrets, for each sidecar
-// those that deploy/local/config lets its app read, and the SQL that makes the databases.
+// Command secrets writes the Kubernetes Secrets that deploy/kubernetes/overlays/local requires: a random value for
+// each secret that deploy/local/config lets an app read, and the SQL that creates the databases.
 //
 //	go run ./deploy/kubernetes/secrets | kubectl create -f -
 //
-// With create and not apply, so that a second time changes nothing that the databases were made with.
+// Use kubectl create, not apply: a second run then fails instead of replacing the passwords that the databases use.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 
 const namespace = "eventbooking"
 
-// secret is a Secret of Kubernetes.
+// secret is a Kubernetes Secret.
 type secret struct {
 	APIVersion string            `json:"apiVersion"`
 	Kind       string            `json:"kind"`
@@ -46,19 +46,19 @@ func main() {
 func run() error {
 	files, err := filepath.Glob("deploy/local/config/*.yaml")
 	if err != nil {
-		return fmt.Errorf("look for configurations: %w", err)
+		return fmt.Errorf("find sidecar configurations: %w", err)
 	}
 	if len(files) == 0 {
-		return errors.New("no deploy/local/config here; run this in the root of the checkout")
+		return errors.New("no files in deploy/local/config; run this in the root of the checkout")
 	}
-	allowed := map[string][]string{} // by app
+	allowed := map[string][]string{} // names of secrets by app-id
 	for _, file := range files {
 		app := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		if allowed[app], err = allowedSecrets(file); err != nil {
 			return err
 		}
 	}
-	// The sidecar's own: its app may not read it.
+	// Only the sidecar's state store uses it; the app is not allowed to read it.
 	allowed["email-service"] = append(allowed["email-service"], "statestore-connection-string")
 
 	values := map[string]string{}
@@ -70,7 +70,7 @@ func run() error {
 	for _, app := range slices.Sorted(maps.Keys(allowed)) {
 		own := map[string]string{}
 		for _, name := range allowed[app] {
-			if name == "email-service-smtp-password" { // the mail sink asks for none
+			if name == "email-service-smtp-password" { // the mail sink requires no password
 				continue
 			}
 			if _, ok := values[name]; !ok {
@@ -82,21 +82,23 @@ func run() error {
 		}
 		content, err := json.Marshal(own)
 		if err != nil {
-			return fmt.Errorf("write the secrets of %s: %w", app, err)
+			return fmt.Errorf("encode the secrets of %s: %w", app, err)
 		}
 		items = append(items, newSecret(app+"-secrets", map[string]string{"secrets.json": string(content)}))
 	}
 	items = append(items,
 		newSecret("postgres-databases", map[string]string{"superuser-password": random(), "databases.sql": sql.String()}),
-		newSecret("stripe-simulator", map[string]string{"webhook-secret": values["payment-gateway-stripe-webhook-secret"]}))
+		newSecret("stripe-simulator", map[string]string{
+			"webhook-secret": values["payment-gateway-stripe-webhook-secret"],
+		}))
 	return json.NewEncoder(os.Stdout).Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }
 
-// allowedSecrets are those that a sidecar's configuration names.
+// allowedSecrets returns the names of the secrets that a sidecar's configuration lets its app read.
 func allowedSecrets(file string) ([]string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read a configuration: %w", err)
+		return nil, fmt.Errorf("read sidecar configuration: %w", err)
 	}
 	var configuration struct {
 		Spec struct {
@@ -108,7 +110,7 @@ func allowedSecrets(file string) ([]string, error) {
 		}
 	}
 	if err := yaml.Unmarshal(text, &configuration); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("parse %s: %w", file, err)
 	}
 	var names []string
 	for _, s := range configuration.Spec.Secrets.Scopes {
@@ -117,7 +119,8 @@ func allowedSecrets(file string) ([]string, error) {
 	return names, nil
 }
 
-// generate makes a secret up; with a database's URL come the statements that make the database.
+// generate returns a random value for a secret. For a database URL it also returns the SQL statements that create
+// the role and the database.
 func generate(name string) (value, statements string) {
 	database, isDatabase := strings.CutSuffix(name, "-database-url")
 	if name == "statestore-connection-string" {
@@ -127,8 +130,9 @@ func generate(name string) (value, statements string) {
 	case isDatabase:
 		database, password := strings.ReplaceAll(database, "-", "_"), random()
 		return "postgres://" + database + ":" + password + "@postgres:5432/" + database + "?sslmode=disable",
-			fmt.Sprintf("CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s';\nCREATE DATABASE %[1]s OWNER %[1]s;\nREVOKE CONNECT ON DATABASE %[1]s FROM PUBLIC;\n",
-				database, password)
+			fmt.Sprintf("CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s';\n"+
+				"CREATE DATABASE %[1]s OWNER %[1]s;\n"+
+				"REVOKE CONNECT ON DATABASE %[1]s FROM PUBLIC;\n", database, password)
 	case name == "auth-service-key-encryption-key" || name == "ticket-service-signing-seed":
 		return base64.StdEncoding.EncodeToString(randomBytes()), ""
 	case name == "payment-gateway-stripe-api-key":
@@ -141,6 +145,6 @@ func random() string { return hex.EncodeToString(randomBytes()) }
 
 func randomBytes() []byte {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails
+	_, _ = rand.Read(b) // never returns an error
 	return b
 }

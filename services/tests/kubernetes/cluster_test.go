@@ -157,19 +157,19 @@ func (c *cluster) shell(ctx context.Context, t *testing.T, lines string) string 
 
 var fence = regexp.MustCompile("(?s)\n```sh\n(.*?)```\n")
 
-// readme gives the block of shell lines of the README that has a word in it.
+// readme returns the first shell block of deploy/kubernetes/README.md that contains word.
 func readme(t *testing.T, word string) string {
 	t.Helper()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, "deploy", "kubernetes", "README.md"))
 	require.NoError(t, err)
 	for _, block := range fence.FindAllSubmatch(text, -1) {
 		if bytes.Contains(block[1], []byte(word)) {
 			return string(block[1])
 		}
 	}
-	require.Fail(t, "the README no longer has any lines with "+word)
+	require.Fail(t, "no shell block in deploy/kubernetes/README.md contains "+word)
 	return ""
 }
 
