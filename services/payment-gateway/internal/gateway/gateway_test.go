@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,7 @@ import (
 
 const key = "sk_test_123"
 
-// bundle is a Gateway before a simulated Stripe.
+// bundle is a Gateway that calls a simulated Stripe.
 type bundle struct {
 	*gateway.Gateway
 	t   *testing.T
@@ -39,21 +40,22 @@ func setup(t *testing.T) *bundle {
 		server.Close()
 		require.NoError(t, sim.Close())
 	})
-	return &bundle{Gateway: connect(t, server.URL), t: t, url: server.URL}
+	return &bundle{Gateway: newGateway(t, server.URL), t: t, url: server.URL}
 }
 
-func connect(t *testing.T, url string) *gateway.Gateway {
+func newGateway(t *testing.T, url string) *gateway.Gateway {
 	t.Helper()
 	g, err := gateway.New(url, key)
 	require.NoError(t, err)
 	return g
 }
 
+// switches sets the simulator's faults.
 func (b *bundle) switches(set simulator.Switches) {
 	b.t.Helper()
 	body, err := json.Marshal(set)
 	require.NoError(b.t, err)
-	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_switches", strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_switches", bytes.NewReader(body))
 	require.NoError(b.t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(b.t, err)
@@ -61,6 +63,7 @@ func (b *bundle) switches(set simulator.Switches) {
 	require.Equal(b.t, http.StatusOK, response.StatusCode)
 }
 
+// charges returns the charges that the simulator stores.
 func (b *bundle) charges() []simulator.Charge {
 	b.t.Helper()
 	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.url+"/_charges", nil)
@@ -68,23 +71,23 @@ func (b *bundle) charges() []simulator.Charge {
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(b.t, err)
 	defer func() { _ = response.Body.Close() }()
-	var kept struct{ Charges []simulator.Charge }
-	require.NoError(b.t, json.NewDecoder(response.Body).Decode(&kept))
-	return kept.Charges
+	var stored struct{ Charges []simulator.Charge }
+	require.NoError(b.t, json.NewDecoder(response.Body).Decode(&stored))
+	return stored.Charges
 }
 
-func order(token string) gateway.Order {
-	return gateway.Order{
-		AttemptKey:   "attempt-1",
-		OrderID:      "cc0e8400-e29b-41d4-a716-446655440000",
-		Amount:       money.Of(15000, "USD"),
-		PaymentToken: token,
-		Description:  "ORD-2026-000001",
-		Since:        time.Now(),
+func chargeRequest(token string) gateway.ChargeRequest {
+	return gateway.ChargeRequest{
+		AttemptKey:     "attempt-1",
+		AttemptedSince: time.Now(),
+		OrderID:        "cc0e8400-e29b-41d4-a716-446655440000",
+		Amount:         money.Of(15000, "USD"),
+		PaymentToken:   token,
+		Description:    "ORD-2026-000001",
 	}
 }
 
-// loadMock builds stripe-mock once: its OpenAPI document takes a second or two to compile.
+// loadMock builds stripe-mock once, because compiling its OpenAPI document takes a second or two.
 var loadMock = sync.OnceValues(func() (http.Handler, error) {
 	spec, err := mock.LoadSpec(embedded.OpenAPISpec, "")
 	if err != nil {
@@ -101,10 +104,10 @@ var loadMock = sync.OnceValues(func() (http.Handler, error) {
 	return http.HandlerFunc(stub.HandleRequest), nil
 })
 
-// TestContract makes every call of this package on our simulator, which has Stripe's behaviour, and on
-// stripe-mock, which checks what we send against Stripe's published OpenAPI document and answers
-// with its fixtures. What passes on both is valid for the real API.
-func TestContract(t *testing.T) {
+// TestRequestsMatchStripesAPI sends every request of this package to the simulator, which behaves like Stripe, and to
+// stripe-mock, which validates requests against Stripe's published OpenAPI document and responds with its fixtures. A
+// request that passes both is valid for the real API.
+func TestRequestsMatchStripesAPI(t *testing.T) {
 	t.Parallel()
 	handler, err := loadMock()
 	require.NoError(t, err)
@@ -113,12 +116,12 @@ func TestContract(t *testing.T) {
 
 	servers := map[string]func(t *testing.T) *gateway.Gateway{
 		"Simulator":  func(t *testing.T) *gateway.Gateway { t.Helper(); return setup(t).Gateway },
-		"StripeMock": func(t *testing.T) *gateway.Gateway { t.Helper(); return connect(t, stripeMock.URL) },
+		"StripeMock": func(t *testing.T) *gateway.Gateway { t.Helper(); return newGateway(t, stripeMock.URL) },
 	}
 	calls := map[string]func(t *testing.T, g *gateway.Gateway){
 		"Charge": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Charge(t.Context(), order("pm_card_visa"))
+			charge, err := g.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.NoError(t, err)
 			require.NotEmpty(t, charge.TransactionID)
 		},
@@ -130,24 +133,24 @@ func TestContract(t *testing.T) {
 		},
 		"Refund": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Charge(t.Context(), order("pm_card_visa"))
+			charge, err := g.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.NoError(t, err)
-			refund, err := g.Refund(t.Context(), "refund-1", charge.TransactionID, money.Of(100, "USD"), "TICKET_GENERATION_FAILED")
+			refund, err := g.Refund(t.Context(), "refund-1", charge.TransactionID, money.Of(100, "USD"), "Bad view")
 			require.NoError(t, err)
 			require.NotEmpty(t, refund.RefundID)
 		},
 	}
-	for server, connected := range servers {
-		for call, make := range calls {
-			t.Run(server+call, func(t *testing.T) {
+	for server, connect := range servers {
+		for name, call := range calls {
+			t.Run(server+name, func(t *testing.T) {
 				t.Parallel()
-				make(t, connected(t))
+				call(t, connect(t))
 			})
 		}
 	}
 
-	// A mock that let everything through would prove nothing.
-	t.Run("StripeMockRefusesNonsense", func(t *testing.T) {
+	// The test would prove nothing if stripe-mock accepted everything.
+	t.Run("StripeMockRejectsAnUnknownParameter", func(t *testing.T) {
 		t.Parallel()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, stripeMock.URL+"/v1/payment_intents",
 			strings.NewReader("amount=100&currency=usd&attempt=1"))
@@ -169,20 +172,31 @@ func TestCharge(t *testing.T) {
 		code      string
 		retryable bool
 	}{
-		"Visa":              {token: "pm_card_visa", status: gateway.Succeeded},
-		"Mastercard":        {token: "pm_card_mastercard", status: gateway.Succeeded},
-		"GenericDecline":    {token: "pm_card_visa_chargeDeclined", status: gateway.Declined, code: "GENERIC_DECLINE"},
-		"InsufficientFunds": {token: "pm_card_visa_chargeDeclinedInsufficientFunds", status: gateway.Declined, code: "INSUFFICIENT_FUNDS"},
-		"ExpiredCard":       {token: "pm_card_chargeDeclinedExpiredCard", status: gateway.Declined, code: "EXPIRED_CARD"},
-		"ProcessingError":   {token: "pm_card_chargeDeclinedProcessingError", status: gateway.Declined, code: "PROCESSING_ERROR", retryable: true},
-		"StolenIsNotTold":   {token: "pm_card_visa_chargeDeclinedStolenCard", status: gateway.Declined, code: "GENERIC_DECLINE"},
-		"ChallengeDeclines": {token: "pm_card_authenticationRequired", status: gateway.Declined, code: "AUTHENTICATION_REQUIRED"},
+		"Visa":           {token: "pm_card_visa", status: gateway.Succeeded},
+		"Mastercard":     {token: "pm_card_mastercard", status: gateway.Succeeded},
+		"GenericDecline": {token: "pm_card_visa_chargeDeclined", status: gateway.Declined, code: "GENERIC_DECLINE"},
+		"InsufficientFunds": {
+			token: "pm_card_visa_chargeDeclinedInsufficientFunds", status: gateway.Declined, code: "INSUFFICIENT_FUNDS",
+		},
+		"ExpiredCard": {
+			token: "pm_card_chargeDeclinedExpiredCard", status: gateway.Declined, code: "EXPIRED_CARD",
+		},
+		"ProcessingError": {
+			token: "pm_card_chargeDeclinedProcessingError", status: gateway.Declined, code: "PROCESSING_ERROR",
+			retryable: true,
+		},
+		"StolenCardIsAGenericDecline": {
+			token: "pm_card_visa_chargeDeclinedStolenCard", status: gateway.Declined, code: "GENERIC_DECLINE",
+		},
+		"CardThatRequiresAChallengeIsDeclined": {
+			token: "pm_card_authenticationRequired", status: gateway.Declined, code: "AUTHENTICATION_REQUIRED",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 
-			got, err := b.Charge(t.Context(), order(tt.token))
+			got, err := b.Charge(t.Context(), chargeRequest(tt.token))
 			require.NoError(t, err)
 			require.Equal(t, tt.status, got.Status)
 			require.Equal(t, tt.code, got.DeclineCode)
@@ -190,12 +204,12 @@ func TestCharge(t *testing.T) {
 			require.Equal(t, tt.status == gateway.Declined, got.Message != "")
 			require.NotEmpty(t, got.TransactionID)
 
-			again, err := b.Charge(t.Context(), order(tt.token))
+			again, err := b.Charge(t.Context(), chargeRequest(tt.token))
 			require.NoError(t, err)
-			require.Equal(t, got, again, "the same order again is the same charge")
+			require.Equal(t, got, again, "repeating the request returns the first outcome")
 			found, err := b.Find(t.Context(), "attempt-1", time.Now())
 			require.NoError(t, err)
-			require.Equal(t, got, found, "a look-up tells the same as the answer did")
+			require.Equal(t, got, found, "a lookup returns the outcome of the charge")
 			require.Len(t, b.charges(), 1)
 			require.Equal(t, "cc0e8400-e29b-41d4-a716-446655440000", b.charges()[0].Metadata["order_id"])
 		})
@@ -205,21 +219,24 @@ func TestCharge(t *testing.T) {
 func TestChargeErrors(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		change func(*gateway.Order)
+		change func(*gateway.ChargeRequest)
 		want   error
 	}{
-		"UnknownPaymentMethod": {change: func(o *gateway.Order) { o.PaymentToken = "pm_card_nobody" }, want: gateway.ErrUnknownPaymentMethod},
-		"TooSmall":             {change: func(o *gateway.Order) { o.Amount.Minor = 49 }, want: gateway.ErrAmount},
-		"TooLarge":             {change: func(o *gateway.Order) { o.Amount.Minor = 100_000_000 }, want: gateway.ErrAmount},
-		"Currency":             {change: func(o *gateway.Order) { o.Amount.Currency = "CUP" }, want: gateway.ErrCurrency},
+		"UnknownPaymentMethod": {
+			change: func(r *gateway.ChargeRequest) { r.PaymentToken = "pm_card_unknown" },
+			want:   gateway.ErrUnknownPaymentMethod,
+		},
+		"TooSmall": {change: func(r *gateway.ChargeRequest) { r.Amount.Minor = 49 }, want: gateway.ErrAmount},
+		"TooLarge": {change: func(r *gateway.ChargeRequest) { r.Amount.Minor = 100_000_000 }, want: gateway.ErrAmount},
+		"Currency": {change: func(r *gateway.ChargeRequest) { r.Amount.Currency = "CUP" }, want: gateway.ErrCurrency},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			o := order("pm_card_visa")
-			tt.change(&o)
+			request := chargeRequest("pm_card_visa")
+			tt.change(&request)
 
-			_, err := b.Charge(t.Context(), o)
+			_, err := b.Charge(t.Context(), request)
 
 			require.ErrorIs(t, err, tt.want)
 			require.Empty(t, b.charges())
@@ -229,9 +246,9 @@ func TestChargeErrors(t *testing.T) {
 	t.Run("KeyReused", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		_, err := b.Charge(t.Context(), order("pm_card_visa"))
+		_, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.NoError(t, err)
-		_, err = b.Charge(t.Context(), order("pm_card_mastercard"))
+		_, err = b.Charge(t.Context(), chargeRequest("pm_card_mastercard"))
 		require.ErrorIs(t, err, gateway.ErrKeyReused)
 	})
 
@@ -239,13 +256,14 @@ func TestChargeErrors(t *testing.T) {
 		t.Parallel()
 		g, err := gateway.New(setup(t).url, "pk_test_publishable")
 		require.NoError(t, err)
-		_, err = g.Charge(t.Context(), order("pm_card_visa"))
+		_, err = g.Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrMisconfigured)
 	})
 }
 
-// brokenStripe answers every POST with status, which it saves under its key though nothing came of it. Its list
-// is made of pages of others' intents, without end if there are any; its index is empty.
+// brokenStripe returns a Gateway that calls a Stripe which creates nothing: it answers every POST with status and
+// replays that for the same idempotency key. Its list has an endless number of pages of others, which are
+// PaymentIntents, or none if others is nil. Its search index is empty.
 func brokenStripe(t *testing.T, status int, others []any) *gateway.Gateway {
 	t.Helper()
 	var mu sync.Mutex
@@ -269,28 +287,28 @@ func brokenStripe(t *testing.T, status int, others []any) *gateway.Gateway {
 		assert.NoError(t, json.NewEncoder(w).Encode(answer))
 	}))
 	t.Cleanup(server.Close)
-	return connect(t, server.URL)
+	return newGateway(t, server.URL)
 }
 
-// TestUnknown is the heart of it: whatever becomes of the answer, the same charge again finds out
-// and takes the money once.
-func TestUnknown(t *testing.T) {
+// TestRepeatedChargeFindsTheOutcome is the central promise: whatever happened to the first response, repeating the
+// charge returns its outcome, and the card is charged once.
+func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 	t.Parallel()
 	for name, set := range map[string]simulator.Switches{
-		"AnswerLost":  {LoseAnswer: 1},
-		"Unavailable": {Fail: 1, Status: http.StatusServiceUnavailable},
-		"BrokeBefore": {Fail: 1, Status: http.StatusInternalServerError},
-		"RateLimited": {Fail: 1, Status: http.StatusTooManyRequests},
+		"ResponseLost":          {LoseAnswer: 1},
+		"Unavailable":           {Fail: 1, Status: http.StatusServiceUnavailable},
+		"FailedBeforeTheCharge": {Fail: 1, Status: http.StatusInternalServerError},
+		"RateLimited":           {Fail: 1, Status: http.StatusTooManyRequests},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.switches(set)
 
-			_, err := b.Charge(t.Context(), order("pm_card_visa"))
+			_, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 
-			got, err := b.Charge(t.Context(), order("pm_card_visa"))
+			got, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.NoError(t, err)
 			require.Equal(t, gateway.Succeeded, got.Status)
 			require.Len(t, b.charges(), 1)
@@ -304,10 +322,10 @@ func TestUnknown(t *testing.T) {
 		var both sync.WaitGroup
 		errs := make([]error, 2)
 		for i := range errs {
-			both.Go(func() { _, errs[i] = b.Charge(t.Context(), order("pm_card_visa")) })
+			both.Go(func() { _, errs[i] = b.Charge(t.Context(), chargeRequest("pm_card_visa")) })
 		}
 		both.Wait()
-		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one of two at once is refused: %v", errs)
+		require.True(t, (errs[0] == nil) != (errs[1] == nil), "one of two concurrent requests is rejected: %v", errs)
 		for _, err := range errs {
 			if err != nil {
 				require.ErrorIs(t, err, gateway.ErrUnavailable)
@@ -316,25 +334,27 @@ func TestUnknown(t *testing.T) {
 		require.Len(t, b.charges(), 1)
 	})
 
-	// Stripe saved its own breakdown, after the charge: a repetition would get nothing else for ever.
+	// Stripe failed after the charge and saved its error under the key, so every repetition receives that error.
 	for name, tt := range map[string]struct {
 		token  string
 		lag    int
 		status gateway.Status
 		code   string
 	}{
-		"SavedErrorOfACharge":                    {"pm_card_visa", 0, gateway.Succeeded, ""},
-		"SavedErrorOfADecline":                   {"pm_card_visa_chargeDeclinedInsufficientFunds", 0, gateway.Declined, "INSUFFICIENT_FUNDS"},
-		"SavedErrorOfAChargeThatIsNotIndexedYet": {"pm_card_visa", 60_000, gateway.Succeeded, ""},
+		"ReplayedErrorAfterACharge": {"pm_card_visa", 0, gateway.Succeeded, ""},
+		"ReplayedErrorAfterADecline": {
+			"pm_card_visa_chargeDeclinedInsufficientFunds", 0, gateway.Declined, "INSUFFICIENT_FUNDS",
+		},
+		"ReplayedErrorAfterAChargeThatIsNotIndexedYet": {"pm_card_visa", 60_000, gateway.Succeeded, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.switches(simulator.Switches{FailAfter: 1, SearchLagMs: tt.lag})
-			_, err := b.Charge(t.Context(), order(tt.token))
+			_, err := b.Charge(t.Context(), chargeRequest(tt.token))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 			for range 2 {
-				got, err := b.Charge(t.Context(), order(tt.token))
+				got, err := b.Charge(t.Context(), chargeRequest(tt.token))
 				require.NoError(t, err)
 				require.Equal(t, tt.status, got.Status)
 				require.Equal(t, tt.code, got.DeclineCode)
@@ -343,74 +363,76 @@ func TestUnknown(t *testing.T) {
 		})
 	}
 
-	t.Run("SavedErrorOfNothing", func(t *testing.T) {
+	t.Run("ReplayedErrorWithoutACharge", func(t *testing.T) {
 		t.Parallel()
 		broken := brokenStripe(t, http.StatusInternalServerError, nil)
-		_, err := broken.Charge(t.Context(), order("pm_card_visa"))
-		require.ErrorIs(t, err, gateway.ErrUnavailable, "it may have charged yet")
-		got, err := broken.Charge(t.Context(), order("pm_card_visa"))
+		_, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrUnavailable, "the outcome of the first request is unknown")
+		got, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.NoError(t, err)
 		require.Equal(t, gateway.Declined, got.Status)
 		require.Equal(t, "PROCESSING_ERROR", got.DeclineCode)
 		require.True(t, got.Retryable)
 	})
 
-	t.Run("SavedErrorAmongTooMany", func(t *testing.T) {
+	t.Run("ReplayedErrorAndAListTooLongToRead", func(t *testing.T) {
 		t.Parallel()
 		others := make([]any, 100)
 		for i := range others {
-			others[i] = map[string]any{"id": fmt.Sprint("pi_", i), "object": "payment_intent", "metadata": map[string]string{"attempt_key": "other"}}
+			others[i] = map[string]any{
+				"id": fmt.Sprint("pi_", i), "object": "payment_intent",
+				"metadata": map[string]string{"attempt_key": "other"},
+			}
 		}
 		broken := brokenStripe(t, http.StatusInternalServerError, others)
 		for range 2 {
-			_, err := broken.Charge(t.Context(), order("pm_card_visa"))
+			_, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 		}
 		got, err := broken.Find(t.Context(), "attempt-1", time.Now())
 		require.NoError(t, err)
 		require.Equal(t, gateway.NotFound, got.Status)
-		require.True(t, got.Retryable, "not all was looked at")
+		require.True(t, got.Retryable, "the list was not read to its end")
 	})
 
-	// Others of Stripe's answers are saved as well. To look would be no harm, but for those who wait.
-	t.Run("SavedRefusal", func(t *testing.T) {
+	// Stripe replays refusals as well. They are final, so there is no need to look up what the first request did.
+	t.Run("ReplayedRefusal", func(t *testing.T) {
 		t.Parallel()
 		broken := brokenStripe(t, http.StatusBadRequest, nil)
 		for range 2 {
-			_, err := broken.Charge(t.Context(), order("pm_card_visa"))
+			_, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrRefused)
 		}
 	})
 
-	// The index may be behind; the list is not.
-	t.Run("Find", func(t *testing.T) {
+	t.Run("FindReadsTheListWhileTheIndexLags", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		b.switches(simulator.Switches{SearchLagMs: 60_000})
-		made, err := b.Charge(t.Context(), order("pm_card_visa"))
+		charged, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.NoError(t, err)
 		got, err := b.Find(t.Context(), "attempt-1", time.Now())
 		require.NoError(t, err)
-		require.Equal(t, made, got)
+		require.Equal(t, charged, got)
 		got, err = b.Find(t.Context(), "attempt-2", time.Now())
 		require.NoError(t, err)
 		require.Equal(t, gateway.NotFound, got.Status)
 		require.False(t, got.Retryable)
 	})
 
-	t.Run("NobodyThere", func(t *testing.T) {
+	t.Run("ConnectionRefused", func(t *testing.T) {
 		t.Parallel()
 		gone := httptest.NewServer(http.NotFoundHandler())
 		gone.Close()
-		_, err := connect(t, gone.URL).Charge(t.Context(), order("pm_card_visa"))
+		_, err := newGateway(t, gone.URL).Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrUnavailable)
 	})
 
-	t.Run("NotStripe", func(t *testing.T) {
+	t.Run("NotStripesAPI", func(t *testing.T) {
 		t.Parallel()
 		other := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(other.Close)
-		_, err := connect(t, other.URL).Charge(t.Context(), order("pm_card_visa"))
+		_, err := newGateway(t, other.URL).Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.ErrorIs(t, err, gateway.ErrUnavailable)
 	})
 }
@@ -418,7 +440,7 @@ func TestUnknown(t *testing.T) {
 func TestRefund(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	charge, err := b.Charge(t.Context(), order("pm_card_visa"))
+	charge, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 	require.NoError(t, err)
 	refund := func(key string, minor int64) (gateway.Refund, error) {
 		return b.Refund(t.Context(), key, charge.TransactionID, money.Of(minor, "USD"), "EVENT_CANCELLED")
@@ -457,10 +479,10 @@ func TestRefund(t *testing.T) {
 func TestNew(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ base, key, wrong string }{
-		"Stripe":           {key: "sk_live_x"},
-		"Simulator":        {base: "http://127.0.0.1:12111", key: key},
-		"NotAURL":          {base: "localhost:12111", key: key, wrong: "STRIPE_API_BASE"},
-		"LiveKeyInTheOpen": {base: "http://127.0.0.1:12111", key: "sk_live_x", wrong: "STRIPE_API_BASE"},
+		"Stripe":          {key: "sk_live_x"},
+		"Simulator":       {base: "http://127.0.0.1:12111", key: key},
+		"NotAURL":         {base: "localhost:12111", key: key, wrong: "STRIPE_API_BASE"},
+		"LiveKeyOverHTTP": {base: "http://127.0.0.1:12111", key: "sk_live_x", wrong: "STRIPE_API_BASE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -469,7 +491,7 @@ func TestNew(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			require.ErrorContains(t, err, tt.wrong, "an operator must see which variable it is")
+			require.ErrorContains(t, err, tt.wrong, "the error names the variable")
 		})
 	}
 }

@@ -10,16 +10,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// measured observes each request to Stripe as the call that it is, under a span that Stripe is not told of.
-type measured struct{ http.RoundTripper }
+// instrumented is a RoundTripper that records a span and a call metric for each request. It sends Stripe no trace
+// headers.
+type instrumented struct{ http.RoundTripper }
 
-// RoundTrip is http.RoundTripper's.
-func (m measured) RoundTrip(req *http.Request) (*http.Response, error) {
+// RoundTrip implements http.RoundTripper.
+func (i instrumented) RoundTrip(req *http.Request) (*http.Response, error) {
 	_, span := telemetry.Start(req.Context(), req.Method+" Stripe", trace.WithSpanKind(trace.SpanKindClient))
-	began := time.Now()
-	res, err := m.RoundTripper.RoundTrip(req)
+	start := time.Now()
+	res, err := i.RoundTripper.RoundTrip(req)
 	telemetry.End(span, err)
-	answered := err == nil && res.StatusCode < http.StatusInternalServerError && res.StatusCode != http.StatusTooManyRequests
-	telemetry.ObserveCall("stripe", req.Method+" "+strings.TrimPrefix(req.URL.Path, "/v1"), answered, began)
+	ok := err == nil && res.StatusCode < http.StatusInternalServerError && res.StatusCode != http.StatusTooManyRequests
+	telemetry.ObserveCall("stripe", req.Method+" "+strings.TrimPrefix(req.URL.Path, "/v1"), ok, start)
 	return res, err
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// Stripe's minor units are not always ISO 4217's: its documentation ("Zero-decimal currencies",
-// "Three-decimal currencies") lists those with other than two digits, MGA counts as zero-decimal and
-// ISK and UGX as two-decimal ones, and of three decimals the last must be zero.
+// Stripe's minor units differ from ISO 4217's in some currencies (https://docs.stripe.com/currencies, "Zero-decimal
+// currencies" and "Three-decimal currencies"). MGA counts as zero-decimal; ISK and UGX count as two-decimal. In
+// three-decimal currencies the last digit must be zero.
 var (
 	zeroDecimal = []money.Currency{
 		"BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF",
@@ -18,8 +18,8 @@ var (
 	threeDecimal = []money.Currency{"BHD", "JOD", "KWD", "OMR", "TND"}
 )
 
-// minorUnits gives the number that means amount to Stripe. It returns ErrAmount for nothing, for less
-// than nothing, and for what Stripe's units cannot express.
+// minorUnits returns amount as a number of Stripe's minor units. It returns ErrAmount if amount is zero or negative, or
+// has more digits than Stripe's units.
 func minorUnits(amount money.Amount) (int64, error) {
 	digits := 2
 	switch {

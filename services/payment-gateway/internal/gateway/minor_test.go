@@ -16,15 +16,15 @@ func TestMinorUnits(t *testing.T) {
 		want   int64
 		err    error
 	}{
-		"TwoDigits":              {amount: "150.00", code: "USD", want: 15000},
-		"OneCent":                {amount: "0.01", code: "EUR", want: 1},
-		"NoDigits":               {amount: "500", code: "JPY", want: 500},
-		"ThreeDigits":            {amount: "1.500", code: "KWD", want: 1500},
-		"ThirdDigitMustBeZero":   {amount: "1.505", code: "KWD", err: ErrAmount},
-		"IcelandHasTwoAtStripe":  {amount: "100", code: "ISK", want: 10000},
-		"MadagascarHasNone":      {amount: "100.00", code: "MGA", want: 100},
-		"MadagascarHasNoIraimby": {amount: "100.20", code: "MGA", err: ErrAmount},
-		"Nothing":                {amount: "0.00", code: "USD", err: ErrAmount},
+		"TwoDigits":               {amount: "150.00", code: "USD", want: 15000},
+		"OneCent":                 {amount: "0.01", code: "EUR", want: 1},
+		"NoDigits":                {amount: "500", code: "JPY", want: 500},
+		"ThreeDigits":             {amount: "1.500", code: "KWD", want: 1500},
+		"ThirdDigitMustBeZero":    {amount: "1.505", code: "KWD", err: ErrAmount},
+		"ISKHasTwoDigitsAtStripe": {amount: "100", code: "ISK", want: 10000},
+		"MGAHasNoDigitsAtStripe":  {amount: "100.00", code: "MGA", want: 100},
+		"MGAFractionRejected":     {amount: "100.20", code: "MGA", err: ErrAmount},
+		"Zero":                    {amount: "0.00", code: "USD", err: ErrAmount},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

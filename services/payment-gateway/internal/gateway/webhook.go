@@ -10,71 +10,74 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// ErrForged reports a webhook that Stripe did not sign, or not within the last five minutes: somebody may
-// have kept it to send it again.
+// ErrForged reports a webhook event that is not signed with the endpoint's secret, or whose signature is more than five
+// minutes old and may be a replay.
 var ErrForged = problem.New(problem.Invalid, "INVALID_SIGNATURE", "The signature is not the card processor's")
 
-// Webhooks reads what Stripe sends on its own.
+// Webhooks parses the webhook events that Stripe sends.
 type Webhooks struct {
-	Secret string // of the endpoint that is registered with Stripe: whsec_...
+	Secret string // signing secret of the endpoint that is registered with Stripe: whsec_...
 }
 
-// Event is something that happened at Stripe.
+// Event is a webhook event.
 type Event struct {
-	ID   string // the same each time that Stripe sends it
-	Type string // in Stripe's words, such as payment_intent.succeeded
-	// Charge is what it says of a charge of ours. Its TransactionID alone is set where the event is about
-	// something else of that transaction, and of a refund the Status too.
+	ID   string // the same each time that Stripe delivers the event
+	Type string // Stripe's event type, such as payment_intent.succeeded
+	// Charge is the state of a charge of ours. Of an event about another object of the transaction, it has the
+	// TransactionID only; of one about a refund, also the refund's Status.
 	Charge  Charge
 	OrderID string
 }
 
-// Read checks a webhook's body, as it came, against the header Stripe-Signature, and reads it. It returns
-// ErrForged. An event about nothing of ours has no more than an ID and a Type.
-func (w Webhooks) Read(body []byte, signature string) (Event, error) {
-	// Not ConstructEvent: it also refuses every API version but stripe-go's own, and an account's endpoint
-	// has the version of the day that it was made. What is read below is the same in all of them.
+// Parse verifies the signature of a webhook event and parses it. The body must be as received, byte by byte, and
+// signature is the header Stripe-Signature. Parse returns ErrForged if the signature does not verify, and any other
+// error if a genuine event cannot be parsed. An event about an object that is not ours has only an ID and a Type.
+func (w Webhooks) Parse(body []byte, signature string) (Event, error) {
+	// Not webhook.ConstructEvent: it accepts only stripe-go's own API version, and an account's endpoint keeps the
+	// version of the day on which it was created. The fields read below are the same in all versions.
 	if err := webhook.ValidatePayload(body, signature, w.Secret); err != nil {
 		return Event{}, ErrForged.Because(err)
 	}
-	var sent struct {
+	var payload struct {
 		ID   string
 		Type string
 		Data struct{ Object json.RawMessage }
 	}
-	if err := json.Unmarshal(body, &sent); err != nil {
+	if err := json.Unmarshal(body, &payload); err != nil {
 		return Event{}, fmt.Errorf("webhook: %w", err)
 	}
-	event := Event{ID: sent.ID, Type: sent.Type}
-	var kind struct{ Object string }
-	if len(sent.Data.Object) == 0 { // a thin event, which has only a reference
+	event := Event{ID: payload.ID, Type: payload.Type}
+	if len(payload.Data.Object) == 0 { // a thin event, which has only a reference to its object
 		return event, nil
 	}
-	err := json.Unmarshal(sent.Data.Object, &kind)
+	var object struct{ Object string }
+	err := json.Unmarshal(payload.Data.Object, &object)
 	if err == nil {
-		err = event.read(kind.Object, sent.Data.Object)
+		err = event.parseObject(object.Object, payload.Data.Object)
 	}
 	if err != nil {
-		return Event{}, fmt.Errorf("webhook %s: %w", sent.ID, err)
+		return Event{}, fmt.Errorf("webhook %s: %w", payload.ID, err)
 	}
 	return event, nil
 }
 
-func (e *Event) read(kind string, object json.RawMessage) error {
-	switch kind {
+// parseObject sets what e reports about the Stripe object of the given type.
+func (e *Event) parseObject(objectType string, object json.RawMessage) error {
+	switch objectType {
 	case "payment_intent":
 		var intent stripe.PaymentIntent
 		if err := json.Unmarshal(object, &intent); err != nil {
 			return err
 		}
-		e.Charge, e.OrderID = chargeOf(intent.Metadata[attemptKey], &intent), intent.Metadata[orderID]
+		e.Charge = chargeOf(intent.Metadata[metadataAttemptKey], &intent)
+		e.OrderID = intent.Metadata[metadataOrderID]
 	case "charge":
 		var charge stripe.Charge
 		if err := json.Unmarshal(object, &charge); err != nil {
 			return err
 		}
 		if charge.PaymentIntent != nil {
-			e.Charge.TransactionID, e.OrderID = charge.PaymentIntent.ID, charge.Metadata[orderID]
+			e.Charge.TransactionID, e.OrderID = charge.PaymentIntent.ID, charge.Metadata[metadataOrderID]
 		}
 	case "refund":
 		var refund stripe.Refund

@@ -89,13 +89,13 @@ func charge(cards *gateway.Gateway) web.Handler {
 		}
 		done, err := gateway.Charge{}, error(gateway.ErrUnknownPaymentMethod)
 		if tokenForm.MatchString(in.PaymentToken) {
-			done, err = cards.Charge(r.Context(), gateway.Order{
-				AttemptKey:   in.AttemptKey,
-				OrderID:      orderID.String(),
-				Amount:       amount,
-				PaymentToken: in.PaymentToken,
-				Description:  in.Description,
-				Since:        since,
+			done, err = cards.Charge(r.Context(), gateway.ChargeRequest{
+				AttemptKey:     in.AttemptKey,
+				OrderID:        orderID.String(),
+				Amount:         amount,
+				PaymentToken:   in.PaymentToken,
+				Description:    in.Description,
+				AttemptedSince: since,
 			})
 		}
 		// What Stripe will never take is an answer like any decline, and a 200 like it: the breaker on
@@ -204,7 +204,7 @@ func verify(hooks gateway.Webhooks) web.Handler {
 		if err := web.DecodeUpTo(w, r, maxWebhook, &in); err != nil {
 			return err
 		}
-		event, err := hooks.Read([]byte(in.Payload), in.Signature)
+		event, err := hooks.Parse([]byte(in.Payload), in.Signature)
 		if errors.Is(err, gateway.ErrForged) {
 			slog.WarnContext(r.Context(), "webhook refused", "error", err.Error())
 			return web.WriteJSON(w, http.StatusOK, answer{})

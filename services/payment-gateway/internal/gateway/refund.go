@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/stripe/stripe-go/v85"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+)
+
+// Refund is the outcome of a refund.
+type Refund struct {
+	RefundKey   string
+	RefundID    string
+	Status      Status
+	FailureCode string // set if Failed
+	Message     string
+}
+
+// metadataRefundKey is the key of a Stripe refund's metadata by which Refund recognizes its own refunds.
+const metadataRefundKey = "refund_key"
+
+// Refund refunds amount of the transaction. If it did so before under the same key, it returns the outcome of that. A
+// charge that cannot be refunded, or not that much, is a Failed refund with a code and not an error. Refund returns
+// ErrUnknownTransaction, ErrAmount, ErrKeyReused, ErrRefused, ErrMisconfigured or ErrUnavailable.
+func (g *Gateway) Refund(
+	ctx context.Context, key, transactionID string, amount money.Amount, reason string,
+) (Refund, error) {
+	minor, err := minorUnits(amount)
+	if err != nil {
+		return Refund{}, err
+	}
+	// Stripe keeps an idempotency key for a day only, and a partial refund could be made twice. So look for it first.
+	earlier := g.stripe.V1Refunds.List(ctx, &stripe.RefundListParams{PaymentIntent: stripe.String(transactionID)})
+	for refund, err := range earlier.All(ctx) {
+		switch {
+		case err != nil:
+			return Refund{}, translate(err)
+		case refund.Metadata[metadataRefundKey] != key:
+		case refund.Amount != minor:
+			return Refund{}, ErrKeyReused
+		default:
+			return refundOf(key, refund), nil
+		}
+	}
+	params := &stripe.RefundCreateParams{
+		Amount:        stripe.Int64(minor),
+		PaymentIntent: stripe.String(transactionID),
+		Reason:        stripe.String(string(stripe.RefundReasonRequestedByCustomer)), // the closest of Stripe's reasons
+		Metadata:      map[string]string{metadataRefundKey: key, "reason": reason},
+	}
+	params.SetIdempotencyKey(key)
+	refund, err := g.stripe.V1Refunds.Create(ctx, params)
+	if err == nil {
+		return refundOf(key, refund), nil
+	}
+	e, ok := errors.AsType[*stripe.Error](err)
+	switch {
+	case ok && e.Code == stripe.ErrorCodeChargeAlreadyRefunded:
+		return Refund{
+			RefundKey: key, Status: Failed, FailureCode: "ALREADY_REFUNDED",
+			Message: "The charge was refunded before",
+		}, nil
+	case ok && e.Type == stripe.ErrorTypeInvalidRequest && e.Param == "amount":
+		return Refund{
+			RefundKey: key, Status: Failed, FailureCode: "EXCEEDS_CHARGE",
+			Message: "The refund exceeds what is left of the charge",
+		}, nil
+	}
+	return Refund{}, translate(err)
+}
+
+// refundOf returns the Refund that a Stripe refund stands for.
+func refundOf(key string, refund *stripe.Refund) Refund {
+	r := Refund{RefundKey: key, RefundID: refund.ID, Status: Pending}
+	switch refund.Status {
+	case stripe.RefundStatusSucceeded:
+		r.Status = Succeeded
+	case stripe.RefundStatusFailed, stripe.RefundStatusCanceled:
+		r.Status, r.FailureCode = Failed, strings.ToUpper(string(refund.FailureReason))
+		r.Message = "The bank did not accept the refund"
+	case stripe.RefundStatusPending, stripe.RefundStatusRequiresAction:
+	}
+	return r
+}
