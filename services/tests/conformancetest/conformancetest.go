@@ -1,5 +1,5 @@
-// Package conformancetest asks a running system what the contract's examples ask, through the sidecar
-// of the service that asks it in the contract, as that service.
+// Package conformancetest sends the requests of the contract's examples to a running system. Each request goes through
+// the sidecar of the service that makes it in the contract, with that service's token.
 package conformancetest
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// Run asks every case of package conformance.
+// Run sends the request of every case of package conformance and checks the answer.
 func Run(t *testing.T, system *stack.Stack) {
 	t.Helper()
 	actual := prepare(t, system)
@@ -55,53 +55,55 @@ func Run(t *testing.T, system *stack.Stack) {
 	}
 }
 
-// prepare brings about what the examples speak of, and gives it by the cases' names for it.
+// prepare creates what the examples refer to. It returns the ids by the names that the cases use for them.
 func prepare(t *testing.T, system *stack.Stack) map[string]string {
 	t.Helper()
 	ctx := t.Context()
-	people := demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(t, nil)}
-	john, err := people.Join(ctx, "John", "Doe", true)
+	client := demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(t, nil)}
+	john, err := client.Join(ctx, "John", "Doe", true)
 	require.NoError(t, err)
-	jane, err := people.Join(ctx, "Jane", "Smith", false)
-	require.NoError(t, err)
-
-	festival := publish(t, people, john, "Summer Music Festival 2024")
-	conference := publish(t, people, john, "Tech Conference 2024")
-	seat, err := people.AddTicketType(ctx, john, festival, "Seat", "50.00", 52)
-	require.NoError(t, err)
-	standing, err := people.AddTicketType(ctx, john, festival, "Standing", "25.00", 20)
-	require.NoError(t, err)
-	scarce, err := people.AddTicketType(ctx, john, festival, "Backstage", "50.00", 1)
+	jane, err := client.Join(ctx, "Jane", "Smith", false)
 	require.NoError(t, err)
 
-	order, err := people.Buy(ctx, john, demo.Purchase{
+	festival := publish(t, client, john, "Summer Music Festival 2024")
+	conference := publish(t, client, john, "Tech Conference 2024")
+	seat, err := client.AddTicketType(ctx, john, festival, "Seat", "50.00", 52)
+	require.NoError(t, err)
+	standing, err := client.AddTicketType(ctx, john, festival, "Standing", "25.00", 20)
+	require.NoError(t, err)
+	scarce, err := client.AddTicketType(ctx, john, festival, "Backstage", "50.00", 1)
+	require.NoError(t, err)
+
+	order, err := client.Buy(ctx, john, demo.Purchase{
 		Event: festival, TicketType: seat.TicketTypeID, Quantity: 2, Card: demo.GoodCard, Key: uuid.NewString(),
 	})
 	require.NoError(t, err)
-	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return people.Tickets(ctx, john) },
+	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return client.Tickets(ctx, john) },
 		func(got []demo.Ticket) bool { return len(got) == 2 })
 	require.NoError(t, err)
 
-	// No answer tells the reservation of an order.
+	// No answer of the API has the reservation of an order.
 	var reservation uuid.UUID
-	queryRow(t, system, "payment-service", []any{&reservation}, `SELECT reservation_id FROM orders WHERE id = $1`, order.OrderID)
+	queryRow(t, system, "payment-service", []any{&reservation},
+		`SELECT reservation_id FROM orders WHERE id = $1`, order.OrderID)
 	return map[string]string{
 		"user": john.UserID.String(), "otherUser": jane.UserID.String(), "token": string(john.Token),
 		"expiredToken": expiredToken(t, system, john.UserID),
 		"event":        festival.String(), "otherEvent": conference.String(),
 		"ticketType": seat.TicketTypeID.String(), "otherTicketType": standing.TicketTypeID.String(),
 		"scarceTicketType": scarce.TicketTypeID.String(),
-		"order":            order.OrderID.String(), "paidReservation": reservation.String(), "ticket": tickets[0].TicketID.String(),
+		"order":            order.OrderID.String(), "paidReservation": reservation.String(),
+		"ticket":         tickets[0].TicketID.String(),
 		"newReservation": uuid.NewString(), "refusedReservation": uuid.NewString(), "nothing": uuid.NewString(),
 	}
 }
 
-// publish puts the contract's event on sale, with everything that an event can have.
-func publish(t *testing.T, people demo.Client, organizer demo.Person, name string) uuid.UUID {
+// publish creates the event of the contract's examples, with all optional fields, publishes it and returns its id.
+func publish(t *testing.T, client demo.Client, organizer demo.Person, name string) uuid.UUID {
 	t.Helper()
 	ctx := t.Context()
 	var event demo.Event
-	require.NoError(t, people.Do(ctx, demo.Request{
+	require.NoError(t, client.Do(ctx, demo.Request{
 		Method: http.MethodPost, App: "event-service", Path: "/api/events", Token: organizer.Token,
 		Body: map[string]string{
 			"name": name, "description": "Annual outdoor music festival",
@@ -110,13 +112,13 @@ func publish(t *testing.T, people demo.Client, organizer demo.Person, name strin
 			"imageUrl": "https://cdn.example.com/events/770e8400.jpg",
 		},
 	}, &event))
-	_, err := people.Publish(ctx, organizer, event.EventID)
+	_, err := client.Publish(ctx, organizer, event.EventID)
 	require.NoError(t, err)
 	return event.EventID
 }
 
-// expiredToken gives an access token of auth-service's own making that was valid an hour ago. Nobody
-// waits here for one to expire.
+// expiredToken returns an access token that expired an hour ago. It is signed with auth-service's own key, so that the
+// test does not have to wait until a token expires.
 func expiredToken(t *testing.T, system *stack.Stack, user uuid.UUID) string {
 	t.Helper()
 	var kid string
@@ -141,8 +143,8 @@ func expiredToken(t *testing.T, system *stack.Stack, user uuid.UUID) string {
 	return signed
 }
 
-// keyEncryptionKey is what auth-service seals its signing keys under. It reads it as auth-service does,
-// from its sidecar.
+// keyEncryptionKey returns the key that encrypts auth-service's signing keys. It reads the key from auth-service's
+// sidecar, as auth-service does.
 func keyEncryptionKey(t *testing.T, system *stack.Stack) []byte {
 	t.Helper()
 	const name = "auth-service-key-encryption-key"
@@ -160,7 +162,7 @@ func keyEncryptionKey(t *testing.T, system *stack.Stack) []byte {
 	return key
 }
 
-// queryRow reads one row of a service's database.
+// queryRow reads one row from a service's database.
 func queryRow(t *testing.T, system *stack.Stack, app string, into []any, query string, args ...any) {
 	t.Helper()
 	ctx := t.Context()

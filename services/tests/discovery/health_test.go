@@ -23,17 +23,17 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// health is what an app says of itself.
+// health is an app's answer at its three health endpoints.
 type health struct {
 	Status     string
 	Timestamp  time.Time
 	Components map[string]string
 
 	ready, live string
-	took        time.Duration // to the answer that took longest
+	took        time.Duration // the longest of the three answers
 }
 
-// ask asks an app, not its sidecar, at all three endpoints.
+// ask queries the health endpoints of an app directly, without its sidecar.
 func ask(ctx context.Context, a *stack.App) (h health, err error) {
 	for path, read := range map[string]func(status int, body []byte) error{
 		"": func(status int, body []byte) error {
@@ -50,12 +50,12 @@ func ask(ctx context.Context, a *stack.App) (h health, err error) {
 		if err != nil {
 			return h, err
 		}
-		began := time.Now()
+		start := time.Now()
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return h, err
 		}
-		h.took = max(h.took, time.Since(began))
+		h.took = max(h.took, time.Since(start))
 		body, err := io.ReadAll(res.Body)
 		if err = errors.Join(err, res.Body.Close()); err != nil {
 			return h, err
@@ -67,18 +67,19 @@ func ask(ctx context.Context, a *stack.App) (h health, err error) {
 	return h, nil
 }
 
-// components are what each app can do nothing without.
+// components has the component that each app depends on.
 var components = map[string]string{
 	"auth-service": "database", "event-service": "database", "ticket-service": "database", "payment-service": "database",
-	"notification-service": "database", "analytics-service": "database", "payment-gateway": "", "email-service": "statestore",
+	"notification-service": "database", "analytics-service": "database",
+	"payment-gateway": "", "email-service": "statestore",
 }
 
-// requireHealth holds what the app said to what it should have.
-func requireHealth(t *testing.T, a *stack.App, h health, well bool) {
+// requireHealth compares the answers of an app with those it should give.
+func requireHealth(t *testing.T, a *stack.App, h health, healthy bool) {
 	t.Helper()
 	component := components[a.ID]
 	state, status, ready := "UP", "UP", "READY"
-	if !well && component != "" {
+	if !healthy && component != "" {
 		state, ready = "DOWN", "NOT_READY"
 		status = map[string]string{"database": "DOWN", "statestore": "DEGRADED"}[component]
 	}
@@ -93,20 +94,22 @@ func requireHealth(t *testing.T, a *stack.App, h health, well bool) {
 	require.WithinDuration(t, time.Now(), h.Timestamp, time.Minute, a.Name)
 }
 
-// What lacks its database, or its state store, gets neither calls nor events, and then all that it missed.
+// An app without its database or state store receives neither requests nor events. Afterwards it receives the events
+// that it missed.
 func TestReadinessGatesTraffic(t *testing.T) {
 	s := newShop(t)
 	analytics, email := system.App("analytics-service"), system.App("email-service")
-	_, err := demo.Await(t.Context(), func() (demo.Sales, error) { return s.Sales(t.Context(), s.organizer, s.event.EventID) },
+	_, err := demo.Await(t.Context(),
+		func() (demo.Sales, error) { return s.Sales(t.Context(), s.organizer, s.event.EventID) },
 		func(demo.Sales) bool { return true })
-	require.NoError(t, err, "it has heard of the event")
+	require.NoError(t, err, "analytics-service did not receive the event's creation")
 
 	content, err := os.ReadFile(filepath.Join(system.DataDir(), "secrets.json"))
 	require.NoError(t, err)
 	var secrets map[string]string
 	require.NoError(t, json.Unmarshal(content, &secrets))
-	openStates := lock(t, secrets["statestore-connection-string"])
-	openDatabase := lock(t, system.DatabaseURL("analytics-service"))
+	unlockStates := lock(t, secrets["statestore-connection-string"])
+	unlockDatabase := lock(t, system.DatabaseURL("analytics-service"))
 	for _, a := range []*stack.App{email, analytics} {
 		h, err := demo.Await(t.Context(), func() (health, error) { return ask(t.Context(), a) },
 			func(h health) bool { return h.Status != "UP" && h.ready != "READY" })
@@ -117,30 +120,31 @@ func TestReadinessGatesTraffic(t *testing.T) {
 		}, func(refused error) bool {
 			return refused != nil && strings.Contains(refused.Error(), "app is not in a healthy state")
 		})
-		require.NoError(t, err, "its sidecar lets no call through")
+		require.NoError(t, err, "the sidecar still lets requests through")
 	}
-	openStates()
+	unlockStates()
 
-	heard, err := served(t.Context(), analytics, "/events/")
+	before, err := served(t.Context(), analytics, "/events/")
 	require.NoError(t, err)
 	order, err := s.Buy(t.Context(), s.buyer, s.purchase())
 	require.NoError(t, err)
-	require.Equal(t, "COMPLETED", order.PaymentStatus, "others go on")
+	require.Equal(t, "COMPLETED", order.PaymentStatus, "a purchase needs analytics-service")
 	_, err = demo.Await(t.Context(), func() ([]demo.Ticket, error) { return s.Tickets(t.Context(), s.buyer) },
 		func(tickets []demo.Ticket) bool { return len(tickets) == 1 })
-	require.NoError(t, err, "others hear of it")
-	now, err := served(t.Context(), analytics, "/events/")
+	require.NoError(t, err, "other services receive no events")
+	after, err := served(t.Context(), analytics, "/events/")
 	require.NoError(t, err)
-	require.Equal(t, heard, now, "but not what is not ready")
+	require.Equal(t, before, after, "an app that is not ready received events")
 
-	openDatabase()
+	unlockDatabase()
 	require.NoError(t, system.WaitHealthy(t.Context()))
 	for _, a := range []*stack.App{email, analytics} {
 		h, err := ask(t.Context(), a)
 		require.NoError(t, err)
 		requireHealth(t, a, h, true)
 	}
-	t.Parallel() // nothing is broken any more, and a queue may hide for half a minute what it gave to a sidecar that had hung up
+	// All processes are up again, but a queue may hide for half a minute what it delivered to a sidecar that had hung up.
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	_, err = demo.Await(ctx, func() (demo.Sales, error) { return s.Sales(ctx, s.organizer, s.event.EventID) },
@@ -148,8 +152,8 @@ func TestReadinessGatesTraffic(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// lock has a database lose its connections and take no new ones, until it is opened again.
-func lock(t *testing.T, url string) (open func()) {
+// lock closes all connections to a database and refuses new ones until unlock is called.
+func lock(t *testing.T, url string) (unlock func()) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	owner, err := pgx.Connect(ctx, url)
@@ -160,17 +164,19 @@ func lock(t *testing.T, url string) (open func()) {
 		return err
 	}
 	require.NoError(t, limit(0))
-	_, err = owner.Exec(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	_, err = owner.Exec(ctx, `
+		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	require.NoError(t, err)
-	open = func() {
+	unlock = func() {
 		t.Helper()
 		require.NoError(t, limit(-1))
 	}
-	t.Cleanup(func() { _ = errors.Join(limit(-1), owner.Close(ctx)) }) // should we fail before
-	return open
+	t.Cleanup(func() { _ = errors.Join(limit(-1), owner.Close(ctx)) }) // in case the test fails in between
+	return unlock
 }
 
-// Frozen servers take connections and answer nothing, which is worse than being gone.
+// A frozen server accepts connections and does not answer, which is worse than a stopped one.
 func TestHealthWhileEverythingIsFrozen(t *testing.T) {
 	var frozen []*stack.Process
 	for _, a := range system.Apps() {
@@ -189,7 +195,7 @@ func TestHealthWhileEverythingIsFrozen(t *testing.T) {
 		}
 		return errors.Join(append(failures, postgres(syscall.SIGCONT))...)
 	}
-	t.Cleanup(func() { _ = thaw() }) // should we fail before
+	t.Cleanup(func() { _ = thaw() }) // in case the test fails in between
 	require.NoError(t, postgres(syscall.SIGSTOP))
 	for _, p := range frozen {
 		require.NoError(t, p.Pause())
@@ -206,14 +212,14 @@ func TestHealthWhileEverythingIsFrozen(t *testing.T) {
 	require.NoError(t, askers.Wait())
 	for i, a := range system.Apps() {
 		requireHealth(t, a, answers[i], false)
-		require.Less(t, answers[i].took, 2*time.Second, "%s: no sidecar waits longer", a.Name)
+		require.Less(t, answers[i].took, 2*time.Second, "%s: a sidecar's health check times out after that", a.Name)
 	}
 
 	require.NoError(t, thaw())
 	require.NoError(t, system.WaitHealthy(t.Context()))
 }
 
-// postgres signals PostgreSQL, and its processes that serve connections, which go on without it.
+// postgres signals PostgreSQL and its child processes, which serve the connections and would otherwise keep running.
 func postgres(signal syscall.Signal) error {
 	server := system.Server("postgres")
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", server.PID()))
@@ -226,7 +232,7 @@ func postgres(signal syscall.Signal) error {
 		if err == nil {
 			err = syscall.Kill(pid, signal)
 		}
-		if !errors.Is(err, syscall.ESRCH) { // it may have ended by itself
+		if !errors.Is(err, syscall.ESRCH) { // a child that has already ended is no failure
 			failures = append(failures, err)
 		}
 	}

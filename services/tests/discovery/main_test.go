@@ -1,5 +1,6 @@
-// Package discovery_test holds the whole system, with two replicas of ticket-service, to what it promises about finding
-// services: by their app-ids alone, every replica that is well, and none that is not; and to what each says of its health.
+// Package discovery_test tests service discovery in the whole system, with two replicas of ticket-service. Services are
+// found by app-id, every healthy replica receives requests, and an unhealthy one receives none. The package also tests
+// the health endpoints of all apps.
 package discovery_test
 
 import (
@@ -19,10 +20,10 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// replicated is the service that runs twice.
+// replicated is the service with two replicas.
 const replicated = "ticket-service"
 
-// system is the stack that all tests share. They break it and put it right again, one after the other.
+// system is the stack that all tests share. Each test that breaks it repairs it again before the next one starts.
 var system *stack.Stack
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -44,32 +45,32 @@ func run(m *testing.M) (code int) {
 	}
 	cfg.Out, cfg.Replicas = os.Stderr, []string{replicated}
 	system, err = stack.Start(ctx, cfg)
-	ended := make(chan int, 1)
+	done := make(chan int, 1)
 	if err == nil {
-		go func() { ended <- m.Run() }()
+		go func() { done <- m.Run() }()
 	} else {
-		ended <- fail(err)
+		done <- fail(err)
 	}
 	select {
-	case code = <-ended:
+	case code = <-done:
 	case <-ctx.Done():
 		code = fail(ctx.Err())
 	}
-	// Whatever ended the tests, what they started ends with them.
+	// Stop the stack even if the tests were interrupted.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if err := system.Stop(stopping); err != nil {
 		code = fail(err)
 	}
 	if code != 0 {
-		fmt.Fprintln(os.Stderr, "discovery: logs and data are left in", cfg.DataDir)
+		fmt.Fprintln(os.Stderr, "discovery: logs and data are kept in", cfg.DataDir)
 	} else if err := os.RemoveAll(cfg.DataDir); err != nil {
 		code = fail(err)
 	}
 	return code
 }
 
-// shop is an event on sale and somebody who buys.
+// shop is an event on sale, with its organizer and a buyer.
 type shop struct {
 	demo.Client
 	organizer, buyer demo.Person
@@ -77,14 +78,16 @@ type shop struct {
 	floor            demo.TicketType
 }
 
-// capacity is how many tickets there are.
+// capacity is the number of tickets of each event.
 const capacity = 1000
 
-// newShop calls through a sidecar that no test takes away.
+// newShop publishes an event. Its requests go through the sidecar of auth-service, which no test stops.
 func newShop(t *testing.T) shop {
 	t.Helper()
 	ctx := t.Context()
-	s := shop{Client: demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: &http.Client{Timeout: time.Minute}}}
+	s := shop{Client: demo.Client{
+		Sidecar: system.App("auth-service").SidecarURL(), HTTP: &http.Client{Timeout: time.Minute},
+	}}
 	var err error
 	s.organizer, err = s.Join(ctx, "Olivia", "Stone", true)
 	require.NoError(t, err)
@@ -99,7 +102,7 @@ func newShop(t *testing.T) shop {
 	return s
 }
 
-// purchase is of one ticket, under a new key.
+// purchase returns an order of one ticket with a new idempotency key.
 func (s shop) purchase() demo.Purchase {
 	return demo.Purchase{
 		Event: s.event.EventID, TicketType: s.floor.TicketTypeID, Quantity: 1, Card: demo.GoodCard, Key: uuid.NewString(),

@@ -15,17 +15,18 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// address is what a service would need to reach another without a sidecar: a host of this machine, or a port of dapr.yaml.
+// address matches what a service would need to call another service without a sidecar: a host name of this machine, or
+// a port of dapr.yaml.
 var address = regexp.MustCompile(`localhost|127\.0\.0\.1|:(80[89][0-9]|3[567][0-9]{2})\b`)
 
-// No service knows where another is. What it does know: its own sidecar, what it listens on itself, and
-// where people reach the system, for links.
-func TestServicesKnowAppIDsAlone(t *testing.T) {
+// A service knows only its own sidecar, its own listen address, and the public URL of the system for links.
+func TestServicesKnowOnlyAppIDs(t *testing.T) {
 	t.Parallel()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
 	found := map[string][]string{}
-	require.NoError(t, filepath.WalkDir(filepath.Join(root, "services"), func(path string, d fs.DirEntry, err error) error {
+	services := filepath.Join(root, "services")
+	require.NoError(t, filepath.WalkDir(services, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "tests" || d.Name() == "contracts") {
 			if err == nil {
 				err = fs.SkipDir

@@ -14,60 +14,63 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// inTime is how long anybody waits at most for an answer that somebody else's end delays.
-const inTime = 10 * time.Second
+// answerLimit is the longest that a request may take while another process is down.
+const answerLimit = 10 * time.Second
 
-// without runs what happens while processes are away, and has them started again. None is killed: PostgreSQL would have to
-// wait for its own remains.
-func without(t *testing.T, names string, meanwhile func()) {
+// without stops the named servers and apps, runs during, and starts them again. It stops them gracefully: after a kill
+// PostgreSQL would first have to recover.
+func without(t *testing.T, names string, during func()) {
 	t.Helper()
-	var away []*stack.Process
+	var stopped []*stack.Process
 	for name := range strings.FieldsSeq(names) {
 		p := system.Server(name)
 		if p == nil {
 			p = system.App(name).Process
 		}
-		require.NoError(t, p.Stop(t.Context(), inTime))
-		away = append(away, p)
+		require.NoError(t, p.Stop(t.Context(), answerLimit))
+		stopped = append(stopped, p)
 	}
 	start := func() error {
 		var failures []error
-		for _, p := range away {
+		for _, p := range stopped {
 			failures = append(failures, p.Start())
 		}
 		return errors.Join(failures...)
 	}
-	t.Cleanup(func() { _ = start() }) // should we fail before
-	meanwhile()
+	t.Cleanup(func() { _ = start() }) // in case the test fails in between
+	during()
 	require.NoError(t, start())
 	require.NoError(t, system.WaitHealthy(t.Context()))
 }
 
-// reads are what can be looked at, by the app that has it.
+// reads returns a read request to each app that a buyer uses.
 func (s shop) reads() []demo.Request {
 	return []demo.Request{
 		{Method: http.MethodGet, App: "payment-service", Path: "/api/payments/orders", Token: s.buyer.Token},
 		{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: s.buyer.Token},
-		{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/events/" + s.event.EventID.String() + "/availability"},
+		{
+			Method: http.MethodGet, App: "ticket-service",
+			Path: "/api/tickets/events/" + s.event.EventID.String() + "/availability",
+		},
 		{Method: http.MethodGet, App: "event-service", Path: "/api/events/" + s.event.EventID.String()},
 		{Method: http.MethodGet, App: "auth-service", Path: "/api/auth/me", Token: s.buyer.Token},
 	}
 }
 
-// Nobody who buys waits for what comes after.
-func TestASaleNeedsNoMessages(t *testing.T) {
+// A purchase does not wait for messages, mails or analytics.
+func TestPurchaseSucceedsWithoutMessaging(t *testing.T) {
 	s := newShop(t)
 	without(t, "fauxqs maildev notification-service analytics-service email-service", func() {
-		began := time.Now()
+		start := time.Now()
 		order, err := s.Buy(t.Context(), s.buyer, s.purchase())
 		require.NoError(t, err)
 		require.Equal(t, "COMPLETED", order.PaymentStatus)
 		for _, read := range s.reads() {
 			require.NoError(t, s.Do(t.Context(), read, nil), read.Path)
 		}
-		require.Less(t, time.Since(began), inTime)
+		require.Less(t, time.Since(start), answerLimit)
 	})
-	t.Parallel() // nothing is broken any more, and a queue may hide for a minute what an app had taken
+	t.Parallel() // all processes are up again, but a queue may hide for a minute what an app had received
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	_, err := demo.Await(ctx, func() (demo.Sales, error) { return s.Sales(ctx, s.organizer, s.event.EventID) },
@@ -75,32 +78,32 @@ func TestASaleNeedsNoMessages(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Whether a card was charged that Stripe said nothing about, nobody guesses.
-func TestAnOrderWaitsForStripe(t *testing.T) {
+// While Stripe is down, it is unknown whether a card was charged. The order stays pending until Stripe answers.
+func TestOrderStaysPendingWhileStripeIsDown(t *testing.T) {
 	s := newShop(t)
 	var order demo.Order
 	without(t, "stripe-simulator", func() {
-		began := time.Now()
+		start := time.Now()
 		var err error
 		order, err = s.Buy(t.Context(), s.buyer, s.purchase())
 		require.NoError(t, err)
 		require.Equal(t, "PENDING", order.PaymentStatus)
-		require.Less(t, time.Since(began), inTime)
+		require.Less(t, time.Since(start), answerLimit)
 	})
-	t.Parallel() // nothing is broken any more, and the next try may be a while away
+	t.Parallel() // all processes are up again, but the next attempt may be minutes away
 	_, err := demo.Await(t.Context(), func() (demo.Order, error) { return s.Order(t.Context(), s.buyer, order.OrderID) },
 		func(o demo.Order) bool { return o.PaymentStatus == "COMPLETED" })
 	require.NoError(t, err)
 }
 
-// Without its database a service can do nothing, but says so, at once and in no more words than that.
-func TestNothingHangsWithoutPostgreSQL(t *testing.T) {
+// Without its database a service answers at once with an error that reveals no internals.
+func TestRequestsFailFastWithoutPostgreSQL(t *testing.T) {
 	s := newShop(t)
 	without(t, "postgres", func() {
 		for _, req := range append(s.reads(), s.purchase().Request(s.buyer)) {
-			began := time.Now()
+			start := time.Now()
 			err := s.Do(t.Context(), req, nil)
-			require.Less(t, time.Since(began), inTime, req.Path)
+			require.Less(t, time.Since(start), answerLimit, req.Path)
 			var refused *demo.Refusal
 			require.ErrorAs(t, err, &refused, req.Path)
 			require.GreaterOrEqual(t, refused.Status, 500, req.Path)

@@ -21,21 +21,21 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// A dead sidecar is called for three seconds at most (deploy/local/config), and a call that met one is repeated after so long
-// (resiliency/ticket-service.yaml).
+// A sidecar calls a dead one for three seconds at most (deploy/local/config), and retries a call that met one after
+// 1.5 s (resiliency/ticket-service.yaml).
 const (
-	leftWithin = 5 * time.Second
-	repetition = 1500 * time.Millisecond
+	removedWithin = 5 * time.Second
+	retryDelay    = 1500 * time.Millisecond
 )
 
-func TestADeadReplicaCostsNoPurchase(t *testing.T) {
+func TestPurchasesSurviveADeadReplica(t *testing.T) {
 	s := newShop(t)
 	replicas := slices.DeleteFunc(slices.Clone(system.Apps()), func(a *stack.App) bool { return a.ID != replicated })
 	require.Len(t, replicas, 2)
 	dead, bought := replicas[1], 0
 
 	t.Run("WithItsSidecar", func(t *testing.T) {
-		rush := s.rush(t)
+		buyers := s.startBuyers(t)
 		_, err := demo.Await(t.Context(), func() (least int, err error) {
 			least = math.MaxInt
 			for _, r := range replicas {
@@ -47,76 +47,77 @@ func TestADeadReplicaCostsNoPurchase(t *testing.T) {
 			}
 			return least, nil
 		}, func(least int) bool { return least >= 10 })
-		require.NoError(t, err, "calls are spread")
+		require.NoError(t, err, "requests do not reach both replicas")
 
 		killed := time.Now()
 		require.NoError(t, dead.Process.Kill())
 		require.NoError(t, dead.Sidecar.Kill())
-		slow := slices.DeleteFunc(rush.await(t, killed.Add(leftWithin), 20), func(d deal) bool { return d.took < repetition })
-		require.Less(t, len(slow), 5, "were it still called, it would be for half of them")
-		bought += rush.end(t)
+		deals := buyers.await(t, killed.Add(removedWithin), 20)
+		slow := slices.DeleteFunc(deals, func(d deal) bool { return d.took < retryDelay })
+		require.Less(t, len(slow), 5, "a replica that is still called would slow down half of the purchases")
+		bought += buyers.stopAndCheck(t)
 	})
 
-	// It is back when its callers have connected again, which they try less often the longer it was away.
+	// The replica receives requests again once its callers have reconnected. They try less often the longer it was down.
 	require.NoError(t, dead.Sidecar.Start())
 	require.NoError(t, dead.Process.Start())
 	require.NoError(t, system.WaitHealthy(t.Context()))
 	caller := s
 	caller.Sidecar = system.App("payment-service").SidecarURL()
 	_, err := demo.Await(t.Context(), func() (int, error) {
-		// There is no such event, which is answered too. Each has a path and so a breaker of its own.
+		// No such event exists. The answer counts as a request all the same, and each path has its own breaker.
 		_, _ = caller.Availability(t.Context(), uuid.New())
 		return served(t.Context(), dead, "/api/tickets/events/{eventId}/availability")
 	}, func(n int) bool { return n > 0 })
 	require.NoError(t, err)
 
-	// A sidecar without its app is called further. But whoever runs replicas starts a dead one again, within the time
-	// of three attempts.
-	t.Run("AndStartedAgain", func(t *testing.T) {
-		rush := s.rush(t)
+	// A sidecar whose app died still receives requests. But an orchestrator restarts a dead replica within the time of
+	// three attempts.
+	t.Run("ThenRestarted", func(t *testing.T) {
+		buyers := s.startBuyers(t)
 		killed := time.Now()
 		require.NoError(t, dead.Process.Kill())
 		require.NoError(t, dead.Process.Start())
-		rush.await(t, killed, 15)
-		bought += rush.end(t)
+		buyers.await(t, killed, 15)
+		bought += buyers.stopAndCheck(t)
 		require.NoError(t, system.WaitHealthy(t.Context()))
 	})
 
 	availability, err := s.Availability(t.Context(), s.event.EventID)
 	require.NoError(t, err)
-	require.Equal(t, capacity-bought, availability.Of(s.floor.TicketTypeID), "each bought one ticket")
+	require.Equal(t, capacity-bought, availability.Of(s.floor.TicketTypeID), "each purchase is of one ticket")
 }
 
-// deal is a purchase and what came of it.
+// deal is a purchase and its outcome.
 type deal struct {
-	began  time.Time
+	start  time.Time
 	took   time.Duration
 	status string
 	err    error
 }
 
-// rush is people who buy all along.
-type rush struct {
-	people errgroup.Group
-	stop   context.CancelFunc
+// buyers buy one ticket after the other in the background.
+type buyers struct {
+	group errgroup.Group
+	stop  context.CancelFunc
 
 	mu    sync.Mutex
 	deals []deal
 }
 
-func (s shop) rush(t *testing.T) *rush {
+func (s shop) startBuyers(t *testing.T) *buyers {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	r := &rush{stop: stop}
+	b := &buyers{stop: stop}
 	for range 3 {
-		r.people.Go(func() error {
+		b.group.Go(func() error {
 			for ctx.Err() == nil {
-				began := time.Now()
-				// Who has begun to buy waits for the answer.
+				start := time.Now()
+				// A purchase that has begun is not cancelled.
 				order, err := s.Buy(context.WithoutCancel(ctx), s.buyer, s.purchase())
-				r.mu.Lock()
-				r.deals = append(r.deals, deal{began, time.Since(began), order.PaymentStatus, err})
-				r.mu.Unlock()
+				b.mu.Lock()
+				b.deals = append(b.deals, deal{start, time.Since(start), order.PaymentStatus, err})
+				b.mu.Unlock()
 				select {
 				case <-ctx.Done():
 				case <-time.After(700 * time.Millisecond):
@@ -126,37 +127,38 @@ func (s shop) rush(t *testing.T) *rush {
 		})
 	}
 	t.Cleanup(stop)
-	return r
+	return b
 }
 
-// end waits for the last purchase, and wants all of them to have succeeded. It tells how many there were.
-func (r *rush) end(t *testing.T) int {
+// stopAndCheck waits for the last purchase, requires that all of them succeeded, and returns their number.
+func (b *buyers) stopAndCheck(t *testing.T) int {
 	t.Helper()
-	r.stop()
-	require.NoError(t, r.people.Wait())
-	for _, d := range r.deals {
+	b.stop()
+	require.NoError(t, b.group.Wait())
+	for _, d := range b.deals {
 		require.NoError(t, d.err)
 		require.Equal(t, "COMPLETED", d.status)
 	}
-	return len(r.deals)
+	return len(b.deals)
 }
 
-// since gives the purchases that began since then.
-func (r *rush) since(then time.Time) []deal {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.deals), func(d deal) bool { return d.began.Before(then) })
+// since returns the purchases that began at or after then.
+func (b *buyers) since(then time.Time) []deal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(b.deals), func(d deal) bool { return d.start.Before(then) })
 }
 
-// await waits for so many purchases that began since then, and gives them.
-func (r *rush) await(t *testing.T, then time.Time, n int) []deal {
+// await waits for n purchases that began at or after then, and returns them.
+func (b *buyers) await(t *testing.T, then time.Time, n int) []deal {
 	t.Helper()
-	deals, err := demo.Await(t.Context(), func() ([]deal, error) { return r.since(then), nil }, func(d []deal) bool { return len(d) >= n })
+	deals, err := demo.Await(t.Context(), func() ([]deal, error) { return b.since(then), nil },
+		func(d []deal) bool { return len(d) >= n })
 	require.NoError(t, err)
 	return deals
 }
 
-// served counts the requests that a replica has answered, of one route or of all whose template begins so.
+// served returns the number of requests that a replica has answered, of all routes whose template begins with route.
 func served(ctx context.Context, replica *stack.App, route string) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, replica.URL()+"/metrics", nil)
 	if err != nil {
