@@ -81,7 +81,7 @@ type Limits struct {
 
 // Office lets requests to reserve tickets share transactions. See the package comment.
 type Office struct {
-	reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error)
+	reserve func(context.Context, []ticket.Request) ([]ticket.Result, error)
 	limits  Limits
 	issuing *semaphore.Weighted
 
@@ -93,7 +93,7 @@ type Office struct {
 }
 
 // New makes an Office over store.Store's Reserve, or what does the same.
-func New(reserve func(context.Context, []ticket.Request) ([]ticket.Answer, error), limits Limits) *Office {
+func New(reserve func(context.Context, []ticket.Request) ([]ticket.Result, error), limits Limits) *Office {
 	return &Office{reserve: reserve, limits: limits, issuing: semaphore.NewWeighted(int64(limits.Windows)), lines: map[string]*line{}}
 }
 
@@ -120,12 +120,12 @@ type turn struct {
 	ctx     context.Context //nolint:containedctx // it is the request's, as in http.Request
 	request ticket.Request
 	came    time.Time
-	answer  chan ticket.Answer // has room for it, whether or not somebody still listens
+	answer  chan ticket.Result // has room for it, whether or not somebody still listens
 }
 
 // Reserve gives a request its answer when its turn has come: the errors are ticket.Inventory.Reserve's and ErrBusy.
 func (o *Office) Reserve(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
-	t := &turn{ctx: ctx, request: q, came: time.Now(), answer: make(chan ticket.Answer, 1)}
+	t := &turn{ctx: ctx, request: q, came: time.Now(), answer: make(chan ticket.Result, 1)}
 	l, err := o.join(t) //nolint:contextcheck // a batch outlives each of those whose it is
 	if err != nil {
 		refused.Inc()
@@ -142,7 +142,7 @@ func (o *Office) Reserve(ctx context.Context, q ticket.Request) (ticket.Reservat
 
 func (o *Office) join(t *turn) (*line, error) {
 	var key []byte
-	for _, l := range ticket.InOrder(t.request.Lines) {
+	for _, l := range ticket.SortedByType(t.request.Items) {
 		key = append(key, l.TypeID[:]...)
 	}
 	o.mu.Lock()
@@ -254,14 +254,14 @@ func (o *Office) commit(batch []*turn) {
 	for i, t := range batch {
 		answers, err := o.try(ctx, requests[i:i+1])
 		if err != nil {
-			answers = []ticket.Answer{{Err: err}}
+			answers = []ticket.Result{{Err: err}}
 		}
 		t.answer <- answers[0]
 	}
 }
 
 // try reserves, and makes an error of a panic, which here would end the process and not only a request.
-func (o *Office) try(ctx context.Context, requests []ticket.Request) (answers []ticket.Answer, err error) {
+func (o *Office) try(ctx context.Context, requests []ticket.Request) (answers []ticket.Result, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())

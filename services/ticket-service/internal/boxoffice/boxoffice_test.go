@@ -26,20 +26,20 @@ type scene struct {
 	mu      sync.Mutex
 	batches [][]ticket.Request // that the database has seen
 	commit  chan error         // lets one of them go
-	answers map[uuid.UUID]ticket.Answer
+	answers map[uuid.UUID]ticket.Result
 }
 
 func play(t *testing.T, limits boxoffice.Limits, act func(s *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &scene{t: t, commit: make(chan error), answers: map[uuid.UUID]ticket.Answer{}}
+		s := &scene{t: t, commit: make(chan error), answers: map[uuid.UUID]ticket.Result{}}
 		s.office = boxoffice.New(s.reserve, limits)
 		act(s)
 	})
 }
 
 // reserve has everybody's tickets, but for those who want thirteen.
-func (s *scene) reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+func (s *scene) reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 	s.mu.Lock()
 	s.batches = append(s.batches, slices.Clone(requests))
 	s.mu.Unlock()
@@ -51,11 +51,11 @@ func (s *scene) reserve(ctx context.Context, requests []ticket.Request) ([]ticke
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	answers := make([]ticket.Answer, len(requests))
+	answers := make([]ticket.Result, len(requests))
 	for i, q := range requests {
 		answers[i].Reservation = ticket.Reservation{ID: q.ReservationID}
-		if q.Lines[0].Quantity == 13 {
-			answers[i] = ticket.Answer{Err: ticket.ErrInsufficientInventory}
+		if q.Items[0].Quantity == 13 {
+			answers[i] = ticket.Result{Err: ticket.ErrInsufficientInventory}
 		}
 	}
 	return answers, nil
@@ -65,13 +65,13 @@ func (s *scene) reserve(ctx context.Context, requests []ticket.Request) ([]ticke
 func (s *scene) come(ctx context.Context, quantity int, types ...uuid.UUID) uuid.UUID {
 	q := ticket.Request{ReservationID: uuid.New()}
 	for _, id := range types {
-		q.Lines = append(q.Lines, ticket.Line{TypeID: id, Quantity: quantity})
+		q.Items = append(q.Items, ticket.LineItem{TypeID: id, Quantity: quantity})
 	}
 	go func() {
 		r, err := s.office.Reserve(ctx, q)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.answers[q.ReservationID] = ticket.Answer{Reservation: r, Err: err}
+		s.answers[q.ReservationID] = ticket.Result{Reservation: r, Err: err}
 	}()
 	synctest.Wait()
 	return q.ReservationID
@@ -350,7 +350,7 @@ func TestBatchTakenApart(t *testing.T) {
 	t.Run("Panic", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			office := boxoffice.New(func(context.Context, []ticket.Request) ([]ticket.Answer, error) { panic("a bug") }, generous)
+			office := boxoffice.New(func(context.Context, []ticket.Request) ([]ticket.Result, error) { panic("a bug") }, generous)
 			_, err := office.Reserve(t.Context(), ticket.Request{})
 			require.ErrorContains(t, err, "a bug")
 		})

@@ -243,7 +243,7 @@ func (a API) draw(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 
 // code gives the code of a ticket that still admits somebody. It returns ticket.ErrNotActive.
 func (a API) code(t ticket.Ticket) (string, error) {
-	if t.Status != ticket.Valid {
+	if t.Status != ticket.Active {
 		return "", ticket.ErrNotActive
 	}
 	return a.Signer.Code(t)

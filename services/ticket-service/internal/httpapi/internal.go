@@ -34,16 +34,16 @@ type ticketRequest struct {
 	Quantity     int    `json:"quantity"`
 }
 
-func linesOf(requests []ticketRequest) ([]ticket.Line, error) {
-	lines := make([]ticket.Line, len(requests))
+func linesOf(requests []ticketRequest) ([]ticket.LineItem, error) {
+	lines := make([]ticket.LineItem, len(requests))
 	for i, q := range requests {
 		id, err := web.ParseID("ticketRequests.ticketTypeId", q.TicketTypeID)
 		if err != nil {
 			return nil, err
 		}
-		lines[i] = ticket.Line{TypeID: id, Quantity: q.Quantity}
+		lines[i] = ticket.LineItem{TypeID: id, Quantity: q.Quantity}
 	}
-	return lines, ticket.ValidateLines(lines)
+	return lines, ticket.ValidateItems(lines)
 }
 
 // idField is an id in a request's body.
@@ -135,7 +135,7 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var err error
-	if q.Lines, err = linesOf(in.TicketRequests); err != nil {
+	if q.Items, err = linesOf(in.TicketRequests); err != nil {
 		return err
 	}
 	if q.Hold, err = ticket.HoldFor(in.ReservationDurationMinutes); err != nil {
@@ -166,7 +166,7 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 		Currency      money.Currency `json:"currency"` // beyond the contract: a price alone cannot be charged
 		Tickets       []line         `json:"tickets"`
 	}{ReservationID: res.ID, Reserved: true, ExpiresAt: res.ExpiresAt.UTC()}
-	for _, l := range res.Lines {
+	for _, l := range res.Items {
 		out.Currency = l.UnitPrice.Currency
 		out.Tickets = append(out.Tickets, line{
 			TicketTypeID: l.TypeID, Quantity: l.Quantity,
@@ -285,7 +285,7 @@ const (
 )
 
 // maxRefunded is how many tickets an order can have.
-const maxRefunded = ticket.MaxLines * ticket.MaxQuantity
+const maxRefunded = ticket.MaxItems * ticket.MaxQuantity
 
 func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 	var in struct {

@@ -265,13 +265,13 @@ func TestConfirmPurchase(t *testing.T) {
 		t.Parallel()
 		status, body := b.internal(t, "confirm-purchase", confirmBody(id, uuid.New(), user))
 		require.Equal(t, http.StatusConflict, status)
-		require.JSONEq(t, `{"confirmed":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already bought"}`, body)
+		require.JSONEq(t, `{"confirmed":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already completed"}`, body)
 	})
 	t.Run("ReleaseAfterIt", func(t *testing.T) {
 		t.Parallel()
 		status, body := b.internal(t, "release-reservation", releaseBody(id))
 		require.Equal(t, http.StatusConflict, status)
-		require.JSONEq(t, `{"released":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already bought"}`, body)
+		require.JSONEq(t, `{"released":false,"error":"RESERVATION_COMPLETED","message":"The reservation is already completed"}`, body)
 	})
 	t.Run("Ticket", func(t *testing.T) {
 		t.Parallel()
@@ -450,13 +450,13 @@ func TestCancelRefunded(t *testing.T) {
 		require.NoError(t, err)
 		return `"ticketIds":` + string(list) + `,`
 	}
-	line := func(k confirmedTicket) string {
+	item := func(k confirmedTicket) string {
 		return `{"ticketId":"` + k.TicketID.String() + `","ticketTypeId":"` + kind.String() + `"}`
 	}
 	for range 2 {
 		status, body := b.internal(t, "cancel", request(order.String(), some(tickets[0].TicketID)))
 		require.Equal(t, http.StatusOK, status, body)
-		require.JSONEq(t, `{"cancelled":true,"orderId":"`+order.String()+`","tickets":[`+line(tickets[0])+`]}`, body)
+		require.JSONEq(t, `{"cancelled":true,"orderId":"`+order.String()+`","tickets":[`+item(tickets[0])+`]}`, body)
 	}
 	t.Run("OneIsOfAnotherOrder", func(t *testing.T) {
 		status, body := b.internal(t, "cancel", request(order.String(), some(tickets[1].TicketID, uuid.New())))

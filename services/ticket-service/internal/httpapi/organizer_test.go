@@ -204,7 +204,7 @@ func TestCheckIn(t *testing.T) {
 	t.Run("SecondScan", func(t *testing.T) {
 		status, body := b.checkIn(t, codeOf(k.TicketID), "South", b.asOrganizer(t))
 		require.Equal(t, http.StatusConflict, status)
-		require.JSONEq(t, `{"error":"ALREADY_CHECKED_IN","message":"The ticket was used before","checkedInAt":"`+at+`","gate":"North"}`, body)
+		require.JSONEq(t, `{"error":"ALREADY_CHECKED_IN","message":"The ticket was already used","checkedInAt":"`+at+`","gate":"North"}`, body)
 	})
 	t.Run("NoCodeOfAUsedTicket", func(t *testing.T) {
 		for _, file := range []string{"qr.png", "ticket.pdf"} {

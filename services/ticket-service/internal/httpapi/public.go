@@ -128,7 +128,7 @@ func (a API) transfer(w http.ResponseWriter, r *http.Request) error {
 	if to == t.OwnerID {
 		return problem.Field("toUserId", "toUserId must be another user")
 	}
-	if t.Status != ticket.Valid {
+	if t.Status != ticket.Active {
 		return ticket.ErrNotActive
 	}
 	name, err := a.fetchName(r.Context(), to)

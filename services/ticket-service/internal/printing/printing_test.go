@@ -31,7 +31,7 @@ func setup(t testing.TB) *bundle {
 	b := &bundle{
 		ticket: ticket.Ticket{
 			ID: uuid.New(), Number: "TKT-2026-000042", TypeName: "VIP", EventID: uuid.New(), HolderName: "Ann O'Hara",
-			Status: ticket.Valid, CodeVersion: 1, CreatedAt: time.Date(2026, 1, 15, 10, 30, 0, 0, time.UTC),
+			Status: ticket.Active, CodeVersion: 1, CreatedAt: time.Date(2026, 1, 15, 10, 30, 0, 0, time.UTC),
 		},
 		event: ticket.Event{
 			Name: "Summer Music Festival", VenueName: "Central Park", Date: time.Date(2026, 7, 15, 18, 0, 0, 0, time.UTC),

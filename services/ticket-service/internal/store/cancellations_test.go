@@ -61,17 +61,17 @@ func TestCancelEvent(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.store.Cancel(t.Context(), returned.ID, b.user, "")
 	require.NoError(t, err)
-	hold := b.reserved(t, line(vip, 2), line(seat, 1))
+	hold := b.reserved(t, item(vip, 2), item(seat, 1))
 
 	message := uuid.New()
 	require.NoError(t, b.cancelEvent(telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-123456"}), message))
-	_, err = b.reserve(t.Context(), uuid.New(), line(vip, 1))
+	_, err = b.reserve(t.Context(), uuid.New(), item(vip, 1))
 	require.ErrorIs(t, err, ticket.ErrEventNotOnSale)
 
 	n, err := b.store.ReleaseCancelled(t.Context(), 10)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
-	b.requireStatus(t, hold, ticket.Cancelled)
+	b.requireStatus(t, hold, ticket.ReservationCancelled)
 	b.requireInventory(t, vip, 3, 0)
 	b.requireInventory(t, seat, 7, 0)
 
@@ -157,7 +157,7 @@ func TestPaidAfterTheEventWasCancelled(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			kind := b.newType(t, 5)
-			p := b.purchase(b.reserved(t, line(kind, 2)))
+			p := b.purchase(b.reserved(t, item(kind, 2)))
 			require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 			if tt.sweep {
 				_, err := b.store.CancelAll(t.Context())
@@ -188,7 +188,7 @@ func TestPaidAfterTheEventWasCancelled(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
-		p := b.purchase(b.reserved(t, line(kind, 2)))
+		p := b.purchase(b.reserved(t, item(kind, 2)))
 		tickets, err := b.store.Confirm(t.Context(), p)
 		require.NoError(t, err)
 		require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
@@ -295,7 +295,7 @@ func TestCancellationIsOvertaken(t *testing.T) {
 	require.NoError(t, err)
 	b.requireAllCancelled(t, tickets...)
 	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", b.festival(ticket.EventPublished, newest.Add(time.Hour))))
-	_, err = b.reserve(t.Context(), uuid.New(), line(kind, 1))
+	_, err = b.reserve(t.Context(), uuid.New(), item(kind, 1))
 	require.ErrorIs(t, err, ticket.ErrEventNotOnSale)
 }
 
@@ -305,7 +305,7 @@ func TestPurchaseWaitsForTheCancellation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
-	p := b.purchase(b.reserved(t, line(kind, 2)))
+	p := b.purchase(b.reserved(t, item(kind, 2)))
 	tx, err := b.pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(context.Background()) }()
@@ -338,7 +338,7 @@ func TestCancelEventRace(t *testing.T) {
 	kind := b.newType(t, 1000)
 	purchases := make([]store.Purchase, orders)
 	for i := range purchases {
-		purchases[i] = b.purchase(b.reserved(t, line(kind, 2)))
+		purchases[i] = b.purchase(b.reserved(t, item(kind, 2)))
 	}
 	message := uuid.New()
 	requireAll(t, race(3*orders, func(i int) error {
@@ -351,7 +351,7 @@ func TestCancelEventRace(t *testing.T) {
 			_, err := b.store.CancelAll(t.Context())
 			return err
 		default:
-			_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+			_, err := b.reserve(t.Context(), uuid.New(), item(kind, 1))
 			if errors.Is(err, ticket.ErrEventNotOnSale) {
 				return nil
 			}

@@ -71,9 +71,9 @@ func TestHistoryIsNotRead(t *testing.T) {
 	off := &bundle{store: s, pool: pool, event: called, user: b.user}
 	require.NoError(t, s.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", off.festival(ticket.EventPublished, time.Now())))
 	bought := off.bought(t, off.newType(t, 10), 3)
-	first := b.purchase(b.reserved(t, line(kind, 2), line(other, 1)))
-	second := b.purchase(b.reserved(t, line(kind, 2)))
-	released, expired := b.reserved(t, line(kind, 1)), b.reserved(t, line(kind, 1))
+	first := b.purchase(b.reserved(t, item(kind, 2), item(other, 1)))
+	second := b.purchase(b.reserved(t, item(kind, 2)))
+	released, expired := b.reserved(t, item(kind, 1)), b.reserved(t, item(kind, 1))
 	b.runOut(t, expired)
 	var sold []ticket.Ticket
 	for _, tt := range []struct {
@@ -81,15 +81,15 @@ func TestHistoryIsNotRead(t *testing.T) {
 		do   func() error
 	}{
 		{"Reserve", func() error {
-			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), line(kind, 1)), b.request(uuid.New(), line(other, 1))})
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), item(kind, 1)), b.request(uuid.New(), item(other, 1))})
 			return err
 		}},
 		{"ReserveAgain", func() error {
-			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(first.ReservationID, line(kind, 2), line(other, 1))})
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(first.ReservationID, item(kind, 2), item(other, 1))})
 			return err
 		}},
 		{"ReserveTooMany", func() error {
-			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), line(kind, 1001))})
+			_, err := s.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), item(kind, 1001))})
 			return err
 		}},
 		{"Confirm", func() (err error) {
@@ -108,7 +108,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"Extend", func() error {
-			_, err := s.Extend(t.Context(), b.reserved(t, line(kind, 1)), time.Minute)
+			_, err := s.Extend(t.Context(), b.reserved(t, item(kind, 1)), time.Minute)
 			return err
 		}},
 		{"Expire", func() error {

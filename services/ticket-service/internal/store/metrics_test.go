@@ -33,9 +33,9 @@ func TestGauges(t *testing.T) {
 	b := setup(t)
 	floor, stand := b.newType(t, 10), b.newType(t, 2)
 	b.bought(t, floor, 3)
-	b.reserved(t, line(floor, 1))
-	b.reserved(t, line(stand, 2))
-	last := b.reserved(t, line(floor, 1))
+	b.reserved(t, item(floor, 1))
+	b.reserved(t, item(stand, 2))
+	last := b.reserved(t, item(floor, 1))
 	b.requireGauges(t, "inventory_events 1\n", "inventory_ticket_types 2\n", "inventory_ticket_types_sold_out 1\n",
 		"inventory_tickets_held 4\n", "inventory_tickets_left 5\n", "inventory_tickets_sold 3\n",
 		"holds_active 3\n", "holds_overdue_seconds 0\n", "cancelled_events_with_tickets 0\n")

@@ -37,10 +37,10 @@ func (s Store) Confirm(ctx context.Context, p Purchase) ([]ticket.Ticket, error)
 			return ticket.ErrOrderRefused
 		case r.UserID != p.UserID:
 			return ticket.ErrReservationNotFound
-		case r.Status == ticket.Completed:
+		case r.Status == ticket.ReservationCompleted:
 			tickets, err = ticketsOfTx(ctx, tx, r.ID, p.OrderID)
 			return err
-		case r.Status != ticket.Active || !d.live:
+		case r.Status != ticket.ReservationActive || !d.live:
 			return ticket.ErrReservationNotFound
 		}
 		tickets, err = s.issueTx(ctx, tx, d, p)
@@ -88,10 +88,10 @@ func (s Store) Fulfil(ctx context.Context, messageID uuid.UUID, p Purchase, paid
 // fulfilTx has changed nothing when it returns a *problem.Error.
 func (s Store) fulfilTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) error {
 	r := d.reservation
-	if r.UserID != p.UserID || len(r.Lines) == 0 {
+	if r.UserID != p.UserID || len(r.Items) == 0 {
 		return ticket.ErrReservationNotFound
 	}
-	if r.Status == ticket.Completed {
+	if r.Status == ticket.ReservationCompleted {
 		tickets, err := ticketsOfTx(ctx, tx, r.ID, p.OrderID)
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (s Store) fulfilTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) err
 		return s.announceTx(ctx, tx, r, p, tickets)
 	}
 	// What the organizer says of sales does not bind a paid order, whose tickets were held by its rules.
-	if r.Status != ticket.Active && slices.ContainsFunc(r.Lines, func(l ticket.Line) bool { return d.available[l.TypeID] < l.Quantity }) {
+	if r.Status != ticket.ReservationActive && slices.ContainsFunc(r.Items, func(l ticket.LineItem) bool { return d.available[l.TypeID] < l.Quantity }) {
 		return ticket.ErrInsufficientInventory
 	}
 	_, err := s.issueTx(ctx, tx, d, p)
@@ -133,10 +133,10 @@ func queueDeal(b *pgx.Batch, p Purchase) *deal {
 		SELECT l.ticket_type_id, l.quantity, l.unit_price_minor, l.currency, y.capacity - y.sold - y.held
 		FROM reservation_lines l JOIN ticket_types y ON y.id = l.ticket_type_id
 		WHERE l.reservation_id = $1 ORDER BY y.id FOR NO KEY UPDATE OF y`, p.ReservationID).Query(func(rows pgx.Rows) error {
-		var l ticket.Line
+		var l ticket.LineItem
 		var left int
 		_, err := pgx.ForEachRow(rows, append(lineFields(&l), &left), func() error {
-			d.reservation.Lines = append(d.reservation.Lines, l)
+			d.reservation.Items = append(d.reservation.Items, l)
 			d.available[l.TypeID] = left
 			return nil
 		})
@@ -177,9 +177,9 @@ func (s Store) issueTx(ctx context.Context, tx pgx.Tx, d *deal, p Purchase) ([]t
 	r := d.reservation
 	var ids, types []uuid.UUID
 	var batch pgx.Batch
-	for _, l := range r.Lines {
+	for _, l := range r.Items {
 		held := 0
-		if r.Status == ticket.Active {
+		if r.Status == ticket.ReservationActive {
 			held = l.Quantity
 		}
 		queueCount(&batch, l.TypeID, -held, l.Quantity)

@@ -21,7 +21,7 @@ func TestConfirm(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
-	id := b.reserved(t, line(vip, 1), line(seat, 2))
+	id := b.reserved(t, item(vip, 1), item(seat, 2))
 	p := b.purchase(id)
 	tickets, err := b.store.Confirm(t.Context(), p)
 	require.NoError(t, err)
@@ -34,12 +34,12 @@ func TestConfirm(t *testing.T) {
 		require.Equal(t, p.OrderID, k.OrderID)
 		require.Equal(t, b.user, k.OwnerID)
 		require.Equal(t, "Ann O'Hara", k.HolderName)
-		require.Equal(t, ticket.Valid, k.Status)
+		require.Equal(t, ticket.Active, k.Status)
 		require.Equal(t, 1, k.CodeVersion)
 		require.WithinDuration(t, time.Now(), k.CreatedAt, time.Minute)
 	}
 	require.Equal(t, map[uuid.UUID]int{vip: 1, seat: 2}, count)
-	b.requireStatus(t, id, ticket.Completed)
+	b.requireStatus(t, id, ticket.ReservationCompleted)
 
 	t.Run("SameAgain", func(t *testing.T) {
 		again, err := b.store.Confirm(t.Context(), p)
@@ -48,9 +48,9 @@ func TestConfirm(t *testing.T) {
 		require.Len(t, b.outbox(t), 1)
 	})
 	t.Run("ReserveAgain", func(t *testing.T) {
-		r, err := b.reserve(t.Context(), id, line(vip, 1), line(seat, 2))
+		r, err := b.reserve(t.Context(), id, item(vip, 1), item(seat, 2))
 		require.NoError(t, err)
-		require.Equal(t, ticket.Completed, r.Status)
+		require.Equal(t, ticket.ReservationCompleted, r.Status)
 	})
 	t.Run("OtherOrder", func(t *testing.T) {
 		_, err := b.store.Confirm(t.Context(), b.purchase(id))
@@ -64,7 +64,7 @@ func TestConfirm(t *testing.T) {
 	})
 	t.Run("OneOrderTwoReservations", func(t *testing.T) {
 		second := p
-		second.ReservationID = b.reserved(t, line(seat, 1))
+		second.ReservationID = b.reserved(t, item(seat, 1))
 		_, err := b.store.Confirm(t.Context(), second)
 		require.ErrorIs(t, err, ticket.ErrReservationReused)
 		b.requireInventory(t, seat, 2, 1)
@@ -108,7 +108,7 @@ func TestConfirmRefuses(t *testing.T) {
 		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.runOut(t, id) }}, // no sweep needed
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			id := b.reserved(t, line(kind, 1))
+			id := b.reserved(t, item(kind, 1))
 			tt.ending(t, id)
 			for range 2 {
 				_, err := b.store.Confirm(t.Context(), b.purchase(id))
@@ -129,7 +129,7 @@ func TestTicketNumbers(t *testing.T) {
 	b := setup(t)
 	ids := make([]uuid.UUID, connections)
 	for i := range ids {
-		ids[i] = b.reserved(t, line(b.newType(t, 3), 3)) // a type each, whose rows make nobody wait
+		ids[i] = b.reserved(t, item(b.newType(t, 3), 3)) // a type each, whose rows make nobody wait
 	}
 	tickets := make([][]ticket.Ticket, len(ids))
 	requireAll(t, race(len(ids), func(i int) (err error) {
@@ -154,7 +154,7 @@ func TestConfirmRace(t *testing.T) {
 	kind := b.newType(t, 100)
 
 	t.Run("SamePurchase", func(t *testing.T) {
-		p := b.purchase(b.reserved(t, line(kind, 2)))
+		p := b.purchase(b.reserved(t, item(kind, 2)))
 		tickets := make([][]ticket.Ticket, connections)
 		requireAll(t, race(connections, func(i int) (err error) {
 			tickets[i], err = b.store.Confirm(t.Context(), p)
@@ -172,7 +172,7 @@ func TestConfirmRace(t *testing.T) {
 		confirmed := make([]bool, pairs)
 		ids := make([]uuid.UUID, pairs)
 		for i := range ids {
-			ids[i] = b.reserved(t, line(kind, 1))
+			ids[i] = b.reserved(t, item(kind, 1))
 		}
 		requireAll(t, race(3*pairs, func(i int) error {
 			id := ids[i/3]
@@ -199,9 +199,9 @@ func TestConfirmRace(t *testing.T) {
 		for i, id := range ids {
 			if confirmed[i] {
 				sold++
-				b.requireStatus(t, id, ticket.Completed)
+				b.requireStatus(t, id, ticket.ReservationCompleted)
 			} else {
-				b.requireStatus(t, id, ticket.Cancelled)
+				b.requireStatus(t, id, ticket.ReservationCancelled)
 			}
 		}
 		b.requireInventory(t, kind, sold, 0)
@@ -222,7 +222,7 @@ func TestFulfil(t *testing.T) {
 		require.NoError(t, err)
 		for _, y := range types {
 			if y.ID == kind {
-				s.reserved(t, line(kind, y.Available()))
+				s.reserved(t, item(kind, y.Available()))
 			}
 		}
 	}
@@ -275,7 +275,7 @@ func TestFulfil(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			s := &scene{bundle: b, vip: b.newType(t, 5), seat: b.newType(t, 10)}
-			s.p = b.purchase(b.reserved(t, line(s.vip, 1), line(s.seat, 2)))
+			s.p = b.purchase(b.reserved(t, item(s.vip, 1), item(s.seat, 2)))
 			tt.before(t, s)
 			message := uuid.New()
 			for range 3 { // one effect
@@ -294,7 +294,7 @@ func TestFulfil(t *testing.T) {
 			}
 			require.Equal(t, "TICKETS_GENERATED", out[0].Type)
 			require.Len(t, out[0].Data.Payload.Tickets, 3)
-			b.requireStatus(t, s.p.ReservationID, ticket.Completed)
+			b.requireStatus(t, s.p.ReservationID, ticket.ReservationCompleted)
 			b.requireInventory(t, s.vip, 1, 0)
 			b.requireInventory(t, s.seat, 2, tt.seatHeld)
 
@@ -311,7 +311,7 @@ func TestFulfilOtherOrder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
-	id := b.reserved(t, line(kind, 1))
+	id := b.reserved(t, item(kind, 1))
 	_, err := b.store.Confirm(t.Context(), b.purchase(id))
 	require.NoError(t, err)
 	second := b.purchase(id)
@@ -331,7 +331,7 @@ func TestFulfilRace(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
-		p, message := b.purchase(b.reserved(t, line(kind, 2))), uuid.New()
+		p, message := b.purchase(b.reserved(t, item(kind, 2))), uuid.New()
 		requireAll(t, race(connections, func(int) error { return b.fulfil(t.Context(), message, p) }))
 		b.requireInventory(t, kind, 2, 0)
 		require.Len(t, b.outbox(t), 1)
@@ -340,7 +340,7 @@ func TestFulfilRace(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
-		p := b.purchase(b.reserved(t, line(kind, 2)))
+		p := b.purchase(b.reserved(t, item(kind, 2)))
 		requireAll(t, race(connections, func(i int) error {
 			if i%2 == 0 {
 				_, err := b.store.Confirm(t.Context(), p)
@@ -365,10 +365,10 @@ func TestFulfilRace(t *testing.T) {
 		kind := b.newType(t, 40)
 		ids := make([]uuid.UUID, 40)
 		for i := range ids {
-			ids[i] = b.reserved(t, line(kind, 1))
+			ids[i] = b.reserved(t, item(kind, 1))
 		}
 		b.expire(t, ids...)
-		b.reserved(t, line(kind, 30))
+		b.reserved(t, item(kind, 30))
 		requireAll(t, race(len(ids), func(i int) error { return b.fulfil(t.Context(), uuid.New(), b.purchase(ids[i])) }))
 		count := map[string]int{}
 		for _, m := range b.outbox(t) {
@@ -386,7 +386,7 @@ func TestAnnouncements(t *testing.T) {
 	kind := b.newType(t, 5)
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	ctx := telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-123456", Parent: parent})
-	p := b.purchase(b.reserved(t, line(kind, 2)))
+	p := b.purchase(b.reserved(t, item(kind, 2)))
 	require.NoError(t, b.fulfil(ctx, uuid.New(), p))
 	lost := b.purchase(uuid.New())
 	require.NoError(t, b.fulfil(ctx, uuid.New(), lost))
@@ -445,7 +445,7 @@ func TestFulfilAgain(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
-		p := b.purchase(b.reserved(t, line(kind, 2)))
+		p := b.purchase(b.reserved(t, item(kind, 2)))
 		for range 3 {
 			require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
 		}
@@ -469,9 +469,9 @@ func TestFulfilAgain(t *testing.T) {
 		{"WasSoldOut", func(t *testing.T, b *bundle, p *store.Purchase) func() {
 			t.Helper()
 			kind := b.newType(t, 5)
-			p.ReservationID = b.reserved(t, line(kind, 2))
+			p.ReservationID = b.reserved(t, item(kind, 2))
 			b.expire(t, p.ReservationID)
-			rival := b.reserved(t, line(kind, 5))
+			rival := b.reserved(t, item(kind, 5))
 			return func() { b.expire(t, rival) }
 		}, "INSUFFICIENT_INVENTORY"},
 		{"CameBeforeItsReservation", func(t *testing.T, b *bundle, p *store.Purchase) func() {
@@ -479,7 +479,7 @@ func TestFulfilAgain(t *testing.T) {
 			kind := b.newType(t, 5)
 			p.ReservationID = uuid.New()
 			return func() {
-				_, err := b.reserve(t.Context(), p.ReservationID, line(kind, 1))
+				_, err := b.reserve(t.Context(), p.ReservationID, item(kind, 1))
 				require.NoError(t, err)
 			}
 		}, "RESERVATION_NOT_FOUND"},
@@ -514,9 +514,9 @@ func TestFulfilAgain(t *testing.T) {
 		b := setup(t)
 		kind := b.newType(t, 1)
 		for range 8 {
-			p := b.purchase(b.reserved(t, line(kind, 1)))
+			p := b.purchase(b.reserved(t, item(kind, 1)))
 			b.expire(t, p.ReservationID)
-			rival := b.reserved(t, line(kind, 1))
+			rival := b.reserved(t, item(kind, 1))
 			requireAll(t, race(connections, func(i int) error {
 				if i == 0 {
 					_, err := b.store.Release(t.Context(), rival, "TIMEOUT")

@@ -24,7 +24,7 @@ import (
 //
 // Before somebody hears that too few tickets are left, what expired holds still keep is given back, in a transaction of its
 // own, and whoever found too few is judged again.
-func (s Store) Reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+func (s Store) Reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 	answers, err := s.reserve(ctx, requests)
 	if err != nil {
 		return nil, err
@@ -65,16 +65,16 @@ var errNothingHeld = errors.New("no tickets are held")
 // reserveAttempts bounds how often reserve begins again because somebody was faster with an id.
 const reserveAttempts = 3
 
-func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 	var types, events, ids []uuid.UUID
 	for _, q := range requests {
 		ids = append(ids, q.ReservationID)
 		events = append(events, q.EventID)
-		for _, l := range q.Lines {
+		for _, l := range q.Items {
 			types = append(types, l.TypeID)
 		}
 	}
-	answers := make([]ticket.Answer, len(requests))
+	answers := make([]ticket.Result, len(requests))
 	var err error
 	for range reserveAttempts {
 		var found ticket.Inventory
@@ -87,8 +87,8 @@ func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket
 			if len(found.Reservations) > 0 {
 				var lines pgx.Batch
 				for id, r := range found.Reservations {
-					queueLines(&lines, id, func(l ticket.Line) {
-						r.Lines = append(r.Lines, l)
+					queueLines(&lines, id, func(l ticket.LineItem) {
+						r.Items = append(r.Items, l)
 						found.Reservations[id] = r
 					})
 				}
@@ -99,10 +99,10 @@ func (s Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticket
 			for i, q := range requests {
 				answers[i].Reservation, answers[i].Err = found.Reserve(q)
 			}
-			if len(found.Made) == 0 {
+			if len(found.Created) == 0 {
 				return errNothingHeld
 			}
-			return holdTx(ctx, tx, found.Made)
+			return holdTx(ctx, tx, found.Created)
 		})
 		if errors.Is(err, errNothingHeld) {
 			return answers, nil
@@ -167,7 +167,7 @@ func holdTx(ctx context.Context, tx pgx.Tx, made []ticket.Reservation) error {
 	slices.SortFunc(made, func(a, b ticket.Reservation) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	for _, r := range made {
 		ids, users, events, ends = append(ids, r.ID), append(users, r.UserID), append(events, r.EventID), append(ends, r.ExpiresAt)
-		for _, l := range r.Lines {
+		for _, l := range r.Items {
 			lineOf, types, quantities = append(lineOf, r.ID), append(types, l.TypeID), append(quantities, l.Quantity)
 			prices, currencies = append(prices, l.UnitPrice.Minor), append(currencies, l.UnitPrice.Currency)
 			taken[l.TypeID] += l.Quantity
@@ -207,11 +207,11 @@ func scanReservation(row pgx.CollectableRow, further ...any) (ticket.Reservation
 }
 
 // queueLines queues what reads the lines of a reservation in their order.
-func queueLines(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.Line)) {
+func queueLines(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.LineItem)) {
 	b.Queue(`
 		SELECT ticket_type_id, quantity, unit_price_minor, currency
 		FROM reservation_lines WHERE reservation_id = $1 ORDER BY ticket_type_id`, reservationID).Query(func(rows pgx.Rows) error {
-		var l ticket.Line
+		var l ticket.LineItem
 		_, err := pgx.ForEachRow(rows, lineFields(&l), func() error {
 			read(l)
 			return nil
@@ -223,7 +223,7 @@ func queueLines(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.Line)) {
 	})
 }
 
-func lineFields(l *ticket.Line) []any {
+func lineFields(l *ticket.LineItem) []any {
 	return []any{&l.TypeID, &l.Quantity, &l.UnitPrice.Minor, &l.UnitPrice.Currency}
 }
 
@@ -238,7 +238,7 @@ func (s Store) Release(ctx context.Context, id uuid.UUID, reason string) (int, e
 	if err != nil {
 		return 0, err
 	}
-	return ticket.Quantity(r.Lines), nil
+	return ticket.Quantity(r.Items), nil
 }
 
 // ReleaseFailed is PAYMENT_FAILED's effect, once per message: Release, unless the reservation was bought
@@ -273,21 +273,21 @@ func queueBury(b *pgx.Batch, id uuid.UUID, reason string) *ticket.Reservation {
 		}
 		return err
 	})
-	queueLines(b, id, func(l ticket.Line) { r.Lines = append(r.Lines, l) })
+	queueLines(b, id, func(l ticket.LineItem) { r.Items = append(r.Items, l) })
 	return r
 }
 
 // releaseTx gives a locked reservation's tickets back, if it has any still.
 func releaseTx(ctx context.Context, tx pgx.Tx, r *ticket.Reservation, reason string) error {
 	switch r.Status {
-	case ticket.Completed:
+	case ticket.ReservationCompleted:
 		return ticket.ErrReservationCompleted
-	case ticket.Cancelled, ticket.Expired:
+	case ticket.ReservationCancelled, ticket.ReservationExpired:
 		return nil
-	case ticket.Active:
+	case ticket.ReservationActive:
 	}
 	var batch pgx.Batch
-	for _, l := range r.Lines {
+	for _, l := range r.Items {
 		queueCount(&batch, l.TypeID, -l.Quantity, 0)
 	}
 	batch.Queue(`UPDATE reservations SET status = 'CANCELLED', reason = $2, ended_at = now() WHERE id = $1`, r.ID, reason)

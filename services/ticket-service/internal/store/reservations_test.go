@@ -19,20 +19,20 @@ func TestReserve(t *testing.T) {
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 10)
 	id := uuid.New()
-	r, err := b.reserve(t.Context(), id, line(vip, 1), line(seat, 2))
+	r, err := b.reserve(t.Context(), id, item(vip, 1), item(seat, 2))
 	require.NoError(t, err)
 	require.Equal(t, id, r.ID)
-	require.Equal(t, ticket.Active, r.Status)
+	require.Equal(t, ticket.ReservationActive, r.Status)
 	require.WithinDuration(t, time.Now().Add(ticket.HoldTime), r.ExpiresAt, time.Minute)
-	require.ElementsMatch(t, []ticket.Line{
+	require.ElementsMatch(t, []ticket.LineItem{
 		{TypeID: vip, Quantity: 1, UnitPrice: money.Of(50_00, "USD")},
 		{TypeID: seat, Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
-	}, r.Lines)
+	}, r.Items)
 	b.requireInventory(t, vip, 0, 1)
 	b.requireInventory(t, seat, 0, 2)
 
 	t.Run("SameAgain", func(t *testing.T) {
-		again, err := b.reserve(t.Context(), id, line(seat, 2), line(vip, 1))
+		again, err := b.reserve(t.Context(), id, item(seat, 2), item(vip, 1))
 		require.NoError(t, err)
 		require.Equal(t, r, again)
 		b.requireInventory(t, seat, 0, 2)
@@ -40,22 +40,22 @@ func TestReserve(t *testing.T) {
 	t.Run("PriceStaysAsReserved", func(t *testing.T) {
 		_, err := b.pool.Exec(t.Context(), `UPDATE ticket_types SET price_minor = 9900`)
 		require.NoError(t, err)
-		again, err := b.reserve(t.Context(), id, line(seat, 2), line(vip, 1))
+		again, err := b.reserve(t.Context(), id, item(seat, 2), item(vip, 1))
 		require.NoError(t, err)
 		require.Equal(t, r, again)
 	})
 	for _, tt := range []struct {
 		name        string
 		user, event uuid.UUID
-		lines       []ticket.Line
+		items       []ticket.LineItem
 	}{
-		{"OtherLines", b.user, b.event, []ticket.Line{line(seat, 2)}},
-		{"OtherQuantity", b.user, b.event, []ticket.Line{line(vip, 2), line(seat, 2)}},
-		{"OtherUser", uuid.New(), b.event, []ticket.Line{line(vip, 1), line(seat, 2)}},
-		{"OtherEvent", b.user, uuid.New(), []ticket.Line{line(vip, 1), line(seat, 2)}},
+		{"OtherLines", b.user, b.event, []ticket.LineItem{item(seat, 2)}},
+		{"OtherQuantity", b.user, b.event, []ticket.LineItem{item(vip, 2), item(seat, 2)}},
+		{"OtherUser", uuid.New(), b.event, []ticket.LineItem{item(vip, 1), item(seat, 2)}},
+		{"OtherEvent", b.user, uuid.New(), []ticket.LineItem{item(vip, 1), item(seat, 2)}},
 	} {
 		t.Run("SameIDFor"+tt.name, func(t *testing.T) {
-			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: tt.user, EventID: tt.event, Lines: tt.lines})
+			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: tt.user, EventID: tt.event, Items: tt.items})
 			require.ErrorIs(t, err, ticket.ErrReservationReused)
 			b.requireInventory(t, vip, 0, 1)
 			b.requireInventory(t, seat, 0, 2)
@@ -77,19 +77,19 @@ func TestReserveRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		event uuid.UUID
-		lines []ticket.Line
+		items []ticket.LineItem
 		err   error
 	}{
-		{"AllOrNothing", b.event, []ticket.Line{line(plenty, 2), line(scarce, 2)}, ticket.ErrInsufficientInventory},
-		{"AllOrNothingInOtherOrder", b.event, []ticket.Line{line(scarce, 2), line(plenty, 2)}, ticket.ErrInsufficientInventory},
-		{"UnknownType", b.event, []ticket.Line{line(plenty, 2), line(uuid.New(), 1)}, ticket.ErrTypeNotFound},
-		{"TypeOfAnotherEvent", b.event, []ticket.Line{line(plenty, 2), line(elsewhere, 1)}, ticket.ErrTypeNotFound},
-		{"DraftEvent", draft, []ticket.Line{line(plenty, 1)}, ticket.ErrEventNotOnSale},
-		{"UnknownEvent", uuid.New(), []ticket.Line{line(plenty, 1)}, ticket.ErrEventNotOnSale},
+		{"AllOrNothing", b.event, []ticket.LineItem{item(plenty, 2), item(scarce, 2)}, ticket.ErrInsufficientInventory},
+		{"AllOrNothingInOtherOrder", b.event, []ticket.LineItem{item(scarce, 2), item(plenty, 2)}, ticket.ErrInsufficientInventory},
+		{"UnknownType", b.event, []ticket.LineItem{item(plenty, 2), item(uuid.New(), 1)}, ticket.ErrTypeNotFound},
+		{"TypeOfAnotherEvent", b.event, []ticket.LineItem{item(plenty, 2), item(elsewhere, 1)}, ticket.ErrTypeNotFound},
+		{"DraftEvent", draft, []ticket.LineItem{item(plenty, 1)}, ticket.ErrEventNotOnSale},
+		{"UnknownEvent", uuid.New(), []ticket.LineItem{item(plenty, 1)}, ticket.ErrEventNotOnSale},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := uuid.New()
-			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: b.user, EventID: tt.event, Lines: tt.lines})
+			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: b.user, EventID: tt.event, Items: tt.items})
 			require.ErrorIs(t, err, tt.err)
 			_, err = b.store.Confirm(t.Context(), b.purchase(id))
 			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
@@ -107,12 +107,12 @@ func TestReserveRace(t *testing.T) {
 	const left = 10
 	last := b.newType(t, 100)
 	for range 90 {
-		_, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, line(last, 1))))
+		_, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, item(last, 1))))
 		require.NoError(t, err)
 	}
 	won := 0
 	for _, err := range race(64, func(int) error {
-		_, err := b.reserve(t.Context(), uuid.New(), line(last, 1))
+		_, err := b.reserve(t.Context(), uuid.New(), item(last, 1))
 		return err
 	}) {
 		if err == nil {
@@ -143,15 +143,15 @@ func TestOppositeOrders(t *testing.T) {
 	x, y := b.newType(t, 1000), b.newType(t, 1000)
 	var releasing, due []uuid.UUID
 	for range connections {
-		releasing = append(releasing, b.reserved(t, line(x, 1), line(y, 1)))
-		due = append(due, b.reserved(t, line(y, 1), line(x, 1)))
+		releasing = append(releasing, b.reserved(t, item(x, 1), item(y, 1)))
+		due = append(due, b.reserved(t, item(y, 1), item(x, 1)))
 	}
 	b.runOut(t, due...)
 	const workers = 64
 	requireAll(t, race(workers, func(i int) error {
-		lines := []ticket.Line{line(x, 1), line(y, 2)}
+		lines := []ticket.LineItem{item(x, 1), item(y, 2)}
 		if i%2 == 0 {
-			lines = []ticket.Line{line(y, 2), line(x, 1)}
+			lines = []ticket.LineItem{item(y, 2), item(x, 1)}
 		}
 		if _, err := b.reserve(t.Context(), uuid.New(), lines...); err != nil {
 			return err
@@ -176,7 +176,7 @@ func TestSameReserveRace(t *testing.T) {
 	b := setup(t)
 	kind, id := b.newType(t, 10), uuid.New()
 	requireAll(t, race(connections, func(int) error {
-		_, err := b.reserve(t.Context(), id, line(kind, 3))
+		_, err := b.reserve(t.Context(), id, item(kind, 3))
 		return err
 	}))
 	b.requireInventory(t, kind, 0, 3)
@@ -188,23 +188,23 @@ func TestRelease(t *testing.T) {
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
 
 	t.Run("Live", func(t *testing.T) {
-		id := b.reserved(t, line(vip, 1), line(seat, 2))
+		id := b.reserved(t, item(vip, 1), item(seat, 2))
 		for range 3 {
 			released, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 			require.NoError(t, err)
 			require.Equal(t, 3, released)
 		}
-		b.requireStatus(t, id, ticket.Cancelled)
+		b.requireStatus(t, id, ticket.ReservationCancelled)
 	})
 	t.Run("Expired", func(t *testing.T) {
-		id := b.reserved(t, line(vip, 1), line(seat, 2))
+		id := b.reserved(t, item(vip, 1), item(seat, 2))
 		b.expire(t, id)
 		for range 2 {
 			released, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 			require.NoError(t, err)
 			require.Equal(t, 3, released)
 		}
-		b.requireStatus(t, id, ticket.Expired)
+		b.requireStatus(t, id, ticket.ReservationExpired)
 	})
 	t.Run("BeforeReserve", func(t *testing.T) {
 		id := uuid.New()
@@ -214,31 +214,31 @@ func TestRelease(t *testing.T) {
 			require.Zero(t, released)
 		}
 		for range 2 {
-			_, err := b.reserve(t.Context(), id, line(vip, 1))
+			_, err := b.reserve(t.Context(), id, item(vip, 1))
 			require.ErrorIs(t, err, ticket.ErrReservationEnded)
 		}
 		_, err := b.store.Confirm(t.Context(), b.purchase(id))
 		require.ErrorIs(t, err, ticket.ErrReservationNotFound)
-		b.requireStatus(t, id, ticket.Cancelled)
+		b.requireStatus(t, id, ticket.ReservationCancelled)
 	})
 	t.Run("ReserveAfterRelease", func(t *testing.T) {
-		id := b.reserved(t, line(vip, 1))
+		id := b.reserved(t, item(vip, 1))
 		_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 		require.NoError(t, err)
-		_, err = b.reserve(t.Context(), id, line(vip, 1))
+		_, err = b.reserve(t.Context(), id, item(vip, 1))
 		require.ErrorIs(t, err, ticket.ErrReservationEnded)
 	})
 	b.requireInventory(t, vip, 0, 0)
 	b.requireInventory(t, seat, 0, 0)
 	t.Run("AfterConfirm", func(t *testing.T) {
-		id := b.reserved(t, line(vip, 2))
+		id := b.reserved(t, item(vip, 2))
 		_, err := b.store.Confirm(t.Context(), b.purchase(id))
 		require.NoError(t, err)
 		for range 2 {
 			_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 			require.ErrorIs(t, err, ticket.ErrReservationCompleted)
 		}
-		b.requireStatus(t, id, ticket.Completed)
+		b.requireStatus(t, id, ticket.ReservationCompleted)
 		b.requireInventory(t, vip, 2, 0)
 	})
 }
@@ -258,7 +258,7 @@ func TestReserveAndReleaseRace(t *testing.T) {
 			_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 			return err
 		}
-		if _, err := b.reserve(t.Context(), id, line(kind, 1)); !errors.Is(err, ticket.ErrReservationEnded) {
+		if _, err := b.reserve(t.Context(), id, item(kind, 1)); !errors.Is(err, ticket.ErrReservationEnded) {
 			return err
 		}
 		return nil
@@ -274,12 +274,12 @@ func TestReleaseFailed(t *testing.T) {
 		return events.PaymentFailed{ReservationID: id, FailureReason: "INSUFFICIENT_FUNDS"}
 	}
 	t.Run("OncePerMessage", func(t *testing.T) {
-		id, message := b.reserved(t, line(kind, 2)), uuid.New()
+		id, message := b.reserved(t, item(kind, 2)), uuid.New()
 		requireAll(t, race(8, func(int) error { return b.store.ReleaseFailed(t.Context(), message, failed(id)) }))
-		b.requireStatus(t, id, ticket.Cancelled)
+		b.requireStatus(t, id, ticket.ReservationCancelled)
 		b.requireInventory(t, kind, 0, 0)
 		// The same message has no second effect, whatever it is taken to say.
-		live := b.reserved(t, line(kind, 1))
+		live := b.reserved(t, item(kind, 1))
 		require.NoError(t, b.store.ReleaseFailed(t.Context(), message, failed(live)))
 		b.requireInventory(t, kind, 0, 1)
 		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(live)))
@@ -287,15 +287,15 @@ func TestReleaseFailed(t *testing.T) {
 	t.Run("BeforeReserve", func(t *testing.T) {
 		id := uuid.New()
 		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
-		_, err := b.reserve(t.Context(), id, line(kind, 1))
+		_, err := b.reserve(t.Context(), id, item(kind, 1))
 		require.ErrorIs(t, err, ticket.ErrReservationEnded)
 	})
 	t.Run("AfterConfirm", func(t *testing.T) {
-		id := b.reserved(t, line(kind, 2))
+		id := b.reserved(t, item(kind, 2))
 		_, err := b.store.Confirm(t.Context(), b.purchase(id))
 		require.NoError(t, err)
 		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
-		b.requireStatus(t, id, ticket.Completed)
+		b.requireStatus(t, id, ticket.ReservationCompleted)
 		b.requireInventory(t, kind, 2, 0)
 	})
 }
@@ -304,8 +304,8 @@ func TestExpire(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
-	live := b.reserved(t, line(seat, 1))
-	overdue := []uuid.UUID{b.reserved(t, line(vip, 1), line(seat, 1)), b.reserved(t, line(seat, 2))}
+	live := b.reserved(t, item(seat, 1))
+	overdue := []uuid.UUID{b.reserved(t, item(vip, 1), item(seat, 1)), b.reserved(t, item(seat, 2))}
 	b.runOut(t, overdue...)
 
 	n, err := b.store.ExpireDue(t.Context(), 1) // a batch of one
@@ -318,14 +318,14 @@ func TestExpire(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, n)
 
-	b.requireStatus(t, live, ticket.Active)
+	b.requireStatus(t, live, ticket.ReservationActive)
 	for _, id := range overdue {
-		b.requireStatus(t, id, ticket.Expired)
+		b.requireStatus(t, id, ticket.ReservationExpired)
 	}
 	b.requireInventory(t, vip, 0, 0)
 	b.requireInventory(t, seat, 0, 1)
 
-	_, err = b.reserve(t.Context(), overdue[1], line(seat, 2))
+	_, err = b.reserve(t.Context(), overdue[1], item(seat, 2))
 	require.ErrorIs(t, err, ticket.ErrReservationEnded)
 }
 
@@ -336,9 +336,9 @@ func TestExpireRace(t *testing.T) {
 	kind := b.newType(t, 100)
 	overdue := make([]uuid.UUID, 60)
 	for i := range overdue {
-		overdue[i] = b.reserved(t, line(kind, 1))
+		overdue[i] = b.reserved(t, item(kind, 1))
 	}
-	live := b.reserved(t, line(kind, 1))
+	live := b.reserved(t, item(kind, 1))
 	b.runOut(t, overdue...)
 	ended := make([]int, 4)
 	requireAll(t, race(len(ended), func(i int) error {
@@ -351,7 +351,7 @@ func TestExpireRace(t *testing.T) {
 		}
 	}))
 	require.Equal(t, len(overdue), ended[0]+ended[1]+ended[2]+ended[3])
-	b.requireStatus(t, live, ticket.Active)
+	b.requireStatus(t, live, ticket.ReservationActive)
 	b.requireInventory(t, kind, 0, 1)
 }
 
@@ -376,7 +376,7 @@ func TestExpireThousands(t *testing.T) {
 			_, err := b.store.ExpireAllDue(t.Context())
 			return err
 		}
-		lines := []ticket.Line{line(x, 1), line(y, 1)}
+		lines := []ticket.LineItem{item(x, 1), item(y, 1)}
 		if i%2 == 0 {
 			slices.Reverse(lines)
 		}
@@ -403,13 +403,13 @@ func TestReserveTakesExpiredHolds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 2)
-	abandoned := b.reserved(t, line(kind, 2))
-	_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+	abandoned := b.reserved(t, item(kind, 2))
+	_, err := b.reserve(t.Context(), uuid.New(), item(kind, 1))
 	require.ErrorIs(t, err, ticket.ErrInsufficientInventory)
 
 	b.runOut(t, abandoned)
-	b.reserved(t, line(kind, 1))
-	b.requireStatus(t, abandoned, ticket.Expired)
+	b.reserved(t, item(kind, 1))
+	b.requireStatus(t, abandoned, ticket.ReservationExpired)
 	b.requireInventory(t, kind, 0, 1)
 }
 
@@ -423,7 +423,7 @@ func TestExtend(t *testing.T) {
 		require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT created_at FROM reservations WHERE id = $1`, id).Scan(&at))
 		return at
 	}
-	id := b.reserved(t, line(kind, 1))
+	id := b.reserved(t, item(kind, 1))
 	for _, tt := range []struct {
 		name string
 		hold time.Duration
@@ -442,7 +442,7 @@ func TestExtend(t *testing.T) {
 		})
 	}
 	t.Run("OldHold", func(t *testing.T) {
-		old := b.reserved(t, line(kind, 1))
+		old := b.reserved(t, item(kind, 1))
 		_, err := b.pool.Exec(t.Context(), `
 			UPDATE reservations SET created_at = now() - interval '28 minutes', expires_at = now() + interval '1 second' WHERE id = $1`, old)
 		require.NoError(t, err)
@@ -468,7 +468,7 @@ func TestExtend(t *testing.T) {
 		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.runOut(t, id) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			over := b.reserved(t, line(kind, 1))
+			over := b.reserved(t, item(kind, 1))
 			tt.ending(t, over)
 			_, err := b.store.Extend(t.Context(), over, time.Minute)
 			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
@@ -494,7 +494,7 @@ func TestExtendAgainstSweep(t *testing.T) {
 	kind := b.newType(t, 100)
 	ids := make([]uuid.UUID, 20)
 	for i := range ids {
-		ids[i] = b.reserved(t, line(kind, 1))
+		ids[i] = b.reserved(t, item(kind, 1))
 	}
 	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = clock_timestamp() + random() * interval '20 milliseconds'`)
 	require.NoError(t, err)
@@ -523,9 +523,9 @@ func TestExtendAgainstSweep(t *testing.T) {
 	for i, id := range ids {
 		if extended[i] {
 			held++
-			b.requireStatus(t, id, ticket.Active)
+			b.requireStatus(t, id, ticket.ReservationActive)
 		} else {
-			b.requireStatus(t, id, ticket.Expired)
+			b.requireStatus(t, id, ticket.ReservationExpired)
 		}
 	}
 	b.requireInventory(t, kind, 0, held)

@@ -31,7 +31,7 @@ func BenchmarkReserve(b *testing.B) {
 					errs := make([]error, callers)
 					race(callers, func(i int) error {
 						for n := i; n < b.N && errs[i] == nil; n += callers {
-							q := bundle.request(uuid.New(), line(kinds[n%types], 1))
+							q := bundle.request(uuid.New(), item(kinds[n%types], 1))
 							if way == "plain" {
 								errs[i] = bundle.plain(b.Context(), q)
 							} else {
@@ -57,7 +57,7 @@ func (b *bundle) plain(ctx context.Context, q ticket.Request) error {
 		var currency string
 		if err := tx.QueryRow(ctx, `
 			UPDATE ticket_types SET held = held + $2 WHERE id = $1 AND capacity - sold - held >= $2
-			RETURNING price_minor, currency`, q.Lines[0].TypeID, q.Lines[0].Quantity).Scan(&price, &currency); err != nil {
+			RETURNING price_minor, currency`, q.Items[0].TypeID, q.Items[0].Quantity).Scan(&price, &currency); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `
@@ -67,7 +67,7 @@ func (b *bundle) plain(ctx context.Context, q ticket.Request) error {
 		}
 		_, err := tx.Exec(ctx, `
 			INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)
-			VALUES ($1, $2, $3, $4, $5)`, q.ReservationID, q.Lines[0].TypeID, q.Lines[0].Quantity, price, currency)
+			VALUES ($1, $2, $3, $4, $5)`, q.ReservationID, q.Items[0].TypeID, q.Items[0].Quantity, price, currency)
 		return err
 	})
 }

@@ -46,7 +46,7 @@ func (b *bundle) requireAnswers(t *testing.T, requests []ticket.Request, want ..
 		require.ErrorIs(t, a.Err, want[i], i)
 		if want[i] == nil {
 			require.Equal(t, requests[i].ReservationID, a.Reservation.ID)
-			require.Equal(t, ticket.Quantity(requests[i].Lines), ticket.Quantity(a.Reservation.Lines))
+			require.Equal(t, ticket.Quantity(requests[i].Items), ticket.Quantity(a.Reservation.Items))
 		}
 	}
 }
@@ -55,31 +55,31 @@ func TestReserveTogether(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 100)
-	before, tombstone, released := b.reserved(t, line(seat, 7)), uuid.New(), b.reserved(t, line(seat, 1))
+	before, tombstone, released := b.reserved(t, item(seat, 7)), uuid.New(), b.reserved(t, item(seat, 1))
 	for _, id := range []uuid.UUID{tombstone, released} {
 		_, err := b.store.Release(t.Context(), id, "TIMEOUT")
 		require.NoError(t, err)
 	}
-	draft := b.request(uuid.New(), line(seat, 1))
+	draft := b.request(uuid.New(), item(seat, 1))
 	draft.EventID = uuid.New()
 	twice, reused := uuid.New(), uuid.New()
-	stranger := b.request(twice, line(vip, 2))
+	stranger := b.request(twice, item(vip, 2))
 	stranger.UserID = uuid.New()
 	requests := []ticket.Request{
-		b.request(uuid.New(), line(vip, 6)),
-		b.request(twice, line(vip, 2)),
-		b.request(uuid.New(), line(seat, 3), line(vip, 4)), // nothing of it, since not all is there
-		b.request(twice, line(vip, 2)),
-		b.request(reused, line(vip, 1), line(seat, 1)),
-		b.request(reused, line(vip, 1)),
-		b.request(before, line(seat, 7)),
-		b.request(tombstone, line(seat, 1)),
-		b.request(released, line(seat, 1)),
+		b.request(uuid.New(), item(vip, 6)),
+		b.request(twice, item(vip, 2)),
+		b.request(uuid.New(), item(seat, 3), item(vip, 4)), // nothing of it, since not all is there
+		b.request(twice, item(vip, 2)),
+		b.request(reused, item(vip, 1), item(seat, 1)),
+		b.request(reused, item(vip, 1)),
+		b.request(before, item(seat, 7)),
+		b.request(tombstone, item(seat, 1)),
+		b.request(released, item(seat, 1)),
 		stranger,
 		draft,
-		b.request(uuid.New(), line(uuid.New(), 1)),
-		b.request(uuid.New(), line(vip, 2)),
-		b.request(uuid.New(), line(vip, 1)),
+		b.request(uuid.New(), item(uuid.New(), 1)),
+		b.request(uuid.New(), item(vip, 2)),
+		b.request(uuid.New(), item(vip, 1)),
 	}
 	want := []error{
 		ticket.ErrInsufficientInventory, nil, ticket.ErrInsufficientInventory, nil, nil, ticket.ErrReservationReused, nil,
@@ -98,14 +98,14 @@ func TestReserveTogetherTakesExpiredHolds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, other := b.newType(t, 4), b.newType(t, 4)
-	b.runOut(t, b.reserved(t, line(kind, 3)))
+	b.runOut(t, b.reserved(t, item(kind, 3)))
 	b.requireAnswers(t, []ticket.Request{
-		b.request(uuid.New(), line(kind, 5)),
-		b.request(uuid.New(), line(kind, 2)),
-		b.request(uuid.New(), line(kind, 1)),
-		b.request(uuid.New(), line(other, 1)),
-		b.request(uuid.New(), line(kind, 2)),
-		b.request(uuid.New(), line(kind, 1)),
+		b.request(uuid.New(), item(kind, 5)),
+		b.request(uuid.New(), item(kind, 2)),
+		b.request(uuid.New(), item(kind, 1)),
+		b.request(uuid.New(), item(other, 1)),
+		b.request(uuid.New(), item(kind, 2)),
+		b.request(uuid.New(), item(kind, 1)),
 	}, ticket.ErrInsufficientInventory, nil, nil, nil, ticket.ErrInsufficientInventory, nil)
 	b.requireInventory(t, kind, 0, 4)
 	b.requireInventory(t, other, 0, 1)
@@ -116,16 +116,16 @@ func TestPoisonousReserve(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
-	poison := b.request(uuid.New(), line(kind, 0)) // validation would have stopped it
-	_, err := b.store.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), line(kind, 1)), poison})
+	poison := b.request(uuid.New(), item(kind, 0)) // validation would have stopped it
+	_, err := b.store.Reserve(t.Context(), []ticket.Request{b.request(uuid.New(), item(kind, 1)), poison})
 	require.Error(t, err)
 	b.requireInventory(t, kind, 0, 0)
 
 	o := office(b.store)
 	for i, err := range race(40, func(i int) error {
-		q := b.request(uuid.New(), line(kind, 1))
+		q := b.request(uuid.New(), item(kind, 1))
 		if i%10 == 0 {
-			q.Lines[0].Quantity = 0
+			q.Items[0].Quantity = 0
 		}
 		_, err := o.Reserve(t.Context(), q)
 		return err
@@ -142,7 +142,7 @@ func TestPoisonousReserve(t *testing.T) {
 }
 
 // crowd is that many who come at once. It gives the first error that is none of "sold out".
-func (b *bundle) crowd(ctx context.Context, o *boxoffice.Office, n int, want func(i int) []ticket.Line) error {
+func (b *bundle) crowd(ctx context.Context, o *boxoffice.Office, n int, want func(i int) []ticket.LineItem) error {
 	for _, err := range race(n, func(i int) error {
 		_, err := o.Reserve(ctx, b.request(uuid.New(), want(i)...))
 		return err
@@ -169,9 +169,9 @@ func TestSellOut(t *testing.T) {
 	// They want about three times as much as there is. Who is refused four tries for two, then for one.
 	errs := race(buyers, func(i int) error {
 		for _, quantity := range []int{4, 2, 1}[i%3:] {
-			lines := []ticket.Line{line(kinds[rand.IntN(3)], quantity)} //nolint:gosec // not a secret
+			lines := []ticket.LineItem{item(kinds[rand.IntN(3)], quantity)} //nolint:gosec // not a secret
 			if i%7 == 0 {
-				lines = []ticket.Line{line(kinds[i%3], quantity), line(kinds[(i+1)%3], 1)}
+				lines = []ticket.LineItem{item(kinds[i%3], quantity), item(kinds[(i+1)%3], 1)}
 			}
 			q := b.request(uuid.New(), lines...)
 			_, err := offices[i%2].Reserve(t.Context(), q)
@@ -189,7 +189,7 @@ func TestSellOut(t *testing.T) {
 	requireAll(t, errs)
 	for _, kind := range kinds {
 		// Those who want one ticket take whatever is left.
-		require.NoError(t, b.crowd(t.Context(), offices[0], 300, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} }))
+		require.NoError(t, b.crowd(t.Context(), offices[0], 300, func(int) []ticket.LineItem { return []ticket.LineItem{item(kind, 1)} }))
 		b.requireInventory(t, kind, 0, 300)
 	}
 }
@@ -201,7 +201,7 @@ func TestNeverFalselySoldOut(t *testing.T) {
 	kind := b.newType(t, 100)
 	o := office(b.store)
 	for i, err := range race(150, func(i int) error {
-		_, err := o.Reserve(t.Context(), b.request(uuid.New(), line(kind, []int{101, 1, 1}[i%3])))
+		_, err := o.Reserve(t.Context(), b.request(uuid.New(), item(kind, []int{101, 1, 1}[i%3])))
 		return err
 	}) {
 		if i%3 == 0 {
@@ -224,12 +224,12 @@ func TestReserveMeetsItsRelease(t *testing.T) {
 	_, err = tx.Exec(t.Context(), `INSERT INTO reservations (id, status) VALUES ($1, 'CANCELLED')`, id)
 	require.NoError(t, err)
 	type result struct {
-		answers []ticket.Answer
+		answers []ticket.Result
 		err     error
 	}
 	done := make(chan result)
 	go func() {
-		answers, err := b.store.Reserve(t.Context(), []ticket.Request{b.request(id, line(kind, 1)), b.request(beside, line(other, 1))})
+		answers, err := b.store.Reserve(t.Context(), []ticket.Request{b.request(id, item(kind, 1)), b.request(beside, item(other, 1))})
 		done <- result{answers, err}
 	}()
 	b.awaitBlocked(t, tx)
@@ -265,7 +265,7 @@ func TestReserveSurvivesItsConnection(t *testing.T) {
 	require.NoError(t, err)
 	done := make(chan error)
 	go func() {
-		done <- b.crowd(t.Context(), o, 40, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} })
+		done <- b.crowd(t.Context(), o, 40, func(int) []ticket.LineItem { return []ticket.LineItem{item(kind, 1)} })
 	}()
 	_, err = b.pool.Exec(t.Context(), `SELECT pg_terminate_backend($1)`, b.awaitBlocked(t, tx))
 	require.NoError(t, err)
@@ -280,7 +280,7 @@ func TestReserveWhoseAnswerIsLost(t *testing.T) {
 	b := setup(t)
 	kind := b.newType(t, 30)
 	lost := errors.New("connection reset by peer")
-	o := boxoffice.New(func(ctx context.Context, requests []ticket.Request) ([]ticket.Answer, error) {
+	o := boxoffice.New(func(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 		answers, err := b.store.Reserve(ctx, requests)
 		if len(requests) > 1 {
 			return nil, errors.Join(err, lost)
@@ -289,7 +289,7 @@ func TestReserveWhoseAnswerIsLost(t *testing.T) {
 	}, boxoffice.Limits{Windows: 1, Batch: 20, Line: 100, Wait: time.Hour})
 	held := 0
 	for _, err := range race(40, func(int) error {
-		_, err := o.Reserve(t.Context(), b.request(uuid.New(), line(kind, 1)))
+		_, err := o.Reserve(t.Context(), b.request(uuid.New(), item(kind, 1)))
 		return err
 	}) {
 		if err == nil {
@@ -332,7 +332,7 @@ func TestReserveWhileConnectionsDie(t *testing.T) {
 		}
 	})
 	errs := race(500, func(i int) error {
-		q := b.request(uuid.New(), line(kinds[i%2], 1+i%3))
+		q := b.request(uuid.New(), item(kinds[i%2], 1+i%3))
 		o := []*boxoffice.Office{first, second}[i%2]
 		for {
 			r, err := o.Reserve(t.Context(), q)
@@ -351,7 +351,7 @@ func TestReserveWhileConnectionsDie(t *testing.T) {
 	close(sold)
 	killer.Wait()
 	for _, kind := range kinds {
-		require.NoError(t, b.crowd(t.Context(), first, 100, func(int) []ticket.Line { return []ticket.Line{line(kind, 1)} }))
+		require.NoError(t, b.crowd(t.Context(), first, 100, func(int) []ticket.LineItem { return []ticket.LineItem{item(kind, 1)} }))
 		b.requireInventory(t, kind, 0, 400)
 	}
 }

@@ -65,13 +65,13 @@ func (b *bundle) newType(t testing.TB, capacity int) uuid.UUID {
 	return id
 }
 
-func line(typeID uuid.UUID, quantity int) ticket.Line {
-	return ticket.Line{TypeID: typeID, Quantity: quantity}
+func item(typeID uuid.UUID, quantity int) ticket.LineItem {
+	return ticket.LineItem{TypeID: typeID, Quantity: quantity}
 }
 
 // request asks for tickets of the bundle's event.
-func (b *bundle) request(id uuid.UUID, lines ...ticket.Line) ticket.Request {
-	return ticket.Request{ReservationID: id, UserID: b.user, EventID: b.event, Hold: ticket.HoldTime, Lines: lines}
+func (b *bundle) request(id uuid.UUID, items ...ticket.LineItem) ticket.Request {
+	return ticket.Request{ReservationID: id, UserID: b.user, EventID: b.event, Hold: ticket.HoldTime, Items: items}
 }
 
 // ask sends a request that shares its transaction with no other.
@@ -83,15 +83,15 @@ func (b *bundle) ask(ctx context.Context, q ticket.Request) (ticket.Reservation,
 	return answers[0].Reservation, answers[0].Err
 }
 
-func (b *bundle) reserve(ctx context.Context, id uuid.UUID, lines ...ticket.Line) (ticket.Reservation, error) {
-	return b.ask(ctx, b.request(id, lines...))
+func (b *bundle) reserve(ctx context.Context, id uuid.UUID, items ...ticket.LineItem) (ticket.Reservation, error) {
+	return b.ask(ctx, b.request(id, items...))
 }
 
 // reserved makes a reservation that is live.
-func (b *bundle) reserved(t *testing.T, lines ...ticket.Line) uuid.UUID {
+func (b *bundle) reserved(t *testing.T, items ...ticket.LineItem) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
-	_, err := b.reserve(t.Context(), id, lines...)
+	_, err := b.reserve(t.Context(), id, items...)
 	require.NoError(t, err)
 	return id
 }
@@ -126,7 +126,7 @@ func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p store.Purchase
 // bought gives the tickets of a purchase of that many.
 func (b *bundle) bought(t *testing.T, typeID uuid.UUID, quantity int) []ticket.Ticket {
 	t.Helper()
-	tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, line(typeID, quantity))))
+	tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, item(typeID, quantity))))
 	require.NoError(t, err)
 	require.Len(t, tickets, quantity)
 	return tickets

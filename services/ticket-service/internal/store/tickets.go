@@ -173,7 +173,7 @@ func (s Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder stri
 }
 
 // Cancel voids its owner's ticket, whose place goes on sale again, and announces it. Its errors are
-// ticket.ErrTicketNotFound and ticket.Ticket.GiveUp's.
+// ticket.ErrTicketNotFound and ticket.Ticket.Cancel's.
 func (s Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (ticket.Ticket, error) {
 	var t ticket.Ticket
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
@@ -188,10 +188,9 @@ func (s Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (
 		if err := tx.QueryRow(ctx, `SELECT event_date FROM events WHERE id = $1`, t.EventID).Scan(&date); err != nil {
 			return fmt.Errorf("date of event %s: %w", t.EventID, err)
 		}
-		if err := t.GiveUp(owner, date, now); err != nil {
+		if t, err = t.Cancel(owner, date, now); err != nil {
 			return err
 		}
-		t.Status = ticket.Void
 		return cancelTx(ctx, tx, []ticket.Ticket{t}, cancellation{by: events.CancelledByOwner, reason: reason})
 	})
 	return t, err
@@ -297,7 +296,7 @@ func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancell
 	batch.Queue(`
 		UPDATE tickets
 		SET status = $2, cancelled_at = now(), cancelled_by = $3, cancel_reason = $4, refund_key = nullif($5, '')
-		WHERE id = ANY($1)`, ids, ticket.Void, c.by, c.reason, c.refundKey)
+		WHERE id = ANY($1)`, ids, ticket.Cancelled, c.by, c.reason, c.refundKey)
 	for id, n := range places {
 		queueCount(&batch, id, 0, -n)
 	}

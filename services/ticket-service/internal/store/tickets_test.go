@@ -140,10 +140,10 @@ func TestCancel(t *testing.T) {
 
 	void, err := b.store.Cancel(t.Context(), tickets[0].ID, b.user, "Cannot come")
 	require.NoError(t, err)
-	require.Equal(t, ticket.Void, void.Status)
-	b.requireTicket(t, void.ID, ticket.Void)
+	require.Equal(t, ticket.Cancelled, void.Status)
+	b.requireTicket(t, void.ID, ticket.Cancelled)
 	b.requireInventory(t, kind, 2, 0)
-	b.reserved(t, line(kind, 1)) // its place is on sale again
+	b.reserved(t, item(kind, 1)) // its place is on sale again
 
 	// Once: nothing brings the ticket back or gives its place back a second time.
 	_, err = b.store.Cancel(t.Context(), void.ID, b.user, "")
@@ -166,7 +166,7 @@ func TestCancel(t *testing.T) {
 		require.NoError(t, err)
 		_, err = b.store.Cancel(t.Context(), tickets[1].ID, b.user, "")
 		require.ErrorIs(t, err, ticket.ErrEventPassed)
-		b.requireTicket(t, tickets[1].ID, ticket.Valid)
+		b.requireTicket(t, tickets[1].ID, ticket.Active)
 	})
 }
 
@@ -197,9 +197,9 @@ func TestTicketRace(t *testing.T) {
 			require.NotEqual(t, problem.Internal, problem.KindOf(err), "%v", err)
 		}
 		require.Len(t, won, 1)
-		status := []ticket.Status{ticket.Used, ticket.Valid, ticket.Void}[won[0]]
+		status := []ticket.Status{ticket.Used, ticket.Active, ticket.Cancelled}[won[0]]
 		b.requireTicket(t, k.ID, status)
-		if status == ticket.Void {
+		if status == ticket.Cancelled {
 			cancelled++
 		}
 	}
@@ -213,7 +213,7 @@ func TestCancelRefunded(t *testing.T) {
 	vip, seat := b.newType(t, 10), b.newType(t, 10)
 	buy := func(t *testing.T) []ticket.Ticket {
 		t.Helper()
-		tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, line(vip, 1), line(seat, 2))))
+		tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, item(vip, 1), item(seat, 2))))
 		require.NoError(t, err)
 		return tickets
 	}
@@ -248,7 +248,7 @@ func TestCancelRefunded(t *testing.T) {
 		refunded, err := b.cancelRefunded(t, tickets[0].OrderID, part...)
 		require.NoError(t, err)
 		require.ElementsMatch(t, part, ids(refunded))
-		b.requireTicket(t, tickets[1].ID, ticket.Valid)
+		b.requireTicket(t, tickets[1].ID, ticket.Active)
 		_, err = b.cancelRefunded(t, tickets[0].OrderID)
 		require.NoError(t, err)
 		// The first one again, late.
@@ -294,7 +294,7 @@ func TestCancelRefunded(t *testing.T) {
 		require.ErrorIs(t, err, ticket.ErrTicketUsed)
 		_, err = b.cancelRefunded(t, tickets[0].OrderID, ids(tickets)...)
 		require.ErrorIs(t, err, ticket.ErrTicketUsed)
-		b.requireTicket(t, tickets[0].ID, ticket.Valid) // none of them
+		b.requireTicket(t, tickets[0].ID, ticket.Active) // none of them
 		_, err = b.cancelRefunded(t, tickets[0].OrderID, tickets[0].ID, tickets[2].ID)
 		require.NoError(t, err)
 		n, err := b.store.TicketCount(t.Context(), b.event)
@@ -307,8 +307,8 @@ func TestCancelRefunded(t *testing.T) {
 			_, err := b.cancelRefunded(t, tickets[0].OrderID, tickets[0].ID, stranger)
 			require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 		}
-		b.requireTicket(t, tickets[0].ID, ticket.Valid)
-		b.requireTicket(t, others[0].ID, ticket.Valid)
+		b.requireTicket(t, tickets[0].ID, ticket.Active)
+		b.requireTicket(t, others[0].ID, ticket.Active)
 	})
 }
 
@@ -317,7 +317,7 @@ func TestCancelRefundedBeforeTheTickets(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 10)
-	p := b.purchase(b.reserved(t, line(kind, 2)))
+	p := b.purchase(b.reserved(t, item(kind, 2)))
 	_, err := b.cancelRefunded(t, p.OrderID, uuid.New())
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound) // not whole: nothing is decided
 	for range 2 {
@@ -345,7 +345,7 @@ func TestRefundRace(t *testing.T) {
 	kind := b.newType(t, orders)
 	purchases := make([]store.Purchase, orders)
 	for i := range purchases {
-		purchases[i] = b.purchase(b.reserved(t, line(kind, 1)))
+		purchases[i] = b.purchase(b.reserved(t, item(kind, 1)))
 	}
 	requireAll(t, race(4*orders, func(i int) error {
 		p := purchases[i/4]
@@ -408,12 +408,12 @@ func TestRefundAgainstCheckIn(t *testing.T) {
 		if checkIn == nil {
 			used++
 			require.ErrorIs(t, refund, ticket.ErrTicketUsed)
-			b.requireTicket(t, bought[i][1].ID, ticket.Valid)
+			b.requireTicket(t, bought[i][1].ID, ticket.Active)
 			continue
 		}
 		require.ErrorIs(t, checkIn, ticket.ErrNotActive)
 		require.NoError(t, refund)
-		b.requireTicket(t, bought[i][1].ID, ticket.Void)
+		b.requireTicket(t, bought[i][1].ID, ticket.Cancelled)
 	}
 	b.requireInventory(t, kind, 2*used, 0)
 }
@@ -440,7 +440,7 @@ func TestNeverOversoldWhateverHappens(t *testing.T) {
 		}
 		for range rounds {
 			id := uuid.New()
-			lines := []ticket.Line{line(x, 1+dice.IntN(2)), line(y, 1)}
+			lines := []ticket.LineItem{item(x, 1+dice.IntN(2)), item(y, 1)}
 			if dice.IntN(2) == 0 {
 				slices.Reverse(lines)
 			}

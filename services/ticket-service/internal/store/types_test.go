@@ -123,7 +123,7 @@ func TestChangeType(t *testing.T) {
 	b := setup(t)
 	kind, other := b.newType(t, 10), b.newType(t, 10)
 	b.bought(t, kind, 2)
-	b.reserved(t, line(kind, 3))
+	b.reserved(t, item(kind, 3))
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	changeTo := func(change func(y *ticket.Type)) (ticket.Type, error) {
 		return b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
@@ -204,7 +204,7 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			kind, innocent := b.newType(t, 10), b.newType(t, 10)
-			before, late := b.reserved(t, line(kind, 5)), b.reserved(t, line(kind, 5))
+			before, late := b.reserved(t, item(kind, 5)), b.reserved(t, item(kind, 5))
 			b.expire(t, late)
 			paid := b.purchase(before)
 			_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
@@ -212,7 +212,7 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 				return y, nil
 			})
 			require.NoError(t, err)
-			_, err = b.reserve(t.Context(), uuid.New(), line(innocent, 1), line(kind, tt.quantity))
+			_, err = b.reserve(t.Context(), uuid.New(), item(innocent, 1), item(kind, tt.quantity))
 			if tt.err == nil {
 				require.NoError(t, err)
 				return
@@ -221,9 +221,9 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 			b.requireInventory(t, innocent, 0, 0)
 
 			// The same reserve again, a confirm and a payment that was slow get what they would have got.
-			r, err := b.reserve(t.Context(), before, line(kind, 5))
+			r, err := b.reserve(t.Context(), before, item(kind, 5))
 			require.NoError(t, err)
-			require.Equal(t, ticket.Active, r.Status)
+			require.Equal(t, ticket.ReservationActive, r.Status)
 			_, err = b.store.Confirm(t.Context(), paid)
 			require.NoError(t, err)
 			require.NoError(t, b.fulfil(t.Context(), uuid.New(), b.purchase(late)))
@@ -246,7 +246,7 @@ func TestCapacityRace(t *testing.T) {
 			})
 			return err
 		}
-		_, err := b.reserve(t.Context(), uuid.New(), line(kind, 1))
+		_, err := b.reserve(t.Context(), uuid.New(), item(kind, 1))
 		return err
 	})
 	held := 0
@@ -272,7 +272,7 @@ func TestTicketCount(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 10), b.newType(t, 10)
-	b.reserved(t, line(vip, 1)) // is nobody's yet
+	b.reserved(t, item(vip, 1)) // is nobody's yet
 	b.bought(t, seat, 2)
 	mine := b.bought(t, vip, 3)
 	_, err := b.store.Cancel(t.Context(), mine[0].ID, b.user, "")

@@ -9,17 +9,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// Status is where a ticket stands; see the package comment.
+// Status is the state of a ticket; see the package comment.
 type Status string
 
-// Valid admits its holder once; the other statuses admit nobody.
+// The ticket statuses of the contract. An Active ticket admits its holder once; the others admit nobody.
 const (
-	Valid Status = "ACTIVE"
-	Used  Status = "USED"
-	Void  Status = "CANCELLED"
+	Active    Status = "ACTIVE"
+	Used      Status = "USED"
+	Cancelled Status = "CANCELLED"
 )
 
-// Ticket is the right of its holder to one admission.
+// Ticket admits its holder to an event once.
 type Ticket struct {
 	ID          uuid.UUID
 	Number      string // TKT-YYYY-NNNNNN
@@ -32,39 +32,39 @@ type Ticket struct {
 	Status      Status
 	CodeVersion int // the version of the QR code that is valid
 	CreatedAt   time.Time
-	CheckedInAt time.Time // zero unless it is Used, or was
-	Gate        string    // where, if that was said
+	CheckedInAt time.Time // zero if the ticket was never used
+	Gate        string    // where it was used; may be empty
 }
 
-// Holding is who holds valid tickets of an order, and how many each.
+// Holding lists the holders of an order's active tickets, with the number of tickets of each.
 type Holding struct {
 	OrderID uuid.UUID
 	Issued  time.Time // all tickets of an order are issued at once
 	Holders map[uuid.UUID]int
 }
 
-// CheckIn gives the ticket as it is once its holder, who showed a code of this version, was let in. It
-// returns ErrCodeSuperseded, ErrAlreadyCheckedIn or ErrNotActive.
+// CheckIn returns the ticket after its holder was admitted with a code of the given version. It returns
+// ErrCodeSuperseded, ErrAlreadyCheckedIn or ErrNotActive, with the unchanged ticket.
 func (t Ticket) CheckIn(version int, gate string, now time.Time) (Ticket, error) {
 	switch {
 	case version != t.CodeVersion:
 		return t, ErrCodeSuperseded
 	case t.Status == Used:
 		return t, ErrAlreadyCheckedIn
-	case t.Status != Valid:
+	case t.Status != Active:
 		return t, ErrNotActive
 	}
 	t.Status, t.CheckedInAt, t.Gate = Used, now, gate
 	return t, nil
 }
 
-// Transfer gives the ticket as it is once its owner from gave it to another user, whose name goes on it.
-// It returns ErrTicketNotFound when it is not from's, and ErrNotActive.
+// Transfer returns the ticket after its owner, from, transferred it to another user, whose name is holder. It
+// returns ErrTicketNotFound if from does not own the ticket, and ErrNotActive.
 func (t Ticket) Transfer(from, to uuid.UUID, holder string) (Ticket, error) {
 	switch {
 	case t.OwnerID != from:
 		return t, ErrTicketNotFound
-	case t.Status != Valid:
+	case t.Status != Active:
 		return t, ErrNotActive
 	}
 	t.OwnerID, t.HolderName = to, holder
@@ -72,40 +72,41 @@ func (t Ticket) Transfer(from, to uuid.UUID, holder string) (Ticket, error) {
 	return t, nil
 }
 
-// GiveUp says whether the owner may cancel the ticket now. It returns ErrTicketNotFound when it is not
-// theirs, ErrNotActive, or ErrEventPassed.
-func (t Ticket) GiveUp(owner uuid.UUID, eventDate, now time.Time) error {
+// Cancel returns the ticket after its owner cancelled it. It returns ErrTicketNotFound if owner does not own the
+// ticket, ErrNotActive, and ErrEventPassed from the event's start on.
+func (t Ticket) Cancel(owner uuid.UUID, eventDate, now time.Time) (Ticket, error) {
 	switch {
 	case t.OwnerID != owner:
-		return ErrTicketNotFound
-	case t.Status != Valid:
-		return ErrNotActive
+		return t, ErrTicketNotFound
+	case t.Status != Active:
+		return t, ErrNotActive
 	case !now.Before(eventDate):
-		return ErrEventPassed
+		return t, ErrEventPassed
 	}
-	return nil
+	t.Status = Cancelled
+	return t, nil
 }
 
-// ToCancel gives those of the tickets that have to be cancelled for their money to go back: all that
-// are not cancelled yet. It returns ErrTicketUsed if one has let somebody in, unless the event is cancelled.
+// ToCancel returns the tickets that a refund still has to cancel: all that are not cancelled yet. It returns
+// ErrTicketUsed if one of them was used, unless the event is cancelled.
 func ToCancel(tickets []Ticket, eventCancelled bool) ([]Ticket, error) {
 	var left []Ticket
 	for _, t := range tickets {
 		if t.Status == Used && !eventCancelled {
 			return nil, ErrTicketUsed
 		}
-		if t.Status != Void {
+		if t.Status != Cancelled {
 			left = append(left, t)
 		}
 	}
 	return left, nil
 }
 
-// MaxHolderName bounds the name on a ticket, in characters: a first and a last name of 100 each, with the
-// space between.
+// MaxHolderName is the maximum length of the name on a ticket in characters: a first and a last name of at most
+// 100 characters each, and a space.
 const MaxHolderName = 201
 
-// ValidateHolder checks the name that goes on tickets.
+// ValidateHolder checks the name on a ticket. It returns a *problem.Error that names the field.
 func ValidateHolder(name string) error {
 	if n := utf8.RuneCountInString(name); n == 0 || n > MaxHolderName {
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)

@@ -11,19 +11,18 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// What a ticket's status lets be done with it.
-func TestTicketStates(t *testing.T) {
+func TestStatusAllowsTransitions(t *testing.T) {
 	t.Parallel()
 	owner, now := uuid.New(), time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		status                    ticket.Status
-		checkIn, transfer, giveUp error
-		cancelled                 int
+		checkIn, transfer, cancel error
 		refund                    error
+		refunded                  int
 	}{
-		{ticket.Valid, nil, nil, nil, 1, nil},
-		{ticket.Used, ticket.ErrAlreadyCheckedIn, ticket.ErrNotActive, ticket.ErrNotActive, 0, ticket.ErrTicketUsed},
-		{ticket.Void, ticket.ErrNotActive, ticket.ErrNotActive, ticket.ErrNotActive, 0, nil},
+		{ticket.Active, nil, nil, nil, nil, 1},
+		{ticket.Used, ticket.ErrAlreadyCheckedIn, ticket.ErrNotActive, ticket.ErrNotActive, ticket.ErrTicketUsed, 0},
+		{ticket.Cancelled, ticket.ErrNotActive, ticket.ErrNotActive, ticket.ErrNotActive, nil, 0},
 	} {
 		t.Run(string(tt.status), func(t *testing.T) {
 			t.Parallel()
@@ -32,18 +31,19 @@ func TestTicketStates(t *testing.T) {
 			require.ErrorIs(t, err, tt.checkIn)
 			_, err = k.Transfer(owner, uuid.New(), "Bob")
 			require.ErrorIs(t, err, tt.transfer)
-			require.ErrorIs(t, k.GiveUp(owner, now.Add(time.Hour), now), tt.giveUp)
+			_, err = k.Cancel(owner, now.Add(time.Hour), now)
+			require.ErrorIs(t, err, tt.cancel)
 			left, err := ticket.ToCancel([]ticket.Ticket{k}, false)
 			require.ErrorIs(t, err, tt.refund)
-			require.Len(t, left, tt.cancelled)
+			require.Len(t, left, tt.refunded)
 		})
 	}
 }
 
-func TestCheckIn(t *testing.T) {
+func TestCheckInUsesTicketOnce(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
-	k := ticket.Ticket{ID: uuid.New(), Status: ticket.Valid, CodeVersion: 2}
+	k := ticket.Ticket{ID: uuid.New(), Status: ticket.Active, CodeVersion: 2}
 	used, err := k.CheckIn(2, "North", now)
 	require.NoError(t, err)
 	k.Status, k.CheckedInAt, k.Gate = ticket.Used, now, "North"
@@ -51,54 +51,60 @@ func TestCheckIn(t *testing.T) {
 	again, err := used.CheckIn(2, "South", now.Add(time.Minute))
 	require.ErrorIs(t, err, ticket.ErrAlreadyCheckedIn)
 	require.Equal(t, used, again)
-	for _, other := range []int{0, 1, 3, -2} { // whatever became of the ticket, this is not its code
+	for _, other := range []int{0, 1, 3, -2} { // whatever the status, this is not the ticket's code
 		_, err := used.CheckIn(other, "", now)
 		require.ErrorIs(t, err, ticket.ErrCodeSuperseded)
 	}
 }
 
-func TestTransfer(t *testing.T) {
+func TestTransferChangesOwnerAndCode(t *testing.T) {
 	t.Parallel()
 	ann, bob := uuid.New(), uuid.New()
-	k := ticket.Ticket{ID: uuid.New(), OwnerID: ann, HolderName: "Ann", Status: ticket.Valid, CodeVersion: 1}
-	given, err := k.Transfer(ann, bob, "Bob")
+	k := ticket.Ticket{ID: uuid.New(), OwnerID: ann, HolderName: "Ann", Status: ticket.Active, CodeVersion: 1}
+	transferred, err := k.Transfer(ann, bob, "Bob")
 	require.NoError(t, err)
 	k.OwnerID, k.HolderName, k.CodeVersion = bob, "Bob", 2
-	require.Equal(t, k, given)
-	_, err = given.Transfer(ann, bob, "Bob")
+	require.Equal(t, k, transferred)
+	_, err = transferred.Transfer(ann, bob, "Bob")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
-	given.Status = ticket.Used // which is not for the former owner to know
-	_, err = given.Transfer(ann, bob, "Bob")
+	transferred.Status = ticket.Used // the former owner must not learn that
+	_, err = transferred.Transfer(ann, bob, "Bob")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
-	require.ErrorIs(t, given.GiveUp(ann, time.Time{}, time.Time{}), ticket.ErrTicketNotFound)
+	_, err = transferred.Cancel(ann, time.Time{}, time.Time{})
+	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 }
 
-func TestGiveUp(t *testing.T) {
+func TestCancelIsPossibleUntilTheEventStarts(t *testing.T) {
 	t.Parallel()
 	owner, date := uuid.New(), time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
-	k := ticket.Ticket{OwnerID: owner, Status: ticket.Valid}
-	require.NoError(t, k.GiveUp(owner, date, date.Add(-time.Microsecond)))
-	require.ErrorIs(t, k.GiveUp(owner, date, date), ticket.ErrEventPassed)
-	require.ErrorIs(t, k.GiveUp(owner, date, date.Add(time.Hour)), ticket.ErrEventPassed)
+	k := ticket.Ticket{OwnerID: owner, Status: ticket.Active}
+	cancelled, err := k.Cancel(owner, date, date.Add(-time.Microsecond))
+	require.NoError(t, err)
+	require.Equal(t, ticket.Ticket{OwnerID: owner, Status: ticket.Cancelled}, cancelled)
+	for _, late := range []time.Time{date, date.Add(time.Hour)} {
+		_, err := k.Cancel(owner, date, late)
+		require.ErrorIs(t, err, ticket.ErrEventPassed)
+	}
 }
 
-func TestToCancel(t *testing.T) {
+func TestToCancelOmitsCancelledTickets(t *testing.T) {
 	t.Parallel()
-	valid, void, used := ticket.Ticket{Status: ticket.Valid}, ticket.Ticket{Status: ticket.Void}, ticket.Ticket{Status: ticket.Used}
-	left, err := ticket.ToCancel([]ticket.Ticket{void, valid, void, valid}, false)
+	active, cancelled := ticket.Ticket{Status: ticket.Active}, ticket.Ticket{Status: ticket.Cancelled}
+	used := ticket.Ticket{Status: ticket.Used}
+	left, err := ticket.ToCancel([]ticket.Ticket{cancelled, active, cancelled, active}, false)
 	require.NoError(t, err)
-	require.Equal(t, []ticket.Ticket{valid, valid}, left)
+	require.Equal(t, []ticket.Ticket{active, active}, left)
 	left, err = ticket.ToCancel(nil, false)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, err = ticket.ToCancel([]ticket.Ticket{valid, used}, false)
+	_, err = ticket.ToCancel([]ticket.Ticket{active, used}, false)
 	require.ErrorIs(t, err, ticket.ErrTicketUsed)
-	left, err = ticket.ToCancel([]ticket.Ticket{valid, used, void}, true)
+	left, err = ticket.ToCancel([]ticket.Ticket{active, used, cancelled}, true)
 	require.NoError(t, err)
-	require.Equal(t, []ticket.Ticket{valid, used}, left)
+	require.Equal(t, []ticket.Ticket{active, used}, left)
 }
 
-func TestValidateText(t *testing.T) {
+func TestValidateTextChecksLengthAndCharacters(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text, field string }{
 		{"Empty", "", ""},

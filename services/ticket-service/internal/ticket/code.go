@@ -13,14 +13,15 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// Signer makes the tokens in QR codes: EdDSA JWTs (RFC 8037) that a scanner with the public key can
-// check without a network. A token names the ticket, its event and its code version, and no person.
+// Signer signs and verifies the tokens in QR codes: EdDSA JWTs (RFC 8037), which a scanner that has the public key
+// can verify offline. A token contains the ids of the ticket and its event and the version of the code, and no
+// personal data.
 type Signer struct {
 	key   ed25519.PrivateKey
 	keyID string
 }
 
-// NewSigner makes a Signer from a base64 Ed25519 seed.
+// NewSigner returns a Signer for an Ed25519 seed in base64. Its error does not contain the seed.
 func NewSigner(seed string) (*Signer, error) {
 	raw, err := base64.StdEncoding.DecodeString(seed)
 	if err != nil || len(raw) != ed25519.SeedSize {
@@ -31,7 +32,7 @@ func NewSigner(seed string) (*Signer, error) {
 	return &Signer{key: key, keyID: base64.RawURLEncoding.EncodeToString(sum[:8])}, nil
 }
 
-// codeAudience keeps a ticket's token from passing as any other of our tokens, and the reverse.
+// codeAudience prevents a ticket's token from being accepted as another kind of token, and vice versa.
 const codeAudience = "check-in"
 
 type codeClaims struct {
@@ -40,7 +41,7 @@ type codeClaims struct {
 	Version int    `json:"ver"`
 }
 
-// Code gives the token for the ticket's QR code: the same for the same ticket and version.
+// Code returns the token of the ticket's QR code. The same ticket and version always have the same token.
 func (s *Signer) Code(t Ticket) (string, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, codeClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -52,27 +53,27 @@ func (s *Signer) Code(t Ticket) (string, error) {
 	return token.SignedString(s.key)
 }
 
-// ErrCode reports a token that is not one of ours for a ticket.
-var ErrCode = &problem.Error{
+// ErrInvalidCode reports a scanned text that is not a token of Signer.Code.
+var ErrInvalidCode = &problem.Error{
 	Kind: problem.Invalid, Code: "INVALID_CODE", Message: "This is not the code of a ticket", Field: "code",
 }
 
-// Verify checks a scanned token's signature and gives the ticket id and code version that it speaks
-// for. It returns ErrCode.
+// Verify checks the signature of a scanned token and returns the ticket's id and the version of its code. It
+// returns ErrInvalidCode.
 func (s *Signer) Verify(code string) (ticketID uuid.UUID, version int, err error) {
 	var claims codeClaims
 	if _, err := jwt.ParseWithClaims(code, &claims,
 		func(*jwt.Token) (any, error) { return s.key.Public(), nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithAudience(codeAudience)); err != nil {
-		return uuid.Nil, 0, ErrCode.Because(err)
+		return uuid.Nil, 0, ErrInvalidCode.Because(err)
 	}
 	if ticketID, err = uuid.Parse(claims.Subject); err != nil {
-		return uuid.Nil, 0, ErrCode.Because(err)
+		return uuid.Nil, 0, ErrInvalidCode.Because(err)
 	}
 	return ticketID, claims.Version, nil
 }
 
-// PublicKeys gives what a scanner without a network checks tokens against, as a JSON Web Key Set.
+// PublicKeys returns the JSON Web Key Set with which a scanner verifies tokens offline.
 func (s *Signer) PublicKeys() (jwkset.JWKSMarshal, error) {
 	key, err := jwkset.NewJWKFromKey(s.key.Public(), jwkset.JWKOptions{
 		Metadata: jwkset.JWKMetadataOptions{KID: s.keyID, ALG: jwkset.AlgEdDSA, USE: jwkset.UseSig},

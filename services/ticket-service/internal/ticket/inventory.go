@@ -8,47 +8,48 @@ import (
 	"github.com/google/uuid"
 )
 
-// Request asks for tickets to be held for a while: all lines or none.
+// Request asks to hold tickets for a while: all items or none.
 type Request struct {
 	ReservationID uuid.UUID
 	UserID        uuid.UUID
 	EventID       uuid.UUID
 	Hold          time.Duration
-	Lines         []Line
+	Items         []LineItem
 }
 
-// Answer is what a request got: a reservation, or why not.
-type Answer struct {
+// Result is the outcome of a Request: a reservation, or the error that refused it.
+type Result struct {
 	Reservation Reservation
 	Err         error
 }
 
-// Inventory is what requests are judged against: all that they touch, as it is while nobody else can take tickets of
-// these types.
+// Inventory is everything that a batch of requests touches, read while the ticket types are locked.
 type Inventory struct {
 	Now          time.Time
 	Events       map[uuid.UUID]EventStatus
 	Types        map[uuid.UUID]*Type
 	Reservations map[uuid.UUID]Reservation
-	// Made are the reservations that requests have got, in their order.
-	Made []Reservation
+	// Created are the reservations that Reserve has created, in the order of the requests.
+	Created []Reservation
 }
 
-// Reserve judges a request against what those before it left. What it gets is taken from the inventory; a refusal
-// takes nothing, so that a request for four tickets of which three are left does not stand in the way of one for
-// three. The same request under the same id gets the same reservation. Its errors are ErrInsufficientInventory,
-// ErrTypeNotFound, ErrEventNotOnSale (which may mean that our copy of the event lags), ErrSalesNotStarted,
-// ErrSalesEnded, ErrOrderLimit, ErrReservationReused and ErrReservationEnded.
+// Reserve checks a request against what the requests before it left and takes its tickets from the inventory. A
+// refusal takes nothing: when three tickets are left, a request for four does not block one for three. Repeating
+// a request under the same id returns the same reservation.
+//
+// The errors are ErrInsufficientInventory, ErrTypeNotFound, ErrEventNotOnSale (possibly because this service's
+// copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrReservationReused and
+// ErrReservationEnded.
 func (i *Inventory) Reserve(q Request) (Reservation, error) {
 	if r, known := i.Reservations[q.ReservationID]; known {
-		return r, r.repeated(q)
+		return r, r.checkRepeated(q)
 	}
 	if i.Events[q.EventID] != EventPublished {
 		return Reservation{}, ErrEventNotOnSale
 	}
-	lines := InOrder(q.Lines)
-	for n, l := range lines {
-		t, known := i.Types[l.TypeID]
+	items := SortedByType(q.Items)
+	for n, item := range items {
+		t, known := i.Types[item.TypeID]
 		switch {
 		case !known || t.EventID != q.EventID:
 			return Reservation{}, ErrTypeNotFound
@@ -56,48 +57,51 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 			return Reservation{}, ErrSalesNotStarted
 		case t.SalesEnd != nil && !i.Now.Before(*t.SalesEnd):
 			return Reservation{}, ErrSalesEnded
-		case t.MaxPerOrder != nil && *t.MaxPerOrder < l.Quantity:
+		case t.MaxPerOrder != nil && *t.MaxPerOrder < item.Quantity:
 			return Reservation{}, ErrOrderLimit
-		case t.Available() < l.Quantity:
+		case t.Available() < item.Quantity:
 			return Reservation{}, ErrInsufficientInventory
 		}
-		lines[n].UnitPrice = t.Price
+		items[n].UnitPrice = t.Price
 	}
-	for _, l := range lines {
-		i.Types[l.TypeID].Held += l.Quantity
+	for _, item := range items {
+		i.Types[item.TypeID].Held += item.Quantity
 	}
 	r := Reservation{
-		ID: q.ReservationID, UserID: q.UserID, EventID: q.EventID, Status: Active, ExpiresAt: i.Now.Add(q.Hold), Lines: lines,
+		ID: q.ReservationID, UserID: q.UserID, EventID: q.EventID,
+		Status: ReservationActive, ExpiresAt: i.Now.Add(q.Hold), Items: items,
 	}
 	i.Reservations[r.ID] = r
-	i.Made = append(i.Made, r)
+	i.Created = append(i.Created, r)
 	return r, nil
 }
 
-// repeated says whether a request may have r, which has the id that it picked.
-func (r Reservation) repeated(q Request) error {
+// checkRepeated returns nil if the result of q is r, which has the id that q chose: q is then a repetition of the
+// request that created r. It returns ErrReservationReused or ErrReservationEnded otherwise.
+func (r Reservation) checkRepeated(q Request) error {
 	switch {
-	case len(r.Lines) == 0: // a tombstone: the release came first
+	case len(r.Items) == 0: // a tombstone: the release came first
 		return ErrReservationEnded
-	case !r.sameRequest(q):
+	case !r.matches(q):
 		return ErrReservationReused
-	case r.Status == Cancelled || r.Status == Expired:
+	case r.Status == ReservationCancelled || r.Status == ReservationExpired:
 		return ErrReservationEnded
 	}
 	return nil
 }
 
-// sameRequest reports whether a request asks for what r already is, and not for something else under an id that is taken.
-func (r Reservation) sameRequest(q Request) bool {
+// matches reports whether q asks for the user, event and items of r.
+func (r Reservation) matches(q Request) bool {
 	return r.UserID == q.UserID && r.EventID == q.EventID &&
-		slices.EqualFunc(InOrder(r.Lines), InOrder(q.Lines), func(a, b Line) bool {
+		slices.EqualFunc(SortedByType(r.Items), SortedByType(q.Items), func(a, b LineItem) bool {
 			return a.TypeID == b.TypeID && a.Quantity == b.Quantity
 		})
 }
 
-// InOrder gives the lines by ticket type, the order in which every transaction locks them.
-func InOrder(lines []Line) []Line {
-	return slices.SortedFunc(slices.Values(lines), func(a, b Line) int {
+// SortedByType returns a copy of items sorted by ticket type id, the order in which every transaction locks the
+// types.
+func SortedByType(items []LineItem) []LineItem {
+	return slices.SortedFunc(slices.Values(items), func(a, b LineItem) int {
 		return bytes.Compare(a.TypeID[:], b.TypeID[:])
 	})
 }

@@ -11,142 +11,255 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-func TestInventory(t *testing.T) {
+var (
+	noon = time.Date(2030, 7, 15, 12, 0, 0, 0, time.UTC)
+
+	fifty = money.Of(50_00, "USD")
+)
+
+// stock is an inventory with three events. The types vip, seat and box belong to event; of each, three of ten
+// tickets are left.
+type stock struct {
+	*ticket.Inventory
+	event, draft, other       uuid.UUID
+	vip, seat, box, elsewhere uuid.UUID
+	user                      uuid.UUID
+	// Reservations of user: two VIP tickets each.
+	active, completed, released, expired, tombstone uuid.UUID
+}
+
+func newStock() *stock {
+	s := &stock{
+		event: uuid.New(), draft: uuid.New(), other: uuid.New(),
+		vip: uuid.New(), seat: uuid.New(), box: uuid.New(), elsewhere: uuid.New(),
+		user:   uuid.New(),
+		active: uuid.New(), completed: uuid.New(), released: uuid.New(), expired: uuid.New(), tombstone: uuid.New(),
+	}
+	s.Inventory = &ticket.Inventory{
+		Now: noon,
+		Events: map[uuid.UUID]ticket.EventStatus{
+			s.event: ticket.EventPublished, s.other: ticket.EventPublished, s.draft: ticket.EventDraft,
+		},
+		Types:        map[uuid.UUID]*ticket.Type{},
+		Reservations: map[uuid.UUID]ticket.Reservation{s.tombstone: {ID: s.tombstone, Status: ticket.ReservationCancelled}},
+	}
+	for id, status := range map[uuid.UUID]ticket.ReservationStatus{
+		s.active: ticket.ReservationActive, s.completed: ticket.ReservationCompleted,
+		s.released: ticket.ReservationCancelled, s.expired: ticket.ReservationExpired,
+	} {
+		s.Reservations[id] = ticket.Reservation{
+			ID: id, UserID: s.user, EventID: s.event, Status: status,
+			Items: []ticket.LineItem{{TypeID: s.vip, Quantity: 2, UnitPrice: fifty}},
+		}
+	}
+	for _, id := range []uuid.UUID{s.vip, s.seat, s.box} {
+		s.Types[id] = &ticket.Type{ID: id, EventID: s.event, Price: fifty, Capacity: 10, Sold: 5, Held: 2}
+	}
+	s.Types[s.elsewhere] = &ticket.Type{ID: s.elsewhere, EventID: s.other, Price: fifty, Capacity: 10}
+	return s
+}
+
+// request is a new request of the user for tickets of the event.
+func (s *stock) request(items ...ticket.LineItem) ticket.Request {
+	return ticket.Request{
+		ReservationID: uuid.New(), UserID: s.user, EventID: s.event, Hold: ticket.HoldTime, Items: items,
+	}
+}
+
+// repeat is a request under the id of an existing reservation.
+func (s *stock) repeat(id uuid.UUID, items ...ticket.LineItem) ticket.Request {
+	q := s.request(items...)
+	q.ReservationID = id
+	return q
+}
+
+func item(typeID uuid.UUID, quantity int) ticket.LineItem {
+	return ticket.LineItem{TypeID: typeID, Quantity: quantity}
+}
+
+func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 	t.Parallel()
-	var (
-		noon                      = time.Date(2030, 7, 15, 12, 0, 0, 0, time.UTC)
-		event, draft, other       = uuid.New(), uuid.New(), uuid.New()
-		vip, seat, far, elsewhere = uuid.New(), uuid.New(), uuid.New(), uuid.New()
-		user, taken, tombstone    = uuid.New(), uuid.New(), uuid.New()
-		bought, released, expired = uuid.New(), uuid.New(), uuid.New()
-		price                     = money.Of(50_00, "USD")
-	)
-	line := func(typeID uuid.UUID, quantity int) ticket.Line {
-		return ticket.Line{TypeID: typeID, Quantity: quantity}
-	}
-	known := func(id uuid.UUID, status ticket.ReservationStatus) ticket.Reservation {
-		return ticket.Reservation{ID: id, UserID: user, EventID: event, Status: status, Lines: []ticket.Line{
-			{TypeID: vip, Quantity: 2, UnitPrice: price},
-		}}
-	}
-	// stock has ten of each type, of which three are left.
-	stock := func() *ticket.Inventory {
-		i := &ticket.Inventory{
-			Now:    noon,
-			Events: map[uuid.UUID]ticket.EventStatus{event: ticket.EventPublished, other: ticket.EventPublished, draft: ticket.EventDraft},
-			Types:  map[uuid.UUID]*ticket.Type{},
-			Reservations: map[uuid.UUID]ticket.Reservation{
-				taken: known(taken, ticket.Active), bought: known(bought, ticket.Completed), released: known(released, ticket.Cancelled),
-				expired: known(expired, ticket.Expired), tombstone: {ID: tombstone, Status: ticket.Cancelled},
-			},
+	// one requests a VIP ticket after a change of the VIP type.
+	one := func(change func(vip *ticket.Type)) func(*stock) ticket.Request {
+		return func(s *stock) ticket.Request {
+			change(s.Types[s.vip])
+			return s.request(item(s.vip, 1))
 		}
-		for _, id := range []uuid.UUID{vip, seat, far} {
-			i.Types[id] = &ticket.Type{ID: id, EventID: event, Price: price, Capacity: 10, Sold: 5, Held: 2}
+	}
+	at := func(event func(*stock) uuid.UUID) func(*stock) ticket.Request {
+		return func(s *stock) ticket.Request {
+			q := s.request(item(s.vip, 1))
+			q.EventID = event(s)
+			return q
 		}
-		i.Types[elsewhere] = &ticket.Type{ID: elsewhere, EventID: other, Price: price, Capacity: 10}
-		return i
 	}
 	for _, tt := range []struct {
-		name   string
-		change func(*ticket.Inventory)
-		id     uuid.UUID
-		event  uuid.UUID
-		lines  []ticket.Line
-		err    error
+		name    string
+		request func(s *stock) ticket.Request
+		err     error
 	}{
-		{"One", nil, uuid.New(), event, []ticket.Line{line(vip, 1)}, nil},
-		{"AllThatAreLeft", nil, uuid.New(), event, []ticket.Line{line(vip, 3), line(seat, 3)}, nil},
-		{"OneMore", nil, uuid.New(), event, []ticket.Line{line(vip, 4)}, ticket.ErrInsufficientInventory},
-		{"OneMoreOfOne", nil, uuid.New(), event, []ticket.Line{line(vip, 1), line(seat, 4)}, ticket.ErrInsufficientInventory},
-		{"UnknownType", nil, uuid.New(), event, []ticket.Line{line(vip, 1), line(uuid.New(), 1)}, ticket.ErrTypeNotFound},
-		{"TypeOfAnotherEvent", nil, uuid.New(), event, []ticket.Line{line(elsewhere, 1)}, ticket.ErrTypeNotFound},
-		{"Draft", nil, uuid.New(), draft, []ticket.Line{line(vip, 1)}, ticket.ErrEventNotOnSale},
-		{"UnknownEvent", nil, uuid.New(), uuid.New(), []ticket.Line{line(vip, 1)}, ticket.ErrEventNotOnSale},
-		{"Cancelled", func(i *ticket.Inventory) { i.Events[event] = ticket.EventCancelled }, uuid.New(), event, []ticket.Line{line(vip, 1)}, ticket.ErrEventNotOnSale},
-		{"SalesStartNow", func(i *ticket.Inventory) { i.Types[vip].SalesStart = &noon }, uuid.New(), event, []ticket.Line{line(vip, 1)}, nil},
-		{"BeforeSales", func(i *ticket.Inventory) { i.Types[vip].SalesStart = new(noon.Add(time.Microsecond)) }, uuid.New(), event, []ticket.Line{line(vip, 1)}, ticket.ErrSalesNotStarted},
-		{"SalesEndSoon", func(i *ticket.Inventory) { i.Types[vip].SalesEnd = new(noon.Add(time.Microsecond)) }, uuid.New(), event, []ticket.Line{line(vip, 1)}, nil},
-		{"SalesEndNow", func(i *ticket.Inventory) { i.Types[vip].SalesEnd = &noon }, uuid.New(), event, []ticket.Line{line(vip, 1)}, ticket.ErrSalesEnded},
-		{"AsManyAsAnOrderMayHave", func(i *ticket.Inventory) { i.Types[vip].MaxPerOrder = new(2) }, uuid.New(), event, []ticket.Line{line(vip, 2)}, nil},
-		{"MoreThanAnOrderMayHave", func(i *ticket.Inventory) { i.Types[vip].MaxPerOrder = new(2) }, uuid.New(), event, []ticket.Line{line(vip, 3)}, ticket.ErrOrderLimit},
-		// What the organizer says comes before what is left: nobody hears "sold out" of what was not for sale.
-		{"BeforeSalesOfWhatIsGone", func(i *ticket.Inventory) { i.Types[vip].SalesStart = new(noon.Add(time.Hour)) }, uuid.New(), event, []ticket.Line{line(vip, 4)}, ticket.ErrSalesNotStarted},
-		{"SameAgain", nil, taken, event, []ticket.Line{line(vip, 2)}, nil},
-		{"SameAgainWhenNothingIsLeft", func(i *ticket.Inventory) { i.Types[vip].Capacity = 7 }, taken, event, []ticket.Line{line(vip, 2)}, nil},
-		{"SameAgainWhenItIsOver", func(i *ticket.Inventory) { i.Events[event] = ticket.EventCancelled }, taken, event, []ticket.Line{line(vip, 2)}, nil},
-		{"SameAgainWhenBought", nil, bought, event, []ticket.Line{line(vip, 2)}, nil},
-		{"OtherQuantityUnderTheID", nil, taken, event, []ticket.Line{line(vip, 1)}, ticket.ErrReservationReused},
-		{"OtherTypeUnderTheID", nil, taken, event, []ticket.Line{line(seat, 2)}, ticket.ErrReservationReused},
-		{"OneTypeMoreUnderTheID", nil, taken, event, []ticket.Line{line(vip, 2), line(seat, 1)}, ticket.ErrReservationReused},
-		{"OtherEventUnderTheID", nil, taken, other, []ticket.Line{line(vip, 2)}, ticket.ErrReservationReused},
-		{"Released", nil, released, event, []ticket.Line{line(vip, 2)}, ticket.ErrReservationEnded},
-		{"Expired", nil, expired, event, []ticket.Line{line(vip, 2)}, ticket.ErrReservationEnded},
-		{"OtherThanWhatExpired", nil, expired, event, []ticket.Line{line(vip, 1)}, ticket.ErrReservationReused},
-		{"ReleasedBefore", nil, tombstone, event, []ticket.Line{line(vip, 2)}, ticket.ErrReservationEnded},
+		{"One", func(s *stock) ticket.Request { return s.request(item(s.vip, 1)) }, nil},
+		{"AllThatAreLeft", func(s *stock) ticket.Request { return s.request(item(s.vip, 3), item(s.seat, 3)) }, nil},
+		{
+			"MoreThanAreLeft", func(s *stock) ticket.Request { return s.request(item(s.vip, 4)) },
+			ticket.ErrInsufficientInventory,
+		},
+		{
+			"MoreThanAreLeftOfOneType", func(s *stock) ticket.Request { return s.request(item(s.vip, 1), item(s.seat, 4)) },
+			ticket.ErrInsufficientInventory,
+		},
+		{
+			"UnknownType", func(s *stock) ticket.Request { return s.request(item(s.vip, 1), item(uuid.New(), 1)) },
+			ticket.ErrTypeNotFound,
+		},
+		{
+			"TypeOfAnotherEvent", func(s *stock) ticket.Request { return s.request(item(s.elsewhere, 1)) },
+			ticket.ErrTypeNotFound,
+		},
+		{"DraftEvent", at(func(s *stock) uuid.UUID { return s.draft }), ticket.ErrEventNotOnSale},
+		{"UnknownEvent", at(func(*stock) uuid.UUID { return uuid.New() }), ticket.ErrEventNotOnSale},
+		{"CancelledEvent", at(func(s *stock) uuid.UUID {
+			s.Events[s.event] = ticket.EventCancelled
+			return s.event
+		}), ticket.ErrEventNotOnSale},
+		{"SalesStartNow", one(func(vip *ticket.Type) { vip.SalesStart = &noon }), nil},
+		{
+			"SalesStartSoon", one(func(vip *ticket.Type) { vip.SalesStart = new(noon.Add(time.Microsecond)) }),
+			ticket.ErrSalesNotStarted,
+		},
+		{"SalesEndSoon", one(func(vip *ticket.Type) { vip.SalesEnd = new(noon.Add(time.Microsecond)) }), nil},
+		{"SalesEndNow", one(func(vip *ticket.Type) { vip.SalesEnd = &noon }), ticket.ErrSalesEnded},
+		{"AtLimitPerOrder", one(func(vip *ticket.Type) { vip.MaxPerOrder = new(1) }), nil},
+		{"BeyondLimitPerOrder", func(s *stock) ticket.Request {
+			s.Types[s.vip].MaxPerOrder = new(2)
+			return s.request(item(s.vip, 3))
+		}, ticket.ErrOrderLimit},
+		// The terms of sale are checked before the inventory, so that tickets not yet on sale never seem sold out.
+		{"SalesNotStartedAndSoldOut", one(func(vip *ticket.Type) {
+			vip.SalesStart, vip.Sold = new(noon.Add(time.Hour)), 8
+		}), ticket.ErrSalesNotStarted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			i := stock()
-			if tt.change != nil {
-				tt.change(i)
-			}
-			before, repeated := *i.Types[vip], i.Reservations[tt.id]
-			r, err := i.Reserve(ticket.Request{
-				ReservationID: tt.id, UserID: user, EventID: tt.event, Hold: ticket.HoldTime, Lines: tt.lines,
-			})
+			s := newStock()
+			q := tt.request(s)
+			before := *s.Types[s.vip]
+			r, err := s.Reserve(q)
 			require.ErrorIs(t, err, tt.err)
-			switch {
-			case err != nil:
-				require.Empty(t, i.Made)
-				require.Equal(t, before, *i.Types[vip])
-			case len(repeated.Lines) > 0:
-				require.Empty(t, i.Made)
-				require.Equal(t, repeated, r)
-			default:
-				require.Equal(t, []ticket.Reservation{r}, i.Made)
-				require.Equal(t, tt.id, r.ID)
-				require.Equal(t, user, r.UserID)
-				require.Equal(t, tt.event, r.EventID)
-				require.Equal(t, ticket.Active, r.Status)
-				require.Equal(t, noon.Add(ticket.HoldTime), r.ExpiresAt)
-				require.Equal(t, ticket.Quantity(tt.lines), ticket.Quantity(r.Lines))
-				for _, l := range r.Lines {
-					require.Equal(t, price, l.UnitPrice)
-					require.Equal(t, 2+l.Quantity, i.Types[l.TypeID].Held)
-				}
+			if err != nil {
+				require.Empty(t, s.Created)
+				require.Equal(t, before, *s.Types[s.vip])
+				return
+			}
+			require.Equal(t, []ticket.Reservation{r}, s.Created)
+			require.Equal(t, q.ReservationID, r.ID)
+			require.Equal(t, q.UserID, r.UserID)
+			require.Equal(t, q.EventID, r.EventID)
+			require.Equal(t, ticket.ReservationActive, r.Status)
+			require.Equal(t, noon.Add(ticket.HoldTime), r.ExpiresAt)
+			require.Equal(t, ticket.Quantity(q.Items), ticket.Quantity(r.Items))
+			for _, held := range r.Items {
+				require.Equal(t, fifty, held.UnitPrice)
+				require.Equal(t, 2+held.Quantity, s.Types[held.TypeID].Held)
 			}
 		})
 	}
+}
 
-	t.Run("SomebodyElsesID", func(t *testing.T) {
-		t.Parallel()
-		_, err := stock().Reserve(ticket.Request{ReservationID: taken, UserID: uuid.New(), EventID: event, Lines: []ticket.Line{line(vip, 2)}})
-		require.ErrorIs(t, err, ticket.ErrReservationReused)
-	})
-	// Each is judged against what those before it left, and whoever asks for too many stands in nobody's way.
-	t.Run("InTurn", func(t *testing.T) {
-		t.Parallel()
-		i, twice := stock(), uuid.New()
-		for _, turn := range []struct {
-			id    uuid.UUID
-			lines []ticket.Line
-			err   error
-		}{
-			{uuid.New(), []ticket.Line{line(vip, 4)}, ticket.ErrInsufficientInventory},
-			{twice, []ticket.Line{line(vip, 2)}, nil},
-			{uuid.New(), []ticket.Line{line(seat, 1), line(vip, 2)}, ticket.ErrInsufficientInventory},
-			{twice, []ticket.Line{line(vip, 2)}, nil},
-			{twice, []ticket.Line{line(vip, 1)}, ticket.ErrReservationReused},
-			{uuid.New(), []ticket.Line{line(seat, 3)}, nil},
-			{uuid.New(), []ticket.Line{line(vip, 1)}, nil},
-			{uuid.New(), []ticket.Line{line(vip, 1)}, ticket.ErrInsufficientInventory},
-		} {
-			_, err := i.Reserve(ticket.Request{ReservationID: turn.id, UserID: user, EventID: event, Lines: turn.lines})
-			require.ErrorIs(t, err, turn.err)
-		}
-		require.Len(t, i.Made, 3)
-		require.Zero(t, i.Types[vip].Available())
-		require.Zero(t, i.Types[seat].Available())
-		require.Equal(t, 3, i.Types[far].Available())
-	})
+func TestReserveIsIdempotent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		request func(s *stock) ticket.Request
+		err     error
+	}{
+		{"Active", func(s *stock) ticket.Request { return s.repeat(s.active, item(s.vip, 2)) }, nil},
+		{"SoldOutSince", func(s *stock) ticket.Request {
+			s.Types[s.vip].Capacity = 7
+			return s.repeat(s.active, item(s.vip, 2))
+		}, nil},
+		{"CancelledSince", func(s *stock) ticket.Request {
+			s.Events[s.event] = ticket.EventCancelled
+			return s.repeat(s.active, item(s.vip, 2))
+		}, nil},
+		{"Completed", func(s *stock) ticket.Request { return s.repeat(s.completed, item(s.vip, 2)) }, nil},
+		{
+			"OtherQuantity", func(s *stock) ticket.Request { return s.repeat(s.active, item(s.vip, 1)) },
+			ticket.ErrReservationReused,
+		},
+		{
+			"OtherType", func(s *stock) ticket.Request { return s.repeat(s.active, item(s.seat, 2)) },
+			ticket.ErrReservationReused,
+		},
+		{
+			"AdditionalType", func(s *stock) ticket.Request { return s.repeat(s.active, item(s.vip, 2), item(s.seat, 1)) },
+			ticket.ErrReservationReused,
+		},
+		{"OtherEvent", func(s *stock) ticket.Request {
+			q := s.repeat(s.active, item(s.vip, 2))
+			q.EventID = s.other
+			return q
+		}, ticket.ErrReservationReused},
+		{"OtherUser", func(s *stock) ticket.Request {
+			q := s.repeat(s.active, item(s.vip, 2))
+			q.UserID = uuid.New()
+			return q
+		}, ticket.ErrReservationReused},
+		{
+			"Released", func(s *stock) ticket.Request { return s.repeat(s.released, item(s.vip, 2)) },
+			ticket.ErrReservationEnded,
+		},
+		{
+			"Expired", func(s *stock) ticket.Request { return s.repeat(s.expired, item(s.vip, 2)) },
+			ticket.ErrReservationEnded,
+		},
+		{
+			"ExpiredWithOtherQuantity", func(s *stock) ticket.Request { return s.repeat(s.expired, item(s.vip, 1)) },
+			ticket.ErrReservationReused,
+		},
+		{
+			"ReleasedBeforeReserve", func(s *stock) ticket.Request { return s.repeat(s.tombstone, item(s.vip, 2)) },
+			ticket.ErrReservationEnded,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newStock()
+			q := tt.request(s)
+			before, known := *s.Types[s.vip], s.Reservations[q.ReservationID]
+			r, err := s.Reserve(q)
+			require.ErrorIs(t, err, tt.err)
+			require.Empty(t, s.Created)
+			require.Equal(t, before, *s.Types[s.vip])
+			if err == nil {
+				require.Equal(t, known, r)
+			}
+		})
+	}
+}
+
+// A request that is refused for its quantity does not block the smaller requests after it.
+func TestReserveChecksRequestsInOrder(t *testing.T) {
+	t.Parallel()
+	s, repeated := newStock(), uuid.New()
+	for _, step := range []struct {
+		request ticket.Request
+		err     error
+	}{
+		{s.request(item(s.vip, 4)), ticket.ErrInsufficientInventory},
+		{s.repeat(repeated, item(s.vip, 2)), nil},
+		{s.request(item(s.seat, 1), item(s.vip, 2)), ticket.ErrInsufficientInventory},
+		{s.repeat(repeated, item(s.vip, 2)), nil},
+		{s.repeat(repeated, item(s.vip, 1)), ticket.ErrReservationReused},
+		{s.request(item(s.seat, 3)), nil},
+		{s.request(item(s.vip, 1)), nil},
+		{s.request(item(s.vip, 1)), ticket.ErrInsufficientInventory},
+	} {
+		_, err := s.Reserve(step.request)
+		require.ErrorIs(t, err, step.err)
+	}
+	require.Len(t, s.Created, 3)
+	require.Zero(t, s.Types[s.vip].Available())
+	require.Zero(t, s.Types[s.seat].Available())
+	require.Equal(t, 3, s.Types[s.box].Available())
 }

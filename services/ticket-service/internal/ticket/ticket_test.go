@@ -15,7 +15,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// requireField asserts that err blames the field, or nobody if there is none.
+// requireField asserts that err names the field, or that there is no error if field is empty.
 func requireField(t *testing.T, err error, field string) {
 	t.Helper()
 	if field == "" {
@@ -28,7 +28,7 @@ func requireField(t *testing.T, err error, field string) {
 	require.Equal(t, field, p.Field)
 }
 
-func TestTypeValidate(t *testing.T) {
+func TestTypeValidateNamesInvalidField(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2030, 7, 15, 12, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -38,7 +38,7 @@ func TestTypeValidate(t *testing.T) {
 	}{
 		{"Good", func(*ticket.Type) {}, ""},
 		{"Free", func(y *ticket.Type) { y.Price = money.Of(0, "USD") }, ""},
-		{"OneLetter", func(y *ticket.Type) { y.Name = "A" }, ""},
+		{"OneCharacter", func(y *ticket.Type) { y.Name = "A" }, ""},
 		{"LongestName", func(y *ticket.Type) { y.Name = strings.Repeat("ä", ticket.MaxNameLen) }, ""},
 		{"OneTicket", func(y *ticket.Type) { y.Capacity = 1 }, ""},
 		{"LargestCapacity", func(y *ticket.Type) { y.Capacity = ticket.MaxCapacity }, ""},
@@ -55,8 +55,8 @@ func TestTypeValidate(t *testing.T) {
 		{"SalesForAnHour", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(time.Hour)) }, ""},
 		{"SalesWithoutEnd", func(y *ticket.Type) { y.SalesStart = &noon }, ""},
 		{"SalesWithoutStart", func(y *ticket.Type) { y.SalesEnd = &noon }, ""},
-		{"SalesForNoTime", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, &noon }, "salesEnd"},
-		{"SalesBackwards", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(-time.Hour)) }, "salesEnd"},
+		{"SalesEndAtStart", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, &noon }, "salesEnd"},
+		{"SalesEndBeforeStart", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(-time.Hour)) }, "salesEnd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,54 +67,57 @@ func TestTypeValidate(t *testing.T) {
 	}
 }
 
-func TestAvailable(t *testing.T) {
+func TestAvailableIsNeitherSoldNorHeld(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 3, ticket.Type{Capacity: 10, Sold: 5, Held: 2}.Available())
 }
 
-func TestValidateLines(t *testing.T) {
+func TestValidateItemsNamesInvalidField(t *testing.T) {
 	t.Parallel()
 	vip, seat := uuid.New(), uuid.New()
-	lines := func(n int) []ticket.Line {
-		many := make([]ticket.Line, n)
+	items := func(n int) []ticket.LineItem {
+		many := make([]ticket.LineItem, n)
 		for i := range many {
-			many[i] = ticket.Line{TypeID: uuid.New(), Quantity: 1}
+			many[i] = ticket.LineItem{TypeID: uuid.New(), Quantity: 1}
 		}
 		return many
 	}
 	const quantity = "ticketRequests.quantity"
 	for _, tt := range []struct {
 		name  string
-		lines []ticket.Line
+		items []ticket.LineItem
 		field string
 	}{
-		{"One", []ticket.Line{{TypeID: vip, Quantity: 1}}, ""},
-		{"TwoTypes", []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}, ""},
-		{"MostOfOneType", []ticket.Line{{TypeID: vip, Quantity: ticket.MaxQuantity}}, ""},
-		{"MostTypes", lines(ticket.MaxLines), ""},
+		{"One", []ticket.LineItem{{TypeID: vip, Quantity: 1}}, ""},
+		{"TwoTypes", []ticket.LineItem{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}, ""},
+		{"MostOfOneType", []ticket.LineItem{{TypeID: vip, Quantity: ticket.MaxQuantity}}, ""},
+		{"MostTypes", items(ticket.MaxItems), ""},
 		{"Missing", nil, "ticketRequests"},
-		{"Empty", []ticket.Line{}, "ticketRequests"},
-		{"TooManyTypes", lines(ticket.MaxLines + 1), "ticketRequests"},
-		{"NoTicket", []ticket.Line{{TypeID: vip, Quantity: 0}}, quantity},
-		{"NegativeQuantity", []ticket.Line{{TypeID: vip, Quantity: 2}, {TypeID: seat, Quantity: -1}}, quantity},
-		{"TooManyTickets", []ticket.Line{{TypeID: vip, Quantity: ticket.MaxQuantity + 1}}, quantity},
-		{"HugeQuantity", []ticket.Line{{TypeID: vip, Quantity: math.MaxInt}}, quantity},
-		{"SameTypeTwice", []ticket.Line{{TypeID: vip, Quantity: 1}, {TypeID: vip, Quantity: 1}}, "ticketRequests.ticketTypeId"},
+		{"Empty", []ticket.LineItem{}, "ticketRequests"},
+		{"TooManyTypes", items(ticket.MaxItems + 1), "ticketRequests"},
+		{"NoTicket", []ticket.LineItem{{TypeID: vip, Quantity: 0}}, quantity},
+		{"NegativeQuantity", []ticket.LineItem{{TypeID: vip, Quantity: 2}, {TypeID: seat, Quantity: -1}}, quantity},
+		{"TooManyTickets", []ticket.LineItem{{TypeID: vip, Quantity: ticket.MaxQuantity + 1}}, quantity},
+		{"HugeQuantity", []ticket.LineItem{{TypeID: vip, Quantity: math.MaxInt}}, quantity},
+		{
+			"SameTypeTwice", []ticket.LineItem{{TypeID: vip, Quantity: 1}, {TypeID: vip, Quantity: 1}},
+			"ticketRequests.ticketTypeId",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			requireField(t, ticket.ValidateLines(tt.lines), tt.field)
+			requireField(t, ticket.ValidateItems(tt.items), tt.field)
 		})
 	}
 }
 
-func TestQuantity(t *testing.T) {
+func TestQuantityIsTheSum(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, 0, ticket.Quantity(nil))
-	require.Equal(t, 5, ticket.Quantity([]ticket.Line{{Quantity: 2}, {Quantity: 3}}))
+	require.Equal(t, 5, ticket.Quantity([]ticket.LineItem{{Quantity: 2}, {Quantity: 3}}))
 }
 
-func TestHoldFor(t *testing.T) {
+func TestHoldForIsLimited(t *testing.T) {
 	t.Parallel()
 	minutes := func(n int) *int { return &n }
 	for _, tt := range []struct {
@@ -123,11 +126,11 @@ func TestHoldFor(t *testing.T) {
 		hold    time.Duration
 		field   string
 	}{
-		{"NotSaid", nil, ticket.HoldTime, ""},
-		{"AsAskedFor", minutes(5), 5 * time.Minute, ""},
+		{"Default", nil, ticket.HoldTime, ""},
+		{"AsRequested", minutes(5), 5 * time.Minute, ""},
 		{"Shortest", minutes(1), time.Minute, ""},
 		{"Longest", minutes(15), 15 * time.Minute, ""},
-		{"LongerThanWeHold", minutes(16), 15 * time.Minute, ""},
+		{"LongerThanTheLimit", minutes(16), 15 * time.Minute, ""},
 		{"BeyondAnyDuration", minutes(math.MaxInt), 15 * time.Minute, ""},
 		{"Zero", minutes(0), 0, "reservationDurationMinutes"},
 		{"Negative", minutes(-5), 0, "reservationDurationMinutes"},
@@ -141,7 +144,7 @@ func TestHoldFor(t *testing.T) {
 	}
 }
 
-func TestExtendFor(t *testing.T) {
+func TestExtendForIsLimited(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
@@ -149,9 +152,9 @@ func TestExtendFor(t *testing.T) {
 		hold    time.Duration
 		field   string
 	}{
-		{"AsAskedFor", 5, 5 * time.Minute, ""},
+		{"AsRequested", 5, 5 * time.Minute, ""},
 		{"Longest", 30, ticket.MaxHoldTime, ""},
-		{"LongerThanWeHold", 31, ticket.MaxHoldTime, ""},
+		{"LongerThanTheLimit", 31, ticket.MaxHoldTime, ""},
 		{"BeyondAnyDuration", math.MaxInt, ticket.MaxHoldTime, ""},
 		{"Zero", 0, 0, "minutes"},
 		{"Negative", -5, 0, "minutes"},
@@ -165,7 +168,7 @@ func TestExtendFor(t *testing.T) {
 	}
 }
 
-func TestValidateHolder(t *testing.T) {
+func TestValidateHolderChecksLengthAndCharacters(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, holder, field string }{
 		{"Good", "Ann O'Hara", ""},
