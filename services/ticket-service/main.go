@@ -20,7 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -31,14 +31,13 @@ const service = "ticket-service"
 type config struct {
 	web.Config
 	messaging.Settings
-	// PublicURL is where people reach the API; the addresses of QR codes start with it.
+	// PublicURL is the address of the public API; the URLs of QR codes start with it.
 	PublicURL string `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
-	// How many transactions that reserve are under way, how many requests share one, how many wait for the same tickets, and for
-	// how long one may expect to wait, at most: see package boxoffice.
-	ReserveWindows int           `envconfig:"RESERVE_WINDOWS" default:"2"`
-	ReserveBatch   int           `envconfig:"RESERVE_BATCH" default:"50"`
-	ReserveLine    int           `envconfig:"RESERVE_LINE" default:"1000"`
-	ReserveWait    time.Duration `envconfig:"RESERVE_WAIT" default:"1s"`
+	// Limits of package batching.
+	ReserveConcurrency int           `envconfig:"RESERVE_CONCURRENCY" default:"2"`
+	ReserveBatchSize   int           `envconfig:"RESERVE_BATCH_SIZE" default:"50"`
+	ReserveQueueSize   int           `envconfig:"RESERVE_QUEUE_SIZE" default:"1000"`
+	ReserveMaxWait     time.Duration `envconfig:"RESERVE_MAX_WAIT" default:"1s"`
 }
 
 func (c config) validate() error {
@@ -46,7 +45,8 @@ func (c config) validate() error {
 		return fmt.Errorf("PUBLIC_URL must be an absolute URL, not %q", c.PublicURL)
 	}
 	for name, n := range map[string]int{
-		"RESERVE_WINDOWS": c.ReserveWindows, "RESERVE_BATCH": c.ReserveBatch, "RESERVE_LINE": c.ReserveLine, "RESERVE_WAIT": int(c.ReserveWait),
+		"RESERVE_CONCURRENCY": c.ReserveConcurrency, "RESERVE_BATCH_SIZE": c.ReserveBatchSize,
+		"RESERVE_QUEUE_SIZE": c.ReserveQueueSize, "RESERVE_MAX_WAIT": int(c.ReserveMaxWait),
 	} {
 		if n < 1 {
 			return fmt.Errorf("%s must be positive", name)
@@ -99,8 +99,9 @@ func run(ctx context.Context, cfg config) error {
 	}}
 	api := httpapi.API{
 		Store: tickets,
-		Office: boxoffice.New(tickets.Reserve, boxoffice.Limits{
-			Windows: cfg.ReserveWindows, Batch: cfg.ReserveBatch, Line: cfg.ReserveLine, Wait: cfg.ReserveWait,
+		Batcher: batching.New(tickets.Reserve, batching.Limits{
+			Concurrency: cfg.ReserveConcurrency, BatchSize: cfg.ReserveBatchSize,
+			QueueSize: cfg.ReserveQueueSize, MaxWait: cfg.ReserveMaxWait,
 		}),
 		Signer:   signer,
 		Services: daprd,

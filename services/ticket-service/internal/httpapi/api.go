@@ -18,7 +18,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -32,7 +32,7 @@ type Caller interface {
 // API serves ticket-service.
 type API struct {
 	Store    store.Store
-	Office   *boxoffice.Office // for who reserves
+	Batcher  *batching.Batcher // for who reserves
 	Signer   *ticket.Signer
 	Services Caller
 	Guard    identity.Guard
@@ -101,7 +101,7 @@ func (a API) Router() *mux.Router {
 
 func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
 	p := e.Payload
-	return a.Office.Issue(ctx, func(ctx context.Context) error {
+	return a.Batcher.Issue(ctx, func(ctx context.Context) error {
 		return a.Store.Fulfil(ctx, e.ID, store.Purchase{
 			ReservationID: p.ReservationID, OrderID: p.OrderID, UserID: p.UserID, HolderName: p.HolderName,
 		}, p)

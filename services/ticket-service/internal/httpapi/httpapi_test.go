@@ -24,7 +24,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -115,7 +115,7 @@ func setup(t *testing.T) *bundle {
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
 	b.server = httptest.NewServer(httpapi.API{
-		Store: b.store, Office: boxoffice.New(b.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 10, Line: lineLimit, Wait: time.Minute}),
+		Store: b.store, Batcher: batching.New(b.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 10, QueueSize: lineLimit, MaxWait: time.Minute}),
 		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},

@@ -141,13 +141,13 @@ func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
 	if q.Hold, err = ticket.HoldFor(in.ReservationDurationMinutes); err != nil {
 		return err
 	}
-	res, err := a.Office.Reserve(r.Context(), q)
+	res, err := a.Batcher.Reserve(r.Context(), q)
 	if errors.Is(err, ticket.ErrEventNotOnSale) {
 		// Perhaps EVENT_PUBLISHED is still under way to us: ask before turning a buyer down.
 		if _, err := a.fetchEvent(r.Context(), q.EventID); err != nil {
 			return err
 		}
-		res, err = a.Office.Reserve(r.Context(), q)
+		res, err = a.Batcher.Reserve(r.Context(), q)
 	}
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var tickets []ticket.Ticket
-	err := a.Office.Issue(r.Context(), func(ctx context.Context) (err error) {
+	err := a.Batcher.Issue(r.Context(), func(ctx context.Context) (err error) {
 		tickets, err = a.Store.Confirm(ctx, p)
 		return err
 	})

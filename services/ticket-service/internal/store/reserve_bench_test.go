@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -26,7 +26,7 @@ func BenchmarkReserve(b *testing.B) {
 					for i := range kinds {
 						kinds[i] = bundle.newType(b, ticket.MaxCapacity)
 					}
-					office := boxoffice.New(bundle.store.Reserve, boxoffice.Limits{Windows: 2, Batch: 50, Line: 1000, Wait: time.Minute})
+					office := batching.New(bundle.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 50, QueueSize: 1000, MaxWait: time.Minute})
 					b.ResetTimer()
 					errs := make([]error, callers)
 					race(callers, func(i int) error {

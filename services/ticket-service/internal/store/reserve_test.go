@@ -15,18 +15,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/boxoffice"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
 // office is one as the service has it, but for its patience, since tests run on slow machines.
-func office(s store.Store) *boxoffice.Office {
-	return boxoffice.New(s.Reserve, boxoffice.Limits{Windows: 2, Batch: 20, Line: 10_000, Wait: time.Hour})
+func office(s store.Store) *batching.Batcher {
+	return batching.New(s.Reserve, batching.Limits{Concurrency: 2, BatchSize: 20, QueueSize: 10_000, MaxWait: time.Hour})
 }
 
 // replica is another process's store and office on the same database.
-func (b *bundle) replica(t *testing.T, name string) (*pgxpool.Pool, *boxoffice.Office) {
+func (b *bundle) replica(t *testing.T, name string) (*pgxpool.Pool, *batching.Batcher) {
 	t.Helper()
 	config := b.pool.Config()
 	config.ConnConfig.RuntimeParams["application_name"] = name
@@ -142,7 +142,7 @@ func TestPoisonousReserve(t *testing.T) {
 }
 
 // crowd is that many who come at once. It gives the first error that is none of "sold out".
-func (b *bundle) crowd(ctx context.Context, o *boxoffice.Office, n int, want func(i int) []ticket.LineItem) error {
+func (b *bundle) crowd(ctx context.Context, o *batching.Batcher, n int, want func(i int) []ticket.LineItem) error {
 	for _, err := range race(n, func(i int) error {
 		_, err := o.Reserve(ctx, b.request(uuid.New(), want(i)...))
 		return err
@@ -160,7 +160,7 @@ func TestSellOut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	_, second := b.replica(t, "second")
-	offices := []*boxoffice.Office{office(b.store), second}
+	offices := []*batching.Batcher{office(b.store), second}
 	const buyers = 600
 	kinds := make([]uuid.UUID, 3)
 	for i := range kinds {
@@ -280,13 +280,13 @@ func TestReserveWhoseAnswerIsLost(t *testing.T) {
 	b := setup(t)
 	kind := b.newType(t, 30)
 	lost := errors.New("connection reset by peer")
-	o := boxoffice.New(func(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
+	o := batching.New(func(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 		answers, err := b.store.Reserve(ctx, requests)
 		if len(requests) > 1 {
 			return nil, errors.Join(err, lost)
 		}
 		return answers, err
-	}, boxoffice.Limits{Windows: 1, Batch: 20, Line: 100, Wait: time.Hour})
+	}, batching.Limits{Concurrency: 1, BatchSize: 20, QueueSize: 100, MaxWait: time.Hour})
 	held := 0
 	for _, err := range race(40, func(int) error {
 		_, err := o.Reserve(t.Context(), b.request(uuid.New(), item(kind, 1)))
@@ -333,7 +333,7 @@ func TestReserveWhileConnectionsDie(t *testing.T) {
 	})
 	errs := race(500, func(i int) error {
 		q := b.request(uuid.New(), item(kinds[i%2], 1+i%3))
-		o := []*boxoffice.Office{first, second}[i%2]
+		o := []*batching.Batcher{first, second}[i%2]
 		for {
 			r, err := o.Reserve(t.Context(), q)
 			switch {
