@@ -1,11 +1,10 @@
-// Command stripe-simulator is the local Stripe: as much of Stripe's HTTP API as
-// this system uses, spoken so that stripe-go cannot tell the difference, with
-// its state on disk. Nothing in the services knows of it; STRIPE_API_BASE points
-// payment-gateway here, and an empty one points it at Stripe.
+// Command stripe-simulator simulates the part of Stripe's HTTP API that this system uses. stripe-go works with it
+// unchanged, and its state survives a restart. The services do not know about it: STRIPE_API_BASE points
+// payment-gateway to this simulator, and to the real Stripe when it is empty.
 //
 //	stripe-simulator -addr 127.0.0.1:12111 -data .local/stripe -webhook-url http://127.0.0.1:8083/api/payments/webhooks/stripe
 //
-// # What it has of Stripe
+// # What it implements
 //
 //	POST /v1/payment_intents                create; confirm=true charges in the same call
 //	POST /v1/payment_intents/{id}/confirm
@@ -13,60 +12,54 @@
 //	GET  /v1/payment_intents/{id}
 //	GET  /v1/payment_intents                newest first; limit, starting_after, ending_before, created[gt|gte|lt|lte]
 //	GET  /v1/payment_intents/search         query=metadata['k']:'v' AND status:'succeeded'; limit, page
-//	POST /v1/refunds                        by payment_intent or charge; whole or in parts
+//	POST /v1/refunds                        by payment_intent or charge; full or partial
 //	GET  /v1/refunds/{id}
-//	GET  /v1/refunds                        payment_intent, charge; paged like the list above
+//	GET  /v1/refunds                        payment_intent, charge; paged like the list of intents
 //
-// Requests are form-encoded, objects and errors have Stripe's JSON, a secret key
-// is required as a bearer token (or as the basic user), a live key is refused.
-// A parameter the simulator has no meaning for is a 400 parameter_unknown and
-// never ignored: what passes here was understood.
+// Requests are form-encoded. Objects and errors have Stripe's JSON. A secret key is required, as a bearer token or as
+// the user of basic authentication; a live key is rejected. A parameter that the simulator does not implement is
+// rejected with 400 parameter_unknown and never ignored, so a request that succeeds was understood completely.
 //
-// Payment methods are Stripe's test methods, each with its published outcome:
-// pm_card_visa, pm_card_mastercard and other brands succeed; generic decline,
-// insufficient funds, lost and stolen card, expired card, incorrect CVC,
-// processing error and velocity limit answer 402 with a card_error;
-// pm_card_authenticationRequired asks for 3-D Secure, which nobody can answer
-// here, so it rests in requires_action unless error_on_requires_action declines it.
+// Payment methods are Stripe's test methods, with the outcomes that Stripe documents. pm_card_visa, pm_card_mastercard
+// and other brands succeed. Generic decline, insufficient funds, lost and stolen card, expired card, incorrect CVC,
+// processing error and velocity limit are answered with 402 and a card_error. pm_card_authenticationRequired needs 3-D
+// Secure, which cannot be completed here: the intent stays in requires_action, unless error_on_requires_action declines
+// it.
 //
-// Idempotency-Key means what it means there: the same key with the same
-// parameters gets the saved answer (200, 402 and 500 alike) and the header
-// Idempotent-Replayed, other parameters get 400 idempotency_error, and a key
-// whose first request still runs gets 409 idempotency_key_in_use. A request that
-// fails validation saves nothing. Keys are forgotten after 24 hours.
+// Idempotency-Key works as in Stripe. A request with the same key and the same parameters gets the saved answer (200,
+// 402 or 500) and the header Idempotent-Replayed. Other parameters get 400 idempotency_error, and a key whose first
+// request is still running gets 409 idempotency_key_in_use. A request that fails validation saves nothing. Keys expire
+// after 24 hours.
 //
-// With -webhook-url it is a webhook endpoint's Stripe too: payment_intent.* as they
-// come to be, refund.created and charge.refunded, signed with the secret in
-// STRIPE_WEBHOOK_SECRET, in no certain order, and again for two minutes where they
-// are not taken. They are in no journal: a stop loses those that nobody took.
+// With -webhook-url it sends webhooks: payment_intent.*, refund.created and charge.refunded, signed with the secret in
+// STRIPE_WEBHOOK_SECRET. Events may arrive in any order. An event that is not accepted is sent again for two minutes.
+// Events are not in the journal, so stopping the simulator loses those that are not yet delivered.
 //
-// # What it has not
+// # What it does not implement
 //
-// Customers, saved cards, manual capture, expand, disputes, fees,
-// balances, 3-D Secure, Connect, refunds that settle later, rate limits, and API
-// versions (any Stripe-Version is answered alike). Search sees a write at once,
-// unless the switch searchLagMs gives it Stripe's lag.
+// Customers, saved cards, manual capture, expand, disputes, fees, balances, 3-D Secure, Connect, refunds that settle
+// later, rate limits, and API versions (every Stripe-Version gets the same answer). Search sees a write immediately,
+// unless the fault searchLagMs gives it Stripe's lag.
 //
 // # State
 //
-// Every change is one line of an append-only journal in the data directory,
-// holding the objects and the saved answer together, written and fsynced before
-// anybody is answered. A start replays it; a torn last line, which nobody can
-// have seen, is cut off. SIGKILL at any point loses nothing that was answered.
+// Every change is one line of an append-only journal in the data directory. The line holds the changed objects and the
+// saved answer together, and is written and synced before the request is answered. At the start the journal is
+// replayed. A torn last line is truncated: its request was never answered. SIGKILL at any point loses nothing that was
+// answered.
 //
-// # Control, for tests and auditors
+// # Control, for tests and audits
 //
 //	GET /healthz
-//	GET /_charges      every PaymentIntent with what was refunded of it, oldest first
-//	GET /_counters     what happened since the start: charges, declines, replays, …, and inFlight, the keys in use now
-//	GET, PUT, DELETE /_switches
+//	GET /_charges      every PaymentIntent with the amount refunded, oldest first
+//	GET /_counters     what happened since the start: charges, declines, replays and so on; inFlight is the keys in use
+//	GET, PUT, DELETE /_faults
 //
-// The switches (see [simulator.Switches]) delay, fail or lose answers, and delay,
-// lose or repeat webhooks:
+// The faults (see [simulator.Faults]) delay or fail requests, lose answers, and delay, lose or repeat webhooks:
 //
-//	curl -X PUT localhost:12111/_switches -d '{"loseAnswer":1}'
+//	curl -X PUT localhost:12111/_faults -d '{"loseAnswer":1}'
 //
-// makes the next charge happen without anyone hearing of it.
+// executes the next charge and then drops the connection, so that the caller does not learn the outcome.
 package main
 
 import (
@@ -85,18 +78,17 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
 )
 
-// stopTimeout bounds how long a stop waits for answers under way, delayed ones
-// included.
+// stopTimeout is how long a stop waits for requests in progress, delayed ones included.
 const stopTimeout = 5 * time.Second
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:12111", "`host:port` to listen on")
 	data := flag.String("data", ".local/stripe", "`directory` of the journal")
-	webhookURL := flag.String("webhook-url", "", "`URL` to send events to; none are sent without")
+	webhookURL := flag.String("webhook-url", "", "`URL` to send webhooks to; empty sends none")
 	flag.Parse()
 	hook := simulator.Endpoint{URL: *webhookURL, Secret: os.Getenv("STRIPE_WEBHOOK_SECRET")}
 	if hook.URL != "" && hook.Secret == "" {
-		fmt.Fprintln(os.Stderr, "stripe-simulator: -webhook-url needs a secret to sign with in STRIPE_WEBHOOK_SECRET")
+		fmt.Fprintln(os.Stderr, "stripe-simulator: set STRIPE_WEBHOOK_SECRET, which signs the events sent to -webhook-url")
 		os.Exit(2)
 	}
 

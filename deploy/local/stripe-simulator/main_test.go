@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be the simulator, so that the test below can
-// kill a real process without building one.
+// TestMain runs the simulator instead of the tests when BE_STRIPE_SIMULATOR is set, so that a test can kill a real
+// process without building the command.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_STRIPE_SIMULATOR") != "" {
 		main()
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start runs the simulator over dir and returns it with its address.
+// start starts a simulator with its state in dir and returns its process and its URL.
 func start(t *testing.T, dir string) (process *exec.Cmd, address string) {
 	t.Helper()
 	process = exec.CommandContext(t.Context(), os.Args[0], "-addr", "127.0.0.1:0", "-data", dir)
@@ -33,7 +33,7 @@ func start(t *testing.T, dir string) (process *exec.Cmd, address string) {
 	require.NoError(t, err)
 	require.NoError(t, process.Start())
 	lines := bufio.NewScanner(output)
-	require.True(t, lines.Scan(), "the simulator says where it listens")
+	require.True(t, lines.Scan(), "the simulator logs its address")
 	var line struct{ Addr string }
 	require.NoError(t, json.Unmarshal(lines.Bytes(), &line))
 	go func() { _, _ = io.Copy(io.Discard, output) }()
@@ -44,8 +44,9 @@ func TestSurvivesSIGKILL(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	charge := func(address string) (body, replayed string) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/v1/payment_intents", strings.NewReader(
-			"amount=5000&currency=usd&confirm=true&payment_method=pm_card_visa&payment_method_types[]=card"))
+		const form = "amount=5000&currency=usd&confirm=true&payment_method=pm_card_visa&payment_method_types[]=card"
+		request, err := http.NewRequestWithContext(
+			t.Context(), http.MethodPost, address+"/v1/payment_intents", strings.NewReader(form))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer sk_test_local")
 		request.Header.Set("Idempotency-Key", "attempt-1")

@@ -42,7 +42,7 @@ func charged(t *testing.T, order uuid.UUID) []charge {
 func switches(t *testing.T, set map[string]any) (reset func()) {
 	t.Helper()
 	put := func(method string, body []byte) {
-		req, err := http.NewRequest(method, system.StripeURL()+"/_switches", bytes.NewReader(body))
+		req, err := http.NewRequest(method, system.StripeURL()+"/_faults", bytes.NewReader(body))
 		require.NoError(t, err)
 		res, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)

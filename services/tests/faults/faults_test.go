@@ -369,12 +369,12 @@ func (b *breaker) inflict(ctx context.Context, f fault) error {
 		return ctx.Err()
 	default:
 		// The simulator may be down just now: then this fault is spared it.
-		if b.switches(ctx, http.MethodPut, f.target) == nil {
+		if b.stripeFaults(ctx, http.MethodPut, f.target) == nil {
 			b.count("stripe", 1)
 			if err := pause(ctx, f.length); err != nil {
 				return err
 			}
-			_ = b.switches(ctx, http.MethodDelete, "") // the simulator forgets its mood when it dies
+			_ = b.stripeFaults(ctx, http.MethodDelete, "") // a killed simulator starts again without faults
 		}
 		return ctx.Err()
 	}
@@ -389,8 +389,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (b *breaker) switches(ctx context.Context, method, body string) error {
-	req, err := http.NewRequestWithContext(ctx, method, b.system.StripeURL()+"/_switches", bytes.NewReader([]byte(body)))
+func (b *breaker) stripeFaults(ctx context.Context, method, body string) error {
+	req, err := http.NewRequestWithContext(ctx, method, b.system.StripeURL()+"/_faults", bytes.NewReader([]byte(body)))
 	if err != nil {
 		return err
 	}
@@ -416,7 +416,7 @@ func (b *breaker) repair(ctx context.Context) error {
 		}
 		err := b.system.WaitHealthy(deadline)
 		if err == nil {
-			err = b.switches(ctx, http.MethodDelete, "")
+			err = b.stripeFaults(ctx, http.MethodDelete, "")
 		}
 		if err == nil {
 			return nil

@@ -12,7 +12,7 @@ import (
 type fault struct {
 	at     time.Duration // after the round began
 	kind   string        // one of kinds
-	target string        // the process or the app; for stripe the switches to set
+	target string        // the process or the app; for stripe the faults to inject
 	length time.Duration // until it is started, resumed or switched back; how long a request is held back
 
 	within   string // which of an app's requests it is done to: part of their path
@@ -27,7 +27,7 @@ var kinds = []struct{ name, counted string }{
 	{"twice", "repeated requests"}, // after their answer
 	{"late", "late requests"},      // held back, while others overtake them
 	{"repeat", "repeated events"},  // as if their relay had died before it marked them
-	{"stripe", "moods of Stripe"},
+	{"stripe", "Stripe faults"},
 }
 
 func (f fault) String() string {
@@ -41,8 +41,8 @@ func (f fault) String() string {
 	return fmt.Sprintf("%5.1fs %s %s for %.1fs", f.at.Seconds(), f.kind, f.target, f.length.Seconds())
 }
 
-// Ways in which Stripe is not at its best.
-var moods = []string{
+// Faults that the Stripe simulator injects.
+var stripeFaults = []string{
 	`{"method":"POST","loseAnswer":3}`,
 	`{"method":"POST","fail":4,"status":500}`,
 	`{"method":"POST","failAfter":1}`,
@@ -137,7 +137,7 @@ func schedule(random *rand.Rand, apps, replicated []string, n amount) []fault {
 		case "repeat":
 			f.target = one([]string{"payment-service", "ticket-service", "event-service"})
 		case "stripe":
-			f.target, f.length = one(moods), between(2*time.Second, 4*time.Second)
+			f.target, f.length = one(stripeFaults), between(2*time.Second, 4*time.Second)
 		}
 		faults[i] = f
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// apiError is Stripe's error object, and the last_payment_error of an intent.
+// apiError is Stripe's error object. An intent holds one as its last_payment_error.
 type apiError struct {
 	status int
 
@@ -21,10 +21,10 @@ type apiError struct {
 	Type          string         `json:"type"`
 }
 
-// Error makes an apiError an error.
+// Error returns the message.
 func (e *apiError) Error() string { return e.Message }
 
-// invalidRequest is a 400 of type invalid_request_error; code and param may be empty.
+// invalidRequest returns a 400 of type invalid_request_error. Code and param may be empty.
 func invalidRequest(code, param, format string, args ...any) *apiError {
 	e := &apiError{
 		status:  http.StatusBadRequest,
@@ -39,15 +39,15 @@ func invalidRequest(code, param, format string, args ...any) *apiError {
 	return e
 }
 
-// noSuch is the answer to an id nobody knows: 404 for the object a path names,
-// 400 for one that a parameter names.
+// noSuch returns the answer to an unknown id: 404 for an object that the path names, 400 for one that a parameter
+// names.
 func noSuch(status int, object, param, id string) *apiError {
 	e := invalidRequest("resource_missing", param, "No such %s: '%s'", object, id)
 	e.status = status
 	return e
 }
 
-// internalError is Stripe's own failure.
+// internalError returns the answer to a request that fails inside Stripe.
 func internalError(status int) *apiError {
 	return &apiError{
 		status:  status,

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Statuses of a PaymentIntent that the simulator reaches.
+// The statuses of a PaymentIntent that the simulator uses.
 const (
 	statusRequiresMethod       = "requires_payment_method"
 	statusRequiresConfirmation = "requires_confirmation"
@@ -50,14 +50,18 @@ type automaticPaymentMethods struct {
 }
 
 type nextAction struct {
-	Type         string         `json:"type"`
-	UseStripeSDK map[string]any `json:"use_stripe_sdk"`
+	Type         string    `json:"type"`
+	UseStripeSDK sdkAction `json:"use_stripe_sdk"`
 }
 
-// storedIntent is an intent with what Stripe knows and does not show.
+type sdkAction struct {
+	Type string `json:"type"`
+}
+
+// storedIntent is an intent with what Stripe knows about it but does not show.
 type storedIntent struct {
 	Intent intent `json:"intent"`
-	// CreatedMs is the creation in milliseconds: search lag needs finer time than Stripe shows.
+	// CreatedMs is the time of creation in Unix milliseconds. Search lag needs a finer unit than the seconds of Intent.
 	CreatedMs int64 `json:"createdMs"`
 	// TestMethod names the test payment method behind Intent.PaymentMethod.
 	TestMethod string `json:"testMethod,omitempty"`
@@ -65,7 +69,7 @@ type storedIntent struct {
 	Refunded int64 `json:"refunded,omitempty"`
 }
 
-// newID is an id in Stripe's form.
+// newID returns a random id in Stripe's form.
 func newID(prefix string) string { return prefix + "_" + rand.Text()[:24] }
 
 // createIntent executes POST /v1/payment_intents.
@@ -84,14 +88,16 @@ func (s *Server) createIntent(p params, _ string) (outcome, *apiError) {
 		return outcome{}, apiErr
 	}
 	if method := p.Get("capture_method"); method != "" && !strings.HasPrefix(method, "automatic") {
-		return outcome{}, invalidRequest("", "capture_method", "capture_method must be automatic: this simulator does not capture")
+		return outcome{}, invalidRequest("", "capture_method",
+			"capture_method must be automatic: this simulator has no manual capture")
 	}
 	confirm, apiErr := p.boolean("confirm")
 	if apiErr != nil {
 		return outcome{}, apiErr
 	}
 	if p.Has("error_on_requires_action") && !confirm {
-		return outcome{}, invalidRequest("", "error_on_requires_action", "error_on_requires_action can only be used when confirm is true")
+		return outcome{}, invalidRequest("", "error_on_requires_action",
+			"error_on_requires_action can only be used when confirm is true")
 	}
 	id := newID("pi")
 	created := s.now()
@@ -126,7 +132,8 @@ func (s *Server) createIntent(p params, _ string) (outcome, *apiError) {
 
 // confirmIntent executes POST /v1/payment_intents/{id}/confirm.
 func (s *Server) confirmIntent(p params, id string) (outcome, *apiError) {
-	if apiErr := p.only("payment_method", "error_on_requires_action", "off_session", "return_url", "receipt_email"); apiErr != nil {
+	apiErr := p.only("payment_method", "error_on_requires_action", "off_session", "return_url", "receipt_email")
+	if apiErr != nil {
 		return outcome{}, apiErr
 	}
 	old, ok := s.intents[id]
@@ -161,7 +168,8 @@ func (s *Server) cancelIntent(p params, id string) (outcome, *apiError) {
 		return outcome{}, unexpectedState(pi.Intent, "You cannot cancel this PaymentIntent because it has a status of %s.")
 	}
 	reason := p.optional("cancellation_reason")
-	if reason != nil && !slices.Contains([]string{"abandoned", "duplicate", "fraudulent", "requested_by_customer"}, *reason) {
+	reasons := []string{"abandoned", "duplicate", "fraudulent", "requested_by_customer"}
+	if reason != nil && !slices.Contains(reasons, *reason) {
 		return outcome{}, invalidRequest("", "cancellation_reason", "Invalid cancellation_reason: %s", *reason)
 	}
 	canceledAt := s.now().Unix()
@@ -172,7 +180,7 @@ func (s *Server) cancelIntent(p params, id string) (outcome, *apiError) {
 	return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent}, nil
 }
 
-// charge charges the attached payment method of pi, which it changes.
+// charge charges the payment method that is attached to pi. The outcome holds the changed intent.
 func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 	errorOnAction, apiErr := p.boolean("error_on_requires_action")
 	if apiErr != nil {
@@ -183,21 +191,26 @@ func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 		return outcome{}, apiErr
 	}
 	if pi.TestMethod == "" {
-		return outcome{}, unexpectedState(pi.Intent, "You cannot confirm this PaymentIntent because it's missing a payment method (its status is %s).")
+		return outcome{}, unexpectedState(pi.Intent,
+			"You cannot confirm this PaymentIntent because it's missing a payment method (its status is %s).")
 	}
 	if a := pi.Intent.AutomaticPaymentMethods; a != nil && a.AllowRedirects != "never" && !p.Has("return_url") {
-		return outcome{}, invalidRequest("", "return_url", "This PaymentIntent is configured to accept payment methods enabled in your Dashboard, of which some might redirect: provide a `return_url`, or set automatic_payment_methods[allow_redirects] to never.")
+		return outcome{}, invalidRequest("", "return_url",
+			"This PaymentIntent is configured to accept payment methods enabled in your Dashboard, some of which might "+
+				"redirect: provide a `return_url`, or set automatic_payment_methods[allow_redirects] to never.")
 	}
 	method := testMethods[pi.TestMethod]
-	decline := method.decline()
+	refusal := method.cardError()
 	if method.authenticates {
 		if !errorOnAction && !offSession {
 			pi.Intent.Status = statusRequiresAction
 			pi.Intent.LastPaymentError = nil
-			pi.Intent.NextAction = &nextAction{Type: "use_stripe_sdk", UseStripeSDK: map[string]any{"type": "three_d_secure_redirect"}}
-			return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent, counter: "actionsRequired"}, nil
+			pi.Intent.NextAction = &nextAction{Type: "use_stripe_sdk", UseStripeSDK: sdkAction{Type: "three_d_secure_redirect"}}
+			return outcome{
+				entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent, counter: "actionsRequired",
+			}, nil
 		}
-		decline = &apiError{
+		refusal = &apiError{
 			status:      http.StatusPaymentRequired,
 			Type:        "card_error",
 			Code:        "authentication_required",
@@ -208,28 +221,32 @@ func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 	charge := newID("ch")
 	pi.Intent.LatestCharge = &charge
 	pi.Intent.NextAction = nil
-	if decline == nil {
+	if refusal == nil {
 		pi.Intent.Status = statusSucceeded
 		pi.Intent.AmountReceived = pi.Intent.Amount
 		pi.Intent.LastPaymentError = nil
 		return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent, counter: "charged"}, nil
 	}
-	decline.Charge = charge
-	decline.PaymentMethod = &paymentMethod{
+	refusal.Charge = charge
+	refusal.PaymentMethod = &paymentMethod{
 		ID:      *pi.Intent.PaymentMethod,
 		Object:  "payment_method",
 		Type:    "card",
 		Created: pi.Intent.Created,
-		Card:    card{Brand: method.brand, Last4: method.last4, ExpMonth: 12, ExpYear: s.now().Year() + 1, Funding: "credit"},
+		Card: card{
+			Brand: method.brand, Last4: method.last4, ExpMonth: 12, ExpYear: s.now().Year() + 1, Funding: "credit",
+		},
 	}
-	// A declined intent is left without its method, to be confirmed with another.
-	lastError := *decline
+	// A declined intent loses its payment method and can be confirmed with another.
+	lastError := *refusal
 	pi.Intent.LastPaymentError = &lastError
 	pi.Intent.Status = statusRequiresMethod
 	pi.Intent.PaymentMethod = nil
 	pi.TestMethod = ""
-	decline.PaymentIntent = &pi.Intent
-	return outcome{entry: entry{Intent: &pi}, status: decline.status, body: errorBody{decline}, counter: "declined"}, nil
+	refusal.PaymentIntent = &pi.Intent
+	return outcome{
+		entry: entry{Intent: &pi}, status: refusal.status, body: errorBody{refusal}, counter: "declined",
+	}, nil
 }
 
 // chargeAmount reads and checks amount and currency as Stripe does.
@@ -248,16 +265,19 @@ func chargeAmount(p params) (amount int64, currency string, apiErr *apiError) {
 	case !supported:
 		return 0, "", invalidRequest("", "currency", "Invalid currency: %s.", currency)
 	case amount < 1:
-		return 0, "", invalidRequest("parameter_invalid_integer", "amount", "This value must be greater than or equal to 1.")
+		return 0, "", invalidRequest("parameter_invalid_integer", "amount",
+			"This value must be greater than or equal to 1.")
 	case amount < minimum:
-		return 0, "", invalidRequest("amount_too_small", "amount", "Amount must be at least %d (minor units of %s).", minimum, currency)
+		return 0, "", invalidRequest("amount_too_small", "amount",
+			"Amount must be at least %d (minor units of %s).", minimum, currency)
 	case amount > maximumAmount:
-		return 0, "", invalidRequest("amount_too_large", "amount", "Amount must be no more than %d (minor units of %s).", maximumAmount, currency)
+		return 0, "", invalidRequest("amount_too_large", "amount",
+			"Amount must be no more than %d (minor units of %s).", maximumAmount, currency)
 	}
 	return amount, currency, nil
 }
 
-// methodTypes sets which kinds of payment method the intent takes.
+// methodTypes sets which types of payment method pi accepts.
 func methodTypes(p params, pi *intent) *apiError {
 	types := p.list("payment_method_types")
 	enabled, apiErr := p.boolean("automatic_payment_methods[enabled]")
@@ -266,10 +286,12 @@ func methodTypes(p params, pi *intent) *apiError {
 	}
 	switch {
 	case len(types) > 0 && enabled:
-		return invalidRequest("", "payment_method_types", "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.")
+		return invalidRequest("", "payment_method_types",
+			"You may only specify one of these parameters: automatic_payment_methods, payment_method_types.")
 	case len(types) > 0:
 		if !slices.Equal(types, []string{"card"}) {
-			return invalidRequest("", "payment_method_types", "payment_method_types must be card: this simulator has no other")
+			return invalidRequest("", "payment_method_types",
+				"payment_method_types must be card: this simulator has no other type")
 		}
 	default:
 		// Without payment_method_types, automatic payment methods are Stripe's default.
@@ -283,7 +305,7 @@ func methodTypes(p params, pi *intent) *apiError {
 	return nil
 }
 
-// attach gives pi the payment method p names, if any.
+// attach attaches the payment method that p names, if any, to pi.
 func attach(p params, pi *storedIntent) *apiError {
 	name := p.Get("payment_method")
 	if name == "" || (pi.Intent.PaymentMethod != nil && name == *pi.Intent.PaymentMethod) {
@@ -299,7 +321,8 @@ func attach(p params, pi *storedIntent) *apiError {
 	return nil
 }
 
-// unexpectedState is the refusal of a step that pi's status does not allow.
+// unexpectedState returns the error for an operation that the status of pi does not allow. The format has one verb, for
+// the status.
 func unexpectedState(pi intent, format string) *apiError {
 	e := invalidRequest("payment_intent_unexpected_state", "", format, pi.Status)
 	e.PaymentIntent = &pi

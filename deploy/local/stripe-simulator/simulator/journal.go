@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// entry is one committed request: the objects it changed and the answer saved
-// under its key. One line holds both, so that neither exists without the other.
+// entry is one committed request: the objects that it changed and the answer saved under its key. Both are in one line
+// of the journal, so that neither exists without the other.
 type entry struct {
 	Intent *storedIntent `json:"intent,omitempty"`
 	Refund *refund       `json:"refund,omitempty"`
@@ -24,14 +24,13 @@ type entry struct {
 // journal is an append-only file of JSON lines.
 type journal struct {
 	file *os.File
-	// broken is set by a failed append: what the file ends with is then unknown,
-	// and a further line could bury a torn one where no start would forgive it.
+	// broken is the error of the first append that failed. After it the end of the file is unknown, and a further line
+	// could follow a torn one, which the next start would refuse.
 	broken error
 }
 
-// openJournal opens or creates the journal in dir and hands every entry in it to
-// apply. It cuts off a torn last line and refuses a file damaged anywhere else,
-// or one that another process holds.
+// openJournal opens or creates the journal in dir and calls apply with every entry. It truncates a torn last line. It
+// returns an error when the file is damaged anywhere else, or when another process has it open.
 func openJournal(dir string, apply func(entry)) (*journal, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -57,15 +56,14 @@ func (j *journal) load(dir string, apply func(entry)) error {
 	for number := 1; ; number++ {
 		line, err := reader.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			break // without its newline the line was never synced, and so never answered
+			break // a line without its newline was never synced, so its request was never answered
 		}
 		if err != nil {
 			return err
 		}
 		var e entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			// Blocks of a torn write may reach the disk out of order: a broken line
-			// is forgiven where it is the last.
+			// The blocks of a torn write may reach the disk in any order, so the last line may be damaged anywhere.
 			if _, err := reader.Peek(1); errors.Is(err, io.EOF) {
 				break
 			}
@@ -90,7 +88,7 @@ func (j *journal) load(dir string, apply func(entry)) error {
 	return errors.Join(parent.Sync(), parent.Close())
 }
 
-// append writes e and returns once it is on disk.
+// append writes e and returns when it is on disk. After an error every later append fails with the same error.
 func (j *journal) append(e entry) error {
 	if j.broken != nil {
 		return j.broken

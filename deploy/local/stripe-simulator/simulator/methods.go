@@ -2,7 +2,7 @@ package simulator
 
 import "net/http"
 
-// paymentMethod is what Stripe shows of a card.
+// paymentMethod is a PaymentMethod as Stripe renders it.
 type paymentMethod struct {
 	ID       string `json:"id"`
 	Object   string `json:"object"`
@@ -20,17 +20,36 @@ type card struct {
 	Funding  string `json:"funding"`
 }
 
-// testMethod is one of Stripe's published test payment methods: its card, and
-// what charging it does. One without code and without authenticates succeeds.
+// testMethod is one of Stripe's published test payment methods: its card, and the outcome of charging it. A charge
+// succeeds unless the method is declined or authenticates.
 type testMethod struct {
-	brand, last4               string
-	code, declineCode, message string
-	authenticates              bool
+	brand, last4  string
+	declined      decline
+	authenticates bool
 }
 
-const declined = "Your card was declined."
+// decline is the reason why a card is declined. It is empty for a card that is not.
+type decline struct{ code, declineCode, message string }
 
-// testMethods are the names and outcomes of Stripe's testing documentation.
+const declinedMessage = "Your card was declined."
+
+var (
+	genericDecline    = decline{"card_declined", "generic_decline", declinedMessage}
+	insufficientFunds = decline{"card_declined", "insufficient_funds", "Your card has insufficient funds."}
+	lostCard          = decline{"card_declined", "lost_card", declinedMessage}
+	stolenCard        = decline{"card_declined", "stolen_card", declinedMessage}
+	expiredCard       = decline{"expired_card", "", "Your card has expired."}
+	incorrectCVC      = decline{"incorrect_cvc", "", "Your card's security code is incorrect."}
+	processingError   = decline{
+		"processing_error", "", "An error occurred while processing your card. Try again in a little bit.",
+	}
+	velocityExceeded = decline{
+		"card_declined", "card_velocity_exceeded",
+		"Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
+	}
+)
+
+// testMethods has the names and outcomes of Stripe's documentation, https://docs.stripe.com/testing.
 var testMethods = map[string]testMethod{
 	"pm_card_visa":             {brand: "visa", last4: "4242"},
 	"pm_card_visa_debit":       {brand: "visa", last4: "5556"},
@@ -39,44 +58,44 @@ var testMethods = map[string]testMethod{
 	"pm_card_amex":             {brand: "amex", last4: "8431"},
 	"pm_card_discover":         {brand: "discover", last4: "1117"},
 
-	"pm_card_chargeDeclined":                           {brand: "visa", last4: "0002", code: "card_declined", declineCode: "generic_decline", message: declined},
-	"pm_card_visa_chargeDeclined":                      {brand: "visa", last4: "0002", code: "card_declined", declineCode: "generic_decline", message: declined},
-	"pm_card_chargeDeclinedInsufficientFunds":          {brand: "visa", last4: "9995", code: "card_declined", declineCode: "insufficient_funds", message: "Your card has insufficient funds."},
-	"pm_card_visa_chargeDeclinedInsufficientFunds":     {brand: "visa", last4: "9995", code: "card_declined", declineCode: "insufficient_funds", message: "Your card has insufficient funds."},
-	"pm_card_visa_chargeDeclinedLostCard":              {brand: "visa", last4: "9987", code: "card_declined", declineCode: "lost_card", message: declined},
-	"pm_card_visa_chargeDeclinedStolenCard":            {brand: "visa", last4: "9979", code: "card_declined", declineCode: "stolen_card", message: declined},
-	"pm_card_chargeDeclinedExpiredCard":                {brand: "visa", last4: "0069", code: "expired_card", message: "Your card has expired."},
-	"pm_card_visa_chargeDeclinedExpiredCard":           {brand: "visa", last4: "0069", code: "expired_card", message: "Your card has expired."},
-	"pm_card_chargeDeclinedIncorrectCvc":               {brand: "visa", last4: "0127", code: "incorrect_cvc", message: "Your card's security code is incorrect."},
-	"pm_card_chargeDeclinedProcessingError":            {brand: "visa", last4: "0119", code: "processing_error", message: "An error occurred while processing your card. Try again in a little bit."},
-	"pm_card_visa_chargeDeclinedProcessingError":       {brand: "visa", last4: "0119", code: "processing_error", message: "An error occurred while processing your card. Try again in a little bit."},
-	"pm_card_visa_chargeDeclinedVelocityLimitExceeded": {brand: "visa", last4: "6975", code: "card_declined", declineCode: "card_velocity_exceeded", message: "Your card was declined for making repeated attempts too frequently or exceeding its amount limit."},
+	"pm_card_chargeDeclined":                           {brand: "visa", last4: "0002", declined: genericDecline},
+	"pm_card_visa_chargeDeclined":                      {brand: "visa", last4: "0002", declined: genericDecline},
+	"pm_card_chargeDeclinedInsufficientFunds":          {brand: "visa", last4: "9995", declined: insufficientFunds},
+	"pm_card_visa_chargeDeclinedInsufficientFunds":     {brand: "visa", last4: "9995", declined: insufficientFunds},
+	"pm_card_visa_chargeDeclinedLostCard":              {brand: "visa", last4: "9987", declined: lostCard},
+	"pm_card_visa_chargeDeclinedStolenCard":            {brand: "visa", last4: "9979", declined: stolenCard},
+	"pm_card_chargeDeclinedExpiredCard":                {brand: "visa", last4: "0069", declined: expiredCard},
+	"pm_card_visa_chargeDeclinedExpiredCard":           {brand: "visa", last4: "0069", declined: expiredCard},
+	"pm_card_chargeDeclinedIncorrectCvc":               {brand: "visa", last4: "0127", declined: incorrectCVC},
+	"pm_card_chargeDeclinedProcessingError":            {brand: "visa", last4: "0119", declined: processingError},
+	"pm_card_visa_chargeDeclinedProcessingError":       {brand: "visa", last4: "0119", declined: processingError},
+	"pm_card_visa_chargeDeclinedVelocityLimitExceeded": {brand: "visa", last4: "6975", declined: velocityExceeded},
 
 	"pm_card_authenticationRequired": {brand: "visa", last4: "3184", authenticates: true},
 	"pm_card_threeDSecure2Required":  {brand: "visa", last4: "3220", authenticates: true},
 }
 
-// decline is the card_error of charging m, nil where charging it succeeds.
-func (m testMethod) decline() *apiError {
-	if m.code == "" {
+// cardError returns the card_error of charging m, or nil if m is not declined.
+func (m testMethod) cardError() *apiError {
+	if m.declined.code == "" {
 		return nil
 	}
 	return &apiError{
 		status:      http.StatusPaymentRequired,
 		Type:        "card_error",
-		Code:        m.code,
-		DeclineCode: m.declineCode,
+		Code:        m.declined.code,
+		DeclineCode: m.declined.declineCode,
 		DocURL:      "https://stripe.com/docs/error-codes",
-		Message:     m.message,
+		Message:     m.declined.message,
 	}
 }
 
-// minimumAmounts are the currencies taken, each with Stripe's smallest charge in minor units.
+// minimumAmounts has the supported currencies, each with Stripe's smallest charge in minor units.
 var minimumAmounts = map[string]int64{
 	"aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250,
 	"eur": 50, "gbp": 30, "hkd": 400, "huf": 17500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200,
 	"nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "sgd": 50, "thb": 1000, "usd": 50,
 }
 
-// maximumAmount is Stripe's eight digits.
+// maximumAmount is Stripe's largest charge, in minor units: eight digits.
 const maximumAmount = 99_999_999

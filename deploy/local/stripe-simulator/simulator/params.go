@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// params is a decoded form: names in Stripe's bracket notation.
+// params is a decoded form or query. Names are in Stripe's bracket notation.
 type params struct{ url.Values }
 
-// only refuses any parameter whose name before the first bracket is not listed.
+// only returns an error for a parameter whose name before the first bracket is not listed.
 func (p params) only(names ...string) *apiError {
 	for full := range p.Values {
 		base, _, _ := strings.Cut(full, "[")
@@ -19,13 +19,14 @@ func (p params) only(names ...string) *apiError {
 			known = known || name == base
 		}
 		if !known {
-			return invalidRequest("parameter_unknown", full, "Received unknown parameter: %s (this simulator does not have it; Stripe may)", full)
+			return invalidRequest("parameter_unknown", full,
+				"Received unknown parameter: %s (this simulator does not have it; Stripe may)", full)
 		}
 	}
 	return nil
 }
 
-// integer reads a whole number; ok is false where the parameter is absent.
+// integer reads an integer. It returns false for ok when the parameter is absent.
 func (p params) integer(name string) (n int64, ok bool, apiErr *apiError) {
 	if !p.Has(name) {
 		return 0, false, nil
@@ -37,7 +38,7 @@ func (p params) integer(name string) (n int64, ok bool, apiErr *apiError) {
 	return n, true, nil
 }
 
-// boolean reads true or false; an absent one is false.
+// boolean reads true or false. An absent parameter is false.
 func (p params) boolean(name string) (bool, *apiError) {
 	switch p.Get(name) {
 	case "true":
@@ -49,7 +50,7 @@ func (p params) boolean(name string) (bool, *apiError) {
 	}
 }
 
-// list reads name[] and name[0], name[1], ….
+// list reads the values of name[], and of name[0], name[1] and so on.
 func (p params) list(name string) []string {
 	values := append([]string(nil), p.Values[name+"[]"]...)
 	for i := 0; p.Has(name + "[" + strconv.Itoa(i) + "]"); i++ {
@@ -58,7 +59,7 @@ func (p params) list(name string) []string {
 	return values
 }
 
-// metadata reads metadata[key]=value within Stripe's limits.
+// metadata reads the parameters metadata[key]=value. It returns an error beyond Stripe's limits.
 func (p params) metadata() (map[string]string, *apiError) {
 	found := map[string]string{}
 	for full := range p.Values {
@@ -70,20 +71,23 @@ func (p params) metadata() (map[string]string, *apiError) {
 		value := p.Get(full)
 		switch {
 		case len(key) > 40:
-			return nil, invalidRequest("", full, "Metadata keys can have up to 40 characters, but you passed in a key that is %d characters.", len(key))
+			return nil, invalidRequest("", full, "Metadata keys can have up to 40 characters, "+
+				"but you passed in a key that is %d characters.", len(key))
 		case utf8.RuneCountInString(value) > 500:
-			return nil, invalidRequest("", full, "Metadata values can have up to 500 characters, but you passed in a value that is %d characters.", utf8.RuneCountInString(value))
+			return nil, invalidRequest("", full, "Metadata values can have up to 500 characters, "+
+				"but you passed in a value that is %d characters.", utf8.RuneCountInString(value))
 		case value != "":
 			found[key] = value
 		}
 	}
 	if len(found) > 50 {
-		return nil, invalidRequest("", "metadata", "Metadata can have up to 50 keys, but you passed in %d.", len(found))
+		return nil, invalidRequest("", "metadata",
+			"Metadata can have up to 50 keys, but you passed in %d.", len(found))
 	}
 	return found, nil
 }
 
-// optional is the parameter's value, nil where it is absent or empty.
+// optional returns the value of a parameter, or nil when it is absent or empty.
 func (p params) optional(name string) *string {
 	if value := p.Get(name); value != "" {
 		return &value

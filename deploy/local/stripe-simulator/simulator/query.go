@@ -1,19 +1,44 @@
 package simulator
 
 import (
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// list is a page of Stripe's list API; a search result adds NextPage.
+// list is a page of Stripe's list API. Only a search result has NextPage.
 type list struct {
 	Object   string  `json:"object"`
 	URL      string  `json:"url"`
 	HasMore  bool    `json:"has_more"`
 	Data     any     `json:"data"`
 	NextPage *string `json:"next_page,omitempty"`
+}
+
+// retrieveIntent answers GET /v1/payment_intents/{id}.
+func (s *Server) retrieveIntent(p params, id string) (any, *apiError) {
+	if apiErr := p.only("client_secret"); apiErr != nil {
+		return nil, apiErr
+	}
+	pi, ok := s.intents[id]
+	if !ok {
+		return nil, noSuch(http.StatusNotFound, "payment_intent", "intent", id)
+	}
+	return pi.Intent, nil
+}
+
+// retrieveRefund answers GET /v1/refunds/{id}.
+func (s *Server) retrieveRefund(p params, id string) (any, *apiError) {
+	if apiErr := p.only(); apiErr != nil {
+		return nil, apiErr
+	}
+	re, ok := s.refunds[id]
+	if !ok {
+		return nil, noSuch(http.StatusNotFound, "refund", "id", id)
+	}
+	return re, nil
 }
 
 // listIntents answers GET /v1/payment_intents.
@@ -37,7 +62,8 @@ func (s *Server) listIntents(p params, _ string) (any, *apiError) {
 
 // listRefunds answers GET /v1/refunds.
 func (s *Server) listRefunds(p params, _ string) (any, *apiError) {
-	if apiErr := p.only("limit", "starting_after", "ending_before", "created", "payment_intent", "charge"); apiErr != nil {
+	apiErr := p.only("limit", "starting_after", "ending_before", "created", "payment_intent", "charge")
+	if apiErr != nil {
 		return nil, apiErr
 	}
 	var refunds []refund
@@ -55,7 +81,7 @@ func (s *Server) listRefunds(p params, _ string) (any, *apiError) {
 	return page(p, "/v1/refunds", refunds, func(re refund) string { return re.ID })
 }
 
-// createdWithin applies created and created[gt|gte|lt|lte].
+// createdWithin reports whether a time satisfies the parameters created and created[gt|gte|lt|lte].
 func createdWithin(p params, created int64) (bool, *apiError) {
 	for name, holds := range map[string]func(int64) bool{
 		"created":      func(n int64) bool { return created == n },
@@ -75,7 +101,7 @@ func createdWithin(p params, created int64) (bool, *apiError) {
 	return true, nil
 }
 
-// page cuts a page out of everything, which is newest first.
+// page returns one page of everything, which is sorted newest first.
 func page[T any](p params, url string, everything []T, id func(T) string) (any, *apiError) {
 	limit, apiErr := pageSize(p)
 	if apiErr != nil {
@@ -113,7 +139,7 @@ func page[T any](p params, url string, everything []T, id func(T) string) (any, 
 	return list{Object: "list", URL: url, HasMore: hasMore, Data: append([]T{}, everything[from:to]...)}, nil
 }
 
-// pageSize reads limit.
+// pageSize reads the parameter limit, which is 1 to 100 and 10 by default.
 func pageSize(p params) (int, *apiError) {
 	limit, given, apiErr := p.integer("limit")
 	switch {
@@ -127,11 +153,13 @@ func pageSize(p params) (int, *apiError) {
 	return int(limit), nil
 }
 
-// clause is one term of Stripe's search language: metadata['k']:'v' or status:'v',
-// with either kind of quote, quotes inside escaped by a backslash.
-var clause = regexp.MustCompile(`^(?:metadata\[(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\]|(status)):(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")`)
+// quoted matches a string in single or double quotes, in which a backslash escapes a quote, and captures its content.
+const quoted = `(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")`
 
-// unescape removes the backslashes of a quoted string.
+// clause is one term of Stripe's search language: metadata['k']:'v' or status:'v'.
+var clause = regexp.MustCompile(`^(?:metadata\[` + quoted + `\]|(status)):` + quoted)
+
+// unescape replaces the escape sequences of a quoted string.
 var unescape = strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`)
 
 // searchIntents answers GET /v1/payment_intents/search.
@@ -147,7 +175,7 @@ func (s *Server) searchIntents(p params, _ string) (any, *apiError) {
 	if apiErr != nil {
 		return nil, apiErr
 	}
-	visible := s.now().Add(-s.switches.searchLag()).UnixMilli()
+	visible := s.now().Add(-s.faults.searchLag()).UnixMilli()
 	found := []intent{}
 	for _, id := range slices.Backward(s.intentOrder) {
 		if pi := s.intents[id]; pi.CreatedMs <= visible && matches(pi.Intent) {
@@ -163,7 +191,9 @@ func (s *Server) searchIntents(p params, _ string) (any, *apiError) {
 		from = n
 	}
 	to := min(len(found), from+limit)
-	result := list{Object: "search_result", URL: "/v1/payment_intents/search", HasMore: to < len(found), Data: found[from:to]}
+	result := list{
+		Object: "search_result", URL: "/v1/payment_intents/search", HasMore: to < len(found), Data: found[from:to],
+	}
 	if result.HasMore {
 		next := strconv.Itoa(to)
 		result.NextPage = &next
@@ -171,7 +201,7 @@ func (s *Server) searchIntents(p params, _ string) (any, *apiError) {
 	return result, nil
 }
 
-// parseQuery turns clauses joined by AND into a predicate.
+// parseQuery returns the predicate of a search query: clauses joined by AND.
 func parseQuery(query string) (func(intent) bool, *apiError) {
 	rest := strings.TrimSpace(query)
 	if rest == "" {
@@ -181,7 +211,8 @@ func parseQuery(query string) (func(intent) bool, *apiError) {
 	for {
 		m := clause.FindStringSubmatch(rest)
 		if m == nil {
-			return nil, invalidRequest("", "query", "We were unable to parse your search query at %q; this simulator has metadata['key']:'value' and status:'value' joined by AND.", rest)
+			return nil, invalidRequest("", "query", "We were unable to parse your search query at %q; "+
+				"this simulator has metadata['key']:'value' and status:'value' joined by AND.", rest)
 		}
 		value := unescape.Replace(m[4] + m[5])
 		if m[3] == "status" {
@@ -196,7 +227,8 @@ func parseQuery(query string) (func(intent) bool, *apiError) {
 		}
 		joined, ok := strings.CutPrefix(rest, "AND ")
 		if !ok {
-			return nil, invalidRequest("", "query", "We were unable to parse your search query at %q: AND expected.", rest)
+			return nil, invalidRequest("", "query",
+				"We were unable to parse your search query at %q: AND expected.", rest)
 		}
 		rest = strings.TrimSpace(joined)
 	}

@@ -31,11 +31,13 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 	}
 	pi := *old
 	if pi.Intent.Status != statusSucceeded {
-		return outcome{}, invalidRequest("", "payment_intent", "This PaymentIntent (%s) does not have a successful charge to refund.", pi.Intent.ID)
+		return outcome{}, invalidRequest("", "payment_intent",
+			"This PaymentIntent (%s) does not have a successful charge to refund.", pi.Intent.ID)
 	}
 	left := pi.Intent.AmountReceived - pi.Refunded
 	if left == 0 {
-		return outcome{}, invalidRequest("charge_already_refunded", "", "Charge %s has already been refunded.", *pi.Intent.LatestCharge)
+		return outcome{}, invalidRequest("charge_already_refunded", "",
+			"Charge %s has already been refunded.", *pi.Intent.LatestCharge)
 	}
 	amount, given, apiErr := p.integer("amount")
 	if apiErr != nil {
@@ -47,11 +49,14 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 	reason := p.optional("reason")
 	switch {
 	case amount < 1:
-		return outcome{}, invalidRequest("parameter_invalid_integer", "amount", "This value must be greater than or equal to 1.")
+		return outcome{}, invalidRequest("parameter_invalid_integer", "amount",
+			"This value must be greater than or equal to 1.")
 	case amount > left:
-		return outcome{}, invalidRequest("", "amount", "Refund amount (%d) is greater than unrefunded amount on charge (%d)", amount, left)
+		return outcome{}, invalidRequest("", "amount",
+			"Refund amount (%d) is greater than unrefunded amount on charge (%d)", amount, left)
 	case reason != nil && !slices.Contains([]string{"duplicate", "fraudulent", "requested_by_customer"}, *reason):
-		return outcome{}, invalidRequest("", "reason", "Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer")
+		return outcome{}, invalidRequest("", "reason",
+			"Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer")
 	}
 	metadata, apiErr := p.metadata()
 	if apiErr != nil {
@@ -70,15 +75,18 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 		Reason:        reason,
 		Status:        "succeeded",
 	}
-	return outcome{entry: entry{Intent: &pi, Refund: &re}, status: http.StatusOK, body: re, counter: "refunded"}, nil
+	return outcome{
+		entry: entry{Intent: &pi, Refund: &re}, status: http.StatusOK, body: re, counter: "refunded",
+	}, nil
 }
 
-// refunded finds the intent a refund is about, by its id or its charge's.
+// refunded returns the intent that a refund is for, by its id or by the id of its charge.
 func (s *Server) refunded(p params) (*storedIntent, *apiError) {
 	id, charge := p.Get("payment_intent"), p.Get("charge")
 	switch {
 	case id == "" && charge == "":
-		return nil, invalidRequest("parameter_missing", "charge", "One of the following params should be provided for this request: payment_intent or charge.")
+		return nil, invalidRequest("parameter_missing", "charge",
+			"One of the following params should be provided for this request: payment_intent or charge.")
 	case id != "":
 		if pi, ok := s.intents[id]; ok {
 			return pi, nil

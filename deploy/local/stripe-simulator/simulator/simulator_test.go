@@ -20,7 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
 )
 
-// bundle is a simulator on a port of its own.
+// bundle is a simulator behind an HTTP server.
 type bundle struct {
 	t   *testing.T
 	url string
@@ -49,7 +49,7 @@ func serveWith(t *testing.T, dir string) (*bundle, *simulator.Server) {
 	return &bundle{t: t, url: server.URL}, sim
 }
 
-// answer is a response, its body decoded and raw.
+// answer is a response with its body, decoded and raw.
 type answer struct {
 	status int
 	header http.Header
@@ -92,9 +92,10 @@ func (b *bundle) do(method, path, key string, form url.Values) answer {
 	return a
 }
 
-func (b *bundle) switches(body string) {
+// faults sets the injected faults.
+func (b *bundle) faults(body string) {
 	b.t.Helper()
-	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_switches", strings.NewReader(body))
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_faults", strings.NewReader(body))
 	require.NoError(b.t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(b.t, err)
@@ -109,6 +110,7 @@ func (b *bundle) charges() []any {
 	return charges
 }
 
+// charge returns the form of a charge of 150.00 USD. More are the names and values of further fields.
 func charge(method string, more ...string) url.Values {
 	form := url.Values{
 		"amount":                   {"15000"},
@@ -127,33 +129,78 @@ func charge(method string, more ...string) url.Values {
 
 func TestCharge(t *testing.T) {
 	t.Parallel()
+	const (
+		intents        = "/v1/payment_intents"
+		waitsForMethod = "requires_payment_method"
+		authentication = "authentication_required"
+	)
 	for name, tt := range map[string]struct {
-		form                            url.Values
+		method                          string
+		more                            []string // form fields, as of charge
 		status                          int
 		code, declineCode, param, state string
 	}{
-		"Visa":              {form: charge("pm_card_visa"), status: 200, state: "succeeded"},
-		"Mastercard":        {form: charge("pm_card_mastercard"), status: 200, state: "succeeded"},
-		"GenericDecline":    {form: charge("pm_card_visa_chargeDeclined"), status: 402, code: "card_declined", declineCode: "generic_decline", state: "requires_payment_method"},
-		"InsufficientFunds": {form: charge("pm_card_chargeDeclinedInsufficientFunds"), status: 402, code: "card_declined", declineCode: "insufficient_funds", state: "requires_payment_method"},
-		"ExpiredCard":       {form: charge("pm_card_chargeDeclinedExpiredCard"), status: 402, code: "expired_card", state: "requires_payment_method"},
-		"ProcessingError":   {form: charge("pm_card_chargeDeclinedProcessingError"), status: 402, code: "processing_error", state: "requires_payment_method"},
-		"ActionIsAnError":   {form: charge("pm_card_authenticationRequired"), status: 402, code: "authentication_required", declineCode: "authentication_required", state: "requires_payment_method"},
-		"ActionIsAwaited":   {form: charge("pm_card_authenticationRequired", "error_on_requires_action", "false"), status: 200, state: "requires_action"},
-		"UnknownMethod":     {form: charge("pm_card_nobody"), status: 400, code: "resource_missing", param: "payment_method"},
-		"TooSmall":          {form: charge("pm_card_visa", "amount", "49"), status: 400, code: "amount_too_small", param: "amount"},
-		"TooLarge":          {form: charge("pm_card_visa", "amount", "100000000"), status: 400, code: "amount_too_large", param: "amount"},
-		"NotAnAmount":       {form: charge("pm_card_visa", "amount", "1.50"), status: 400, code: "parameter_invalid_integer", param: "amount"},
-		"YenHasNoCents":     {form: charge("pm_card_visa", "amount", "50", "currency", "JPY"), status: 200, state: "succeeded"},
-		"UnknownCurrency":   {form: charge("pm_card_visa", "currency", "xxx"), status: 400, param: "currency"},
-		"UnknownParameter":  {form: charge("pm_card_visa", "customer", "cus_1"), status: 400, code: "parameter_unknown", param: "customer"},
-		"LongMetadata":      {form: charge("pm_card_visa", "metadata[note]", strings.Repeat("x", 501)), status: 400, param: "metadata[note]"},
+		"Visa":       {method: "pm_card_visa", status: 200, state: "succeeded"},
+		"Mastercard": {method: "pm_card_mastercard", status: 200, state: "succeeded"},
+		"GenericDecline": {
+			method: "pm_card_visa_chargeDeclined",
+			status: 402, code: "card_declined", declineCode: "generic_decline", state: waitsForMethod,
+		},
+		"InsufficientFunds": {
+			method: "pm_card_chargeDeclinedInsufficientFunds",
+			status: 402, code: "card_declined", declineCode: "insufficient_funds", state: waitsForMethod,
+		},
+		"ExpiredCard": {
+			method: "pm_card_chargeDeclinedExpiredCard",
+			status: 402, code: "expired_card", state: waitsForMethod,
+		},
+		"ProcessingError": {
+			method: "pm_card_chargeDeclinedProcessingError",
+			status: 402, code: "processing_error", state: waitsForMethod,
+		},
+		"AuthenticationDeclined": {
+			method: "pm_card_authenticationRequired",
+			status: 402, code: authentication, declineCode: authentication, state: waitsForMethod,
+		},
+		"AuthenticationAwaited": {
+			method: "pm_card_authenticationRequired", more: []string{"error_on_requires_action", "false"},
+			status: 200, state: "requires_action",
+		},
+		"UnknownMethod": {method: "pm_card_unknown", status: 400, code: "resource_missing", param: "payment_method"},
+		"TooSmall": {
+			method: "pm_card_visa", more: []string{"amount", "49"},
+			status: 400, code: "amount_too_small", param: "amount",
+		},
+		"TooLarge": {
+			method: "pm_card_visa", more: []string{"amount", "100000000"},
+			status: 400, code: "amount_too_large", param: "amount",
+		},
+		"AmountWithFraction": {
+			method: "pm_card_visa", more: []string{"amount", "1.50"},
+			status: 400, code: "parameter_invalid_integer", param: "amount",
+		},
+		"YenHasNoCents": {
+			method: "pm_card_visa", more: []string{"amount", "50", "currency", "JPY"},
+			status: 200, state: "succeeded",
+		},
+		"UnknownCurrency": {
+			method: "pm_card_visa", more: []string{"currency", "xxx"},
+			status: 400, param: "currency",
+		},
+		"UnknownParameter": {
+			method: "pm_card_visa", more: []string{"customer", "cus_1"},
+			status: 400, code: "parameter_unknown", param: "customer",
+		},
+		"LongMetadata": {
+			method: "pm_card_visa", more: []string{"metadata[note]", strings.Repeat("x", 501)},
+			status: 400, param: "metadata[note]",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 
-			got := b.do(http.MethodPost, "/v1/payment_intents", "", tt.form)
+			got := b.do(http.MethodPost, intents, "", charge(tt.method, tt.more...))
 
 			require.Equal(t, tt.status, got.status, got.raw)
 			pi := got.body
@@ -165,12 +212,12 @@ func TestCharge(t *testing.T) {
 				pi, _ = e["payment_intent"].(map[string]any)
 			}
 			if tt.state == "" {
-				require.Empty(t, b.charges(), "a request that fails validation leaves nothing")
+				require.Empty(t, b.charges(), "a request that fails validation creates nothing")
 				return
 			}
 			require.Equal(t, tt.state, pi["status"])
-			kept := b.do(http.MethodGet, "/v1/payment_intents/"+text(pi["id"]), "", nil)
-			require.Equal(t, pi, kept.body, "the answer and the object are the same thing")
+			kept := b.do(http.MethodGet, intents+"/"+text(pi["id"]), "", nil)
+			require.Equal(t, pi, kept.body, "the answer contains the object as it is stored")
 			if tt.status == http.StatusPaymentRequired {
 				require.Equal(t, "card_error", got.apiError()["type"])
 				last, _ := pi["last_payment_error"].(map[string]any)
@@ -199,7 +246,7 @@ func TestConfirmAndCancel(t *testing.T) {
 
 	require.Equal(t, http.StatusPaymentRequired, b.do(http.MethodPost, path+"/confirm", "", nil).status)
 	missing := b.do(http.MethodPost, path+"/confirm", "", nil)
-	require.Equal(t, "payment_intent_unexpected_state", missing.apiError()["code"], "a decline takes the method away")
+	require.Equal(t, "payment_intent_unexpected_state", missing.apiError()["code"], "a decline removes the payment method")
 
 	again := b.do(http.MethodPost, path+"/confirm", "", url.Values{"payment_method": {"pm_card_visa"}})
 	require.Equal(t, "succeeded", again.body["status"])
@@ -209,7 +256,8 @@ func TestConfirmAndCancel(t *testing.T) {
 	require.Equal(t, "payment_intent_unexpected_state", b.do(http.MethodPost, path+"/confirm", "", nil).apiError()["code"])
 
 	other := b.do(http.MethodPost, "/v1/payment_intents", "", form)
-	canceled := b.do(http.MethodPost, "/v1/payment_intents/"+text(other.body["id"])+"/cancel", "", url.Values{"cancellation_reason": {"abandoned"}})
+	canceled := b.do(http.MethodPost, "/v1/payment_intents/"+text(other.body["id"])+"/cancel", "",
+		url.Values{"cancellation_reason": {"abandoned"}})
 	require.Equal(t, "canceled", canceled.body["status"])
 	require.Equal(t, http.StatusNotFound, b.do(http.MethodPost, "/v1/payment_intents/pi_none/cancel", "", nil).status)
 }
@@ -239,10 +287,12 @@ func TestRefund(t *testing.T) {
 	require.Equal(t, []any{first.body}, next.body["data"])
 	require.Equal(t, first.body, b.do(http.MethodGet, "/v1/refunds/"+text(first.body["id"]), "", nil).body)
 
-	require.Equal(t, "resource_missing", b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {"pi_none"}}).apiError()["code"])
+	unknown := b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {"pi_none"}})
+	require.Equal(t, "resource_missing", unknown.apiError()["code"])
 	declined := b.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_chargeDeclined"))
-	lost, _ := declined.apiError()["payment_intent"].(map[string]any)
-	require.Equal(t, http.StatusBadRequest, b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {text(lost["id"])}}).status)
+	uncharged, _ := declined.apiError()["payment_intent"].(map[string]any)
+	refused := b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {text(uncharged["id"])}})
+	require.Equal(t, http.StatusBadRequest, refused.status)
 
 	charges := b.charges()
 	require.Len(t, charges, 2)
@@ -254,15 +304,19 @@ func TestListAndSearch(t *testing.T) {
 	b := setup(t)
 	var ids []string
 	for i := range 3 {
-		made := b.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa", "metadata[attempt_key]", fmt.Sprintf("it's-%d", i%2)))
-		ids = append(ids, text(made.body["id"]))
+		form := charge("pm_card_visa", "metadata[attempt_key]", fmt.Sprintf("it's-%d", i%2))
+		created := b.do(http.MethodPost, "/v1/payment_intents", "", form)
+		ids = append(ids, text(created.body["id"]))
 	}
 	page := b.do(http.MethodGet, "/v1/payment_intents?limit=2", "", nil)
 	require.Equal(t, []string{ids[2], ids[1]}, idsOf(page))
 	require.Equal(t, true, page.body["has_more"])
-	require.Equal(t, []string{ids[0]}, idsOf(b.do(http.MethodGet, "/v1/payment_intents?starting_after="+ids[1], "", nil)))
-	require.Equal(t, []string{ids[2], ids[1]}, idsOf(b.do(http.MethodGet, "/v1/payment_intents?ending_before="+ids[0], "", nil)))
-	require.Empty(t, idsOf(b.do(http.MethodGet, "/v1/payment_intents?created[lt]=1", "", nil)))
+	listed := func(query string) []string {
+		return idsOf(b.do(http.MethodGet, "/v1/payment_intents?"+query, "", nil))
+	}
+	require.Equal(t, []string{ids[0]}, listed("starting_after="+ids[1]))
+	require.Equal(t, []string{ids[2], ids[1]}, listed("ending_before="+ids[0]))
+	require.Empty(t, listed("created[lt]=1"))
 
 	search := func(query, more string) answer {
 		return b.do(http.MethodGet, "/v1/payment_intents/search?query="+url.QueryEscape(query)+more, "", nil)
@@ -275,7 +329,7 @@ func TestListAndSearch(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, search(`amount>100`, "").status)
 	require.Equal(t, http.StatusBadRequest, search(``, "").status)
 
-	b.switches(`{"searchLagMs":60000}`)
+	b.faults(`{"searchLagMs":60000}`)
 	require.Empty(t, idsOf(search(`status:'succeeded'`, "")))
 }
 
@@ -319,20 +373,22 @@ func TestIdempotency(t *testing.T) {
 	t.Run("FailedValidationIsNotSaved", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		require.Equal(t, http.StatusBadRequest, b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_nobody")).status)
-		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa")).status)
+		invalid := b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_unknown"))
+		require.Equal(t, http.StatusBadRequest, invalid.status)
+		valid := b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa"))
+		require.Equal(t, http.StatusOK, valid.status)
 	})
 
 	t.Run("KeyInUse", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(`{"delayMs":500}`)
+		b.faults(`{"delayMs":2000}`)
 		var slow sync.WaitGroup
 		slow.Go(func() { _, _ = b.try(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa")) })
 		require.Eventually(t, func() bool {
 			return b.do(http.MethodGet, "/_counters", "", nil).body["inFlight"] == 1.0
-		}, time.Second, time.Millisecond)
-		b.switches(`{}`)
+		}, 10*time.Second, time.Millisecond)
+		b.faults(`{}`)
 		refused := b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa"))
 		require.Equal(t, http.StatusConflict, refused.status)
 		require.Equal(t, "idempotency_key_in_use", refused.apiError()["code"])
@@ -341,7 +397,7 @@ func TestIdempotency(t *testing.T) {
 		require.Len(t, b.charges(), 1)
 	})
 
-	t.Run("ManyAtOnceChargeOnce", func(t *testing.T) {
+	t.Run("ConcurrentRequestsChargeOnce", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		var workers sync.WaitGroup
@@ -361,15 +417,16 @@ func TestIdempotency(t *testing.T) {
 	})
 }
 
-func TestSwitches(t *testing.T) {
+func TestFaults(t *testing.T) {
 	t.Parallel()
 
-	t.Run("FailDoesNothing", func(t *testing.T) {
+	t.Run("FailHasNoEffect", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(`{"fail":1,"status":500,"method":"POST","pathPrefix":"/v1/payment_intents"}`)
+		b.faults(`{"fail":1,"status":500,"method":"POST","pathPrefix":"/v1/payment_intents"}`)
 		require.Equal(t, http.StatusOK, b.do(http.MethodGet, "/v1/payment_intents", "", nil).status)
-		require.Equal(t, http.StatusInternalServerError, b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa")).status)
+		failed := b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa"))
+		require.Equal(t, http.StatusInternalServerError, failed.status)
 		require.Empty(t, b.charges())
 		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa")).status)
 	})
@@ -377,7 +434,7 @@ func TestSwitches(t *testing.T) {
 	t.Run("FailAfterIsSaved", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(`{"failAfter":1}`)
+		b.faults(`{"failAfter":1}`)
 		for range 2 {
 			got := b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa"))
 			require.Equal(t, http.StatusInternalServerError, got.status)
@@ -388,8 +445,8 @@ func TestSwitches(t *testing.T) {
 	t.Run("LoseAnswer", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.do(http.MethodGet, "/v1/payment_intents", "", nil) // a reused connection must lose it too
-		b.switches(`{"loseAnswer":1}`)
+		b.do(http.MethodGet, "/v1/payment_intents", "", nil) // so that the next request reuses the connection
+		b.faults(`{"loseAnswer":1}`)
 		_, err := b.try(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa"))
 		require.Error(t, err)
 		require.Len(t, b.charges(), 1)
@@ -401,7 +458,7 @@ func TestSwitches(t *testing.T) {
 	t.Run("DelayAnswer", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(`{"delayAnswerMs":80}`)
+		b.faults(`{"delayAnswerMs":80}`)
 		begin := time.Now()
 		require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/v1/payment_intents", "k", charge("pm_card_visa")).status)
 		require.GreaterOrEqual(t, time.Since(begin), 80*time.Millisecond)
@@ -411,7 +468,7 @@ func TestSwitches(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		for _, body := range []string{`{`, `{"loseAnswers":1}`, `{"status":200}`, `{"delayMs":-1}`} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.url+"/_switches", strings.NewReader(body))
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.url+"/_faults", strings.NewReader(body))
 			require.NoError(t, err)
 			response, err := http.DefaultClient.Do(request)
 			require.NoError(t, err)
@@ -443,8 +500,8 @@ func TestAuthentication(t *testing.T) {
 func TestJournal(t *testing.T) {
 	t.Parallel()
 
-	// written makes a journal of two charges and closes it.
-	written := func(t *testing.T) (dir string, content []byte) {
+	// write writes a journal of two charges, closes it, and returns its content.
+	write := func(t *testing.T) (dir string, content []byte) {
 		t.Helper()
 		dir = t.TempDir()
 		t.Run("write", func(t *testing.T) {
@@ -457,18 +514,18 @@ func TestJournal(t *testing.T) {
 		return dir, content
 	}
 
-	t.Run("SurvivesARestart", func(t *testing.T) {
+	t.Run("SurvivesRestart", func(t *testing.T) {
 		t.Parallel()
-		dir, _ := written(t)
+		dir, _ := write(t)
 		b := serve(t, dir)
 		require.Len(t, b.charges(), 2)
 		again := b.do(http.MethodPost, "/v1/payment_intents", "one", charge("pm_card_visa"))
 		require.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
 	})
 
-	t.Run("TornLastLineIsCutOff", func(t *testing.T) {
+	t.Run("TornLastLineIsTruncated", func(t *testing.T) {
 		t.Parallel()
-		dir, content := written(t)
+		dir, content := write(t)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "journal.jsonl"), content[:len(content)-20], 0o600))
 		b := serve(t, dir)
 		require.Len(t, b.charges(), 1)
@@ -476,16 +533,16 @@ func TestJournal(t *testing.T) {
 		require.Len(t, b.charges(), 2)
 	})
 
-	t.Run("DamageElsewhereIsRefused", func(t *testing.T) {
+	t.Run("DamageBeforeLastLineIsRefused", func(t *testing.T) {
 		t.Parallel()
-		dir, content := written(t)
+		dir, content := write(t)
 		content[1] = '#'
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "journal.jsonl"), content, 0o600))
 		_, err := simulator.Open(dir, slog.New(slog.DiscardHandler))
 		require.Error(t, err)
 	})
 
-	t.Run("OneProcessAtATime", func(t *testing.T) {
+	t.Run("SecondProcessIsRefused", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		serve(t, dir)

@@ -13,31 +13,36 @@ import (
 	"time"
 )
 
-// Endpoint is where Stripe is to send events, and the secret that it signs them with.
+// Endpoint is the URL of a webhook endpoint, and the secret that events to it are signed with.
 type Endpoint struct{ URL, Secret string }
 
-// apiVersion is the version that events are rendered in.
+// apiVersion is the version of Stripe's API that events are rendered in.
 const apiVersion = "2026-03-25.dahlia"
 
-// How often an event is sent to an endpoint that does not take it, after 1 s, 2 s,
-// 4 s and so on: for two minutes, where Stripe takes three days.
+// An event that the endpoint does not accept is sent again after 1 s, 2 s, 4 s and so on, for two minutes. Stripe sends
+// it for three days.
 const (
 	webhookAttempts = 8
 	webhookPause    = time.Second
 	webhookTimeout  = 10 * time.Second
+	webhookBuffer   = 10_000 // events
 )
 
 // event is an Event as Stripe renders it.
 type event struct {
-	ID              string         `json:"id"`
-	Object          string         `json:"object"`
-	APIVersion      string         `json:"api_version"`
-	Created         int64          `json:"created"`
-	Data            map[string]any `json:"data"`
-	Livemode        bool           `json:"livemode"`
-	PendingWebhooks int            `json:"pending_webhooks"`
-	Request         eventRequest   `json:"request"`
-	Type            string         `json:"type"`
+	ID              string       `json:"id"`
+	Object          string       `json:"object"`
+	APIVersion      string       `json:"api_version"`
+	Created         int64        `json:"created"`
+	Data            eventData    `json:"data"`
+	Livemode        bool         `json:"livemode"`
+	PendingWebhooks int          `json:"pending_webhooks"`
+	Request         eventRequest `json:"request"`
+	Type            string       `json:"type"`
+}
+
+type eventData struct {
+	Object any `json:"object"`
 }
 
 type eventRequest struct {
@@ -45,7 +50,7 @@ type eventRequest struct {
 	IdempotencyKey *string `json:"idempotency_key"`
 }
 
-// refundedCharge is as much of a Charge as charge.refunded needs.
+// refundedCharge has those fields of a Charge that charge.refunded needs.
 type refundedCharge struct {
 	ID             string            `json:"id"`
 	Object         string            `json:"object"`
@@ -58,11 +63,11 @@ type refundedCharge struct {
 	Status         string            `json:"status"`
 }
 
-// Webhooks registers the endpoint. What happens from then on is sent by run, which
-// returns when ctx has ended; what it has not got rid of by then is lost.
+// Webhooks registers the endpoint. Run sends the events that occur from then on until ctx is done; events that it has
+// not delivered by then are lost.
 func (s *Server) Webhooks(to Endpoint) (run func(ctx context.Context)) {
-	// An endpoint that is away must hold up nobody: what does not fit any more is lost.
-	events := make(chan event, 10_000)
+	// An endpoint that does not answer must not block requests: events beyond this buffer are lost.
+	events := make(chan event, webhookBuffer)
 	s.mu.Lock()
 	s.events = events
 	s.mu.Unlock()
@@ -72,7 +77,7 @@ func (s *Server) Webhooks(to Endpoint) (run func(ctx context.Context)) {
 		for {
 			select {
 			case e := <-events:
-				lost, repeated, delay := s.switches.webhook()
+				lost, repeated, delay := s.faults.webhook()
 				if lost {
 					s.count("webhooksLost")
 					continue
@@ -81,7 +86,7 @@ func (s *Server) Webhooks(to Endpoint) (run func(ctx context.Context)) {
 				if repeated {
 					times = 2
 				}
-				for range times { // side by side: like Stripe, we promise no order
+				for range times { // concurrently, because Stripe guarantees no order either
 					deliveries.Go(func() { s.deliver(ctx, to, e, delay) })
 				}
 			case <-ctx.Done():
@@ -91,8 +96,7 @@ func (s *Server) Webhooks(to Endpoint) (run func(ctx context.Context)) {
 	}
 }
 
-// announce tells the endpoint, if there is one, of a committed entry. The caller
-// holds the lock.
+// announce queues the webhook events of a committed entry, if there is an endpoint. The caller holds the lock.
 func (s *Server) announce(e entry, requestID string) {
 	if s.events == nil {
 		return
@@ -100,7 +104,7 @@ func (s *Server) announce(e entry, requestID string) {
 	send := func(eventType string, object any) {
 		ev := event{
 			ID: newID("evt"), Object: "event", APIVersion: apiVersion, Created: s.now().Unix(),
-			Data: map[string]any{"object": object}, PendingWebhooks: 1, Request: eventRequest{ID: &requestID}, Type: eventType,
+			Data: eventData{object}, PendingWebhooks: 1, Request: eventRequest{ID: &requestID}, Type: eventType,
 		}
 		if e.Key != "" {
 			ev.Request.IdempotencyKey = &e.Key
@@ -115,8 +119,9 @@ func (s *Server) announce(e entry, requestID string) {
 	case e.Refund != nil:
 		send("refund.created", *e.Refund)
 		send("charge.refunded", refundedCharge{
-			ID: *pi.LatestCharge, Object: "charge", Amount: pi.Amount, AmountRefunded: e.Intent.Refunded, Currency: pi.Currency,
-			Metadata: pi.Metadata, PaymentIntent: pi.ID, Refunded: e.Intent.Refunded == pi.AmountReceived, Status: statusSucceeded,
+			ID: *pi.LatestCharge, Object: "charge", Status: statusSucceeded, PaymentIntent: pi.ID, Metadata: pi.Metadata,
+			Amount: pi.Amount, Currency: pi.Currency,
+			AmountRefunded: e.Intent.Refunded, Refunded: e.Intent.Refunded == pi.AmountReceived,
 		})
 	case pi.Status == statusSucceeded:
 		send("payment_intent.succeeded", pi)
@@ -131,7 +136,7 @@ func (s *Server) announce(e entry, requestID string) {
 	}
 }
 
-// deliver sends an event until it is taken.
+// deliver sends an event after a delay, and again until the endpoint accepts it or the attempts are used up.
 func (s *Server) deliver(ctx context.Context, to Endpoint, e event, delay time.Duration) {
 	body := marshal(e)
 	pause := webhookPause
@@ -146,7 +151,7 @@ func (s *Server) deliver(ctx context.Context, to Endpoint, e event, delay time.D
 			s.count("webhooksSent")
 			return
 		}
-		s.log.Warn("webhook not taken", "event", e.ID, "type", e.Type, "status", status, "error", err)
+		s.log.Warn("send webhook failed", "event", e.ID, "type", e.Type, "status", status, "error", err)
 		delay, pause = pause, 2*pause
 	}
 	s.count("webhooksLost")
@@ -168,8 +173,8 @@ func (s *Server) send(ctx context.Context, to Endpoint, body json.RawMessage) (s
 	return response.StatusCode, response.Body.Close()
 }
 
-// signature is the header Stripe-Signature (Stripe's documentation, "Verify webhook
-// signatures manually").
+// signature returns the header Stripe-Signature. The scheme is described in
+// https://docs.stripe.com/webhooks#verify-manually.
 func signature(secret string, at time.Time, body []byte) string {
 	t := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(secret))

@@ -20,16 +20,16 @@ import (
 
 const webhookSecret = "whsec_test"
 
-// endpoint is a simulator with somebody who hears of it.
+// endpoint is a simulator with a webhook endpoint.
 type endpoint struct {
 	*bundle
 
 	mu     sync.Mutex
-	refuse int // this many more
-	heard  []stripe.Event
+	refuse int // how many more events to refuse
+	events []stripe.Event
 }
 
-// listen starts one. It believes nothing that stripe-go does not.
+// listen starts an endpoint. It verifies each signature with stripe-go.
 func listen(t *testing.T) *endpoint {
 	t.Helper()
 	b, sim := serveWith(t, t.TempDir())
@@ -49,10 +49,10 @@ func listen(t *testing.T) *endpoint {
 		}
 		event, err := webhook.ConstructEvent(body, r.Header.Get("Stripe-Signature"), webhookSecret)
 		if err != nil {
-			t.Errorf("stripe-go refuses it: %v", err)
+			t.Errorf("stripe-go refuses the event: %v", err)
 			return
 		}
-		e.heard = append(e.heard, event)
+		e.events = append(e.events, event)
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	run := sim.Webhooks(simulator.Endpoint{URL: server.URL, Secret: webhookSecret})
@@ -66,7 +66,7 @@ func listen(t *testing.T) *endpoint {
 	return e
 }
 
-// wait gives the types of the events once there are n.
+// wait waits for n events and returns their types.
 func (e *endpoint) wait(n int) []string {
 	e.t.Helper()
 	var types []string
@@ -74,7 +74,7 @@ func (e *endpoint) wait(n int) []string {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		types = nil
-		for _, event := range e.heard {
+		for _, event := range e.events {
 			types = append(types, string(event.Type))
 		}
 		return len(types) >= n
@@ -87,15 +87,15 @@ func TestWebhooks(t *testing.T) {
 	e := listen(t)
 	pi := text(e.do(http.MethodPost, "/v1/payment_intents", "key", charge("pm_card_visa")).body["id"])
 	require.Equal(t, []string{"payment_intent.succeeded"}, e.wait(1))
-	e.do(http.MethodPost, "/v1/payment_intents", "key", charge("pm_card_visa")) // a replay changes nothing
-	e.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_nobody"))
+	e.do(http.MethodPost, "/v1/payment_intents", "key", charge("pm_card_visa")) // a replay sends no event
+	e.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_unknown"))
 	e.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {pi}, "amount": {"5000"}})
 	require.ElementsMatch(t, []string{"payment_intent.succeeded", "refund.created", "charge.refunded"}, e.wait(3))
 	e.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa_chargeDeclined"))
 	require.Contains(t, e.wait(4), "payment_intent.payment_failed")
 
-	require.Equal(t, "key", e.heard[0].Request.IdempotencyKey)
-	for _, event := range e.heard {
+	require.Equal(t, "key", e.events[0].Request.IdempotencyKey)
+	for _, event := range e.events {
 		switch event.Type {
 		case "payment_intent.succeeded":
 			var intent stripe.PaymentIntent
@@ -120,25 +120,25 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
-func TestWebhookSwitches(t *testing.T) {
+func TestWebhookFaults(t *testing.T) {
 	t.Parallel()
 	e := listen(t)
 	pay := func() { e.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa")) }
-	e.switches(`{"loseWebhook":1,"repeatWebhook":1}`)
+	e.faults(`{"loseWebhook":1,"repeatWebhook":1}`)
 	pay()
 	pay()
 	e.wait(2)
-	require.Equal(t, e.heard[0].ID, e.heard[1].ID, "the second event, twice")
+	require.Equal(t, e.events[0].ID, e.events[1].ID, "the second event is sent twice")
 	require.EqualValues(t, 1, e.do(http.MethodGet, "/_counters", "", nil).body["webhooksLost"])
 
-	e.switches(`{"webhookDelayMs":80}`)
+	e.faults(`{"webhookDelayMs":80}`)
 	begin := time.Now()
 	pay()
 	e.wait(3)
 	require.GreaterOrEqual(t, time.Since(begin), 80*time.Millisecond)
 
-	// The answer is lost, and the charge is told of all the same.
-	e.switches(`{"loseAnswer":1}`)
+	// A charge whose answer is lost still sends its event.
+	e.faults(`{"loseAnswer":1}`)
 	_, err := e.try(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa"))
 	require.Error(t, err)
 	e.wait(4)

@@ -50,12 +50,12 @@ func newGateway(t *testing.T, url string) *gateway.Gateway {
 	return g
 }
 
-// switches sets the simulator's faults.
-func (b *bundle) switches(set simulator.Switches) {
+// faults sets the simulator's faults.
+func (b *bundle) faults(faults simulator.Faults) {
 	b.t.Helper()
-	body, err := json.Marshal(set)
+	body, err := json.Marshal(faults)
 	require.NoError(b.t, err)
-	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_switches", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, b.url+"/_faults", bytes.NewReader(body))
 	require.NoError(b.t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(b.t, err)
@@ -294,7 +294,7 @@ func brokenStripe(t *testing.T, status int, others []any) *gateway.Gateway {
 // charge returns its outcome, and the card is charged once.
 func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 	t.Parallel()
-	for name, set := range map[string]simulator.Switches{
+	for name, faults := range map[string]simulator.Faults{
 		"ResponseLost":          {LoseAnswer: 1},
 		"Unavailable":           {Fail: 1, Status: http.StatusServiceUnavailable},
 		"FailedBeforeTheCharge": {Fail: 1, Status: http.StatusInternalServerError},
@@ -303,7 +303,7 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			b.switches(set)
+			b.faults(faults)
 
 			_, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
@@ -318,7 +318,7 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 	t.Run("KeyInUse", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(simulator.Switches{DelayMs: 300})
+		b.faults(simulator.Faults{DelayMs: 300})
 		var both sync.WaitGroup
 		errs := make([]error, 2)
 		for i := range errs {
@@ -350,7 +350,7 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			b.switches(simulator.Switches{FailAfter: 1, SearchLagMs: tt.lag})
+			b.faults(simulator.Faults{FailAfter: 1, SearchLagMs: tt.lag})
 			_, err := b.Charge(t.Context(), chargeRequest(tt.token))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 			for range 2 {
@@ -408,7 +408,7 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 	t.Run("FindReadsTheListWhileTheIndexLags", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
-		b.switches(simulator.Switches{SearchLagMs: 60_000})
+		b.faults(simulator.Faults{SearchLagMs: 60_000})
 		charged, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
 		require.NoError(t, err)
 		got, err := b.Find(t.Context(), "attempt-1", time.Now())
@@ -460,7 +460,7 @@ func TestRefund(t *testing.T) {
 	require.Equal(t, gateway.Failed, tooMuch.Status)
 	require.Equal(t, "EXCEEDS_CHARGE", tooMuch.FailureCode)
 
-	b.switches(simulator.Switches{LoseAnswer: 1})
+	b.faults(simulator.Faults{LoseAnswer: 1})
 	_, err = refund("refund-3", 10000)
 	require.ErrorIs(t, err, gateway.ErrUnavailable)
 	rest, err := refund("refund-3", 10000)

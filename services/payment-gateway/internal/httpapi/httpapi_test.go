@@ -182,7 +182,7 @@ func TestBadInput(t *testing.T) {
 func TestStripeAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.simulator+"/_switches", strings.NewReader(`{"fail":-1,"status":500}`))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.simulator+"/_faults", strings.NewReader(`{"fail":-1,"status":500}`))
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)

@@ -1,0 +1,90 @@
+package simulator
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"time"
+)
+
+// registerControl registers the simulator's own API, for tests and the audit.
+func (s *Server) registerControl(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		broken := s.journal.broken
+		s.mu.Unlock()
+		if broken != nil {
+			http.Error(w, "the journal cannot be written", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("GET /_charges", s.charges)
+	mux.HandleFunc("GET /_counters", func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		counters := maps.Clone(s.counters)
+		counters["inFlight"] = int64(len(s.inFlight))
+		s.mu.Unlock()
+		writeJSON(w, http.StatusOK, marshal(counters))
+	})
+	mux.HandleFunc("GET /_faults", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, marshal(s.faults.get()))
+	})
+	mux.HandleFunc("PUT /_faults", s.putFaults)
+	mux.HandleFunc("DELETE /_faults", func(w http.ResponseWriter, _ *http.Request) {
+		s.faults.set(Faults{})
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+// Charge is one item of GET /_charges, which the audit compares with the orders.
+type Charge struct {
+	ID             string            `json:"id"`
+	Status         string            `json:"status"`
+	Amount         int64             `json:"amount"`
+	AmountReceived int64             `json:"amountReceived"`
+	AmountRefunded int64             `json:"amountRefunded"`
+	Currency       string            `json:"currency"`
+	Metadata       map[string]string `json:"metadata"`
+	Created        time.Time         `json:"created"`
+}
+
+func (s *Server) charges(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	charges := make([]Charge, 0, len(s.intentOrder))
+	for _, id := range s.intentOrder {
+		pi := s.intents[id]
+		charges = append(charges, Charge{
+			ID:             id,
+			Status:         pi.Intent.Status,
+			Amount:         pi.Intent.Amount,
+			AmountReceived: pi.Intent.AmountReceived,
+			AmountRefunded: pi.Refunded,
+			Currency:       pi.Intent.Currency,
+			Metadata:       pi.Intent.Metadata,
+			Created:        time.UnixMilli(pi.CreatedMs).UTC(),
+		})
+	}
+	s.mu.Unlock()
+	writeJSON(w, http.StatusOK, marshal(struct {
+		Charges []Charge `json:"charges"`
+	}{charges}))
+}
+
+func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
+	var faults Faults
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&faults); err != nil {
+		writeJSON(w, http.StatusBadRequest, marshal(errorBody{invalidRequest("", "", "faults: %v", err)}))
+		return
+	}
+	if apiErr := faults.validate(); apiErr != nil {
+		writeJSON(w, apiErr.status, marshal(errorBody{apiErr}))
+		return
+	}
+	s.faults.set(faults)
+	s.log.Info("faults set", "faults", faults)
+	writeJSON(w, http.StatusOK, marshal(faults))
+}
