@@ -16,28 +16,28 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// Client uses the system from outside, as a web shop would: plain REST calls that a sidecar or an ingress takes and hands
-// on to the app they are for.
+// Client calls the system from outside, as a web shop would: with REST calls to a sidecar or an ingress, which forwards
+// them to the apps.
 type Client struct {
-	// Sidecar is the address of a sidecar's Dapr API. Any app's will do.
+	// Sidecar is the URL of a sidecar's Dapr API. The sidecar of any app can be used.
 	Sidecar string
-	// Ingress is the address of an ingress, which finds the app by the path. Where it is set, calls go there.
+	// Ingress is the URL of an ingress, which selects the app by the path. If it is set, Sidecar is not used.
 	Ingress string
-	// HTTP sends the calls; nil is http.DefaultClient.
+	// HTTP sends the calls. Nil means http.DefaultClient.
 	HTTP *http.Client
-	// Observe is told of every call that was answered, if it is set.
+	// Observe, if set, is called after every call that got an answer.
 	Observe func(Exchange)
 }
 
-// Request is a call of one of the apps.
+// Request is a call of one app.
 type Request struct {
 	Method, App, Path string
-	Token             Token // none when empty
+	Token             Token // empty for none
 	Header            map[string]string
-	Body              any // marshalled, unless it is a []byte, which goes as it is; none when nil
+	Body              any // nil for none; a []byte is sent as it is, anything else as JSON
 }
 
-// Exchange is a request with its answer.
+// Exchange is a request and its answer.
 type Exchange struct {
 	Request
 	URL    string
@@ -45,28 +45,31 @@ type Exchange struct {
 	Answer any
 }
 
-// Refusal is an answer other than 2xx, in the contract's form. Client's methods return it as an error.
+// Refusal is an answer other than 2xx, in the contract's error format. Client's methods return it as an error.
 type Refusal struct {
 	Status        int    `json:"-"`
 	Code          string `json:"error"`
 	Message       string `json:"message"`
 	Field         string `json:"field,omitempty"`
 	DeclineReason string `json:"declineReason,omitempty"`
-	Order         *Order `json:"order,omitempty"` // the order that was refused
+	Order         *Order `json:"order,omitempty"` // the order that failed
 }
 
-// Error gives the status, the code and the message.
+// NotFromApp is the code of a Refusal that has no code of an app's, because a sidecar or an ingress answered.
+const NotFromApp = "NOT_FROM_APP"
+
+// Error returns the status, the code and the message.
 func (r *Refusal) Error() string { return fmt.Sprintf("%d %s: %s", r.Status, r.Code, r.Message) }
 
-// Token is an access token. Printed, it is shortened.
+// Token is an access token. It is shortened in what the demo prints.
 type Token string
 
-// MarshalJSON writes the beginning of the token.
+// MarshalJSON encodes only the beginning of the token.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.short()) }
 
 func (t Token) short() string { return string(t[:min(len(t), 12)]) + "…" }
 
-// Person is somebody with an account.
+// Person is a user with an account, logged in.
 type Person struct {
 	UserID    uuid.UUID `json:"userId"`
 	Email     string    `json:"email"`
@@ -76,7 +79,7 @@ type Person struct {
 	Token     Token     `json:"-"`
 }
 
-// Event is something that tickets are sold for.
+// Event is an event that tickets are sold for.
 type Event struct {
 	EventID   uuid.UUID `json:"eventId"`
 	Name      string    `json:"name"`
@@ -85,7 +88,7 @@ type Event struct {
 	Status    string    `json:"status"`
 }
 
-// TicketType is a kind of ticket for an event.
+// TicketType is one type of ticket for an event.
 type TicketType struct {
 	TicketTypeID      uuid.UUID     `json:"ticketTypeId"`
 	Name              string        `json:"name"`
@@ -95,13 +98,13 @@ type TicketType struct {
 	QuantityAvailable int           `json:"quantityAvailable"`
 }
 
-// Availability is what is left of an event's tickets.
+// Availability is the number of tickets of an event that are left, by type.
 type Availability struct {
 	OnSale      bool         `json:"onSale"`
 	TicketTypes []TicketType `json:"ticketTypes"`
 }
 
-// Of gives how many tickets of a type are left, -1 when the event has no such type.
+// Of returns the number of tickets of a type that are left, or -1 when the event has no such type.
 func (a Availability) Of(id uuid.UUID) int {
 	for _, t := range a.TicketTypes {
 		if t.TicketTypeID == id {
@@ -121,7 +124,7 @@ type Order struct {
 	FailureReason string        `json:"failureReason,omitempty"`
 }
 
-// Ticket lets its holder in.
+// Ticket admits its holder to an event.
 type Ticket struct {
 	TicketID     uuid.UUID `json:"ticketId"`
 	TicketNumber string    `json:"ticketNumber"`
@@ -131,7 +134,7 @@ type Ticket struct {
 	Status       string    `json:"status"`
 }
 
-// Sales are an event's figures.
+// Sales has the sales figures of an event.
 type Sales struct {
 	OrdersCompleted  int           `json:"ordersCompleted"`
 	OrdersFailed     int           `json:"ordersFailed"`
@@ -142,7 +145,7 @@ type Sales struct {
 	Currency         string        `json:"currency"`
 }
 
-// Do sends req and reads the answer into out, unless out is nil. An answer other than 2xx is a *Refusal.
+// Do sends req and decodes the answer into out, unless out is nil. It returns a *Refusal for an answer other than 2xx.
 func (c Client) Do(ctx context.Context, req Request, out any) error {
 	body, raw := req.Body.([]byte)
 	if !raw && req.Body != nil {
@@ -186,14 +189,14 @@ func (c Client) Do(ctx context.Context, req Request, out any) error {
 	var refusal *Refusal
 	if res.StatusCode >= 300 {
 		refusal = &Refusal{Status: res.StatusCode}
-		// Not every refusal is ours: a sidecar that cannot reach the app has another form.
+		// A sidecar that cannot reach the app answers in another format.
 		if err := json.Unmarshal(answer, refusal); err != nil || refusal.Code == "" {
-			refusal.Code, refusal.Message = "NOT_OURS", strings.TrimSpace(string(answer))
+			refusal.Code, refusal.Message = NotFromApp, strings.TrimSpace(string(answer))
 		}
 		exchange.Answer = refusal
 	} else if out != nil {
 		if err := json.Unmarshal(answer, out); err != nil {
-			return fmt.Errorf("%s %s: not the JSON it should be: %w", req.Method, url, err)
+			return fmt.Errorf("%s %s: decode the answer: %w", req.Method, url, err)
 		}
 	}
 	if c.Observe != nil {
@@ -205,17 +208,17 @@ func (c Client) Do(ctx context.Context, req Request, out any) error {
 	return nil
 }
 
-// call is Do for an answer of type T.
+// call is Do with an answer of type T.
 func call[T any](ctx context.Context, c Client, req Request) (T, error) {
 	var out T
 	err := c.Do(ctx, req, &out)
 	return out, err
 }
 
-// Password is the one that everybody who joins here has. Their e-mail addresses are made up too.
+// Password is the password of every account that Join creates.
 const Password = "correct horse battery staple"
 
-// Join registers somebody new and logs them in.
+// Join registers a new user, with a random e-mail address, and logs in.
 func (c Client) Join(ctx context.Context, firstName, lastName string, organizer bool) (Person, error) {
 	type registration struct {
 		Email     string `json:"email"`
@@ -223,6 +226,10 @@ func (c Client) Join(ctx context.Context, firstName, lastName string, organizer 
 		FirstName string `json:"firstName"`
 		LastName  string `json:"lastName"`
 		Organizer bool   `json:"organizer,omitempty"`
+	}
+	type credentials struct {
+		Email    string `json:"email"`
+		Password string `json:"password"`
 	}
 	email := strings.ToLower(firstName) + "-" + uuid.NewString()[:8] + "@example.com"
 	var p Person
@@ -239,13 +246,13 @@ func (c Client) Join(ctx context.Context, firstName, lastName string, organizer 
 	}
 	err := c.Do(ctx, Request{
 		Method: http.MethodPost, App: "auth-service", Path: "/api/auth/login",
-		Body: map[string]string{"email": email, "password": Password},
+		Body: credentials{email, Password},
 	}, &session)
 	p.Token = session.AccessToken
 	return p, err
 }
 
-// Draft makes an event of the organizer's that is not on sale yet.
+// Draft creates an event of the organizer. It is not on sale yet.
 func (c Client) Draft(ctx context.Context, organizer Person, name string) (Event, error) {
 	type draft struct {
 		Name         string    `json:"name"`
@@ -265,8 +272,10 @@ func (c Client) Draft(ctx context.Context, organizer Person, name string) (Event
 	})
 }
 
-// AddTicketType makes tickets of the organizer's event, at a price in USD.
-func (c Client) AddTicketType(ctx context.Context, organizer Person, event uuid.UUID, name string, price money.Decimal, capacity int) (TicketType, error) {
+// AddTicketType adds a type of ticket to the organizer's event. The price is in USD.
+func (c Client) AddTicketType(
+	ctx context.Context, organizer Person, event uuid.UUID, name string, price money.Decimal, capacity int,
+) (TicketType, error) {
 	type ticketType struct {
 		EventID  uuid.UUID     `json:"eventId"`
 		Name     string        `json:"name"`
@@ -283,18 +292,19 @@ func (c Client) AddTicketType(ctx context.Context, organizer Person, event uuid.
 // Publish puts the organizer's event on sale.
 func (c Client) Publish(ctx context.Context, organizer Person, event uuid.UUID) (Event, error) {
 	return call[Event](ctx, c, Request{
-		Method: http.MethodPost, App: "event-service", Path: "/api/events/" + event.String() + "/publish", Token: organizer.Token,
+		Method: http.MethodPost, App: "event-service", Path: "/api/events/" + event.String() + "/publish",
+		Token: organizer.Token,
 	})
 }
 
-// Availability says what is left.
+// Availability returns the number of tickets of an event that are left.
 func (c Client) Availability(ctx context.Context, event uuid.UUID) (Availability, error) {
 	return call[Availability](ctx, c, Request{
 		Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/events/" + event.String() + "/availability",
 	})
 }
 
-// Purchase is an order to be placed. Card is one of Stripe's test payment methods.
+// Purchase is an order to place. Card is one of Stripe's test payment methods.
 type Purchase struct {
 	Event, TicketType uuid.UUID
 	Quantity          int
@@ -302,13 +312,13 @@ type Purchase struct {
 	Key               string // the Idempotency-Key
 }
 
-// Stripe's test payment methods: one that pays, one that is declined.
+// Two of Stripe's test payment methods: a card that can be charged, and one that is declined.
 const (
 	GoodCard     = "pm_card_visa"
 	DeclinedCard = "pm_card_chargeDeclined"
 )
 
-// Request is the purchase as the buyer's REST call.
+// Request returns the REST call with which the buyer places the order.
 func (p Purchase) Request(buyer Person) Request {
 	type ticketRequest struct {
 		TicketTypeID uuid.UUID `json:"ticketTypeId"`
@@ -332,49 +342,54 @@ func (c Client) Buy(ctx context.Context, buyer Person, p Purchase) (Order, error
 	return call[Order](ctx, c, p.Request(buyer))
 }
 
-// Order gives one of the buyer's orders.
+// Order returns one of the buyer's orders.
 func (c Client) Order(ctx context.Context, buyer Person, id uuid.UUID) (Order, error) {
 	return call[Order](ctx, c, Request{
-		Method: http.MethodGet, App: "payment-service", Path: "/api/payments/orders/" + id.String(), Token: buyer.Token,
+		Method: http.MethodGet, App: "payment-service", Path: "/api/payments/orders/" + id.String(),
+		Token: buyer.Token,
 	})
 }
 
-// Tickets are the tickets of the buyer's, newest first.
+// Tickets returns the buyer's tickets, newest first.
 func (c Client) Tickets(ctx context.Context, buyer Person) ([]Ticket, error) {
 	type tickets struct {
 		Tickets []Ticket `json:"tickets"`
 	}
-	mine, err := call[tickets](ctx, c, Request{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: buyer.Token})
+	mine, err := call[tickets](ctx, c, Request{
+		Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: buyer.Token,
+	})
 	return mine.Tickets, err
 }
 
-// Sales gives the figures of the organizer's event.
+// Sales returns the sales figures of the organizer's event.
 func (c Client) Sales(ctx context.Context, organizer Person, event uuid.UUID) (Sales, error) {
 	return call[Sales](ctx, c, Request{
-		Method: http.MethodGet, App: "analytics-service", Path: "/api/analytics/events/" + event.String() + "/sales", Token: organizer.Token,
+		Method: http.MethodGet, App: "analytics-service", Path: "/api/analytics/events/" + event.String() + "/sales",
+		Token: organizer.Token,
 	})
 }
 
-// patience is how long Await waits for what the system does by itself, unless its context says otherwise.
-const patience = 45 * time.Second
+// awaitTimeout is how long Await waits when its context has no deadline.
+const awaitTimeout = 45 * time.Second
 
-// Await asks again and again until the answer is enough, and gives that answer. Its error, when ctx ends or after a
-// while, says what it got last.
-func Await[T any](ctx context.Context, ask func() (T, error), enough func(T) bool) (T, error) {
+// Await calls ask every 100 ms until done accepts the result, and returns that result. It gives up at the deadline of
+// ctx, or after 45 s if ctx has none; the error then contains the last result.
+func Await[T any](ctx context.Context, ask func() (T, error), done func(T) bool) (T, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
+		ctx, cancel = context.WithTimeout(ctx, awaitTimeout)
 		defer cancel()
 	}
 	began := time.Now()
 	for {
 		got, err := ask()
-		if err == nil && enough(got) {
+		if err == nil && done(got) {
 			return got, nil
 		}
 		select {
 		case <-ctx.Done():
-			return got, errors.Join(fmt.Errorf("not what it should be after %s: %+v", time.Since(began).Round(time.Second), got), err)
+			waited := time.Since(began).Round(time.Second)
+			return got, errors.Join(fmt.Errorf("gave up after %s; the last result was %+v", waited, got), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Mail is an e-mail as it lies in the mail sink.
+// Mail is an e-mail in the mail sink.
 type Mail struct {
 	ID          string       `json:"id"`
 	From        []Address    `json:"from"`
@@ -21,25 +21,25 @@ type Mail struct {
 	HTML        string       `json:"html"`
 }
 
-// Address is whom an e-mail is from or to.
+// Address is a sender or a recipient of an e-mail.
 type Address struct {
 	Address string `json:"address"`
 	Name    string `json:"name"`
 }
 
-// Attachment is a file in an e-mail.
+// Attachment is a file that is attached to an e-mail.
 type Attachment struct {
 	Filename    string `json:"filename"`
 	ContentType string `json:"contentType"`
 	Size        int    `json:"size"`
-	// Stored is the sink's own name of the file.
+	// Stored is the name under which the sink stores the file.
 	Stored string `json:"generatedFileName"`
 }
 
-// Sink is the address of the mail sink's web page and REST API.
+// Sink is the URL of the mail sink's web page and REST API.
 type Sink string
 
-// Inbox gives the e-mails to an address whose subject names what they are about, oldest first.
+// Inbox returns the e-mails to an address whose subject contains about, oldest first.
 func (s Sink) Inbox(ctx context.Context, address, about string) ([]Mail, error) {
 	content, err := s.get(ctx, "/api/email")
 	if err != nil {
@@ -59,7 +59,7 @@ func (s Sink) Inbox(ctx context.Context, address, about string) ([]Mail, error) 
 	return inbox, nil
 }
 
-// Open gives the content of an attachment.
+// Open returns the content of an attachment.
 func (s Sink) Open(ctx context.Context, m Mail, a Attachment) ([]byte, error) {
 	return s.get(ctx, "/api/email/"+url.PathEscape(m.ID)+"/attachment/"+url.PathEscape(a.Stored))
 }

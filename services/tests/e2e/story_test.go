@@ -14,7 +14,7 @@ import (
 func TestStory(t *testing.T) {
 	t.Parallel()
 	c := client(t)
-	s, err := demo.Tell(t.Context(), demo.Config{Sidecar: c.Sidecar, HTTP: c.HTTP, Mail: sink(), Out: t.Output()})
+	s, err := demo.Run(t.Context(), demo.Config{Sidecar: c.Sidecar, HTTP: c.HTTP, Mail: sink(), Out: t.Output()})
 	require.NoError(t, err)
 
 	require.Equal(t, []string{"USER", "ORGANIZER"}, s.Organizer.Roles)

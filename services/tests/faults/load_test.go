@@ -145,7 +145,7 @@ func (m *market) decide(ctx context.Context, random *rand.Rand, which int, deed 
 // final reports whether an error is an answer of ours that another try would not change.
 func final(err error) bool {
 	refusal, refused := errors.AsType[*demo.Refusal](err)
-	return refused && refusal.Status < http.StatusInternalServerError && refusal.Status != http.StatusTooManyRequests && refusal.Code != "NOT_OURS"
+	return refused && refusal.Status < http.StatusInternalServerError && refusal.Status != http.StatusTooManyRequests && refusal.Code != demo.NotFromApp
 }
 
 // call asks one of the sidecars, which may be dead.

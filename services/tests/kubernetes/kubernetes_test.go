@@ -126,7 +126,7 @@ func (c *cluster) apply(ctx context.Context, t *testing.T) {
 
 func (c *cluster) tellStory(ctx context.Context, t *testing.T) {
 	var told bytes.Buffer
-	_, err := demo.Tell(ctx, demo.Config{Ingress: c.people.Ingress, Mail: c.mail, Out: &told})
+	_, err := demo.Run(ctx, demo.Config{Ingress: c.people.Ingress, Mail: c.mail, Out: &told})
 	require.NoError(t, err, told.String())
 }
 
@@ -142,7 +142,7 @@ func (c *cluster) refuseAtTheIngress(ctx context.Context, t *testing.T) {
 		err := c.people.Do(ctx, demo.Request{Method: method, Path: path}, nil)
 		var refusal *demo.Refusal
 		require.ErrorAs(t, err, &refusal, path)
-		require.Equal(t, "NOT_OURS", refusal.Code, "an app answered %s: %s", path, refusal.Message)
+		require.Equal(t, demo.NotFromApp, refusal.Code, "an app answered %s: %s", path, refusal.Message)
 		require.Contains(t, want, refusal.Status, path)
 	}
 	for _, r := range callers.Table() {

@@ -1,4 +1,4 @@
-// Command stack brings the local stack up and down and runs the tests. The Makefile is its front door.
+// Command stack starts and stops the local stack, and runs the tests. It is used through the Makefile.
 package main
 
 import (
@@ -46,26 +46,26 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("\nUp after %s.\n\n", time.Since(began).Round(100*time.Millisecond))
+		fmt.Printf("\nStarted after %s.\n\n", time.Since(began).Round(100*time.Millisecond))
 		return st.Describe(os.Stdout)
 	case "demo":
 		st, err := stack.Up(ctx, cfg)
 		if err != nil {
 			return err
 		}
-		_, err = demo.Tell(ctx, demo.Config{
-			// Any sidecar would do.
+		_, err = demo.Run(ctx, demo.Config{
+			// The sidecar of any app can be used.
 			Sidecar: st.App("auth-service").SidecarURL(), Mail: demo.Sink(st.MailURL()),
 			Out: os.Stdout, Color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "",
 		})
 		if err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
-		fmt.Printf("Everything is still running:\n\n")
+		fmt.Printf("The system is still running:\n\n")
 		if err := st.Describe(os.Stdout); err != nil {
 			return err
 		}
-		fmt.Printf("\nmake logs follows the logs, make down stops everything and keeps the data, make demo tells it again.\n")
+		fmt.Printf("\nmake logs follows the logs, make demo runs this again, make down stops everything and keeps the data.\n")
 		return nil
 	case "servers":
 		_, err := stack.UpServers(ctx, cfg)

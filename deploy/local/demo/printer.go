@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// narrator prints the story.
-type narrator struct {
+// printer prints the demo's steps and calls.
+type printer struct {
 	out   io.Writer
 	color bool
 	step  int
 }
 
-// The colours, as a terminal is told them.
+// Colors, as the parameters of a terminal's escape sequence.
 const (
 	bold   = "1"
 	faint  = "2"
@@ -26,30 +26,30 @@ const (
 	cyan   = "36"
 )
 
-func (n *narrator) paint(color, text string) string {
-	if !n.color {
+func (p *printer) paint(color, text string) string {
+	if !p.color {
 		return text
 	}
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
-func (n *narrator) heading(text string) {
-	n.step++
-	fmt.Fprintf(n.out, "\n%s\n", n.paint(bold, fmt.Sprintf("%d. %s", n.step, text)))
+func (p *printer) heading(text string) {
+	p.step++
+	fmt.Fprintf(p.out, "\n%s\n", p.paint(bold, fmt.Sprintf("%d. %s", p.step, text)))
 }
 
-func (n *narrator) say(text string) { fmt.Fprintf(n.out, "\n   %s\n", text) }
+func (p *printer) say(text string) { fmt.Fprintf(p.out, "\n   %s\n", text) }
 
-func (n *narrator) exchange(e Exchange) {
-	fmt.Fprintf(n.out, "\n   %s %s\n", n.paint(cyan, e.Method), e.URL)
+func (p *printer) exchange(e Exchange) {
+	fmt.Fprintf(p.out, "\n   %s %s\n", p.paint(cyan, e.Method), e.URL)
 	if e.Token != "" {
-		fmt.Fprintf(n.out, "       %s\n", n.paint(faint, "Authorization: Bearer "+e.Token.short()))
+		fmt.Fprintf(p.out, "       %s\n", p.paint(faint, "Authorization: Bearer "+e.Token.short()))
 	}
 	for name, value := range e.Header {
-		fmt.Fprintf(n.out, "       %s\n", n.paint(faint, name+": "+value))
+		fmt.Fprintf(p.out, "       %s\n", p.paint(faint, name+": "+value))
 	}
 	if e.Body != nil {
-		fmt.Fprintf(n.out, "       %s\n", n.paint(faint, pretty(e.Body, "       ")))
+		fmt.Fprintf(p.out, "       %s\n", p.paint(faint, pretty(e.Body, "       ")))
 	}
 	color := green
 	switch {
@@ -59,12 +59,12 @@ func (n *narrator) exchange(e Exchange) {
 		color = yellow
 	}
 	status := fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
-	fmt.Fprintf(n.out, "   %s %s\n", n.paint(color, status), pretty(e.Answer, "   "))
+	fmt.Fprintf(p.out, "   %s %s\n", p.paint(color, status), pretty(e.Answer, "   "))
 }
 
-func (n *narrator) mail(sink Sink, m Mail) {
-	fmt.Fprintf(n.out, "\n   %s %s/api/email\n", n.paint(cyan, http.MethodGet), sink)
-	line := func(name, text string) { fmt.Fprintf(n.out, "   %s %s\n", n.paint(faint, name), text) }
+func (p *printer) mail(sink Sink, m Mail) {
+	fmt.Fprintf(p.out, "\n   %s %s/api/email\n", p.paint(cyan, http.MethodGet), sink)
+	line := func(name, text string) { fmt.Fprintf(p.out, "   %s %s\n", p.paint(faint, name), text) }
 	for _, a := range m.From {
 		line("From:   ", fmt.Sprintf("%s <%s>", a.Name, a.Address))
 	}
@@ -80,12 +80,12 @@ func (n *narrator) mail(sink Sink, m Mail) {
 	}
 }
 
-func (n *narrator) end() { fmt.Fprintln(n.out) }
+func (p *printer) end() { fmt.Fprintln(p.out) }
 
-// width is how long a line of JSON gets.
+// width is the greatest length of a line of JSON.
 const width = 100
 
-// pretty gives v as JSON that fills its lines.
+// pretty returns v as JSON, in lines of at most width characters.
 func pretty(v any, indent string) string {
 	var compact bytes.Buffer
 	enc := json.NewEncoder(&compact)
@@ -96,7 +96,7 @@ func pretty(v any, indent string) string {
 	return fill(bytes.TrimSpace(compact.Bytes()), indent)
 }
 
-// fill breaks compact JSON into lines where it is longer than one, with as many members on each as fit.
+// fill breaks compact JSON into lines if it is longer than one line, with as many members on each line as fit.
 func fill(compact []byte, indent string) string {
 	if len(indent)+len(compact) <= width || !bytes.ContainsAny(compact[:1], "{[") {
 		return string(compact)
@@ -104,7 +104,7 @@ func fill(compact []byte, indent string) string {
 	inner := indent + "  "
 	var lines []string
 	dec := json.NewDecoder(bytes.NewReader(compact))
-	_, _ = dec.Token() // the bracket; these are bytes that json made
+	_, _ = dec.Token() // the opening bracket; compact is valid JSON
 	for dec.More() {
 		member := ""
 		if compact[0] == '{' {
@@ -121,5 +121,6 @@ func fill(compact []byte, indent string) string {
 			lines[last] += ", " + member
 		}
 	}
-	return string(compact[0]) + "\n" + inner + strings.Join(lines, ",\n"+inner) + "\n" + indent + string(compact[len(compact)-1])
+	first, last := string(compact[0]), string(compact[len(compact)-1])
+	return first + "\n" + inner + strings.Join(lines, ",\n"+inner) + "\n" + indent + last
 }
