@@ -7,12 +7,12 @@ import (
 	"github.com/eventbooking/eventbooking/services/tests/hostile"
 )
 
-func TestTheContractsExamples(t *testing.T) {
+func TestContractExamples(t *testing.T) {
 	t.Parallel()
 	conformancetest.Run(t, system)
 }
 
-// Not parallel: it counts rows, which nobody else may add meanwhile.
+// Not parallel: the test counts rows, and no other test may add any meanwhile.
 func TestHostileRequests(t *testing.T) {
 	const seed = 2024
 	hostile.Run(t, system, seed)

@@ -17,7 +17,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-// deadLetter is what an admin sees of an event that could not be processed.
+// deadLetter is an event that could not be processed, as an administrator sees it.
 type deadLetter struct {
 	ID      uuid.UUID `json:"deadLetterId"`
 	EventID string    `json:"eventId"`
@@ -26,7 +26,7 @@ type deadLetter struct {
 	Times   int       `json:"times"`
 }
 
-// Through the real queue: three deliveries, thirty seconds apart, and the dead-letter queue.
+// A dead letter takes the real way: three deliveries, thirty seconds apart, then the dead-letter queue.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -34,17 +34,19 @@ func TestDeadLetters(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close(ctx)) })
 
-	// analytics-service cannot keep this one event, until the trigger is gone.
+	// analytics-service cannot store this event until the trigger is dropped.
 	event := uuid.New()
 	trigger := "refuse_" + strings.ReplaceAll(event.String(), "-", "")
 	_, err = db.Exec(ctx, fmt.Sprintf(`
 		CREATE FUNCTION %[1]s() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused by the test'; END $$;
-		CREATE TRIGGER %[1]s BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.id = '%[2]s') EXECUTE FUNCTION %[1]s()`, trigger, event))
+		CREATE TRIGGER %[1]s BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.id = '%[2]s') EXECUTE FUNCTION %[1]s()`,
+		trigger, event))
 	require.NoError(t, err)
 
 	failing, malformed := uuid.NewString(), uuid.NewString()
-	publishEvent(t, failing, fmt.Sprintf(`{"eventId": %q, "organizerId": %q, "eventName": "Refused", "eventDate": "2030-07-15T18:00:00Z",
-		"venueName": "Hall", "category": "MUSIC", "status": "DRAFT", "updatedAt": "2024-01-15T10:30:00Z"}`, event, uuid.New()))
+	publishEvent(t, failing, fmt.Sprintf(`{"eventId": %q, "organizerId": %q, "eventName": "Refused",
+		"eventDate": "2030-07-15T18:00:00Z", "venueName": "Hall", "category": "MUSIC", "status": "DRAFT",
+		"updatedAt": "2024-01-15T10:30:00Z"}`, event, uuid.New()))
 	publishEvent(t, malformed, `{"eventId": 7}`)
 
 	c := client(t)
@@ -65,7 +67,8 @@ func TestDeadLetters(t *testing.T) {
 		var page struct {
 			DeadLetters []deadLetter `json:"deadLetters"`
 		}
-		if err := c.Do(ctx, get("analytics-service", path+"?state=OPEN&limit=100", admin.AccessToken), &page); err != nil {
+		err := c.Do(ctx, get("analytics-service", path+"?state=OPEN&limit=100", admin.AccessToken), &page)
+		if err != nil {
 			t.Log(err)
 			return false
 		}
@@ -88,13 +91,14 @@ func TestDeadLetters(t *testing.T) {
 	require.Equal(t, "DEAD_LETTER_NOT_OPEN", refusal(t, c, redrive).Code)
 	var known, processed int
 	require.NoError(t, db.QueryRow(ctx, `
-		SELECT (SELECT count(*) FROM events WHERE id = $1), (SELECT count(*) FROM inbox WHERE event_id = $2)`, event, failing).Scan(&known, &processed))
+		SELECT (SELECT count(*) FROM events WHERE id = $1), (SELECT count(*) FROM inbox WHERE event_id = $2)`,
+		event, failing).Scan(&known, &processed))
 	require.Equal(t, 1, known)
 	require.Equal(t, 1, processed)
 
 	discard := post("analytics-service", path+"/"+letters[malformed].ID.String()+"/discard", admin.AccessToken, nil)
 	require.NoError(t, c.Do(ctx, discard, nil))
-	// Operations hear of both.
+	// Each of the two raises an alert to operations.
 	require.Eventually(t, func() bool {
 		var alerts int
 		err := db.QueryRow(ctx, `
@@ -104,12 +108,15 @@ func TestDeadLetters(t *testing.T) {
 	}, 30*time.Second, time.Second)
 }
 
-// publishEvent has event-service's sidecar publish an EVENT_CREATED of that payload, which event-service knows nothing of.
+// publishEvent publishes an EVENT_CREATED with the payload through event-service's sidecar. event-service itself does
+// not know the event.
 func publishEvent(t *testing.T, id, payload string) {
 	t.Helper()
-	body := fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": "event-service", "type": "EVENT_CREATED", "subject": "test",
+	body := fmt.Sprintf(`{"specversion": "1.0", "id": %q, "source": "event-service", "type": "EVENT_CREATED",
+		"subject": "test",
 		"time": "2024-01-15T10:30:00Z", "datacontenttype": "application/json", "correlationid": "e2e", "data": {
-		"eventType": "EVENT_CREATED", "version": "1.0", "timestamp": "2024-01-15T10:30:00Z", "correlationId": "e2e", "payload": %s}}`, id, payload)
+		"eventType": "EVENT_CREATED", "version": "1.0", "timestamp": "2024-01-15T10:30:00Z", "correlationId": "e2e",
+		"payload": %s}}`, id, payload)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
 		system.App("event-service").SidecarURL()+"/v1.0/publish/pubsub/event-events", strings.NewReader(body))
 	require.NoError(t, err)

@@ -15,12 +15,12 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
-// withOutbox are the services with an outbox.
+// withOutbox has the services with an outbox.
 var withOutbox = []string{
 	"auth-service", "event-service", "ticket-service", "payment-service", "notification-service", "analytics-service",
 }
 
-// checkEvents holds everything that the tests had the services publish to the events' schemas.
+// checkEvents checks all events that the services wrote during the tests against the schemas of the events.
 func checkEvents(ctx context.Context) error {
 	var wrong []error
 	for _, service := range withOutbox {
@@ -37,8 +37,8 @@ func checkEvents(ctx context.Context) error {
 	return errors.Join(wrong...)
 }
 
-// requirePublished demands that exactly these types of events speak of something, once or more, and waits until they
-// are published.
+// requirePublished waits until the events of an event or user are published, and requires that exactly these types
+// occur.
 func requirePublished(t *testing.T, id uuid.UUID, types ...string) {
 	t.Helper()
 	slices.Sort(types)
@@ -47,7 +47,8 @@ func requirePublished(t *testing.T, id uuid.UUID, types ...string) {
 		for _, service := range withOutbox {
 			found, err := outbox[string](t.Context(), service, `
 				SELECT DISTINCT cloud_event->>'type' FROM outbox
-				WHERE published_at IS NOT NULL AND $1 IN (cloud_event->'data'->'payload'->>'eventId', cloud_event->>'subject')`, id.String())
+				WHERE published_at IS NOT NULL
+				AND $1 IN (cloud_event->'data'->'payload'->>'eventId', cloud_event->>'subject')`, id.String())
 			if err != nil {
 				return nil, err
 			}
@@ -60,16 +61,16 @@ func requirePublished(t *testing.T, id uuid.UUID, types ...string) {
 	require.Equal(t, types, published)
 }
 
-// outbox reads a column of a service's outbox.
+// outbox returns the column that a query selects from a service's outbox.
 func outbox[T any](ctx context.Context, service, query string, args ...any) ([]T, error) {
 	db, err := pgx.Connect(ctx, system.DatabaseURL(service))
 	if err != nil {
-		return nil, fmt.Errorf("read what %s published: %w", service, err)
+		return nil, fmt.Errorf("read the outbox of %s: %w", service, err)
 	}
 	defer db.Close(context.WithoutCancel(ctx))
 	rows, err := db.Query(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("read what %s published: %w", service, err)
+		return nil, fmt.Errorf("read the outbox of %s: %w", service, err)
 	}
 	return pgx.CollectRows(rows, pgx.RowTo[T])
 }

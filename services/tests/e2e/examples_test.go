@@ -22,22 +22,22 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
-// The examples' ports, as in their README.
+// Ports of the examples, as in their README.
 const (
 	consumerPort        = 8090
 	consumerSidecarPort = 3590
 	callerSidecarPort   = 3595
 )
 
-// Services in other languages join with what the examples' README says: a consumer and a caller, each with a sidecar.
+// A consumer and a caller in each language join the system with their own sidecars, as the examples' README describes.
 func TestExamplesInOtherLanguages(t *testing.T) {
 	t.Parallel()
 	examples, err := filepath.Abs("../../contracts/examples")
 	require.NoError(t, err)
-	callerSidecar := joined(t, examples, "example-caller", 0, callerSidecarPort)
+	callerSidecar := startSidecar(t, examples, "example-caller", 0, callerSidecarPort)
 	await(t, callerSidecar+"/v1.0/healthz")
 
-	// One after the other: they take turns at the same queue.
+	// One language after the other: they share one queue.
 	for _, language := range []struct {
 		name, program    string
 		consumer, caller string
@@ -48,52 +48,55 @@ func TestExamplesInOtherLanguages(t *testing.T) {
 		t.Run(language.name, func(t *testing.T) {
 			program, err := exec.LookPath(language.program)
 			if language.name == "Python" && err != nil {
-				t.Skip("python3 is not on the PATH: the examples in Python have not been run")
+				t.Skip("python3 is not on the PATH: the Python examples did not run")
 			}
 			require.NoError(t, err)
-			// A message may meet the sidecar of the consumer before, which is no more, and is hidden then.
-			ctx, cancel := context.WithTimeout(t.Context(), longerThanTheQueueHides)
+			// The stopped sidecar of the previous consumer may have received the message. The queue hides it then.
+			ctx, cancel := context.WithTimeout(t.Context(), redeliveryTimeout)
 			defer cancel()
 			s := newSale(t, 5)
 
-			consumer := companion(t, "example-consumer", []string{"APP_PORT=" + port(consumerPort)}, program, filepath.Join(examples, language.consumer))
-			await(t, joined(t, examples, "example-consumer", consumerPort, consumerSidecarPort)+"/v1.0/healthz")
+			consumer := startProcess(t, "example-consumer", []string{"APP_PORT=" + port(consumerPort)},
+				program, filepath.Join(examples, language.consumer))
+			await(t, startSidecar(t, examples, "example-consumer", consumerPort, consumerSidecarPort)+"/v1.0/healthz")
 			_, err = demo.Await(ctx, func() (bool, error) { return system.Subscribed(ctx, "ticket-events", "example-queue") },
 				func(subscribed bool) bool { return subscribed })
 			require.NoError(t, err)
 			order, err := s.Buy(ctx, s.buyer, s.purchase(2, demo.GoodCard))
 			require.NoError(t, err)
-			heard, err := demo.Await(ctx, func() ([]heardEvent, error) { return heardOf(consumer.Log, order.OrderID) },
-				func(heard []heardEvent) bool { return len(heard) > 0 })
-			require.NoError(t, err, "the consumer hears of the tickets")
-			require.Len(t, heard, 1)
-			require.NotEqual(t, uuid.Nil, heard[0].id)
-			require.Equal(t, "TICKETS_GENERATED", heard[0].kind)
-			require.NoError(t, contracttest.Envelope(heard[0].kind, heard[0].envelope))
+			received, err := demo.Await(ctx,
+				func() ([]receivedEvent, error) { return receivedEvents(consumer.Log, order.OrderID) },
+				func(received []receivedEvent) bool { return len(received) > 0 })
+			require.NoError(t, err, "the consumer did not receive the event")
+			require.Len(t, received, 1)
+			require.NotEqual(t, uuid.Nil, received[0].id)
+			require.Equal(t, "TICKETS_GENERATED", received[0].eventType)
+			require.NoError(t, contracttest.Envelope(received[0].eventType, received[0].envelope))
 
 			call := func(event uuid.UUID) (stdout, stderr string, err error) {
 				cmd := exec.CommandContext(ctx, program, filepath.Join(examples, language.caller), event.String())
 				cmd.Env = append(os.Environ(), "DAPR_HTTP_PORT="+port(callerSidecarPort))
-				var out, refused bytes.Buffer
-				cmd.Stdout, cmd.Stderr = &out, &refused
+				var out, errOut bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &out, &errOut
 				err = cmd.Run()
-				return out.String(), refused.String(), err
+				return out.String(), errOut.String(), err
 			}
-			answer, refused, err := call(s.event.EventID)
-			require.NoError(t, err, refused)
+			answer, stderr, err := call(s.event.EventID)
+			require.NoError(t, err, stderr)
 			var event demo.Event
 			require.NoError(t, json.Unmarshal([]byte(answer), &event))
 			require.Equal(t, s.event, event)
-			_, refused, err = call(uuid.New())
+			_, stderr, err = call(uuid.New())
 			require.Error(t, err)
-			require.Contains(t, refused, "404")
-			require.Contains(t, refused, "EVENT_NOT_FOUND")
+			require.Contains(t, stderr, "404")
+			require.Contains(t, stderr, "EVENT_NOT_FOUND")
 		})
 	}
 }
 
-// joined starts the sidecar of an app from elsewhere and gives the address of its API.
-func joined(t *testing.T, examples, app string, appPort, sidecarPort int) string {
+// startSidecar starts the sidecar of an example and returns the URL of its API. An app that serves nothing has the
+// appPort 0.
+func startSidecar(t *testing.T, examples, app string, appPort, sidecarPort int) string {
 	t.Helper()
 	args := []string{
 		"--app-id", app, "--dapr-http-port", port(sidecarPort), "--dapr-grpc-port", port(sidecarPort + 1),
@@ -104,12 +107,12 @@ func joined(t *testing.T, examples, app string, appPort, sidecarPort int) string
 	if appPort != 0 {
 		args = append(args, "--app-port", port(appPort))
 	}
-	companion(t, app+"-sidecar", nil, filepath.Join(system.DataDir(), ".dapr/bin/daprd"), args...)
+	startProcess(t, app+"-sidecar", nil, filepath.Join(system.DataDir(), ".dapr/bin/daprd"), args...)
 	return "http://127.0.0.1:" + port(sidecarPort)
 }
 
-// companion runs a process until the test ends.
-func companion(t *testing.T, name string, env []string, program string, args ...string) *stack.Process {
+// startProcess runs a process until the test ends.
+func startProcess(t *testing.T, name string, env []string, program string, args ...string) *stack.Process {
 	t.Helper()
 	p := system.Companion(name, env, program, args...)
 	require.NoError(t, p.Start())
@@ -122,9 +125,10 @@ func companion(t *testing.T, name string, env []string, program string, args ...
 	return p
 }
 
-func port(usual int) string { return strconv.Itoa(usual + system.PortOffset()) }
+// port returns a port of the README, shifted by the port offset of this stack.
+func port(documented int) string { return strconv.Itoa(documented + system.PortOffset()) }
 
-// await waits until url answers with success.
+// await waits until url answers with a 2xx status.
 func await(t *testing.T, url string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -143,20 +147,20 @@ func await(t *testing.T, url string) {
 	require.NoError(t, err, url)
 }
 
-// heardEvent is a line that a consumer printed.
-type heardEvent struct {
-	id       uuid.UUID
-	kind     string
-	envelope []byte
+// receivedEvent is a line that a consumer printed.
+type receivedEvent struct {
+	id        uuid.UUID
+	eventType string
+	envelope  []byte
 }
 
-// heardOf gives what a consumer printed of an order.
-func heardOf(log string, order uuid.UUID) ([]heardEvent, error) {
+// receivedEvents returns the events of an order that a consumer printed.
+func receivedEvents(log string, order uuid.UUID) ([]receivedEvent, error) {
 	content, err := os.ReadFile(log)
 	if err != nil {
-		return nil, fmt.Errorf("what the consumer printed: %w", err)
+		return nil, fmt.Errorf("read the consumer's output: %w", err)
 	}
-	var heard []heardEvent
+	var received []receivedEvent
 	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
 		var line struct {
 			ID        uuid.UUID
@@ -165,17 +169,17 @@ func heardOf(log string, order uuid.UUID) ([]heardEvent, error) {
 		}
 		var envelope map[string]json.RawMessage
 		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Payload.OrderID != order {
-			continue // the beginning of a line, or of somebody else's order
+			continue // an incomplete line, or an event of another order
 		}
 		if err := json.Unmarshal(lines.Bytes(), &envelope); err != nil {
 			return nil, err
 		}
-		delete(envelope, "id") // the CloudEvent's
+		delete(envelope, "id") // the id of the CloudEvent, which the schema of the envelope does not have
 		data, err := json.Marshal(envelope)
 		if err != nil {
 			return nil, err
 		}
-		heard = append(heard, heardEvent{line.ID, line.EventType, data})
+		received = append(received, receivedEvent{line.ID, line.EventType, data})
 	}
-	return heard, nil
+	return received, nil
 }

@@ -1,8 +1,8 @@
-// Package e2e_test runs the whole system (the eight apps, a real sidecar each, PostgreSQL, the SNS/SQS emulator, the mail
-// sink and the Stripe simulator) on ports and in a directory of its own, and holds it to its promises from outside.
+// Package e2e_test tests the whole system from outside: the eight apps, a real sidecar for each, PostgreSQL, the
+// SNS/SQS emulator, the mail sink and the Stripe simulator. They run on ports and in a directory of their own.
 //
-// Tests that break something for everybody, such as a process or Stripe's answers, are not parallel: they run one by
-// one before the others.
+// Tests that break something which other tests need, such as a process or the answers of Stripe, are not parallel. They
+// run one after the other before the parallel tests.
 package e2e_test
 
 import (
@@ -41,19 +41,19 @@ func run(m *testing.M) (code int) {
 		return fail(err)
 	}
 	cfg.Out = os.Stderr
-	if cfg.OTLPEndpoint, err = spans.collect(ctx); err != nil {
+	if cfg.OTLPEndpoint, err = spans.listen(ctx); err != nil {
 		return fail(err)
 	}
 	system, err = stack.Start(ctx, cfg)
 	tearDown := func() {
-		// Whatever ended the tests, what they started ends with them.
+		// Stop the stack even if the tests were interrupted.
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if err := system.Stop(stopping); err != nil {
 			code = fail(err)
 		}
 		if code != 0 {
-			fmt.Fprintln(os.Stderr, "e2e: logs and data are left in", cfg.DataDir)
+			fmt.Fprintln(os.Stderr, "e2e: logs and data are kept in", cfg.DataDir)
 		} else if err := os.RemoveAll(cfg.DataDir); err != nil {
 			code = fail(err)
 		}
@@ -63,10 +63,10 @@ func run(m *testing.M) (code int) {
 		tearDown()
 		return code
 	}
-	ended := make(chan int, 1)
-	go func() { ended <- m.Run() }()
+	done := make(chan int, 1)
+	go func() { done <- m.Run() }()
 	select {
-	case code = <-ended:
+	case code = <-done:
 	case <-ctx.Done():
 		code = fail(ctx.Err())
 	}
@@ -88,15 +88,16 @@ func fail(err error) int {
 	return 1
 }
 
-// client calls through a sidecar that none of these tests touches, and holds every answer to the OpenAPI documents.
+// client returns a client that checks every answer against the OpenAPI documents. Its requests go through a sidecar
+// that no test stops.
 func client(t *testing.T) demo.Client {
 	t.Helper()
-	calls := contracttest.Client(t, nil)
-	calls.Transport = overheard{calls.Transport}
-	return demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: calls}
+	httpClient := contracttest.Client(t, nil)
+	httpClient.Transport = secretRecorder{httpClient.Transport}
+	return demo.Client{Sidecar: system.App("auth-service").SidecarURL(), HTTP: httpClient}
 }
 
-// sale is an event on sale with one ticket type.
+// sale is an event on sale with one ticket type, with its organizer and a buyer.
 type sale struct {
 	demo.Client
 	organizer, buyer demo.Person
@@ -104,7 +105,7 @@ type sale struct {
 	tickets          demo.TicketType
 }
 
-// newSale puts an event of a new organizer on sale, with so many tickets, and brings a new buyer.
+// newSale publishes an event of a new organizer with capacity tickets, and registers a new buyer.
 func newSale(t *testing.T, capacity int) sale {
 	t.Helper()
 	ctx := t.Context()
@@ -123,22 +124,22 @@ func newSale(t *testing.T, capacity int) sale {
 	return s
 }
 
-// purchase is an order of this sale under a new key.
+// purchase returns an order with a new idempotency key.
 func (s sale) purchase(quantity int, card string) demo.Purchase {
 	return demo.Purchase{
 		Event: s.event.EventID, TicketType: s.tickets.TicketTypeID, Quantity: quantity, Card: card, Key: uuid.NewString(),
 	}
 }
 
-// left is how many tickets are for sale.
-func (s sale) left(t *testing.T) int {
+// available returns the number of tickets for sale.
+func (s sale) available(t *testing.T) int {
 	t.Helper()
 	a, err := s.Availability(t.Context(), s.event.EventID)
 	require.NoError(t, err)
 	return a.Of(s.tickets.TicketTypeID)
 }
 
-// fulfilled waits until the buyer has n tickets, and then holds that it stays at n, with one confirmation for the order.
+// fulfilled waits for the buyer's n tickets and the mail, and requires exactly n tickets and one confirmation.
 func (s sale) fulfilled(ctx context.Context, t *testing.T, order uuid.UUID, n int) {
 	t.Helper()
 	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return s.Tickets(ctx, s.buyer) },
@@ -157,7 +158,7 @@ func (s sale) fulfilled(ctx context.Context, t *testing.T, order uuid.UUID, n in
 
 func sink() demo.Sink { return demo.Sink(system.MailURL()) }
 
-// refusal calls and demands to be refused.
+// refusal sends a request and requires that it is rejected.
 func refusal(t *testing.T, c demo.Client, req demo.Request) *demo.Refusal {
 	t.Helper()
 	err := c.Do(t.Context(), req, nil)
@@ -167,11 +168,12 @@ func refusal(t *testing.T, c demo.Client, req demo.Request) *demo.Refusal {
 	return r
 }
 
-// get and post make requests of no body, or of one.
+// get returns a request without a body.
 func get(app, path string, token demo.Token) demo.Request {
 	return demo.Request{Method: http.MethodGet, App: app, Path: path, Token: token}
 }
 
+// post returns a request with a body, unless body is nil.
 func post(app, path string, token demo.Token, body any) demo.Request {
 	return demo.Request{Method: http.MethodPost, App: app, Path: path, Token: token, Body: body}
 }

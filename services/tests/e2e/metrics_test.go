@@ -23,7 +23,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/observability"
 )
 
-// scrape reads a page of metrics.
+// scrape reads the metrics at a URL.
 func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -40,12 +40,12 @@ func scrape(ctx context.Context, url string) (map[string]*dto.MetricFamily, erro
 
 func metricsOf(a *stack.App) string { return a.URL() + "/metrics" }
 
-// value is a counter's or gauge's, or how much a histogram has counted.
+// value returns the value of a counter or gauge, or the sample count of a histogram.
 func value(m *dto.Metric) float64 {
 	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 }
 
-// counts gives all values of an app by name and labels, such as sign_ins_total{by="password",outcome="OK"}.
+// counts returns all values of an app by name and labels, such as sign_ins_total{by="password",outcome="OK"}.
 func counts(t *testing.T, app string) map[string]float64 {
 	t.Helper()
 	families, err := scrape(t.Context(), metricsOf(system.App(app)))
@@ -63,10 +63,10 @@ func counts(t *testing.T, app string) map[string]float64 {
 	return values
 }
 
-func TestMetricsMove(t *testing.T) {
+func TestMetricsCount(t *testing.T) {
 	t.Parallel()
-	// At least so much, since other tests do things at the same time.
-	grown := map[string]map[string]float64{
+	// The minimum growth of each series. Other tests run at the same time.
+	growth := map[string]map[string]float64{
 		"auth-service": {
 			`sign_ins_total{by="password",outcome="INVALID_CREDENTIALS"}`:                                      1,
 			`sign_ins_total{by="password",outcome="OK"}`:                                                       2,
@@ -111,7 +111,7 @@ func TestMetricsMove(t *testing.T) {
 		},
 	}
 	before := map[string]map[string]float64{}
-	for app := range grown {
+	for app := range growth {
 		before[app] = counts(t, app)
 	}
 
@@ -119,33 +119,36 @@ func TestMetricsMove(t *testing.T) {
 	order, err := s.Buy(t.Context(), s.buyer, s.purchase(2, demo.GoodCard))
 	require.NoError(t, err)
 	s.fulfilled(t.Context(), t, order.OrderID, 2)
-	require.Equal(t, "PAYMENT_DECLINED", refusal(t, s.Client, s.purchase(1, "pm_card_chargeDeclined").Request(s.buyer)).Code)
-	require.Equal(t, "INSUFFICIENT_INVENTORY", refusal(t, s.Client, s.purchase(9, demo.GoodCard).Request(s.buyer)).Code)
-	require.Equal(t, "INVALID_CREDENTIALS", refusal(t, s.Client, post("auth-service", "/api/auth/login", "", map[string]string{
+	declined := s.purchase(1, "pm_card_chargeDeclined").Request(s.buyer)
+	require.Equal(t, "PAYMENT_DECLINED", refusal(t, s.Client, declined).Code)
+	tooMany := s.purchase(9, demo.GoodCard).Request(s.buyer)
+	require.Equal(t, "INSUFFICIENT_INVENTORY", refusal(t, s.Client, tooMany).Code)
+	login := post("auth-service", "/api/auth/login", "", map[string]string{
 		"email": s.buyer.Email, "password": "not the password",
-	})).Code)
+	})
+	require.Equal(t, "INVALID_CREDENTIALS", refusal(t, s.Client, login).Code)
 	refund := post("payment-service", "/api/payments/orders/"+order.OrderID.String()+"/refunds", s.organizer.Token,
 		map[string]any{"reason": "Cannot come"})
 	refund.Header = map[string]string{"Idempotency-Key": t.Name()}
 	require.NoError(t, s.Do(t.Context(), refund, nil))
 
-	for _, app := range slices.Sorted(maps.Keys(grown)) {
+	for _, app := range slices.Sorted(maps.Keys(growth)) {
 		require.EventuallyWithT(t, func(c *assert.CollectT) {
 			now := counts(t, app)
-			for series, want := range grown[app] {
+			for series, want := range growth[app] {
 				assert.GreaterOrEqual(c, now[series]-before[app][series], want, series)
 			}
 		}, time.Minute, 500*time.Millisecond, app)
 	}
 
-	// What happened above is enough for every metric to be there, and a tick of each clock.
+	// By now every documented metric has at least one series.
 	documented, used := observability.Metrics()
 	served := map[string]bool{}
 	for _, a := range system.Apps() {
 		families, err := scrape(t.Context(), metricsOf(a))
 		require.NoError(t, err)
 		for name := range families {
-			if !ownOfClient.MatchString(name) {
+			if !clientMetrics.MatchString(name) {
 				served[name] = true
 			}
 		}
@@ -161,27 +164,29 @@ func TestMetricsMove(t *testing.T) {
 				labels[l.GetName()+"="+l.GetValue()] = true
 			}
 		}
-		for _, label := range []string{"status=closed", "status=open", "status=half-open", "status=unknown", "target=app_ticket-service"} {
-			assert.Contains(c, labels, label, "which circuit_breaker_state reads")
+		for _, label := range []string{
+			"status=closed", "status=open", "status=half-open", "status=unknown", "target=app_ticket-service",
+		} {
+			assert.Contains(c, labels, label, "circuit_breaker_state reads this label")
 		}
 	}, time.Minute, 500*time.Millisecond)
 }
 
-// ownOfClient are the metrics of Prometheus' client.
-var ownOfClient = regexp.MustCompile(`^(go|process|promhttp)_`)
+// clientMetrics matches the metrics of the Prometheus client library.
+var clientMetrics = regexp.MustCompile(`^(go|process|promhttp)_`)
 
-// Every new value of a label is a new series for ever: none may be of one thing or one person. The limits leave room above
-// what all tests together bring about, which try each route with every kind of refusal.
+// Each new value of a label is a new series that is never removed, so no label may have an id or a user's data. The
+// limits leave room for the series of all these tests, which provoke every kind of refusal on every route.
 var (
-	oneOfMany                = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-|@|[0-9]{6}|(ORD|TKT)-|\b(pm|pi|re|ch)_\w{8}`)
-	mostOfApp, mostOfSidecar = 1500, 1500
+	idPattern              = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-|@|[0-9]{6}|(ORD|TKT)-|\b(pm|pi|re|ch)_\w{8}`)
+	maxOfApp, maxOfSidecar = 1500, 1500
 )
 
-// checkMetrics looks for ids in labels, and for too many series, once all tests have run.
+// checkMetrics looks for ids in labels and for too many series. It runs after all tests.
 func checkMetrics(ctx context.Context) error {
 	var wrong []error
 	for _, a := range system.Apps() {
-		for url, limit := range map[string]int{metricsOf(a): mostOfApp, a.MetricsURL(): mostOfSidecar} {
+		for url, limit := range map[string]int{metricsOf(a): maxOfApp, a.MetricsURL(): maxOfSidecar} {
 			families, err := scrape(ctx, url)
 			if err != nil {
 				wrong = append(wrong, fmt.Errorf("metrics of %s: %w", a.Name, err))
@@ -191,21 +196,22 @@ func checkMetrics(ctx context.Context) error {
 				for _, m := range family.GetMetric() {
 					series[name]++
 					if m.GetHistogram() != nil {
-						series[name] += len(m.GetHistogram().GetBucket()) + 1 // and how many, and their sum
+						series[name] += len(m.GetHistogram().GetBucket()) + 1 // the count and the sum
 					}
 					for _, l := range m.GetLabel() {
-						if !ownOfClient.MatchString(name) && oneOfMany.MatchString(l.GetValue()) {
-							wrong = append(wrong, fmt.Errorf("metrics of %s: %s has a label %s=%q", a.Name, name, l.GetName(), l.GetValue()))
+						if !clientMetrics.MatchString(name) && idPattern.MatchString(l.GetValue()) {
+							wrong = append(wrong, fmt.Errorf("metrics of %s: %s has a label %s=%q",
+								a.Name, name, l.GetName(), l.GetValue()))
 						}
 					}
 				}
 			}
-			all := 0
+			total := 0
 			for _, n := range series {
-				all += n
+				total += n
 			}
-			if all > limit {
-				wrong = append(wrong, fmt.Errorf("metrics of %s: %d series at %s: %v", a.Name, all, url, series))
+			if total > limit {
+				wrong = append(wrong, fmt.Errorf("metrics of %s: %d series at %s: %v", a.Name, total, url, series))
 			}
 		}
 	}

@@ -20,32 +20,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secrets is what people and services showed each other in these tests.
-var secrets = confidences{known: map[string]string{}}
+// secrets has the secrets that these tests sent and received.
+var secrets = secretSet{known: map[string]string{}}
 
-// confidences are values that nobody else may learn, each with what it is.
-type confidences struct {
+// secretSet is a set of values that must not appear in logs or spans.
+type secretSet struct {
 	mu    sync.Mutex
-	known map[string]string
+	known map[string]string // by value: its description
 }
 
-// confided are the names in requests and answers of what is secret. What shapes knows is not kept one by one.
-var confided = map[string]bool{
+// secretFields has the names of secret fields in requests and answers. Values that match secretPatterns need no record.
+var secretFields = map[string]bool{
 	"password": true, "newPassword": true, "currentPassword": true, "token": true, "refreshToken": true,
 }
 
-// shapes are how secrets look that are secret whoever's they are: addresses, tokens (access, service and ticket codes
-// alike), and cards.
-var shapes = map[string]*regexp.Regexp{
+// secretPatterns match values that are always secret: e-mail addresses, tokens (access tokens, service tokens and
+// check-in codes), and cards.
+var secretPatterns = map[string]*regexp.Regexp{
 	"an e-mail address": regexp.MustCompile(`[\w.+-]+@[\w-]+\.[\w.-]+`),
 	"a token":           regexp.MustCompile(`eyJ[\w-]{10,}\.eyJ[\w-]*`),
 	"a card":            regexp.MustCompile(`\bpm_\w+`),
 }
 
-// overheard passes requests on, and keeps the secrets in them and in their answers.
-type overheard struct{ next http.RoundTripper }
+// secretRecorder is a transport that records the secrets in requests and answers.
+type secretRecorder struct{ next http.RoundTripper }
 
-func (o overheard) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r secretRecorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.GetBody != nil {
 		body, err := req.GetBody()
 		if err != nil {
@@ -55,9 +55,9 @@ func (o overheard) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		secrets.keep(sent)
+		secrets.add(sent)
 	}
-	res, err := o.next.RoundTrip(req)
+	res, err := r.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -65,13 +65,13 @@ func (o overheard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err = errors.Join(err, res.Body.Close()); err != nil {
 		return nil, err
 	}
-	secrets.keep(got)
+	secrets.add(got)
 	res.Body = io.NopCloser(bytes.NewReader(got))
 	return res, nil
 }
 
-// keep keeps the secrets of a request or an answer, which may have none.
-func (c *confidences) keep(body []byte) {
+// add adds the secrets in the body of a request or answer, if it has any.
+func (c *secretSet) add(body []byte) {
 	var fields map[string]any
 	if json.Unmarshal(body, &fields) != nil {
 		return
@@ -79,14 +79,15 @@ func (c *confidences) keep(body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, value := range fields {
-		if text, ok := value.(string); ok && confided[name] && len(text) >= 8 && !shapes["a token"].MatchString(text) {
+		text, ok := value.(string)
+		if ok && secretFields[name] && len(text) >= 8 && !secretPatterns["a token"].MatchString(text) {
 			c.known[text] = "a " + name
 		}
 	}
 }
 
-// keepOwn keeps the stack's own secrets: keys, seeds, and the passwords of databases.
-func (c *confidences) keepOwn() error {
+// addStackSecrets adds the secrets of the stack itself: keys, seeds, and the passwords of databases.
+func (c *secretSet) addStackSecrets() error {
 	content, err := os.ReadFile(filepath.Join(system.DataDir(), "secrets.json"))
 	if err != nil {
 		return fmt.Errorf("read the stack's secrets: %w", err)
@@ -107,8 +108,8 @@ func (c *confidences) keepOwn() error {
 	return nil
 }
 
-// leaked names the secrets in a text, and where each is first.
-func (c *confidences) leaked(text string) error {
+// leaked returns an error for each secret in a text, with the line of its first occurrence.
+func (c *secretSet) leaked(text string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var leaks []error
@@ -119,8 +120,8 @@ func (c *confidences) leaked(text string) error {
 		}
 		leaks = append(leaks, fmt.Errorf("%s in: %s", what, text[begin:min(end, begin+500)]))
 	}
-	for _, what := range slices.Sorted(maps.Keys(shapes)) {
-		if at := shapes[what].FindStringIndex(text); at != nil {
+	for _, what := range slices.Sorted(maps.Keys(secretPatterns)) {
+		if at := secretPatterns[what].FindStringIndex(text); at != nil {
 			report(what, at[0])
 		}
 	}
@@ -134,11 +135,13 @@ func (c *confidences) leaked(text string) error {
 
 func TestLeaksAreFound(t *testing.T) {
 	t.Parallel()
-	c := confidences{known: map[string]string{}}
-	c.keep([]byte(`{"refreshToken": "fjord-and-fell", "tokenType": "Bearer", "n": 1}`))
-	c.keep([]byte(`["no object"]`))
+	c := secretSet{known: map[string]string{}}
+	c.add([]byte(`{"refreshToken": "fjord-and-fell", "tokenType": "Bearer", "n": 1}`))
+	c.add([]byte(`["no object"]`))
 	require.NoError(t, c.leaked("a Bearer of nothing, at 12:30\n"))
-	for _, leak := range []string{"fjord-and-fell", "ann.lee@example.com", "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2ln", "pm_card_visa"} {
+	for _, leak := range []string{
+		"fjord-and-fell", "ann.lee@example.com", "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2ln", "pm_card_visa",
+	} {
 		err := c.leaked("before\n{\"msg\":\"" + leak + "\"}\nafter\n")
 		require.ErrorContains(t, err, `{"msg":"`+leak+`"}`)
 		require.NotContains(t, err.Error(), "before")
@@ -146,9 +149,9 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 }
 
-// checkLogs holds the logs of apps and sidecars to telling no secrets, and each line of an app's to its form.
+// checkLogs checks that the logs of apps and sidecars have no secrets, and that each log line of an app is well-formed.
 func checkLogs() error {
-	if err := secrets.keepOwn(); err != nil {
+	if err := secrets.addStackSecrets(); err != nil {
 		return err
 	}
 	var wrong []error
@@ -168,7 +171,8 @@ func checkLogs() error {
 		}
 		for line := range strings.Lines(string(log)) {
 			if err := checkLine(app.ID, line); err != nil {
-				wrong = append(wrong, fmt.Errorf("the log %s has a line that %w: %s", filepath.Base(app.Process.Log), err, line))
+				name := filepath.Base(app.Process.Log)
+				wrong = append(wrong, fmt.Errorf("the log %s has a line that %w: %s", name, err, line))
 				break
 			}
 		}
@@ -179,23 +183,23 @@ func checkLogs() error {
 func checkLine(service, line string) error {
 	var l struct{ Time, Level, Msg, Service, CorrelationID, TraceID, SpanID string }
 	if err := json.Unmarshal([]byte(line), &l); err != nil {
-		return fmt.Errorf("is no JSON: %w", err)
+		return fmt.Errorf("is not JSON: %w", err)
 	}
 	if l.Time == "" || l.Level == "" || l.Msg == "" || l.Service != service {
-		return errors.New("lacks its time, level, message or service")
+		return errors.New("lacks the time, level, message or service")
 	}
 	if l.Msg == "request" && (l.CorrelationID == "" || l.TraceID == "" || l.SpanID == "") {
-		return errors.New("lacks an id of its request")
+		return errors.New("lacks the correlation, trace or span id")
 	}
 	return nil
 }
 
-// checkSpans holds the spans to telling no secrets.
+// checkSpans checks that the spans have no secrets.
 func checkSpans() error {
 	var wrong []error
 	for _, s := range spans.all() {
-		if err := secrets.leaked(s.told); err != nil {
-			wrong = append(wrong, fmt.Errorf("the span %q of %s tells %w", s.name, s.by, err))
+		if err := secrets.leaked(s.text); err != nil {
+			wrong = append(wrong, fmt.Errorf("the span %q of %s has %w", s.name, s.process, err))
 		}
 	}
 	return errors.Join(wrong...)

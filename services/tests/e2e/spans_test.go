@@ -18,35 +18,35 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spans is what the apps and their sidecars tell of their work.
-var spans collected
+// spans has the spans of all apps and sidecars.
+var spans spanCollector
 
-// collected is a collector of OTLP over HTTP that keeps what it gets.
-type collected struct {
+// spanCollector is a collector of OTLP over HTTP that keeps the spans in memory.
+type spanCollector struct {
 	mu      sync.Mutex
 	byTrace map[string][]span
 }
 
-// span is one step of an app or, as by says, of its sidecar.
+// span is one operation of an app or of its sidecar.
 type span struct {
-	by, name   string
-	id, parent string
-	told       string // all that it says
+	process, name string // the process is an app-id, or one with the suffix "-sidecar"
+	id, parent    string
+	text          string // all names, values and messages of the span
 }
 
-// collect listens from now on, and gives the URL to send spans to.
-func (c *collected) collect(ctx context.Context) (string, error) {
+// listen starts the collector and returns the URL that receives spans. It listens until the process ends.
+func (c *spanCollector) listen(ctx context.Context) (string, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("collect spans: %w", err)
 	}
 	c.byTrace = map[string][]span{}
-	server := &http.Server{Handler: http.HandlerFunc(c.take), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(listener) }() // to the end of the process
+	server := &http.Server{Handler: http.HandlerFunc(c.receive), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }()
 	return "http://" + listener.Addr().String(), nil
 }
 
-func (c *collected) take(w http.ResponseWriter, r *http.Request) {
+func (c *spanCollector) receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var request collector.ExportTraceServiceRequest
 	if err == nil {
@@ -66,45 +66,46 @@ func (c *collected) take(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		for _, scope := range of.GetScopeSpans() {
-			by := service
+			process := service
 			if scope.GetScope().GetName() == "dapr-diagnostics" {
-				by += "-sidecar"
+				process += "-sidecar"
 			}
 			for _, s := range scope.GetSpans() {
 				trace := hex.EncodeToString(s.GetTraceId())
-				c.byTrace[trace] = append(c.byTrace[trace], newSpan(by, s))
+				c.byTrace[trace] = append(c.byTrace[trace], newSpan(process, s))
 			}
 		}
 	}
 }
 
-func newSpan(by string, s *otlp.Span) span {
-	told := []string{s.GetName(), s.GetStatus().GetMessage(), s.GetTraceState()}
+func newSpan(process string, s *otlp.Span) span {
+	texts := []string{s.GetName(), s.GetStatus().GetMessage(), s.GetTraceState()}
 	for _, attribute := range s.GetAttributes() {
-		// A sidecar tells of each header dapr-* of its callers' (daprd 1.18.2) but the token that it wants itself. It wants none
-		// here, only our attackers send one, and a collector drops it.
+		// daprd 1.18.2 records every dapr-* header of a request, except the token that it requires itself. The sidecars
+		// here require none. Only the attacks of these tests send one, and collector.yaml drops it.
 		if attribute.GetKey() != "dapr-api-token" {
-			told = append(told, attribute.GetKey()+"="+attribute.GetValue().String())
+			texts = append(texts, attribute.GetKey()+"="+attribute.GetValue().String())
 		}
 	}
 	for _, event := range s.GetEvents() {
-		told = append(told, event.String())
+		texts = append(texts, event.String())
 	}
 	return span{
-		by: by, name: s.GetName(), id: hex.EncodeToString(s.GetSpanId()), parent: hex.EncodeToString(s.GetParentSpanId()),
-		told: strings.Join(told, "\n"),
+		process: process, name: s.GetName(),
+		id: hex.EncodeToString(s.GetSpanId()), parent: hex.EncodeToString(s.GetParentSpanId()),
+		text: strings.Join(texts, "\n"),
 	}
 }
 
-// of gives what has come of a trace so far.
-func (c *collected) of(trace string) []span {
+// of returns the spans of a trace received so far.
+func (c *spanCollector) of(trace string) []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.byTrace[trace])
 }
 
-// all gives what has come of all traces so far.
-func (c *collected) all() []span {
+// all returns the spans of all traces received so far.
+func (c *spanCollector) all() []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Concat(slices.Collect(maps.Values(c.byTrace))...)

@@ -24,7 +24,7 @@ func TestStory(t *testing.T) {
 	require.Equal(t, "COMPLETED", s.Paid.PaymentStatus)
 	require.Regexp(t, `^ORD-\d{4}-\d{6}$`, s.Paid.OrderNumber)
 	require.Equal(t, money.Decimal("150.00"), s.Paid.TotalAmount)
-	paid := charged(t, s.Paid.OrderID)
+	paid := charges(t, s.Paid.OrderID)
 	require.Len(t, paid, 1)
 	require.Equal(t, charge{"succeeded", 15000, 0, paid[0].Metadata}, paid[0])
 
@@ -43,7 +43,7 @@ func TestStory(t *testing.T) {
 	require.Contains(t, s.Confirmation.Text, s.Paid.OrderNumber)
 	require.Contains(t, s.Confirmation.HTML, s.Paid.OrderNumber)
 	for _, a := range s.Confirmation.Attachments {
-		require.True(t, numbers[a.Filename], "%s is one of the tickets, and not twice", a.Filename)
+		require.True(t, numbers[a.Filename], "%s is not a ticket, or is attached twice", a.Filename)
 		delete(numbers, a.Filename)
 		require.Equal(t, "application/pdf", a.ContentType)
 		content, err := sink().Open(t.Context(), s.Confirmation, a)
@@ -56,7 +56,7 @@ func TestStory(t *testing.T) {
 	require.Equal(t, "PAYMENT_DECLINED", s.Declined.Code)
 	require.Equal(t, "GENERIC_DECLINE", s.Declined.DeclineReason)
 	require.Equal(t, "FAILED", s.Failed.PaymentStatus)
-	require.Empty(t, charged(t, s.Failed.OrderID))
+	require.Empty(t, charges(t, s.Failed.OrderID))
 	require.Equal(t, 2, s.Before.Of(s.Terrace.TicketTypeID))
 	require.Equal(t, s.Before, s.After)
 
@@ -67,19 +67,21 @@ func TestStory(t *testing.T) {
 		Revenue: "150.00", Refunded: "0.00", Currency: "USD",
 	}, s.Sales)
 
-	// One mail says that it worked and one that it did not.
-	inbox, err := demo.Await(t.Context(), func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), s.Buyer.Email, s.Event.Name) },
+	// The buyer has two mails: the confirmation of one order and the failure of the other.
+	inbox, err := demo.Await(t.Context(),
+		func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), s.Buyer.Email, s.Event.Name) },
 		func(m []demo.Mail) bool { return len(m) >= 2 })
 	require.NoError(t, err)
 	require.Len(t, inbox, 2)
 	require.Empty(t, inbox[1].Attachments)
 	require.Contains(t, inbox[1].Text, s.Failed.OrderNumber)
 
-	requirePublished(t, s.Event.EventID, "EVENT_CREATED", "EVENT_PUBLISHED", "PAYMENT_COMPLETED", "TICKETS_GENERATED", "PAYMENT_FAILED")
+	requirePublished(t, s.Event.EventID,
+		"EVENT_CREATED", "EVENT_PUBLISHED", "PAYMENT_COMPLETED", "TICKETS_GENERATED", "PAYMENT_FAILED")
 	requirePublished(t, s.Buyer.UserID, "EMAIL_VERIFICATION_REQUESTED")
 }
 
-func TestATicketIsItsOwnersAlone(t *testing.T) {
+func TestTicketsAndOrdersArePrivate(t *testing.T) {
 	t.Parallel()
 	s := newSale(t, 5)
 	order, err := s.Buy(t.Context(), s.buyer, s.purchase(1, demo.GoodCard))

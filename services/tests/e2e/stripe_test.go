@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// charge is a charge as the Stripe simulator lists it for auditors.
+// charge is a charge as the Stripe simulator lists it.
 type charge struct {
 	Status         string            `json:"status"`
 	AmountReceived int64             `json:"amountReceived"`
@@ -19,8 +19,8 @@ type charge struct {
 	Metadata       map[string]string `json:"metadata"`
 }
 
-// charged gives the charges for an order that took money.
-func charged(t *testing.T, order uuid.UUID) []charge {
+// charges returns the charges of an order that received money.
+func charges(t *testing.T, order uuid.UUID) []charge {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, system.StripeURL()+"/_charges", http.NoBody)
 	require.NoError(t, err)
@@ -38,8 +38,8 @@ func charged(t *testing.T, order uuid.UUID) []charge {
 	return paid
 }
 
-// switches sets the simulator's switches until reset is called or the test ends.
-func switches(t *testing.T, set map[string]any) (reset func()) {
+// setSwitches sets the simulator's switches until reset is called or the test ends.
+func setSwitches(t *testing.T, set map[string]any) (reset func()) {
 	t.Helper()
 	put := func(method string, body []byte) {
 		req, err := http.NewRequest(method, system.StripeURL()+"/_faults", bytes.NewReader(body))
@@ -52,7 +52,7 @@ func switches(t *testing.T, set map[string]any) (reset func()) {
 	body, err := json.Marshal(set)
 	require.NoError(t, err)
 	put(http.MethodPut, body)
-	// Once: by the end of the test, another one may have set its own.
+	// Once, because another test may have set its own switches by the time this one ends.
 	reset = sync.OnceFunc(func() { put(http.MethodDelete, nil) })
 	t.Cleanup(reset)
 	return reset

@@ -11,19 +11,19 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-// ours is the span of the client that buys.
-const ours = "b7ad6b7169203331"
+// clientSpan is the id of the buyer's span, the root of each trace.
+const clientSpan = "b7ad6b7169203331"
 
-// buyTraced buys tickets in a trace that begins with us.
+// buyTraced buys tickets in a new trace whose root is clientSpan.
 func (s sale) buyTraced(ctx context.Context, quantity int) (order demo.Order, trace string, err error) {
 	trace = strings.ReplaceAll(uuid.NewString(), "-", "")
 	purchase := s.purchase(quantity, demo.GoodCard).Request(s.buyer)
-	purchase.Header["Traceparent"] = "00-" + trace + "-" + ours + "-01"
+	purchase.Header["Traceparent"] = "00-" + trace + "-" + clientSpan + "-01"
 	return order, trace, s.Do(ctx, purchase, &order)
 }
 
-// requireTree waits until a trace that began with us has each of these branches, and no span whose parent is unknown. A
-// branch is a span and some of those above it, the uppermost first.
+// requireTree waits until a trace has each of these branches, and no span whose ancestors do not lead to clientSpan. A
+// branch is a span after some of its ancestors, the outermost first.
 func requireTree(t *testing.T, trace string, branches map[string][]string) {
 	t.Helper()
 	missing, err := demo.Await(t.Context(), func() (map[string][]string, error) {
@@ -36,17 +36,17 @@ func requireTree(t *testing.T, trace string, branches map[string][]string) {
 			missing[name] = branch
 		}
 		for _, s := range all {
-			line := []string{s.by + " " + s.name}
+			ancestry := []string{s.process + " " + s.name}
 			root := s.parent
 			for parent, known := all[root]; known; parent, known = all[root] {
-				line = append([]string{parent.by + " " + parent.name}, line...)
+				ancestry = append([]string{parent.process + " " + parent.name}, ancestry...)
 				root = parent.parent
 			}
-			if root != ours {
-				missing["what is above a span"] = line
+			if root != clientSpan {
+				missing["the ancestors of a span"] = ancestry
 			}
 			for name, branch := range branches {
-				if follows(line, branch) {
+				if contains(ancestry, branch) {
 					delete(missing, name)
 				}
 			}
@@ -57,12 +57,12 @@ func requireTree(t *testing.T, trace string, branches map[string][]string) {
 	require.Empty(t, missing)
 }
 
-// follows reports whether a branch is part of a line that ends in the same span.
-func follows(line, branch []string) bool {
-	if line[len(line)-1] != branch[len(branch)-1] {
+// contains reports whether branch is a subsequence of ancestry with the same last span.
+func contains(ancestry, branch []string) bool {
+	if ancestry[len(ancestry)-1] != branch[len(branch)-1] {
 		return false
 	}
-	for _, step := range line {
+	for _, step := range ancestry {
 		if len(branch) > 0 && step == branch[0] {
 			branch = branch[1:]
 		}
@@ -70,14 +70,14 @@ func follows(line, branch []string) bool {
 	return len(branch) == 0
 }
 
-// placed is how an order gets to payment-service: by way of a sidecar that is not its own.
+// placed is the branch of an order that arrives at payment-service by way of another app's sidecar.
 var placed = []string{
 	"auth-service-sidecar CallLocal/payment-service/api/payments/orders",
 	"payment-service-sidecar CallLocal/payment-service/api/payments/orders",
 	"payment-service POST /api/payments/orders",
 }
 
-// paid is how it is heard of that an order is paid.
+// paid returns the branch of a PAYMENT_COMPLETED that arrives at the service.
 func paid(service string) []string {
 	return append(placed[:3:3],
 		"payment-service publish payment-events",
@@ -85,7 +85,7 @@ func paid(service string) []string {
 		service+" POST /events/payment-completed")
 }
 
-// generated is how it is heard of that there are tickets.
+// generated returns the branch of a TICKETS_GENERATED that arrives at the service.
 func generated(service string) []string {
 	return append(paid("ticket-service"),
 		"ticket-service publish ticket-events",
@@ -93,7 +93,7 @@ func generated(service string) []string {
 		service+" POST /events/tickets-generated")
 }
 
-// mailed is how the tickets get to the mail server.
+// mailed returns the branch of a confirmation that arrives at the mail server.
 func mailed() []string {
 	return append(generated("notification-service"),
 		"notification-service send notification",
@@ -104,14 +104,14 @@ func mailed() []string {
 		"email-service SMTP send")
 }
 
-// Not parallel: the spans of much else at the same time could be too many for the exporters' queues.
-func TestAPurchaseIsOneTrace(t *testing.T) {
+// Not parallel: the spans of many parallel tests could overflow the exporters' queues.
+func TestPurchaseIsOneTrace(t *testing.T) {
 	s := newSale(t, 5)
 	order, trace, err := s.buyTraced(t.Context(), 1)
 	require.NoError(t, err)
 	s.fulfilled(t.Context(), t, order.OrderID, 1)
 	requireTree(t, trace, map[string][]string{
-		"the hold": append(placed[:3:3],
+		"the reservation": append(placed[:3:3],
 			"payment-service POST ticket-service",
 			"payment-service-sidecar CallLocal/ticket-service/api/tickets/internal/reserve",
 			"ticket-service-sidecar CallLocal/ticket-service/api/tickets/internal/reserve",
@@ -128,10 +128,11 @@ func TestAPurchaseIsOneTrace(t *testing.T) {
 			"payment-service publish payment-events",
 			"payment-service dapr.proto.runtime.v1.Dapr/BulkPublishEvent",
 			"payment-service-sidecar /dapr.proto.runtime.v1.Dapr/BulkPublishEvent"),
-		"the tickets":     append(paid("ticket-service"), "ticket-service query INSERT"),
-		"the figures":     append(paid("analytics-service"), "analytics-service query INSERT"),
-		"the fulfilment":  append(generated("payment-service"), "payment-service query UPDATE"),
-		"the mail's text": append(generated("notification-service"), "notification-service send notification", "auth-service query SELECT"),
-		"the mail":        mailed(),
+		"the tickets":       append(paid("ticket-service"), "ticket-service query INSERT"),
+		"the sales figures": append(paid("analytics-service"), "analytics-service query INSERT"),
+		"the fulfilment":    append(generated("payment-service"), "payment-service query UPDATE"),
+		"the mail's text": append(generated("notification-service"),
+			"notification-service send notification", "auth-service query SELECT"),
+		"the mail": mailed(),
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// What becomes of four tickets: one changes hands, one is used, one is given back, one is refunded.
-func TestTheLivesOfTickets(t *testing.T) {
+// Four tickets: one is transferred, one is used, one is cancelled by its owner, one is refunded.
+func TestTicketLifecycle(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSale(t, 10)
@@ -26,30 +26,36 @@ func TestTheLivesOfTickets(t *testing.T) {
 	s.fulfilled(ctx, t, order.OrderID, 4)
 	tickets, err := s.Tickets(ctx, s.buyer)
 	require.NoError(t, err)
-	given, used, returned, refunded := tickets[0].TicketID, tickets[1].TicketID, tickets[2].TicketID, tickets[3].TicketID
+	transferred, used := tickets[0].TicketID, tickets[1].TicketID
+	cancelled, refunded := tickets[2].TicketID, tickets[3].TicketID
 	path := func(id uuid.UUID, rest string) string { return "/api/tickets/" + id.String() + rest }
 	checkIn := func(id uuid.UUID, version int) demo.Request {
-		code := admission(t, id.String(), s.event.EventID.String(), version)
-		return post("ticket-service", "/api/tickets/check-in", s.organizer.Token, map[string]string{"code": code, "gate": "North"})
+		code := checkInCode(t, id.String(), s.event.EventID.String(), version)
+		return post("ticket-service", "/api/tickets/check-in", s.organizer.Token,
+			map[string]string{"code": code, "gate": "North"})
 	}
 
 	var ticket demo.Ticket
-	require.NoError(t, s.Do(ctx, post("ticket-service", path(given, "/transfer"), s.buyer.Token, map[string]uuid.UUID{"toUserId": friend.UserID}), &ticket))
+	require.NoError(t, s.Do(ctx, post("ticket-service", path(transferred, "/transfer"), s.buyer.Token,
+		map[string]uuid.UUID{"toUserId": friend.UserID}), &ticket))
 	require.Equal(t, "Fay Lund", ticket.HolderName)
-	require.Equal(t, "TICKET_NOT_FOUND", refusal(t, s.Client, get("ticket-service", path(given, ""), s.buyer.Token)).Code)
-	require.NoError(t, s.Do(ctx, get("ticket-service", path(given, "/qr.png"), friend.Token), nil))
-	require.Equal(t, "CODE_SUPERSEDED", refusal(t, s.Client, checkIn(given, 1)).Code)
+	require.Equal(t, "TICKET_NOT_FOUND",
+		refusal(t, s.Client, get("ticket-service", path(transferred, ""), s.buyer.Token)).Code)
+	require.NoError(t, s.Do(ctx, get("ticket-service", path(transferred, "/qr.png"), friend.Token), nil))
+	require.Equal(t, "CODE_SUPERSEDED", refusal(t, s.Client, checkIn(transferred, 1)).Code)
 
 	require.NoError(t, s.Do(ctx, checkIn(used, 1), nil))
 	require.Equal(t, "ALREADY_CHECKED_IN", refusal(t, s.Client, checkIn(used, 1)).Code)
-	require.NoError(t, s.Do(ctx, checkIn(given, 2), nil), "the new holder gets in")
+	require.NoError(t, s.Do(ctx, checkIn(transferred, 2), nil), "the new holder cannot check in")
 
-	require.NoError(t, s.Do(ctx, post("ticket-service", path(returned, "/cancel"), s.buyer.Token, map[string]string{"reason": "Ill"}), &ticket))
+	require.NoError(t, s.Do(ctx, post("ticket-service", path(cancelled, "/cancel"), s.buyer.Token,
+		map[string]string{"reason": "Ill"}), &ticket))
 	require.Equal(t, "CANCELLED", ticket.Status)
-	require.Equal(t, 7, s.left(t))
+	require.Equal(t, 7, s.available(t))
 
 	orderPath := "/api/payments/orders/" + order.OrderID.String()
-	refund := post("payment-service", orderPath+"/refunds", s.organizer.Token, map[string]any{"ticketIds": []uuid.UUID{refunded}, "reason": "Cannot come"})
+	refund := post("payment-service", orderPath+"/refunds", s.organizer.Token,
+		map[string]any{"ticketIds": []uuid.UUID{refunded}, "reason": "Cannot come"})
 	refund.Header = map[string]string{"Idempotency-Key": uuid.NewString()}
 	require.NoError(t, s.Do(ctx, refund, nil))
 	type refunds struct {
@@ -58,16 +64,17 @@ func TestTheLivesOfTickets(t *testing.T) {
 			Amount money.Decimal
 		}
 	}
-	var back refunds
+	var issued refunds
 	_, err = demo.Await(ctx, func() (refunds, error) {
-		return back, s.Do(ctx, get("payment-service", orderPath+"/refunds", s.buyer.Token), &back)
-	}, func(refunds) bool { return len(back.Refunds) == 1 && back.Refunds[0].Status == "SUCCEEDED" })
+		return issued, s.Do(ctx, get("payment-service", orderPath+"/refunds", s.buyer.Token), &issued)
+	}, func(refunds) bool { return len(issued.Refunds) == 1 && issued.Refunds[0].Status == "SUCCEEDED" })
 	require.NoError(t, err)
-	require.Equal(t, money.Decimal("49.50"), back.Refunds[0].Amount)
+	require.Equal(t, money.Decimal("49.50"), issued.Refunds[0].Amount)
 	require.Equal(t, "TICKET_NOT_ACTIVE", refusal(t, s.Client, checkIn(refunded, 1)).Code)
-	require.Equal(t, 8, s.left(t))
-	require.Equal(t, int64(4950), charged(t, order.OrderID)[0].AmountRefunded)
-	refund.Header, refund.Body = map[string]string{"Idempotency-Key": uuid.NewString()}, map[string]any{"ticketIds": []uuid.UUID{used}, "reason": "No"}
+	require.Equal(t, 8, s.available(t))
+	require.Equal(t, int64(4950), charges(t, order.OrderID)[0].AmountRefunded)
+	refund.Header = map[string]string{"Idempotency-Key": uuid.NewString()}
+	refund.Body = map[string]any{"ticketIds": []uuid.UUID{used}, "reason": "No"}
 	require.Equal(t, "TICKET_USED", refusal(t, s.Client, refund).Code)
 
 	for _, req := range []demo.Request{
@@ -81,10 +88,10 @@ func TestTheLivesOfTickets(t *testing.T) {
 		get("event-service", "/api/events?category=MUSIC&limit=5&q="+url.QueryEscape(s.event.Name), ""),
 		get("event-service", "/api/events/mine", s.organizer.Token),
 	} {
-		require.NoError(t, s.Do(ctx, req, nil), req.Path) // the client holds the answer to the document
+		require.NoError(t, s.Do(ctx, req, nil), req.Path) // the client checks the answer against the OpenAPI document
 	}
-	for _, about := range []string{"has a new owner", "is cancelled", "Your refund for"} {
-		requireMail(t, s.buyer.Email, about)
+	for _, subject := range []string{"has a new owner", "is cancelled", "Your refund for"} {
+		requireMail(t, s.buyer.Email, subject)
 	}
 	requireMail(t, friend.Email, "You have a ticket")
 
@@ -96,22 +103,24 @@ func TestTheLivesOfTickets(t *testing.T) {
 		"TICKETS_GENERATED", "TICKET_TRANSFERRED", "TICKET_CHECKED_IN", "TICKET_CANCELLED", "REFUND_PROCESSED")
 }
 
-func TestAnEventThatIsCancelledIsGone(t *testing.T) {
+func TestCancelledEventIsNotOnSale(t *testing.T) {
 	t.Parallel()
 	s := newSale(t, 2)
 	var cancelled demo.Event
-	require.NoError(t, s.Do(t.Context(), post("event-service", "/api/events/"+s.event.EventID.String()+"/cancel", s.organizer.Token,
-		map[string]string{"reason": "Venue unavailable"}), &cancelled))
+	cancel := post("event-service", "/api/events/"+s.event.EventID.String()+"/cancel", s.organizer.Token,
+		map[string]string{"reason": "Venue unavailable"})
+	require.NoError(t, s.Do(t.Context(), cancel, &cancelled))
 	require.Equal(t, "CANCELLED", cancelled.Status)
 	requirePublished(t, s.event.EventID, "EVENT_CREATED", "EVENT_PUBLISHED", "EVENT_CANCELLED")
-	_, err := demo.Await(t.Context(), func() (demo.Availability, error) { return s.Availability(t.Context(), s.event.EventID) },
+	_, err := demo.Await(t.Context(),
+		func() (demo.Availability, error) { return s.Availability(t.Context(), s.event.EventID) },
 		func(a demo.Availability) bool { return !a.OnSale })
 	require.NoError(t, err)
 	require.Equal(t, http.StatusConflict, refusal(t, s.Client, s.purchase(1, demo.GoodCard).Request(s.buyer)).Status)
 }
 
-// An account from its first mail to a new password, with sessions that end when they have to.
-func TestTheLifeOfAnAccount(t *testing.T) {
+// An account is confirmed, signs in, refreshes its session, and resets its password.
+func TestAccountLifecycle(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	c := client(t)
@@ -128,9 +137,10 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 		return s, c.Do(ctx, auth("login", "", map[string]string{"email": person.Email, "password": password}), &s)
 	}
 
-	confirm := auth("verify-email", "", map[string]string{"token": mailedToken(t, person.Email, "Confirm your e-mail address")})
+	confirmation := mailedToken(t, person.Email, "Confirm your e-mail address")
+	confirm := auth("verify-email", "", map[string]string{"token": confirmation})
 	require.NoError(t, c.Do(ctx, confirm, nil))
-	require.Equal(t, http.StatusBadRequest, refusal(t, c, confirm).Status, "once")
+	require.Equal(t, http.StatusBadRequest, refusal(t, c, confirm).Status, "a token is valid once")
 	var me struct{ EmailVerified bool }
 	require.NoError(t, c.Do(ctx, get("auth-service", "/api/auth/me", person.Token), &me))
 	require.True(t, me.EmailVerified)
@@ -141,42 +151,48 @@ func TestTheLifeOfAnAccount(t *testing.T) {
 	var second session
 	require.NoError(t, c.Do(ctx, refresh(first.RefreshToken), &second))
 	require.Equal(t, "REFRESH_TOKEN_REUSED", refusal(t, c, refresh(first.RefreshToken)).Code)
-	require.Equal(t, http.StatusUnauthorized, refusal(t, c, refresh(second.RefreshToken)).Status, "the thief's session has ended as well")
+	require.Equal(t, http.StatusUnauthorized, refusal(t, c, refresh(second.RefreshToken)).Status,
+		"the reuse of a refresh token must end the session")
 
 	for _, email := range []string{person.Email, "nobody-" + uuid.NewString() + "@example.com"} {
-		require.NoError(t, c.Do(ctx, auth("forgot-password", "", map[string]string{"email": email}), nil), "nobody learns who has an account")
+		require.NoError(t, c.Do(ctx, auth("forgot-password", "", map[string]string{"email": email}), nil),
+			"the answer must not reveal whether an account exists")
 	}
 	open, err := login(demo.Password)
 	require.NoError(t, err)
 	const password = "a new and better password"
-	reset := auth("reset-password", "", map[string]string{"token": mailedToken(t, person.Email, "Set a new password"), "newPassword": password})
+	resetToken := mailedToken(t, person.Email, "Set a new password")
+	reset := auth("reset-password", "", map[string]string{"token": resetToken, "newPassword": password})
 	require.NoError(t, c.Do(ctx, reset, nil))
-	require.Equal(t, http.StatusBadRequest, refusal(t, c, reset).Status, "once")
-	require.Equal(t, http.StatusUnauthorized, refusal(t, c, refresh(open.RefreshToken)).Status, "every session has ended")
+	require.Equal(t, http.StatusBadRequest, refusal(t, c, reset).Status, "a token is valid once")
+	require.Equal(t, http.StatusUnauthorized, refusal(t, c, refresh(open.RefreshToken)).Status,
+		"a new password must end all sessions")
 	_, err = login(demo.Password)
 	require.Error(t, err)
 	last, err := login(password)
 	require.NoError(t, err)
 	require.NoError(t, c.Do(ctx, auth("logout", "", map[string]string{"refreshToken": last.RefreshToken}), nil))
-	require.Equal(t, http.StatusUnauthorized, refusal(t, c, get("auth-service", "/api/auth/me", last.AccessToken)).Status)
+	require.Equal(t, http.StatusUnauthorized,
+		refusal(t, c, get("auth-service", "/api/auth/me", last.AccessToken)).Status)
 	requirePublished(t, person.UserID, "EMAIL_VERIFICATION_REQUESTED", "PASSWORD_RESET_REQUESTED")
 }
 
-// requireMail waits for a mail.
-func requireMail(t *testing.T, address, about string) demo.Mail {
+// requireMail waits for a mail whose subject contains a text, and returns it.
+func requireMail(t *testing.T, address, subject string) demo.Mail {
 	t.Helper()
-	mails, err := demo.Await(t.Context(), func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), address, about) },
+	mails, err := demo.Await(t.Context(),
+		func() ([]demo.Mail, error) { return sink().Inbox(t.Context(), address, subject) },
 		func(got []demo.Mail) bool { return len(got) > 0 })
-	require.NoError(t, err, "%s to %s", about, address)
+	require.NoError(t, err, "%s to %s", subject, address)
 	return mails[0]
 }
 
 var tokenInLink = regexp.MustCompile(`\?token=([^\s"<&]+)`)
 
-// mailedToken gives the token of the link in a mail.
-func mailedToken(t *testing.T, address, about string) string {
+// mailedToken returns the token in the link of a mail.
+func mailedToken(t *testing.T, address, subject string) string {
 	t.Helper()
-	found := tokenInLink.FindStringSubmatch(requireMail(t, address, about).Text)
+	found := tokenInLink.FindStringSubmatch(requireMail(t, address, subject).Text)
 	require.Len(t, found, 2)
 	token, err := url.QueryUnescape(found[1])
 	require.NoError(t, err)

@@ -15,15 +15,15 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-func TestTheSameKeyIsTheSameOrder(t *testing.T) {
+func TestSameIdempotencyKeyIsOneOrder(t *testing.T) {
 	t.Parallel()
 	s := newSale(t, 10)
 	purchase := s.purchase(1, demo.GoodCard)
 	var mu sync.Mutex
 	orders := map[uuid.UUID]bool{}
-	var impatient errgroup.Group
+	var retries errgroup.Group
 	for range 8 {
-		impatient.Go(func() error {
+		retries.Go(func() error {
 			order, err := s.Buy(t.Context(), s.buyer, purchase)
 			mu.Lock()
 			defer mu.Unlock()
@@ -31,18 +31,18 @@ func TestTheSameKeyIsTheSameOrder(t *testing.T) {
 			return err
 		})
 	}
-	require.NoError(t, impatient.Wait())
+	require.NoError(t, retries.Wait())
 	again, err := s.Buy(t.Context(), s.buyer, purchase)
 	require.NoError(t, err)
 	require.Equal(t, "COMPLETED", again.PaymentStatus)
 	require.Equal(t, map[uuid.UUID]bool{again.OrderID: true}, orders)
-	require.Len(t, charged(t, again.OrderID), 1)
+	require.Len(t, charges(t, again.OrderID), 1)
 	s.fulfilled(t.Context(), t, again.OrderID, 1)
-	require.Equal(t, 9, s.left(t))
+	require.Equal(t, 9, s.available(t))
 
 	purchase.Quantity = 2
 	require.Equal(t, "IDEMPOTENCY_KEY_REUSED", refusal(t, s.Client, purchase.Request(s.buyer)).Code)
-	require.Equal(t, 9, s.left(t))
+	require.Equal(t, 9, s.available(t))
 }
 
 func TestNeverOversold(t *testing.T) {
@@ -69,25 +69,25 @@ func TestNeverOversold(t *testing.T) {
 	require.NoError(t, rush.Wait())
 	require.Len(t, sold, capacity)
 	require.Equal(t, map[string]int{"INSUFFICIENT_INVENTORY": buyers - capacity}, refusals)
-	require.Zero(t, s.left(t))
+	require.Zero(t, s.available(t))
 	for _, order := range sold {
-		require.Len(t, charged(t, order), 1)
+		require.Len(t, charges(t, order), 1)
 	}
 	_, err := demo.Await(t.Context(), func() ([]demo.Ticket, error) { return s.Tickets(t.Context(), s.buyer) },
 		func(got []demo.Ticket) bool { return len(got) == capacity })
 	require.NoError(t, err)
 }
 
-// Longer than the 60 s for which ticket-processing-queue hides a message that met a dead app.
-const longerThanTheQueueHides = 100 * time.Second
+// redeliveryTimeout is longer than the 60 s for which ticket-processing-queue hides a message after a failed delivery.
+const redeliveryTimeout = 100 * time.Second
 
-func TestTicketsSurviveTheDeathOfTicketService(t *testing.T) {
+func TestPurchaseSurvivesTheDeathOfTicketService(t *testing.T) {
 	s := newSale(t, 5)
-	ctx, cancel := context.WithTimeout(t.Context(), longerThanTheQueueHides)
+	ctx, cancel := context.WithTimeout(t.Context(), redeliveryTimeout)
 	defer cancel()
 
-	// The charge takes its time, so that the death comes between the hold and the payment.
-	reset := switches(t, map[string]any{"method": http.MethodPost, "delayMs": 2000})
+	// The charge takes two seconds, so that ticket-service dies between the reservation and the payment.
+	reset := setSwitches(t, map[string]any{"method": http.MethodPost, "delayMs": 2000})
 	var order demo.Order
 	var buying errgroup.Group
 	buying.Go(func() (err error) {
@@ -105,42 +105,42 @@ func TestTicketsSurviveTheDeathOfTicketService(t *testing.T) {
 
 	require.NoError(t, tickets.Start())
 	require.NoError(t, system.WaitHealthy(ctx))
-	t.Parallel() // nothing is broken any more, and the queue may still hide the message
+	t.Parallel() // all processes are up again, but the queue may still hide the message
 
-	// Others may have taken their time meanwhile.
-	ctx, cancel = context.WithTimeout(t.Context(), longerThanTheQueueHides)
+	// The tests that ran meanwhile used up part of the first timeout.
+	ctx, cancel = context.WithTimeout(t.Context(), redeliveryTimeout)
 	defer cancel()
 	s.fulfilled(ctx, t, order.OrderID, 2)
-	require.Equal(t, 3, s.left(t))
-	require.Len(t, charged(t, order.OrderID), 1)
+	require.Equal(t, 3, s.available(t))
+	require.Len(t, charges(t, order.OrderID), 1)
 }
 
-func TestAnAnswerLostAfterTheChargeChargesOnce(t *testing.T) {
+func TestLostAnswersChargeOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		lost int
 	}{
-		{"AndTheSidecarAsksAgain", 1},
-		// The sidecar's two attempts and the first of the saga's own.
-		{"AndTheSagaGoesOnLater", 3},
+		{"SidecarRetries", 1},
+		// The two attempts of the sidecar and the first of the saga's own.
+		{"SagaRetriesLater", 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSale(t, 5)
-			ctx, cancel := context.WithTimeout(t.Context(), longerThanTheQueueHides)
+			ctx, cancel := context.WithTimeout(t.Context(), redeliveryTimeout)
 			defer cancel()
-			switches(t, map[string]any{"method": http.MethodPost, "loseAnswer": tt.lost})
+			setSwitches(t, map[string]any{"method": http.MethodPost, "loseAnswer": tt.lost})
 			order, trace, err := s.buyTraced(ctx, 2)
 			require.NoError(t, err)
 			if tt.lost > 1 {
-				require.Equal(t, "PENDING", order.PaymentStatus, "nobody guesses")
+				require.Equal(t, "PENDING", order.PaymentStatus, "the outcome of the charge is unknown")
 			}
 			_, err = demo.Await(ctx, func() (demo.Order, error) { return s.Order(ctx, s.buyer, order.OrderID) },
 				func(o demo.Order) bool { return o.PaymentStatus == "COMPLETED" })
 			require.NoError(t, err)
-			require.Len(t, charged(t, order.OrderID), 1)
+			require.Len(t, charges(t, order.OrderID), 1)
 			s.fulfilled(ctx, t, order.OrderID, 2)
-			require.Equal(t, 3, s.left(t))
-			requireTree(t, trace, map[string][]string{"the mail": mailed()}) // whoever went on
+			require.Equal(t, 3, s.available(t))
+			requireTree(t, trace, map[string][]string{"the mail": mailed()}) // also if the sweeper resumed the saga
 		})
 	}
 }
