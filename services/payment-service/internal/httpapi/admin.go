@@ -37,7 +37,7 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 		Attempts  int        `json:"attempts"`
 		Reason    string     `json:"reason,omitempty"`
 		CreatedAt time.Time  `json:"createdAt"`
-		StuckAt   *time.Time `json:"stuckAt,omitempty"`
+		AlertedAt *time.Time `json:"stuckAt,omitempty"`
 		DueAt     time.Time  `json:"dueAt"`
 	}
 	var out struct {
@@ -50,9 +50,9 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 		out.Sagas[i] = sagaJSON{
 			u.SagaID, u.SagaType, u.OrderID, u.Status, u.Step, u.Tries, u.Reason, u.CreatedAt.UTC(), nil, u.DueAt.UTC(),
 		}
-		if u.StuckAt != nil {
-			at := u.StuckAt.UTC()
-			out.Sagas[i].StuckAt = &at
+		if u.AlertedAt != nil {
+			at := u.AlertedAt.UTC()
+			out.Sagas[i].AlertedAt = &at
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, out)

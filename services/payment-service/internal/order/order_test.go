@@ -15,7 +15,9 @@ import (
 func valid() order.Order {
 	return order.Order{
 		EventID: uuid.New(), HolderName: "Ann O'Hara", Method: order.CreditCard, PaymentToken: "pm_card_visa",
-		Items: []order.Item{{TicketTypeID: uuid.New(), Quantity: 1}, {TicketTypeID: uuid.New(), Quantity: order.MaxQuantity}},
+		Items: []order.Item{
+			{TicketTypeID: uuid.New(), Quantity: 1}, {TicketTypeID: uuid.New(), Quantity: order.MaxQuantity},
+		},
 	}
 }
 
@@ -31,9 +33,9 @@ func TestValidate(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(o *order.Order)
-		field  string // at fault; none when the order is fine
+		field  string // the invalid one; empty if the order is valid
 	}{
-		{"Fine", func(*order.Order) {}, ""},
+		{"Valid", func(*order.Order) {}, ""},
 		{"MostItems", func(o *order.Order) { o.Items = items(order.MaxItems) }, ""},
 		{"LongestName", func(o *order.Order) { o.HolderName = strings.Repeat("å", order.MaxHolderName) }, ""},
 		{"NameOfAnyScript", func(o *order.Order) { o.HolderName = "山田 太郎 👩‍🎤" }, ""},
@@ -43,10 +45,16 @@ func TestValidate(t *testing.T) {
 		{"NoItems", func(o *order.Order) { o.Items = nil }, "ticketRequests"},
 		{"TooManyItems", func(o *order.Order) { o.Items = items(order.MaxItems + 1) }, "ticketRequests"},
 		{"NoType", func(o *order.Order) { o.Items[1].TicketTypeID = uuid.Nil }, "ticketRequests.ticketTypeId"},
-		{"TypeTwice", func(o *order.Order) { o.Items[1].TicketTypeID = o.Items[0].TicketTypeID }, "ticketRequests.ticketTypeId"},
+		{
+			"TypeTwice", func(o *order.Order) { o.Items[1].TicketTypeID = o.Items[0].TicketTypeID },
+			"ticketRequests.ticketTypeId",
+		},
 		{"NoQuantity", func(o *order.Order) { o.Items[0].Quantity = 0 }, "ticketRequests.quantity"},
 		{"NegativeQuantity", func(o *order.Order) { o.Items[1].Quantity = -1 }, "ticketRequests.quantity"},
-		{"TooManyTickets", func(o *order.Order) { o.Items[0].Quantity = order.MaxQuantity + 1 }, "ticketRequests.quantity"},
+		{
+			"TooManyTickets", func(o *order.Order) { o.Items[0].Quantity = order.MaxQuantity + 1 },
+			"ticketRequests.quantity",
+		},
 		{"NoMethod", func(o *order.Order) { o.Method = "" }, "paymentMethod"},
 		{"OtherMethod", func(o *order.Order) { o.Method = "CASH" }, "paymentMethod"},
 		{"LowerCaseMethod", func(o *order.Order) { o.Method = "credit_card" }, "paymentMethod"},
@@ -94,10 +102,10 @@ func TestIsToken(t *testing.T) {
 	}
 }
 
-// What people type instead of a token is refused by the code that callers branch on.
-func TestCardNumber(t *testing.T) {
+// A card number in place of a token is rejected with a code of its own, on which clients branch.
+func TestCardNumberIsRejected(t *testing.T) {
 	t.Parallel()
-	for token, refused := range map[string]bool{
+	for token, rejected := range map[string]bool{
 		"4242424242424242":     true,
 		"4242 4242 4242 4242":  true,
 		"4242-4242-4242-4242":  true,
@@ -106,21 +114,20 @@ func TestCardNumber(t *testing.T) {
 		"-":                    true,
 		"pm_card_visa":         false,
 		"pm_4242424242424242":  false,
-		"4242424242424242x":    false, // some processor's token, for all we know
+		"4242424242424242x":    false, // may be another card processor's token
 		"tok_1-2 3":            false,
 		"deadbeef-0000-0000-1": false,
 	} {
 		o := valid()
 		o.PaymentToken = token
 		err := o.Validate()
-		require.Equal(t, refused, errors.Is(err, order.ErrUnknownMethod), "%q: %v", token, err)
-		require.Equal(t, !refused, err == nil)
+		require.Equal(t, rejected, errors.Is(err, order.ErrUnknownMethod), "%q: %v", token, err)
+		require.Equal(t, !rejected, err == nil)
 	}
 	require.Equal(t, "paymentToken", order.ErrUnknownMethod.Field)
 }
 
-// The key is derived, so that no crash can lose it.
-func TestKeys(t *testing.T) {
+func TestAttemptKeyIsDerivedFromTheID(t *testing.T) {
 	t.Parallel()
 	o := order.Order{ID: uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")}
 	require.Equal(t, "charge-cc0e8400-e29b-41d4-a716-446655440000", o.AttemptKey())

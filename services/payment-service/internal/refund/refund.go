@@ -1,32 +1,3 @@
-// Package refund holds the rules of refunds and the steps of the saga that makes one.
-//
-// # The refund saga
-//
-// A refund is an intent, written before anything is done. Its Step says what is to be done next, and
-// every deed can be repeated: tickets are cancelled, and money goes back, once per refund Key.
-//
-//	CANCEL_TICKETS --cancelled--> REFUND --the money went back--> DONE  (SUCCEEDED)
-//	      |                         |
-//	      | one was used (*)        | refused for good
-//	      v                         v
-//	     DONE (FAILED)             DONE (FAILED)
-//
-// (*) That does not matter of an event that was cancelled, before it began or while it went on: everybody gets
-// the money back, and no ticket is left.
-//
-// A refund of a mere amount cancels no ticket, and an order whose tickets could not be made has none:
-// such refunds begin at REFUND. Tickets go first, since a ticket can be used while its money is on its
-// way, and money cannot be called back.
-//
-// What all refunds of an order that did not fail add up to is never more than what was charged. The
-// order's row is locked while a refund is admitted, so that two cannot both have the last cent, and a
-// constraint of the database backs that. The order is REFUNDED once everything has gone back.
-//
-// When an event is cancelled, all its orders are refunded what is left of them: those that are done, and
-// each later one as soon as it is. No order is asked twice, since nothing is left of it then.
-//
-// A refund that the bank refuses ends FAILED, and the order stays as it is: a person has to look at it,
-// and may ask for another one.
 package refund
 
 import (
@@ -44,35 +15,37 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
-// Errors of this package. Compare with errors.Is, which looks at the code.
+// Errors of this package. Compare them with errors.Is, which compares codes.
 var (
-	// ErrNotRefundable reports an order of which nothing can go back, now or ever; the message says why.
+	// ErrNotRefundable reports an order that cannot be refunded, now or ever. The message has the reason.
 	ErrNotRefundable = problem.New(problem.Conflict, "NOT_REFUNDABLE", "This order cannot be refunded")
-	// ErrExceedsPayment reports more than what is left of the payment.
-	ErrExceedsPayment = problem.New(problem.Conflict, "REFUND_EXCEEDS_PAYMENT", "That is more than what is left of the payment")
-	// ErrTicketUsed reports a ticket that let somebody in.
+	// ErrExceedsPayment reports an amount larger than the rest of the payment.
+	ErrExceedsPayment = problem.New(problem.Conflict, "REFUND_EXCEEDS_PAYMENT",
+		"The amount is more than what is left of the payment")
+	// ErrTicketUsed reports a ticket that was used to enter.
 	ErrTicketUsed = problem.New(problem.Conflict, "TICKET_USED", "A ticket that was used to enter cannot be refunded")
-	// ErrTicketNotFound reports a ticket that is not of the order.
+	// ErrTicketNotFound reports a ticket that does not belong to the order.
 	ErrTicketNotFound = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "This order has no such ticket")
-	// ErrWindowClosed reports an order whose event was not postponed since, or too long ago.
-	ErrWindowClosed = problem.New(problem.Conflict, "REFUND_WINDOW_CLOSED", "The time to return the tickets of a postponed event is not now")
+	// ErrWindowClosed reports an order whose event was not postponed since the purchase, or too long ago.
+	ErrWindowClosed = problem.New(problem.Conflict, "REFUND_WINDOW_CLOSED",
+		"Tickets can be returned only for a limited time after their event was postponed")
 )
 
 func notRefundable(reason string) error {
 	return problem.New(ErrNotRefundable.Kind, ErrNotRefundable.Code, "%s", reason)
 }
 
-// Status is what became of a refund.
+// Status is the outcome of a refund.
 type Status string
 
-// The statuses. A Pending one is under way, or its outcome is not known.
+// The statuses. A Pending refund is in progress, or its outcome is unknown.
 const (
 	Pending   Status = "PENDING"
 	Succeeded Status = "SUCCEEDED"
 	Failed    Status = "FAILED"
 )
 
-// Step is what the saga does next; see the package comment.
+// Step is what the saga does next. The package comment describes the steps.
 type Step string
 
 // The steps.
@@ -82,42 +55,42 @@ const (
 	Done          Step = "DONE"
 )
 
-// Reasons of refunds that are this service's own words.
+// Reasons that this service itself sets. People must not, because other services act on them.
 const (
-	ReasonCancelled = "EVENT_CANCELLED" // the event will not take place
-	ReasonPostponed = "EVENT_POSTPONED" // it will, and the buyer would rather have the money
+	ReasonCancelled = "EVENT_CANCELLED" // the event does not take place
+	ReasonPostponed = "EVENT_POSTPONED" // the event takes place later, and the buyer returns the tickets
 )
 
-// Window is how long buyers may choose after their event was postponed.
+// Window is how long after a postponement buyers may return their tickets.
 const Window = 14 * 24 * time.Hour
 
-// Failure says why a refund failed.
+// Failure is the reason why a refund failed.
 type Failure struct {
 	Code    string // TICKET_USED, EXPIRED_OR_CANCELED_CARD, ...
 	Message string
 }
 
-// Refund is money of an order on its way back.
+// Refund is a refund of an order or of a part of it.
 type Refund struct {
 	ID          uuid.UUID
 	OrderID     uuid.UUID
-	RequestedBy uuid.UUID // Nil where no person asked: a saga did
-	// Whole says that all the rest goes back, and that all tickets are cancelled.
+	RequestedBy uuid.UUID // uuid.Nil if a saga requested it and not a person
+	// Whole means that everything not yet refunded is, and that all tickets are cancelled.
 	Whole     bool
-	TicketIDs []uuid.UUID // those that are cancelled
+	TicketIDs []uuid.UUID // the tickets that are cancelled
 	Amount    money.Amount
 	Reason    string
 	Status    Status
 	Step      Step
 	Failure   Failure
-	Trace     telemetry.Trace // of the request that it came of
+	Trace     telemetry.Trace // of the request that caused it
 	CreatedAt time.Time
-	// TransactionID is the charge at the gateway that the money is of.
+	// TransactionID is the charge at the gateway that is refunded.
 	TransactionID string
 }
 
-// Key names the refund at ticket-service and at the gateway. It is derived and not drawn, so that no
-// crash can lose it.
+// Key returns the key of the refund at ticket-service and at the gateway. It is derived from the refund's id, so that
+// no crash can lose it.
 func (r Refund) Key() string { return "refund-" + r.ID.String() }
 
 // Limits of a refund.
@@ -126,59 +99,59 @@ const (
 	MaxTickets = order.MaxItems * order.MaxQuantity
 )
 
-// Validate checks a new refund. It returns a *problem.Error that names the first bad field.
+// Validate checks a new refund. It returns a *problem.Error that names the first invalid field.
 func (r Refund) Validate() error {
 	switch n := utf8.RuneCountInString(r.Reason); {
 	case n == 0 || n > MaxReason:
 		return problem.Field("reason", "reason must have 1 to %d characters", MaxReason)
-	case strings.ContainsFunc(r.Reason, unicode.IsControl): // it is printed in mails
+	case strings.ContainsFunc(r.Reason, unicode.IsControl): // the reason is printed in e-mails
 		return problem.Field("reason", "reason must not contain control characters")
-	case r.Reason == ReasonCancelled || r.Reason == ReasonPostponed: // which others act on
-		return problem.Field("reason", "reason must be in words of your own")
+	case r.Reason == ReasonCancelled || r.Reason == ReasonPostponed: // other services act on these
+		return problem.Field("reason", "reason must not be a reason of the system")
 	}
 	seen := map[uuid.UUID]bool{}
 	for _, id := range r.TicketIDs {
 		if seen[id] {
-			return problem.Field("ticketIds", "each ticket may stand in a refund once")
+			return problem.Field("ticketIds", "a refund must not have the same ticket twice")
 		}
 		seen[id] = true
 	}
 	return nil
 }
 
-// Ticket is a ticket of an order, as far as refunds go.
+// Ticket is a ticket of an order.
 type Ticket struct {
 	ID       uuid.UUID
 	Price    money.Amount
-	Refunded bool // or about to be
+	Refunded bool // or being refunded
 }
 
-// Ledger is what a refund is admitted on.
+// Ledger is what Admit decides on: an order and the refunds that it has.
 type Ledger struct {
-	Order    order.Order
-	Promised money.Amount // what all refunds that did not fail add up to
-	Emptied  bool         // one of those is whole, or took money
-	Tickets  []Ticket
+	Order     order.Order
+	Refunding money.Amount // sum of all refunds that have not failed
+	HasRefund bool         // one of them is whole or has an amount above zero
+	Tickets   []Ticket
 }
 
-// Admit makes a refund of what was asked for: Whole, TicketIDs or else Amount. It returns
-// ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
+// Admit returns the refund that was requested, with its amount, tickets and first step. The request is Whole, or has
+// TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
 func (l Ledger) Admit(r Refund) (Refund, error) {
 	switch o := l.Order; {
 	case o.Status == order.Refunded:
-		return r, notRefundable("Everything has gone back already")
+		return r, notRefundable("Everything has been refunded already")
 	case o.Status != order.Completed:
 		return r, notRefundable("The order is not paid")
 	case o.Step == order.Refund:
-		return r, notRefundable("Everything is on its way back already")
+		return r, notRefundable("Everything is being refunded already")
 	case o.Step != order.Done:
 		return r, notRefundable("The tickets are still being issued; try again in a moment")
 	}
-	rest := money.Of(l.Order.Total.Minor-l.Promised.Minor, l.Order.Total.Currency)
+	rest := money.Of(l.Order.Total.Minor-l.Refunding.Minor, l.Order.Total.Currency)
 	switch {
 	case r.Whole:
-		if rest.Minor == 0 && l.Emptied {
-			return r, notRefundable("Everything is on its way back already")
+		if rest.Minor == 0 && l.HasRefund {
+			return r, notRefundable("Everything is being refunded already")
 		}
 		r.Amount = rest
 		r.TicketIDs = nil
@@ -204,8 +177,9 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		return r, ErrExceedsPayment
 	}
 	r.Status, r.Step = Pending, ReturnMoney
-	// An order that failed after it was paid never had tickets, but for one that only heard of none.
-	if code := l.Order.Failure.Code; (r.Whole || len(r.TicketIDs) > 0) && (code == "" || code == order.CodeNotGenerated) {
+	// An order that failed after the payment never had tickets, except when the outcome of their generation is unknown.
+	code := l.Order.Failure.Code
+	if (r.Whole || len(r.TicketIDs) > 0) && (code == "" || code == order.CodeNotGenerated) {
 		r.Step = CancelTickets
 	}
 	return r, nil

@@ -15,14 +15,17 @@ import (
 
 func usd(cents int64) money.Amount { return money.Of(cents, "USD") }
 
-var dear, cheap, gone = uuid.New(), uuid.New(), uuid.New()
+var expensive, cheap, refunded = uuid.New(), uuid.New(), uuid.New()
 
-// ledger gives a paid order of three tickets, of which one has been refunded.
+// ledger returns a paid order with three tickets, one of them refunded.
 func ledger(change func(l *refund.Ledger)) refund.Ledger {
 	l := refund.Ledger{
-		Order:    order.Order{Status: order.Completed, Step: order.Done, Total: usd(10000)},
-		Promised: usd(2500), Emptied: true,
-		Tickets: []refund.Ticket{{ID: dear, Price: usd(5000)}, {ID: cheap, Price: usd(2500)}, {ID: gone, Price: usd(2500), Refunded: true}},
+		Order:     order.Order{Status: order.Completed, Step: order.Done, Total: usd(10000)},
+		Refunding: usd(2500), HasRefund: true,
+		Tickets: []refund.Ticket{
+			{ID: expensive, Price: usd(5000)}, {ID: cheap, Price: usd(2500)},
+			{ID: refunded, Price: usd(2500), Refunded: true},
+		},
 	}
 	if change != nil {
 		change(&l)
@@ -38,62 +41,66 @@ func TestAdmit(t *testing.T) {
 	at := func(status order.Status, step order.Step) func(l *refund.Ledger) {
 		return func(l *refund.Ledger) { l.Order.Status, l.Order.Step = status, step }
 	}
-	promised := func(cents int64) func(l *refund.Ledger) { return func(l *refund.Ledger) { l.Promised = usd(cents) } }
-	free := func(emptied bool) func(l *refund.Ledger) {
+	refunding := func(cents int64) func(l *refund.Ledger) { return func(l *refund.Ledger) { l.Refunding = usd(cents) } }
+	free := func(hasRefund bool) func(l *refund.Ledger) {
 		return func(l *refund.Ledger) {
-			l.Order.Total, l.Promised, l.Emptied = usd(0), usd(0), emptied
+			l.Order.Total, l.Refunding, l.HasRefund = usd(0), usd(0), hasRefund
 			for i := range l.Tickets {
 				l.Tickets[i].Price = usd(0)
 			}
 		}
 	}
-	unfulfilled := func(l *refund.Ledger) { // its first refund failed
-		*l = refund.Ledger{Order: l.Order, Promised: usd(0)}
+	unfulfilled := func(l *refund.Ledger) { // paid, no tickets were generated, and the first refund failed
+		*l = refund.Ledger{Order: l.Order, Refunding: usd(0)}
 		l.Order.Failure.Code = "INSUFFICIENT_INVENTORY"
 	}
 
+	both := []uuid.UUID{expensive, cheap}
 	for _, tt := range []struct {
 		name    string
 		ledger  func(l *refund.Ledger)
-		asked   refund.Refund
-		refused error
+		request refund.Refund
+		want    error
 		cents   int64
 		step    refund.Step
 		tickets []uuid.UUID
 	}{
-		{"Whole", nil, whole, nil, 7500, refund.CancelTickets, []uuid.UUID{dear, cheap}},
-		{"WholeOfAllThereWas", promised(0), whole, nil, 10000, refund.CancelTickets, []uuid.UUID{dear, cheap}},
-		{"WholeOfNothingLeft", promised(10000), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"Whole", nil, whole, nil, 7500, refund.CancelTickets, both},
+		{"WholeWithoutEarlierRefunds", refunding(0), whole, nil, 10000, refund.CancelTickets, both},
+		{"WholeWithNothingLeft", refunding(10000), whole, refund.ErrNotRefundable, 0, "", nil},
 		{"WholeWithoutTickets", unfulfilled, whole, nil, 10000, refund.ReturnMoney, nil},
-		{"WholeOfNothingPaid", free(false), whole, nil, 0, refund.CancelTickets, []uuid.UUID{dear, cheap}},
-		{"WholeOfNothingPaidAgain", free(true), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"WholeOfAFreeOrder", free(false), whole, nil, 0, refund.CancelTickets, both},
+		{"WholeOfAFreeOrderAgain", free(true), whole, refund.ErrNotRefundable, 0, "", nil},
 
-		{"Ticket", nil, some(dear), nil, 5000, refund.CancelTickets, []uuid.UUID{dear}},
-		{"Tickets", nil, some(cheap, dear), nil, 7500, refund.CancelTickets, []uuid.UUID{cheap, dear}},
-		{"TicketForWhichTooLittleIsLeft", promised(5001), some(dear), refund.ErrExceedsPayment, 0, "", nil},
-		{"TicketForWhichJustEnoughIsLeft", promised(5000), some(dear), nil, 5000, refund.CancelTickets, []uuid.UUID{dear}},
-		{"TicketAgain", nil, some(dear, gone), refund.ErrNotRefundable, 0, "", nil},
-		{"TicketOfAnother", nil, some(dear, uuid.New()), refund.ErrTicketNotFound, 0, "", nil},
+		{"Ticket", nil, some(expensive), nil, 5000, refund.CancelTickets, []uuid.UUID{expensive}},
+		{"Tickets", nil, some(cheap, expensive), nil, 7500, refund.CancelTickets, []uuid.UUID{cheap, expensive}},
+		{"TicketAboveTheRest", refunding(5001), some(expensive), refund.ErrExceedsPayment, 0, "", nil},
+		{
+			"TicketOfExactlyTheRest", refunding(5000), some(expensive), nil, 5000,
+			refund.CancelTickets, []uuid.UUID{expensive},
+		},
+		{"TicketAgain", nil, some(expensive, refunded), refund.ErrNotRefundable, 0, "", nil},
+		{"TicketOfAnotherOrder", nil, some(expensive, uuid.New()), refund.ErrTicketNotFound, 0, "", nil},
 		{"FreeTicket", free(false), some(cheap), nil, 0, refund.CancelTickets, []uuid.UUID{cheap}},
 
 		{"Amount", nil, amount(1), nil, 1, refund.ReturnMoney, nil},
 		{"AmountOfTheRest", nil, amount(7500), nil, 7500, refund.ReturnMoney, nil},
 		{"AmountAboveTheRest", nil, amount(7501), refund.ErrExceedsPayment, 0, "", nil},
-		{"AmountOfNothingPaid", free(false), amount(1), refund.ErrExceedsPayment, 0, "", nil},
+		{"AmountOfAFreeOrder", free(false), amount(1), refund.ErrExceedsPayment, 0, "", nil},
 
 		{"Reserving", at(order.Pending, order.Reserve), whole, refund.ErrNotRefundable, 0, "", nil},
 		{"Charging", at(order.Pending, order.Charge), amount(1), refund.ErrNotRefundable, 0, "", nil},
 		{"Declined", at(order.Failed, order.Release), whole, refund.ErrNotRefundable, 0, "", nil},
 		{"Failed", at(order.Failed, order.Done), amount(1), refund.ErrNotRefundable, 0, "", nil},
 		{"WithoutTicketsYet", at(order.Completed, order.Fulfil), amount(1), refund.ErrNotRefundable, 0, "", nil},
-		{"AboutToBeRefunded", at(order.Completed, order.Refund), whole, refund.ErrNotRefundable, 0, "", nil},
+		{"BeingRefunded", at(order.Completed, order.Refund), whole, refund.ErrNotRefundable, 0, "", nil},
 		{"Refunded", at(order.Refunded, order.Done), amount(1), refund.ErrNotRefundable, 0, "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ledger(tt.ledger).Admit(tt.asked)
-			if tt.refused != nil {
-				require.ErrorIs(t, err, tt.refused)
+			got, err := ledger(tt.ledger).Admit(tt.request)
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
 				return
 			}
 			require.NoError(t, err)
@@ -111,14 +118,14 @@ func TestValidate(t *testing.T) {
 		refund refund.Refund
 		field  string
 	}{
-		"Fine":              {refund.Refund{Reason: "Cannot come 😢", TicketIDs: []uuid.UUID{dear, cheap}}, ""},
+		"Valid":             {refund.Refund{Reason: "Cannot come 😢", TicketIDs: []uuid.UUID{expensive, cheap}}, ""},
 		"LongestReason":     {refund.Refund{Reason: strings.Repeat("å", refund.MaxReason)}, ""},
 		"NoReason":          {refund.Refund{}, "reason"},
 		"LongReason":        {refund.Refund{Reason: strings.Repeat("å", refund.MaxReason+1)}, "reason"},
 		"LineBreakInReason": {refund.Refund{Reason: "a\nBcc: all"}, "reason"},
-		"OurOwnReason":      {refund.Refund{Reason: refund.ReasonCancelled}, "reason"},
-		"OurOtherReason":    {refund.Refund{Reason: refund.ReasonPostponed}, "reason"},
-		"TicketTwice":       {refund.Refund{Reason: "x", TicketIDs: []uuid.UUID{dear, cheap, dear}}, "ticketIds"},
+		"ReasonCancelled":   {refund.Refund{Reason: refund.ReasonCancelled}, "reason"},
+		"ReasonPostponed":   {refund.Refund{Reason: refund.ReasonPostponed}, "reason"},
+		"TicketTwice":       {refund.Refund{Reason: "x", TicketIDs: []uuid.UUID{cheap, cheap}}, "ticketIds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,8 +142,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// The key is derived, so that no crash can lose it.
-func TestKey(t *testing.T) {
+func TestKeyIsDerivedFromTheID(t *testing.T) {
 	t.Parallel()
 	r := refund.Refund{ID: uuid.MustParse("cc0e8400-e29b-41d4-a716-446655440000")}
 	require.Equal(t, "refund-cc0e8400-e29b-41d4-a716-446655440000", r.Key())

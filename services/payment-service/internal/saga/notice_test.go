@@ -252,7 +252,7 @@ func TestChargedTooLate(t *testing.T) {
 	id := b.place(t, sagatest.GoodCard)
 	_, err := b.saga.Drive(t.Context(), id)
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
-	b.age(t, order.ChargeLost)
+	b.age(t, order.ChargeSearchLag)
 	b.services.Next(sagatest.Ask, sagatest.Answered(map[string]any{"status": "NOT_FOUND"}))
 	b.timeOut(t)
 	require.NoError(t, b.sweeps(t.Context(), id))

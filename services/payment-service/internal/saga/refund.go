@@ -34,7 +34,7 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "refund waits", "refundId", id, "orderId", r.OrderID, "step", r.Step, "error", err.Error())
-			alerted, postponed := s.Store.PostponeRefund(ctx, r, errors.Is(err, errPromised))
+			alerted, postponed := s.Store.PostponeRefund(ctx, r, errors.Is(err, errRefundPending))
 			if alerted {
 				slog.ErrorContext(ctx, "compensation failed", "refundId", id, "orderId", r.OrderID, "step", r.Step)
 			}
@@ -101,14 +101,14 @@ func (s Saga) returnMoney(ctx context.Context, r refund.Refund) error {
 		}
 		return s.refundFailed(ctx, r, f)
 	case answer.Status == "PENDING":
-		return sidecar.ErrUnavailable.Because(errPromised)
+		return sidecar.ErrUnavailable.Because(errRefundPending)
 	default:
 		return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
 	}
 }
 
-// errPromised is an answer of the bank's that it may yet break.
-var errPromised = errors.New("the bank has promised the refund")
+// errRefundPending is an answer of the bank's that it may yet break.
+var errRefundPending = errors.New("the bank has promised the refund")
 
 // refundFailed ends a refund that the bank will not make. Somebody has to see to it that the buyer gets
 // the money in another way.

@@ -266,7 +266,7 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		Retryable     bool   `json:"retryable"`
 	}
 	held := true
-	if o.ChargeAge > order.HoldFresh && o.ChargeAge < order.HoldLimit {
+	if o.ChargeAge > order.HoldExtendAfter && o.ChargeAge < order.HoldMaxAge {
 		held = s.keepHold(ctx, o)
 	}
 	err := s.Charges.Wait(ctx)
@@ -274,7 +274,7 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		return sidecar.ErrUnavailable.Because(err)
 	}
 	var refusal *problem.Error
-	if !held || o.ChargeAge > order.ChargeWindow || o.AskingAge > 0 {
+	if !held || o.ChargeAge > order.ChargeWindow || o.LookupAge > 0 {
 		// The hold may be gone: no new charge any more, only the question what became of the old one. To
 		// refuse the question is no answer to it.
 		if err := s.Store.StopCharging(ctx, o.ID); err != nil {
@@ -304,8 +304,8 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 			Code: answer.DeclineCode, Message: answer.Message, Retryable: answer.Retryable,
 		})
 	case "NOT_FOUND": // only a question gets this answer
-		seen := !answer.Retryable && o.AskingAge > order.ChargeSettled
-		if !seen && o.ChargeAge < order.ChargeLost {
+		seen := !answer.Retryable && o.LookupAge > order.ChargeMaxInFlight
+		if !seen && o.ChargeAge < order.ChargeSearchLag {
 			return sidecar.ErrUnavailable.Because(errors.New("the gateway knows no such charge yet"))
 		}
 		return s.Store.Declined(ctx, o, order.Failure{

@@ -423,7 +423,7 @@ func (b *bundle) to(t *testing.T, call sagatest.Call) uuid.UUID {
 		b.deliver(t, id)
 	case sagatest.Ask:
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
-		b.age(t, order.ChargeLost)
+		b.age(t, order.ChargeSearchLag)
 	case sagatest.Reserve, sagatest.Charge, sagatest.Release:
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	}
@@ -474,7 +474,7 @@ func TestNotAnAnswer(t *testing.T) {
 		{"ReserveTooPrecise", sagatest.Reserve, func() sagatest.Fault { return reserved(tickets(b.typeID, quantity, "50.001")) }},
 		{"ReserveNegative", sagatest.Reserve, func() sagatest.Fault { return reserved(tickets(b.typeID, quantity, "-50.00")) }},
 
-		{"ChargeLost", sagatest.Charge, func() sagatest.Fault { return sagatest.CallLost }},
+		{"ChargeSearchLag", sagatest.Charge, func() sagatest.Fault { return sagatest.CallLost }},
 		{"ChargeAnswerLost", sagatest.Charge, func() sagatest.Fault { return sagatest.AnswerLost }},
 		{"ChargeUnauthenticated", sagatest.Charge, func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") }},
 		{"ChargeForbidden", sagatest.Charge, func() sagatest.Fault { return refused(problem.Forbidden, "SERVICE_FORBIDDEN") }},
@@ -515,7 +515,7 @@ func TestNotAnAnswer(t *testing.T) {
 			require.ErrorIs(t, err, sidecar.ErrUnavailable)
 			require.Equal(t, problem.Unavailable, problem.KindOf(err), "the callee's refusal is not the buyer's")
 			after := b.order(t, id)
-			after.ChargeAge, after.AskingAge = before.ChargeAge, before.AskingAge // all that time changed
+			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge // all that time changed
 			require.Equal(t, before, after)
 			require.Equal(t, story, b.story(t, id))
 
@@ -583,9 +583,9 @@ func TestOverdueCharge(t *testing.T) {
 		{"Succeeded", sagatest.GoodCard, sagatest.AnswerLost, order.ChargeWindow, false, order.Completed, ""},
 		{"SucceededTooLate", sagatest.GoodCard, sagatest.AnswerLost, order.ChargeWindow, true, order.Refunded, "INSUFFICIENT_INVENTORY"},
 		{"Declined", sagatest.DeclinedCard, sagatest.AnswerLost, order.ChargeWindow, false, order.Failed, "INSUFFICIENT_FUNDS"},
-		{"NeverMade", sagatest.GoodCard, sagatest.CallLost, order.ChargeLost, false, order.Failed, order.CodePaymentAbandoned},
+		{"NeverMade", sagatest.GoodCard, sagatest.CallLost, order.ChargeSearchLag, false, order.Failed, order.CodePaymentAbandoned},
 		{"NeverMadeAsFarAsItKnows", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false, order.Pending, ""},
-		{"PendingForHours", sagatest.PendingCard, sagatest.AnswerLost, order.ChargeLost, false, order.Pending, ""},
+		{"PendingForHours", sagatest.PendingCard, sagatest.AnswerLost, order.ChargeSearchLag, false, order.Pending, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.newType(5000)
@@ -604,7 +604,7 @@ func TestOverdueCharge(t *testing.T) {
 			if tt.status == order.Pending {
 				require.Equal(t, order.Charge, o.Step)
 				require.Equal(t, order.Pending, o.Status)
-				b.age(t, order.ChargeLost)
+				b.age(t, order.ChargeSearchLag)
 				b.services.Settle()
 			}
 			require.Equal(t, 1, b.services.Pending(), "the gateway was only asked")
@@ -644,7 +644,7 @@ func TestNoSuchCharge(t *testing.T) {
 		_, err := b.saga.Drive(t.Context(), id)
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 		b.services.ExpireAndSellOut(b.typeID)
-		b.age(t, 2*order.HoldFresh)
+		b.age(t, 2*order.HoldExtendAfter)
 		b.timeOut(t)
 		require.NoError(t, b.sweeps(t.Context(), id))
 		require.Equal(t, order.Charge, b.order(t, id).Step)
@@ -658,7 +658,7 @@ func TestNoSuchCharge(t *testing.T) {
 	}
 	t.Run("Believed", func(t *testing.T) {
 		id := asked(t)
-		b.age(t, order.ChargeSettled-10*time.Second)
+		b.age(t, order.ChargeMaxInFlight-10*time.Second)
 		require.Equal(t, order.Pending, again(t, id).Status, "one may still be on its way")
 		b.age(t, 20*time.Second)
 		require.Equal(t, order.Failed, again(t, id).Status)
@@ -667,11 +667,11 @@ func TestNoSuchCharge(t *testing.T) {
 	})
 	t.Run("NotLookedEverywhere", func(t *testing.T) {
 		id := asked(t)
-		b.age(t, order.ChargeSettled)
+		b.age(t, order.ChargeMaxInFlight)
 		indexed := sagatest.Answered(map[string]any{"status": "NOT_FOUND", "retryable": true})
 		b.services.Next(sagatest.Ask, indexed, indexed)
 		require.Equal(t, order.Pending, again(t, id).Status)
-		b.age(t, order.ChargeLost)
+		b.age(t, order.ChargeSearchLag)
 		require.Equal(t, order.Failed, again(t, id).Status)
 		b.settle(t, id, b.sweeps)
 		b.requirePromises(t, id)
@@ -682,7 +682,7 @@ func TestNoSuchCharge(t *testing.T) {
 		b.services.Next(sagatest.Charge, sagatest.CallLost)
 		require.Equal(t, order.Charge, again(t, id).Step)
 		require.Equal(t, 1, b.services.Pending(), "it was only asked about")
-		b.age(t, order.ChargeSettled)
+		b.age(t, order.ChargeMaxInFlight)
 		b.settle(t, id, b.sweeps)
 		require.Equal(t, order.Failed, b.requirePromises(t, id).Status)
 	})
@@ -694,7 +694,7 @@ func TestNoSuchCharge(t *testing.T) {
 		b.services.Next(sagatest.Charge, func(_ context.Context, deed func() (any, error)) (any, error) {
 			b.age(t, order.ChargeWindow)
 			require.Equal(t, order.Pending, again(t, id).Status)
-			b.age(t, order.ChargeSettled)
+			b.age(t, order.ChargeMaxInFlight)
 			require.Equal(t, order.Failed, again(t, id).Status)
 			return deed()
 		})
@@ -734,14 +734,14 @@ func TestHoldIsKept(t *testing.T) {
 		step   order.Step
 	}{
 		{"AtOnce", 0, false, nil, []sagatest.Call{sagatest.Charge}, order.Fulfil},
-		{"Kept", 2 * order.HoldFresh, false, nil, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{"Kept", 2 * order.HoldExtendAfter, false, nil, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
 		{"KeptToAsk", order.ChargeWindow, false, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
-		{"PastTheLimit", order.HoldLimit, false, nil, []sagatest.Call{sagatest.Ask}, order.Charge},
-		{"Gone", 2 * order.HoldFresh, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
-		{"Lost", 2 * order.HoldFresh, false, sagatest.CallLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
-		{"AnswerLost", 2 * order.HoldFresh, false, sagatest.AnswerLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{"PastTheLimit", order.HoldMaxAge, false, nil, []sagatest.Call{sagatest.Ask}, order.Charge},
+		{"Gone", 2 * order.HoldExtendAfter, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
+		{"Lost", 2 * order.HoldExtendAfter, false, sagatest.CallLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
+		{"AnswerLost", 2 * order.HoldExtendAfter, false, sagatest.AnswerLost, []sagatest.Call{sagatest.Extend, sagatest.Charge}, order.Fulfil},
 		{
-			"RouteNotFound", 2 * order.HoldFresh, false,
+			"RouteNotFound", 2 * order.HoldExtendAfter, false,
 			sagatest.Refused(problem.New(problem.NotFound, "NOT_FOUND", "No such route")),
 			[]sagatest.Call{sagatest.Extend, sagatest.Charge},
 			order.Fulfil,
@@ -767,7 +767,7 @@ func TestHoldIsKept(t *testing.T) {
 			require.Equal(t, tt.step, b.order(t, id).Step)
 			b.services.Pending()
 
-			b.age(t, order.ChargeLost)
+			b.age(t, order.ChargeSearchLag)
 			b.settle(t, id, b.sweeps)
 			want := order.Completed
 			if tt.step == order.Charge {
@@ -858,23 +858,23 @@ func TestCrash(t *testing.T) {
 		{
 			name: "ChargedAndForgotten", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Ask}, status: order.Completed,
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
-			between: func(t *testing.T) { b.age(t, order.ChargeLost) },
+			between: func(t *testing.T) { b.age(t, order.ChargeSearchLag) },
 		},
 		{
 			name: "HeldLonger", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Extend, sagatest.Charge}, status: order.Completed,
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
-			between: func(t *testing.T) { b.age(t, 2*order.HoldFresh) },
+			between: func(t *testing.T) { b.age(t, 2*order.HoldExtendAfter) },
 		},
 		{
 			name: "NeverCharged", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Ask, sagatest.Release}, status: order.Failed,
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
-			between: func(t *testing.T) { b.age(t, order.ChargeLost) },
+			between: func(t *testing.T) { b.age(t, order.ChargeSearchLag) },
 		},
 		{
 			name: "ChargedForgottenAndSoldOut", card: sagatest.GoodCard, calls: []sagatest.Call{sagatest.Ask, sagatest.Refund}, status: order.Refunded,
 			first: map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
 			between: func(t *testing.T) {
-				b.age(t, order.ChargeLost)
+				b.age(t, order.ChargeSearchLag)
 				b.services.ExpireAndSellOut(b.typeID)
 			},
 		},
@@ -979,7 +979,7 @@ func TestCrashWhileStoring(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, sidecar.ErrUnavailable)
 			after := b.order(t, id)
-			after.ChargeAge, after.AskingAge = before.ChargeAge, before.AskingAge
+			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge
 			require.Equal(t, before, after)
 			require.Equal(t, story, b.story(t, id))
 

@@ -36,7 +36,7 @@ func (b *bundle) wait(t *testing.T) {
 func (b *bundle) lost(t *testing.T) uuid.UUID {
 	t.Helper()
 	id := b.paid(t)
-	for range order.MaxReannouncements {
+	for range order.MinReannouncements {
 		b.wait(t)
 		require.NoError(t, b.sweeps(t.Context(), id))
 		require.Equal(t, order.Fulfil, b.order(t, id).Step)
@@ -59,7 +59,7 @@ func (b *bundle) requireGivenUp(t *testing.T, id uuid.UUID) {
 	require.Equal(t, charged, refunded)
 	require.Empty(t, b.services.Tickets(id))
 	announced, _ := b.outbox(t, id)
-	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.MaxReannouncements),
+	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.MinReannouncements),
 		"COMPENSATION_FAILED", "REFUND_PROCESSED"), announced)
 }
 
@@ -129,7 +129,7 @@ func TestNeverAnswered(t *testing.T) {
 	t.Run("NotInAHurry", func(t *testing.T) {
 		b.newType(5000)
 		id := b.paid(t)
-		for range order.MaxReannouncements + 2 { // within the window, however often it is looked after
+		for range order.MinReannouncements + 2 { // within the window, however often it is looked after
 			b.exec(t.Context(), t, `UPDATE orders SET resume_at = now() WHERE id = $1`, id)
 			require.NoError(t, b.sweeps(t.Context(), id))
 			require.Equal(t, order.Fulfil, b.order(t, id).Step)

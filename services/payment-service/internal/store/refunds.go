@@ -92,10 +92,10 @@ func lockTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (order.Order, error) {
 }
 
 func ledgerTx(ctx context.Context, tx pgx.Tx, o order.Order) (refund.Ledger, error) {
-	l := refund.Ledger{Order: o, Promised: money.Of(0, o.Total.Currency)}
+	l := refund.Ledger{Order: o, Refunding: money.Of(0, o.Total.Currency)}
 	if err := tx.QueryRow(ctx, `
 		SELECT coalesce(sum(amount_minor), 0)::bigint, coalesce(bool_or(whole OR amount_minor > 0), false)
-		FROM refunds WHERE order_id = $1 AND status <> 'FAILED'`, o.ID).Scan(&l.Promised.Minor, &l.Emptied); err != nil {
+		FROM refunds WHERE order_id = $1 AND status <> 'FAILED'`, o.ID).Scan(&l.Refunding.Minor, &l.HasRefund); err != nil {
 		return l, fmt.Errorf("refunds of order %s: %w", o.ID, err)
 	}
 	rows, err := tx.Query(ctx, `

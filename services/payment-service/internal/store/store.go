@@ -329,7 +329,7 @@ func (s Store) Unanswered(ctx context.Context, o order.Order) (gaveUp bool, err 
 			return nil
 		case err != nil:
 			return fmt.Errorf("order %s without an answer: %w", o.ID, err)
-		case tries < order.MaxReannouncements || !overdue:
+		case tries < order.MinReannouncements || !overdue:
 			return reannounceTx(ctx, tx, o, tries+1)
 		}
 		if gaveUp, err = moveTx(ctx, tx, o.ID, order.Fulfil, order.Refund,
@@ -490,7 +490,7 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 		chargeSince, completedTime *time.Time
 	)
 	err := row.Scan(&o.ID, &o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID, &total, &refunded, &currency,
-		&o.Method, &token, &chargeSince, &o.ChargeAge, &o.AskingAge,
+		&o.Method, &token, &chargeSince, &o.ChargeAge, &o.LookupAge,
 		&transaction, &code, &message, &o.Failure.Retryable, &o.Trace.CorrelationID, &o.Trace.Parent, &o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
 	o.Refunded = money.Of(refunded, o.Total.Currency)

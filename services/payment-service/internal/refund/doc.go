@@ -1,0 +1,30 @@
+// Package refund holds the rules of refunds and the steps of the refund saga.
+//
+// # The refund saga
+//
+// A refund is committed as an intent before anything is done for it. Its Step is what the saga does next. Every call is
+// idempotent: tickets are cancelled once per refund Key, and the gateway refunds once per refund Key.
+//
+//	CANCEL_TICKETS --cancelled--> REFUND --refunded--> DONE (SUCCEEDED)
+//	      |                         |
+//	      | one was used (*)        | refused by the bank
+//	      v                         v
+//	     DONE (FAILED)             DONE (FAILED)
+//
+// (*) Used tickets are refunded too if the event was cancelled, before it began or while it went on. Every buyer is
+// refunded then, and no ticket stays valid.
+//
+// A refund of an amount cancels no tickets, and an order whose tickets could not be generated has none. Such refunds
+// begin at REFUND. Tickets are cancelled first because a ticket can be used while its refund is in progress, and a
+// refund cannot be reversed.
+//
+// The sum of an order's refunds that have not failed is never more than the charge. The order's row is locked while a
+// refund is admitted, so that two concurrent requests cannot both get the rest. A constraint of the database enforces
+// the same. The order is REFUNDED when everything has been refunded.
+//
+// When an event is cancelled, what is left of each of its orders is refunded: of orders that are done immediately, of
+// others as soon as they are. No order is refunded twice, because nothing is left of it then.
+//
+// A refund that the bank refuses ends FAILED, and the order stays as it is. A person has to look at it, and may request
+// another refund.
+package refund
