@@ -14,7 +14,6 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,11 +28,7 @@ var migrations embed.FS
 
 // Migrations creates the outbox and the inbox in a service's database.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "messaging_version", Files: files}
+	return postgres.Embedded(migrations, "messaging_version")
 }
 
 // Payload is an event of the contract's, as its publisher makes it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"slices"
@@ -20,14 +19,6 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
-
-// Migrations are the numbered .sql files of one owner of tables in a database. Each owner counts its
-// versions in a table of its own, so that a shared package's tables and the service's move
-// independently.
-type Migrations struct {
-	VersionTable string
-	Files        fs.FS
-}
 
 const (
 	// maxConns is how many connections a replica may have, unless pool_max_conns in the URL says otherwise: a server with a

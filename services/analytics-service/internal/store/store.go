@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -24,11 +23,7 @@ var migrations embed.FS
 
 // Migrations creates the service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "analytics_service_version", Files: files}
+	return postgres.Embedded(migrations, "analytics_service_version")
 }
 
 // Store is the service's database. Each method is one transaction.

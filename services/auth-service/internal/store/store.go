@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -26,11 +25,7 @@ var migrations embed.FS
 
 // Migrations creates auth-service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "auth_service_version", Files: files}
+	return postgres.Embedded(migrations, "auth_service_version")
 }
 
 // source names this service in the events it publishes.

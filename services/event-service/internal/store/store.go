@@ -7,7 +7,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,11 +29,7 @@ var migrations embed.FS
 
 // Migrations creates event-service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "event_service_version", Files: files}
+	return postgres.Embedded(migrations, "event_service_version")
 }
 
 // Store is event-service's database.

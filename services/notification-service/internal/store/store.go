@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,11 +24,7 @@ var migrations embed.FS
 
 // Migrations creates the service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "notification_version", Files: files}
+	return postgres.Embedded(migrations, "notification_version")
 }
 
 // Store is the service's database. Each method is one transaction.

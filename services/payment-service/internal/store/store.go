@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -35,11 +34,7 @@ var migrations embed.FS
 
 // Migrations creates this service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "payment_service_version", Files: files}
+	return postgres.Embedded(migrations, "payment_service_version")
 }
 
 const (

@@ -9,7 +9,6 @@ package store
 
 import (
 	"embed"
-	"io/fs"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -22,11 +21,7 @@ var migrations embed.FS
 
 // Migrations creates this service's tables.
 func Migrations() postgres.Migrations {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return postgres.Migrations{VersionTable: "ticket_service_version", Files: files}
+	return postgres.Embedded(migrations, "ticket_service_version")
 }
 
 // source is the CloudEvents source of what this service publishes.
