@@ -12,6 +12,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -57,7 +58,7 @@ func (c Consumer) listLetters(w http.ResponseWriter, r *http.Request) error {
 		DeadLetters []letterJSON `json:"deadLetters"`
 		NextCursor  string       `json:"nextCursor,omitempty"`
 	}
-	out.DeadLetters, out.NextCursor = web.CutPage(page, found, func(l letterJSON) (time.Time, uuid.UUID) { return l.FirstSeen, l.ID })
+	out.DeadLetters, out.NextCursor = paging.Cut(page, found, func(l letterJSON) (time.Time, uuid.UUID) { return l.FirstSeen, l.ID })
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -144,7 +145,7 @@ func (a API) events(w http.ResponseWriter, r *http.Request) error {
 		Events     []totalsJSON `json:"events"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = web.CutPage(page, found, func(t sales.Totals) (time.Time, uuid.UUID) { return t.KnownSince, t.EventID })
+	found, out.NextCursor = paging.Cut(page, found, func(t sales.Totals) (time.Time, uuid.UUID) { return t.KnownSince, t.EventID })
 	out.Events = make([]totalsJSON, len(found))
 	for i, t := range found {
 		out.Events[i] = totalsJSON{

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // history is how many events there are with sales, which nothing may read that is about others.
@@ -44,7 +44,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 		}
 		_, err := s.Report(ctx, b.event.ID)
 		ok(err)
-		for _, page := range []web.Page{{Limit: 20}, {Limit: 20, After: new(time.Now().Add(-time.Hour))}} {
+		for _, page := range []paging.Page{{Limit: 20}, {Limit: 20, After: new(time.Now().Add(-time.Hour))}} {
 			var organizer uuid.UUID
 			ok(pool.QueryRow(ctx, `SELECT md5('organizer 7')::uuid`).Scan(&organizer))
 			_, err = s.Totals(ctx, organizer, page)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 //go:embed migrations/*.sql
@@ -167,7 +167,7 @@ func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, err
 
 // Totals gives a page of the organizer's events, the latest first, and one more entry if there is a next
 // page.
-func (s Store) Totals(ctx context.Context, organizerID uuid.UUID, page web.Page) ([]sales.Totals, error) {
+func (s Store) Totals(ctx context.Context, organizerID uuid.UUID, page paging.Page) ([]sales.Totals, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT e.id, e.name, e.status, e.known_since, coalesce(s.currency, ''), t.tickets, t.revenue, coalesce(s.refunded_minor, 0), t.checked_in
 		FROM events e

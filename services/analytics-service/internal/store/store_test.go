@@ -12,8 +12,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 type bundle struct {
@@ -238,7 +238,7 @@ func TestTotals(t *testing.T) {
 	require.NoError(t, b.Add(t.Context(), message(), sales.CheckIn(b.event.ID, b.types[0], noon)))
 
 	var listed []uuid.UUID
-	page := web.Page{Limit: 2}
+	page := paging.Page{Limit: 2}
 	for range 3 {
 		found, err := b.Totals(t.Context(), b.event.OrganizerID, page)
 		require.NoError(t, err)

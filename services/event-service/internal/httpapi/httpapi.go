@@ -14,6 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -382,8 +383,8 @@ func writeEvent(w http.ResponseWriter, status int, e event.Event) error {
 	return web.WriteJSON(w, status, public(e))
 }
 
-func writePage(w http.ResponseWriter, page web.Page, found []event.Event) error {
-	found, next := web.CutPage(page, found, func(e event.Event) (time.Time, uuid.UUID) { return e.Date, e.ID })
+func writePage(w http.ResponseWriter, page paging.Page, found []event.Event) error {
+	found, next := paging.Cut(page, found, func(e event.Event) (time.Time, uuid.UUID) { return e.Date, e.ID })
 	listed := make([]publicEvent, len(found))
 	for i, e := range found {
 		listed[i] = public(e)

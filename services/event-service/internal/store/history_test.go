@@ -10,8 +10,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // history is how many events there are, which nothing may read that is about others.
@@ -44,7 +44,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 		ok(err)
 		_, err = s.Events(ctx, []uuid.UUID{e.ID, uuid.New()})
 		ok(err)
-		for _, page := range []web.Page{{Limit: 20}, {Limit: 20, After: new(time.Now())}} {
+		for _, page := range []paging.Page{{Limit: 20}, {Limit: 20, After: new(time.Now())}} {
 			_, err = s.OrganizedBy(ctx, organizer, page)
 			ok(err)
 			_, err = s.Published(ctx, event.Search{}, page)

@@ -17,8 +17,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // source names this service in the events it publishes.
@@ -224,7 +224,7 @@ func (s *Store) Events(ctx context.Context, ids []uuid.UUID) ([]event.Event, err
 
 // Published gives the published events that are searched for, by date. There is one more than the page
 // has room for when the list goes on after it.
-func (s *Store) Published(ctx context.Context, search event.Search, page web.Page) ([]event.Event, error) {
+func (s *Store) Published(ctx context.Context, search event.Search, page paging.Page) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+` FROM events
 		WHERE status = 'PUBLISHED'
@@ -239,7 +239,7 @@ func (s *Store) Published(ctx context.Context, search event.Search, page web.Pag
 }
 
 // OrganizedBy gives the user's own events, by date, like Published.
-func (s *Store) OrganizedBy(ctx context.Context, organizer uuid.UUID, page web.Page) ([]event.Event, error) {
+func (s *Store) OrganizedBy(ctx context.Context, organizer uuid.UUID, page paging.Page) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+` FROM events
 		WHERE organizer_id = $1 AND ($2::timestamptz IS NULL OR (event_date, id) > ($2, $3))

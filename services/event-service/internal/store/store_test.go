@@ -19,8 +19,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 type bundle struct {
@@ -408,17 +408,17 @@ func TestPublished(t *testing.T) {
 		}, []uuid.UUID{rock}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			found, err := b.store.Published(t.Context(), tt.search, web.Page{Limit: 10})
+			found, err := b.store.Published(t.Context(), tt.search, paging.Page{Limit: 10})
 			require.NoError(t, err)
 			require.Equal(t, tt.found, ids(found))
 		})
 	}
 
 	t.Run("OnePastThePage", func(t *testing.T) {
-		found, err := b.store.Published(t.Context(), event.Search{}, web.Page{Limit: 1})
+		found, err := b.store.Published(t.Context(), event.Search{}, paging.Page{Limit: 1})
 		require.NoError(t, err)
 		require.Equal(t, []uuid.UUID{opera, rock}, ids(found))
-		found, err = b.store.Published(t.Context(), event.Search{}, web.Page{Limit: 1, After: &found[0].Date, AfterID: opera})
+		found, err = b.store.Published(t.Context(), event.Search{}, paging.Page{Limit: 1, After: &found[0].Date, AfterID: opera})
 		require.NoError(t, err)
 		require.Equal(t, []uuid.UUID{rock, jazz}, ids(found))
 	})
@@ -438,7 +438,7 @@ func TestOrganizedBy(t *testing.T) {
 	_, err := b.store.Create(t.Context(), uuid.New(), details(date))
 	require.NoError(t, err)
 
-	page := web.Page{Limit: 2}
+	page := paging.Page{Limit: 2}
 	for range 3 {
 		found, err := b.store.OrganizedBy(t.Context(), b.organizer.ID, page)
 		require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -73,7 +74,7 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 		Notifications []summaryJSON `json:"notifications"`
 		NextCursor    string        `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = web.CutPage(page, found, func(s notification.Summary) (time.Time, uuid.UUID) { return s.CreatedAt, s.ID })
+	found, out.NextCursor = paging.Cut(page, found, func(s notification.Summary) (time.Time, uuid.UUID) { return s.CreatedAt, s.ID })
 	out.Notifications = make([]summaryJSON, len(found))
 	for i, s := range found {
 		out.Notifications[i] = summaryJSON{

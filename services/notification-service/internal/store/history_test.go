@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
@@ -41,7 +41,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 		ok(s.Resend(ctx, n.UserID, begun.ID))
 		_, err = s.Get(ctx, n.UserID, begun.ID)
 		ok(err)
-		for _, page := range []web.Page{{Limit: 20}, {Limit: 20, After: new(time.Now().Add(-time.Hour))}} {
+		for _, page := range []paging.Page{{Limit: 20}, {Limit: 20, After: new(time.Now().Add(-time.Hour))}} {
 			var user uuid.UUID
 			ok(pool.QueryRow(ctx, `SELECT md5('user 7')::uuid`).Scan(&user))
 			_, err = s.List(ctx, user, page)

@@ -13,9 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -107,7 +107,7 @@ func (s Store) Settle(ctx context.Context, n notification.Notification) error {
 
 // List gives a page of what the user was told, the latest first, and one more entry if there is a next
 // page.
-func (s Store) List(ctx context.Context, userID uuid.UUID, page web.Page) ([]notification.Summary, error) {
+func (s Store) List(ctx context.Context, userID uuid.UUID, page paging.Page) ([]notification.Summary, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT id, kind, status, order_id, created_at, sent_at FROM notifications
 		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
@@ -212,7 +212,7 @@ func TestList(t *testing.T) {
 	ids = slices.Insert(ids, 0, told(t, s, n, errDown).ID)
 
 	var listed []notification.Summary
-	page := web.Page{Limit: 4}
+	page := paging.Page{Limit: 4}
 	for range 2 {
 		found, err := s.List(t.Context(), n.UserID, page)
 		require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
@@ -44,7 +45,7 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 		Sagas      []sagaJSON `json:"sagas"`
 		NextCursor string     `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = web.CutPage(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) { return u.CreatedAt, u.SagaID })
+	found, out.NextCursor = paging.Cut(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) { return u.CreatedAt, u.SagaID })
 	out.Sagas = make([]sagaJSON, len(found))
 	for i, u := range found {
 		out.Sagas[i] = sagaJSON{

@@ -20,6 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -319,7 +320,7 @@ func (a API) ownOrders(w http.ResponseWriter, r *http.Request) error {
 		Orders     []orderJSON `json:"orders"`
 		NextCursor string      `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = web.CutPage(page, found, func(o order.Order) (time.Time, uuid.UUID) { return o.CreatedAt, o.ID })
+	found, out.NextCursor = paging.Cut(page, found, func(o order.Order) (time.Time, uuid.UUID) { return o.CreatedAt, o.ID })
 	out.Orders = make([]orderJSON, len(found))
 	for i, o := range found {
 		out.Orders[i] = toJSON(o)

@@ -13,6 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -203,7 +204,7 @@ func (a API) listRefunds(w http.ResponseWriter, r *http.Request) error {
 		Refunds    []refundJSON `json:"refunds"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = web.CutPage(page, found, func(r refund.Refund) (time.Time, uuid.UUID) { return r.CreatedAt, r.ID })
+	found, out.NextCursor = paging.Cut(page, found, func(r refund.Refund) (time.Time, uuid.UUID) { return r.CreatedAt, r.ID })
 	out.Refunds = make([]refundJSON, len(found))
 	for i, r := range found {
 		out.Refunds[i] = refundToJSON(r)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -45,7 +45,7 @@ func (b *bundle) requireRefundedOnce(t *testing.T, id uuid.UUID) {
 	}
 	require.Equal(t, o.Total, back)
 	require.Empty(t, b.services.Tickets(id))
-	refunds, err := b.store.RefundsOf(t.Context(), id, web.Page{Limit: 100})
+	refunds, err := b.store.RefundsOf(t.Context(), id, paging.Page{Limit: 100})
 	require.NoError(t, err)
 	whole := slices.DeleteFunc(refunds, func(r refund.Refund) bool { return !r.Whole })
 	require.Len(t, whole, 1)

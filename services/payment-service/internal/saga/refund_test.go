@@ -14,9 +14,9 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -82,7 +82,7 @@ func (b *bundle) settleRefunds(t *testing.T, id uuid.UUID, resume func(ctx conte
 func (b *bundle) requireBooks(t *testing.T, id uuid.UUID) order.Order {
 	t.Helper()
 	o := b.order(t, id)
-	refunds, err := b.store.RefundsOf(t.Context(), id, web.Page{Limit: 100})
+	refunds, err := b.store.RefundsOf(t.Context(), id, paging.Page{Limit: 100})
 	require.NoError(t, err)
 	back := money.Of(0, o.Total.Currency)
 	var amounts []money.Decimal

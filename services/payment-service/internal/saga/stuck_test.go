@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
-	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -86,7 +86,7 @@ func TestCompensationInVain(t *testing.T) {
 			announced, lines := b.told(t, id)
 			require.Equal(t, 1, announced)
 			require.Equal(t, 1, lines)
-			stuck, err := b.store.Unfinished(t.Context(), true, web.Page{Limit: 100})
+			stuck, err := b.store.Unfinished(t.Context(), true, paging.Page{Limit: 100})
 			require.NoError(t, err)
 			require.Len(t, stuck, 1)
 			require.Equal(t, id, stuck[0].OrderID)
@@ -103,7 +103,7 @@ func TestCompensationInVain(t *testing.T) {
 			announced, lines = b.told(t, id)
 			require.Equal(t, 1, announced)
 			require.Equal(t, 1, lines)
-			stuck, err = b.store.Unfinished(t.Context(), false, web.Page{Limit: 100})
+			stuck, err = b.store.Unfinished(t.Context(), false, paging.Page{Limit: 100})
 			require.NoError(t, err)
 			require.Empty(t, stuck)
 			if tt.status == order.Refunded {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
@@ -47,7 +47,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 	plans := postgrestest.Explain(t, b.pool, func(pool *pgxpool.Pool) {
 		ctx, s := t.Context(), store.Store{Pool: pool}
 		ok := func(err error) { t.Helper(); require.NoError(t, err) }
-		page := web.Page{Limit: 20, After: new(time.Now().Add(-time.Hour))}
+		page := paging.Page{Limit: 20, After: new(time.Now().Add(-time.Hour))}
 
 		// What people do.
 		place := func() order.Order {

@@ -11,9 +11,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
@@ -276,7 +276,7 @@ func (s Store) Refund(ctx context.Context, id uuid.UUID) (refund.Refund, error) 
 }
 
 // RefundsOf gives a page of an order's refunds, and one more if there is one, the oldest first.
-func (s Store) RefundsOf(ctx context.Context, orderID uuid.UUID, page web.Page) ([]refund.Refund, error) {
+func (s Store) RefundsOf(ctx context.Context, orderID uuid.UUID, page paging.Page) ([]refund.Refund, error) {
 	return s.refunds(ctx, `
 		WHERE r.order_id = $1 AND (r.created_at, r.id) > (coalesce($2::timestamptz, '-infinity'), $3)
 		ORDER BY r.created_at, r.id LIMIT $4 + 1`, orderID, page.After, page.AfterID, page.Limit)

@@ -14,10 +14,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
@@ -355,7 +355,7 @@ func TestPages(t *testing.T) {
 	}
 	b.create(t) // somebody else's
 
-	page := web.Page{Limit: 2}
+	page := paging.Page{Limit: 2}
 	var last order.Order
 	for {
 		found, err := b.store.OrdersOf(t.Context(), user, page)
@@ -380,10 +380,10 @@ func TestPages(t *testing.T) {
 		for range 3 {
 			ids = append(ids, b.ask(t, asked(o, 100)).ID)
 		}
-		first, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 2})
+		first, err := b.store.RefundsOf(t.Context(), o.ID, paging.Page{Limit: 2})
 		require.NoError(t, err)
 		require.Len(t, first, 3, "one more, to tell that there is")
-		rest, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 2, After: &first[1].CreatedAt, AfterID: first[1].ID})
+		rest, err := b.store.RefundsOf(t.Context(), o.ID, paging.Page{Limit: 2, After: &first[1].CreatedAt, AfterID: first[1].ID})
 		require.NoError(t, err)
 		require.Equal(t, first[2:], rest)
 		for i, r := range first {

@@ -22,9 +22,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
@@ -508,7 +508,7 @@ func (s Store) Order(ctx context.Context, id uuid.UUID) (order.Order, error) {
 }
 
 // OrdersOf gives a page of a user's orders, and one more if there is one, the newest first.
-func (s Store) OrdersOf(ctx context.Context, user uuid.UUID, page web.Page) ([]order.Order, error) {
+func (s Store) OrdersOf(ctx context.Context, user uuid.UUID, page paging.Page) ([]order.Order, error) {
 	return s.orders(ctx, `
 		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY created_at DESC, id DESC LIMIT $4 + 1`, user, page.After, page.AfterID, page.Limit)

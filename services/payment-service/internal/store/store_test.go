@@ -18,9 +18,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
@@ -275,7 +275,7 @@ var moves = []struct {
 
 // refundOf gives the order's one refund, as it was when it was about to be made, or one that is not stored.
 func refundOf(ctx context.Context, s store.Store, o order.Order) (refund.Refund, error) {
-	found, err := s.RefundsOf(ctx, o.ID, web.Page{Limit: 1})
+	found, err := s.RefundsOf(ctx, o.ID, paging.Page{Limit: 1})
 	r := refund.Refund{ID: uuid.New(), OrderID: o.ID, Amount: o.Total}
 	if len(found) > 0 {
 		r = found[0]

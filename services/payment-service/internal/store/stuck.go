@@ -11,8 +11,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
@@ -93,7 +93,7 @@ func alertTx(ctx context.Context, tx pgx.Tx, sagaType, reason, mark string, args
 // Unfinished gives a page of the sagas that have not ended, and one more if there is one, the newest
 // first; or only those that are stuck. A refund that the bank refused counts as one of them until another
 // one is asked for.
-func (s Store) Unfinished(ctx context.Context, stuck bool, page web.Page) ([]order.Unfinished, error) {
+func (s Store) Unfinished(ctx context.Context, stuck bool, page paging.Page) ([]order.Unfinished, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT id, order_id, saga_type, status, step, tries, failure_code, created_at, alerted_at, resume_at FROM (
 			SELECT id, id AS order_id, '`+purchase+`' AS saga_type, status, step, tries, coalesce(failure_code, '') AS failure_code,

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
@@ -131,7 +131,7 @@ func TestUnfinished(t *testing.T) {
 	b := setup(t)
 	list := func(stuck bool) []uuid.UUID {
 		var ids []uuid.UUID
-		var page web.Page
+		var page paging.Page
 		for page.Limit = 2; ; {
 			found, err := b.store.Unfinished(t.Context(), stuck, page)
 			require.NoError(t, err)
@@ -213,7 +213,7 @@ func TestRetry(t *testing.T) {
 		errs := make([]error, 8)
 		race(len(errs), func(i int) { errs[i] = b.store.Retry(t.Context(), o.ID, admin) })
 		require.NoError(t, errors.Join(errs...), "the others make due what the first one asks for")
-		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		found, err := b.store.RefundsOf(t.Context(), o.ID, paging.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, found, 2)
 		require.Equal(t, refund.Failed, found[0].Status)
@@ -228,7 +228,7 @@ func TestRetry(t *testing.T) {
 		require.NoError(t, b.store.TicketsCancelled(t.Context(), r, 1))
 		refused(t, o)
 		require.NoError(t, b.store.Retry(t.Context(), o.ID, admin))
-		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		found, err := b.store.RefundsOf(t.Context(), o.ID, paging.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Equal(t, []uuid.UUID{tickets[0]}, found[1].TicketIDs)
 		require.Equal(t, r.Amount, found[1].Amount)
@@ -242,7 +242,7 @@ func TestRetry(t *testing.T) {
 		o = b.make(t, o, "Released")
 		refused(t, o)
 		require.NoError(t, b.store.Retry(t.Context(), o.ID, admin))
-		found, err := b.store.RefundsOf(t.Context(), o.ID, web.Page{Limit: 10})
+		found, err := b.store.RefundsOf(t.Context(), o.ID, paging.Page{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, found, 2)
 		require.Equal(t, o.Total, found[1].Amount)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 )
 
@@ -104,7 +104,7 @@ func TestPaymentEvents(t *testing.T) {
 		"errorMessage":"Payment declined by issuing bank","retryable":false}`)
 	require.Equal(t, http.StatusOK, status, body)
 
-	tickets, err := b.store.TicketsOf(t.Context(), user, web.Page{Limit: 10})
+	tickets, err := b.store.TicketsOf(t.Context(), user, paging.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, tickets, 1)
 	require.Equal(t, "Ann O'Hara", tickets[0].HolderName)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -378,7 +379,7 @@ func (a API) holders(w http.ResponseWriter, r *http.Request) error {
 		Holders    []holder `json:"holders"`
 		NextCursor string   `json:"nextCursor,omitempty"`
 	}{Holders: []holder{}}
-	found, out.NextCursor = web.CutPage(page, found, func(h ticket.Holding) (time.Time, uuid.UUID) { return h.Issued, h.OrderID })
+	found, out.NextCursor = paging.Cut(page, found, func(h ticket.Holding) (time.Time, uuid.UUID) { return h.Issued, h.OrderID })
 	for _, h := range found {
 		for userID, n := range h.Holders {
 			out.Holders = append(out.Holders, holder{userID, h.OrderID, n})

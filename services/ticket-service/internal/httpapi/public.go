@@ -9,6 +9,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -62,7 +63,7 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tickets, next := web.CutPage(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) { return t.CreatedAt, t.ID })
+	tickets, next := paging.Cut(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) { return t.CreatedAt, t.ID })
 	listed := make([]ticketJSON, len(tickets))
 	for i, t := range tickets {
 		listed[i] = a.ticketJSON(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -124,7 +124,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"TicketsOf", func() error {
-			_, err := s.TicketsOf(t.Context(), b.user, web.Page{Limit: 20})
+			_, err := s.TicketsOf(t.Context(), b.user, paging.Page{Limit: 20})
 			return err
 		}},
 		{"TicketsFor", func() error {
@@ -132,11 +132,11 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"Holdings", func() error {
-			_, err := s.Holdings(t.Context(), b.event, web.Page{Limit: 20})
+			_, err := s.Holdings(t.Context(), b.event, paging.Page{Limit: 20})
 			return err
 		}},
 		{"HoldingsOfAFullHouse", func() error {
-			found, err := s.Holdings(t.Context(), full, web.Page{Limit: 20})
+			found, err := s.Holdings(t.Context(), full, paging.Page{Limit: 20})
 			require.Len(t, found, 20+1)
 			return err
 		}},

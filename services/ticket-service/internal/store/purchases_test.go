@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -82,10 +82,10 @@ func TestConfirm(t *testing.T) {
 		require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 	})
 	t.Run("TicketsOf", func(t *testing.T) {
-		mine, err := b.store.TicketsOf(t.Context(), b.user, web.Page{Limit: 2})
+		mine, err := b.store.TicketsOf(t.Context(), b.user, paging.Page{Limit: 2})
 		require.NoError(t, err)
 		require.ElementsMatch(t, tickets, mine) // one more than a page, which says that there is another
-		nobodys, err := b.store.TicketsOf(t.Context(), uuid.New(), web.Page{Limit: 2})
+		nobodys, err := b.store.TicketsOf(t.Context(), uuid.New(), paging.Page{Limit: 2})
 		require.NoError(t, err)
 		require.Empty(t, nobodys)
 	})

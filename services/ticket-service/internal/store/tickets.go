@@ -12,8 +12,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -66,7 +66,7 @@ func (s Store) Ticket(ctx context.Context, id uuid.UUID) (ticket.Ticket, error) 
 }
 
 // TicketsOf gives a page of a user's tickets, the newest first, and one more if there is a next page.
-func (s Store) TicketsOf(ctx context.Context, userID uuid.UUID, page web.Page) ([]ticket.Ticket, error) {
+func (s Store) TicketsOf(ctx context.Context, userID uuid.UUID, page paging.Page) ([]ticket.Ticket, error) {
 	rows, err := s.Pool.Query(ctx, selectTickets+`
 		WHERE k.owner_id = $1 AND (k.created_at, k.id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY k.created_at DESC, k.id DESC LIMIT $4`, userID, page.After, page.AfterID, page.Limit+1)
@@ -82,7 +82,7 @@ func (s Store) TicketsFor(ctx context.Context, eventID uuid.UUID, after string, 
 
 // Holdings gives a page of the orders that have valid tickets of an event, the oldest first, and one more if
 // there is a next page.
-func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page web.Page) ([]ticket.Holding, error) {
+func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page paging.Page) ([]ticket.Holding, error) {
 	rows, err := s.Pool.Query(ctx, `
 		SELECT order_id, created_at, (
 			SELECT jsonb_object_agg(owner_id, tickets) FROM (

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -512,7 +512,7 @@ func TestPagesOfTickets(t *testing.T) {
 
 	t.Run("Owner", func(t *testing.T) {
 		owner := all[0].OwnerID
-		page, found := web.Page{Limit: 2}, []ticket.Ticket{}
+		page, found := paging.Page{Limit: 2}, []ticket.Ticket{}
 		for {
 			tickets, err := b.store.TicketsOf(t.Context(), owner, page)
 			require.NoError(t, err)

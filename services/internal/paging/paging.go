@@ -1,0 +1,57 @@
+// Package paging cuts lists into pages by cursor. A list is ordered by a time and then by an id.
+package paging
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Limits on how many entries a request may ask for, and how many it gets if it asks for no number.
+const (
+	DefaultLimit = 20
+	MaxLimit     = 100
+)
+
+// Page is the part of a list that a request asks for, in ascending or descending order. A store queries one entry more
+// than Limit, so that [Cut] can see whether there is a next page:
+//
+//	WHERE (created_at, id) < (coalesce($1::timestamptz, 'infinity'), $2) ORDER BY created_at DESC, id DESC LIMIT $3 + 1
+type Page struct {
+	Limit   int
+	After   *time.Time // time of the previous page's last entry; nil for the first page
+	AfterID uuid.UUID
+}
+
+// Cut returns the page's entries, without the one that a store found beyond p.Limit, and the cursor of the next page.
+// The cursor is empty on the last page.
+func Cut[T any](p Page, found []T, key func(T) (time.Time, uuid.UUID)) (entries []T, next string) {
+	if len(found) <= p.Limit {
+		return found, ""
+	}
+	at, id := key(found[p.Limit-1])
+	return found[:p.Limit], Cursor(at, id)
+}
+
+// Cursor returns the cursor of the page that follows the entry with this time and id. It keeps microseconds, the
+// precision of PostgreSQL.
+func Cursor(at time.Time, id uuid.UUID) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())) //nolint:gosec // two's complement there and back
+	return base64.RawURLEncoding.EncodeToString(append(b, id[:]...))
+}
+
+// ParseCursor returns the time and the id that a cursor holds. It reports false if text is not a cursor of ours.
+func ParseCursor(text string) (at time.Time, id uuid.UUID, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) != 8+len(uuid.UUID{}) {
+		return time.Time{}, uuid.Nil, false
+	}
+	at = time.UnixMicro(int64(binary.BigEndian.Uint64(b))).UTC() //nolint:gosec // two's complement there and back
+	// Cursor never encodes a year outside this range, and PostgreSQL may refuse it.
+	if at.Year() < 1 || at.Year() > 9999 {
+		return time.Time{}, uuid.Nil, false
+	}
+	return at, uuid.UUID(b[8:]), true
+}

@@ -1,0 +1,85 @@
+package paging_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/paging"
+)
+
+type entry struct {
+	at time.Time
+	id uuid.UUID
+}
+
+func (e entry) key() (time.Time, uuid.UUID) { return e.at, e.id }
+
+var at = time.Date(2024, 1, 15, 10, 30, 0, 123456000, time.UTC)
+
+func TestCutReturnsNoCursorForTheLastPage(t *testing.T) {
+	t.Parallel()
+	found := []entry{{at, uuid.New()}, {at, uuid.New()}, {at, uuid.New()}}
+	entries, next := paging.Cut(paging.Page{Limit: 3}, found, entry.key)
+	require.Equal(t, found, entries)
+	require.Empty(t, next)
+}
+
+func TestCutReturnsTheCursorOfTheNextPage(t *testing.T) {
+	t.Parallel()
+	found := []entry{{at, uuid.New()}, {at, uuid.New()}, {at, uuid.New()}}
+	entries, next := paging.Cut(paging.Page{Limit: 2}, found, entry.key)
+	require.Equal(t, found[:2], entries)
+	gotAt, gotID, ok := paging.ParseCursor(next)
+	require.True(t, ok)
+	require.Equal(t, found[1], entry{gotAt, gotID})
+}
+
+// invalidCursors are texts that Cursor never returns for a time in PostgreSQL's range.
+var invalidCursors = map[string]string{
+	"Empty":          "",
+	"TooShort":       "x",
+	"NotBase64":      "%",
+	"OneCharMissing": strings.Repeat("A", 31),
+	"TooLong":        strings.Repeat("A", 10_000),
+	"YearOutOfRange": paging.Cursor(time.UnixMicro(math.MaxInt64), uuid.Max),
+}
+
+func TestParseCursorRejects(t *testing.T) {
+	t.Parallel()
+	for name, text := range invalidCursors {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, ok := paging.ParseCursor(text)
+			require.False(t, ok)
+		})
+	}
+}
+
+// FuzzCursor checks that ParseCursor accepts only what Cursor can encode: whatever it accepts survives a round trip.
+func FuzzCursor(f *testing.F) {
+	for _, text := range invalidCursors {
+		f.Add(text)
+	}
+	for _, valid := range []time.Time{at, time.Unix(0, 0), time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)} {
+		f.Add(paging.Cursor(valid, uuid.Nil))
+		f.Add(paging.Cursor(valid, uuid.Max))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		at, id, ok := paging.ParseCursor(text)
+		if !ok {
+			require.Zero(t, at)
+			require.Zero(t, id)
+			return
+		}
+		require.True(t, at.Year() >= 1 && at.Year() <= 9999, at)
+		againAt, againID, ok := paging.ParseCursor(paging.Cursor(at, id))
+		require.True(t, ok)
+		require.Equal(t, at, againAt)
+		require.Equal(t, id, againID)
+	})
+}
