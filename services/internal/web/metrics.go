@@ -33,9 +33,10 @@ func observe(method, route string, status int, began time.Time) {
 
 const metricsPath = "/metrics"
 
-// withMetrics answers Prometheus at /metrics, and leaves all else to api. The page is no part of the API, and for
-// whoever reaches the process itself: what comes through a sidecar from another one gets the API's answer to unknown paths.
-func withMetrics(api http.Handler) http.Handler {
+// WithMetrics returns a handler that serves Prometheus' metrics at /metrics and everything else with api. The page is not
+// part of the API and is served only to callers that reach the process itself: requests through another app's sidecar get
+// the API's answer for an unknown path.
+func WithMetrics(api http.Handler) http.Handler {
 	page := promhttp.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Dapr sets this header on every invocation, whatever the caller sends by that name.

@@ -3,6 +3,7 @@ package web_test
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/gorilla/mux"
@@ -21,9 +22,10 @@ func TestMetrics(t *testing.T) {
 		}
 		return nil
 	}))
-	r := run(t, router)
+	server := httptest.NewServer(web.WithMetrics(router))
+	t.Cleanup(server.Close)
 	ask := func(method, path, callee string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
 		require.NoError(t, err)
 		if callee != "" {
 			req.Header.Set("Dapr-Callee-App-Id", callee)

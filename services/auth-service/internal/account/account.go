@@ -59,6 +59,13 @@ func ParseEmail(value string) (Email, error) {
 	return Email(value), nil
 }
 
+// Decode implements envconfig.Decoder. Its errors are those of ParseEmail.
+func (e *Email) Decode(value string) error {
+	email, err := ParseEmail(value)
+	*e = email
+	return err
+}
+
 // User is an account.
 type User struct {
 	ID            uuid.UUID

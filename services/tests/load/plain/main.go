@@ -20,19 +20,20 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 type config struct {
-	web.Config
+	app.Config
 	DatabaseURL   string `envconfig:"PLAIN_DATABASE_URL" required:"true"`
 	ServiceSecret string `envconfig:"PLAIN_SERVICE_SECRET" required:"true"`
 	Shape         string `envconfig:"PLAIN_SHAPE" required:"true"`
 }
 
-func main() { web.Main("plain", run) }
+func main() { app.Main("plain", run) }
 
 func run(ctx context.Context, cfg config) error {
 	pool, err := postgres.Open(ctx, cfg.DatabaseURL)
@@ -51,7 +52,7 @@ func run(ctx context.Context, cfg config) error {
 	guard := identity.Guard{ServiceSecret: []byte(cfg.ServiceSecret), AppAPIToken: cfg.AppAPIToken}
 	handler := func(w http.ResponseWriter, r *http.Request) error { return serve(w, r, pool, reserve) }
 	r.Handle("/api/tickets/internal/reserve", guard.Service(handler)).Methods(http.MethodPost)
-	return web.Serve(ctx, cfg.Config, r)
+	return app.Serve(ctx, cfg.Config, r)
 }
 
 // reservation is of tickets of one type.

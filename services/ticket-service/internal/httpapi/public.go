@@ -175,3 +175,8 @@ func (a API) ownTicket(r *http.Request) (ticket.Ticket, error) {
 	}
 	return t, nil
 }
+
+// QRCodeURL returns the function that returns a ticket's URL of its QR code, at publicURL.
+func QRCodeURL(publicURL string) func(ticketID uuid.UUID) string {
+	return func(id uuid.UUID) string { return publicURL + "/api/tickets/" + id.String() + "/qr.png" }
+}

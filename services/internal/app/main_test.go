@@ -1,4 +1,4 @@
-package web_test
+package app_test
 
 import (
 	"bytes"
@@ -16,20 +16,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 )
 
 // beService makes the test binary a service, so that Main can be watched from outside.
-const beService = "WEB_TEST_SERVICE"
+const beService = "APP_TEST_SERVICE"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(beService) {
 	case "":
 		os.Exit(m.Run())
 	case "failing":
-		web.Main("test-service", func(context.Context, web.Config) error { return errors.New("the database is gone") })
+		app.Main("test-service", func(context.Context, app.Config) error { return errors.New("the database is gone") })
 	case "running":
-		web.Main("test-service", func(ctx context.Context, _ web.Config) error {
+		app.Main("test-service", func(ctx context.Context, _ app.Config) error {
 			fmt.Println("up")
 			<-ctx.Done()
 			return ctx.Err()
@@ -122,7 +122,7 @@ func run(t *testing.T, handler http.Handler, workers ...func(context.Context) er
 	ctx, stop := context.WithCancel(t.Context())
 	r := running{fmt.Sprintf("http://127.0.0.1:%d", port), stop, make(chan error, 1)}
 	go func() {
-		r.ended <- web.Serve(ctx, web.Config{ListenHost: "127.0.0.1", Port: port}, handler, workers...)
+		r.ended <- app.Serve(ctx, app.Config{ListenHost: "127.0.0.1", Port: port}, handler, workers...)
 	}()
 	t.Cleanup(stop)
 	require.Eventually(t, func() bool {
@@ -209,7 +209,7 @@ func TestServeOnATakenPort(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = taken.Close() })
 
-	err = web.Serve(t.Context(), web.Config{ListenHost: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}, http.NotFoundHandler(),
+	err = app.Serve(t.Context(), app.Config{ListenHost: "127.0.0.1", Port: taken.Addr().(*net.TCPAddr).Port}, http.NotFoundHandler(),
 		func(context.Context) error { require.Fail(t, "no worker runs without the server"); return nil })
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	require.ErrorContains(t, err, "APP_PORT", "it says what to change")
@@ -228,7 +228,7 @@ func TestServeGivesProfilesWhereItIsAskedTo(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- web.Serve(ctx, web.Config{ListenHost: "127.0.0.1", Port: ports[0], ProfilePort: ports[1]}, http.NotFoundHandler())
+		ended <- app.Serve(ctx, app.Config{ListenHost: "127.0.0.1", Port: ports[0], ProfilePort: ports[1]}, http.NotFoundHandler())
 	}()
 	status := func(port int) int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/debug/pprof/heap", port), nil)
