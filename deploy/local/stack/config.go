@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// Config says where a stack lives, which ports it takes and which of its servers are somebody else's.
+// Config is the configuration of a stack: its directories and ports, and the external servers that it uses.
 type Config struct {
-	// Root is the checkout.
+	// Root is the directory of the checkout.
 	Root string
-	// ToolsDir holds what is built or installed once for every stack of this checkout: binaries and npm packages.
+	// ToolsDir holds what is built or installed once for all stacks of a checkout: binaries and npm packages.
 	ToolsDir string
-	// DataDir holds everything that belongs to one stack.
+	// DataDir holds the state of one stack.
 	DataDir string
-	// PortOffset is added to every port, so that several stacks fit on one machine.
+	// PortOffset is added to every port, so that several stacks can run on one machine.
 	PortOffset int
-	// Out is where progress goes.
+	// Out receives the messages about progress.
 	Out io.Writer
 
 	PostgresPort        int
@@ -31,45 +31,46 @@ type Config struct {
 	MailWebPort         int
 	StripeSimulatorPort int
 
-	// PostgresURL is a superuser's URL of a server to use instead of starting one.
+	// PostgresURL, if set, is the URL of a superuser on an external server, which is used instead of starting one.
 	PostgresURL string
-	// AWSEndpoint is the URL of an SNS/SQS endpoint to use instead of starting the emulator. The credentials are the
-	// usual AWS_* variables.
+	// AWSEndpoint, if set, is the URL of an external SNS/SQS endpoint, which is used instead of starting the emulator. Its
+	// credentials are in the AWS_* variables.
 	AWSEndpoint string
-	// SMTP is a mail server to use instead of starting the sink.
+	// SMTP, if its host is set, is an external mail server, which is used instead of starting the mail sink.
 	SMTP SMTP
-	// StripeAPIKey is a key of the real Stripe, which is then used instead of starting the simulator.
+	// StripeAPIKey, if set, is a key of the real Stripe, which is used instead of starting the simulator.
 	StripeAPIKey string
-	// StripeWebhookSecret is what the real Stripe signs its webhooks with.
+	// StripeWebhookSecret is the secret with which the real Stripe signs its webhooks.
 	StripeWebhookSecret string
-	// OTLPEndpoint is the URL of what collects spans over OTLP/HTTP, if anything does.
+	// OTLPEndpoint, if set, is the URL of a collector that receives spans over OTLP/HTTP.
 	OTLPEndpoint string
 
-	// Replicas are the app-ids of apps that Start runs twice. The second one is named after the first, as in
-	// ticket-service-2, and takes the ports replicaShift above the first one's.
+	// Replicas are the app-ids of the apps that Start runs twice. The name of the second process ends in -2, as in
+	// ticket-service-2, and its ports are replicaShift above those of the first.
 	Replicas []string
-	// Interpose, where set, comes between each app and its sidecar: Start tells it the app's name and URL, and the sidecar
-	// calls the port that it gives.
+	// Interpose, if set, puts a proxy between each app and its sidecar. Start calls it with the name and the URL of each
+	// app, and the sidecar calls the port that it returns.
 	Interpose func(app, url string) (port int, err error)
-	// Overlay, where set, changes what a stack is made from: it is given dapr.yaml and each file of the resources, by its
-	// path in the checkout, and gives what to use in its place.
+	// Overlay, if set, changes dapr.yaml and the files of the resources. It is called with the path of each in the
+	// checkout and its content, and returns the content to use.
 	Overlay func(path string, content []byte) ([]byte, error)
 
-	owned bool // processes end with ours
+	owned bool // the processes end with this one
 }
 
-// replicaShift is how far the ports of a replica are from the first one's.
+// replicaShift is the difference between the ports of a replica and those of the first process.
 const replicaShift = 10
 
-// SMTP is a mail server, in email-service's words.
+// SMTP is a mail server. The fields are the variables of email-service.
 type SMTP struct {
 	Host, Port, Username, Password, From, TLS string
 }
 
-// maxPort is the highest port of a stack without an offset, PostgreSQL's.
+// maxPort is the highest port of a stack without an offset. It is PostgreSQL's.
 const maxPort = 15432
 
-// FromEnv is the stack of the checkout at root as the environment wants it; its errors name the variable.
+// FromEnv returns the configuration of the stack of the checkout at root, from the environment. An error names the
+// variable.
 func FromEnv(root string) (Config, error) {
 	cfg := Config{Root: root, ToolsDir: filepath.Join(root, ".local"), Out: os.Stdout}
 	cfg.DataDir = cfg.ToolsDir
@@ -91,15 +92,18 @@ func FromEnv(root string) (Config, error) {
 		return Config{}, err
 	}
 
-	// A shell that has read .local/env holds this stack's own addresses, which are not a person's choice of server.
-	ours := strings.Fields(os.Getenv("STACK_MANAGED"))
+	// A shell that has sourced .local/env has the addresses of this stack's own servers in these variables. They do not
+	// name external servers.
+	managed := strings.Fields(os.Getenv("STACK_MANAGED"))
 	env := func(name string) string {
-		if slices.Contains(ours, name) {
+		if slices.Contains(managed, name) {
 			return ""
 		}
 		return os.Getenv(name)
 	}
-	cfg.PostgresURL, cfg.AWSEndpoint, cfg.StripeAPIKey = env("POSTGRES_URL"), env("AWS_ENDPOINT_URL"), env("STRIPE_API_KEY")
+	cfg.PostgresURL = env("POSTGRES_URL")
+	cfg.AWSEndpoint = env("AWS_ENDPOINT_URL")
+	cfg.StripeAPIKey = env("STRIPE_API_KEY")
 	cfg.StripeWebhookSecret = env("STRIPE_WEBHOOK_SECRET")
 	cfg.OTLPEndpoint = env("OTEL_EXPORTER_OTLP_ENDPOINT")
 	cfg.SMTP = SMTP{
@@ -109,7 +113,7 @@ func FromEnv(root string) (Config, error) {
 	return cfg, cfg.validate()
 }
 
-// serverPort is the port of one of our servers.
+// serverPort is one port of a server that the stack starts.
 type serverPort struct {
 	port     *int
 	variable string
@@ -133,7 +137,7 @@ func (c *Config) standardPorts() {
 	}
 }
 
-// serverClaims are the ports of all our servers.
+// serverClaims returns the ports of all servers that the stack can start.
 func (c *Config) serverClaims() []claim {
 	var claims []claim
 	for _, p := range c.serverPorts() {
@@ -142,7 +146,7 @@ func (c *Config) serverClaims() []claim {
 	return claims
 }
 
-// setPorts fills in the ports of our own servers: the offset shifts all of them, a variable moves one.
+// setPorts sets the ports of the servers. The offset is added to all standard ports; a variable replaces one port.
 func (c *Config) setPorts() error {
 	c.standardPorts()
 	for _, p := range c.serverPorts() {
@@ -163,7 +167,7 @@ func (c *Config) validate() error {
 	if c.PostgresURL != "" {
 		u, err := url.Parse(c.PostgresURL)
 		if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") || u.Host == "" {
-			return errors.New("POSTGRES_URL: not a URL of the form postgres://superuser:password@host:port/database")
+			return errors.New("POSTGRES_URL: it must have the form postgres://superuser:password@host:port/database")
 		}
 	}
 	if c.AWSEndpoint != "" {
@@ -179,22 +183,22 @@ func (c *Config) validate() error {
 		}
 	}
 	if c.SMTP.Host != "" && c.SMTP.Port == "" {
-		return errors.New("SMTP_PORT: needed with SMTP_HOST")
+		return errors.New("SMTP_PORT: it is required with SMTP_HOST")
 	}
 	return nil
 }
 
-// Throwaway is a stack in a temporary directory and on free ports, for a test. It shares the checkout's tools, and
-// ignores variables that point at a person's own servers: a test owns what it breaks.
+// Throwaway returns the configuration of a stack for a test, in a temporary directory and on free ports. It uses the
+// tools of the checkout. It ignores the variables of external servers, because a test may damage its servers.
 func Throwaway(root string) (Config, error) {
-	// `stack test` names the parent, so that it can clear up after a test that was killed.
+	// `stack test` sets the parent directory, so that it can clean up after a test that was killed.
 	dir, err := os.MkdirTemp(os.Getenv("STACK_TEST_DIR"), "eventbooking-")
 	if err != nil {
 		return Config{}, fmt.Errorf("make a data directory: %w", err)
 	}
-	// PostgreSQL may run as another user than we do.
+	// PostgreSQL may run as another user, who needs access.
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return Config{}, fmt.Errorf("open the data directory: %w", err)
+		return Config{}, fmt.Errorf("make the data directory readable: %w", err)
 	}
 	cfg := Config{Root: root, ToolsDir: filepath.Join(root, ".local"), DataDir: dir, Out: io.Discard}
 	cfg.PortOffset, err = freeOffset(root)
@@ -205,7 +209,7 @@ func Throwaway(root string) (Config, error) {
 	return cfg, nil
 }
 
-// FindRoot is the checkout that contains the working directory.
+// FindRoot returns the checkout that contains the working directory.
 func FindRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -217,7 +221,7 @@ func FindRoot() (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("no dapr.yaml here or above: run this inside the checkout")
+			return "", errors.New("no dapr.yaml in this directory or above: run this command inside the checkout")
 		}
 		dir = parent
 	}

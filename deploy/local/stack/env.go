@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// variable is one that the apps and sidecars inherit.
+// variable is an environment variable that the apps and sidecars inherit.
 type variable struct{ name, value string }
 
 func (c *Config) awsEndpoint() string {
@@ -19,22 +19,22 @@ func (c *Config) awsEndpoint() string {
 	return "http://" + loopback(c.AWSPort)
 }
 
-// otlpAddress is the host and port that the sidecars' configuration wants of OTLPEndpoint.
+// otlpAddress returns the host and port of OTLPEndpoint, for the configuration of the sidecars.
 func (c *Config) otlpAddress() string {
 	u, err := url.Parse(c.OTLPEndpoint)
-	if err != nil { // validate has said so
+	if err != nil { // validate has checked it
 		return ""
 	}
 	return u.Host
 }
 
-// environment is what a shell needs for `dapr run -f .`. Secrets are not in it, but for the token that has no other way
-// to a sidecar.
+// environment returns the variables that a shell needs for `dapr run -f .`. The only secret among them is the app API
+// token, which a sidecar reads from nowhere else.
 func (c *Config) environment(s secrets, f *runFile) []variable {
 	vars := []variable{
 		{"APP_API_TOKEN", s[secretAppToken]},
 		{"LISTEN_HOST", "127.0.0.1"},
-		// A sidecar looks for an address of the machine's otherwise, and ends where there is none, as without a network.
+		// Without it a sidecar looks up an address of the machine, and exits on a machine without a network.
 		{"DAPR_HOST_IP", "127.0.0.1"},
 		{"AWS_ENDPOINT_URL", c.awsEndpoint()},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", c.OTLPEndpoint},
@@ -43,48 +43,51 @@ func (c *Config) environment(s secrets, f *runFile) []variable {
 	var managed []string
 	if os.Getenv("PUBLIC_URL") == "" || c.PortOffset != 0 {
 		for _, a := range f.Apps {
-			if a.AppID == "ticket-service" { // whose addresses are in the mails
+			if a.AppID == "ticket-service" { // its URLs are in the e-mails
 				vars = append(vars, variable{"PUBLIC_URL", "http://" + loopback(a.AppPort)})
 			}
 		}
 	}
-	ours := func(name, value string) {
+	manage := func(name, value string) {
 		vars = append(vars, variable{name, value})
 		managed = append(managed, name)
 	}
 	if c.AWSEndpoint == "" {
 		managed = append(managed, "AWS_ENDPOINT_URL")
-		ours("AWS_ACCESS_KEY_ID", "local")
-		ours("AWS_SECRET_ACCESS_KEY", "local")
-		ours("AWS_SESSION_TOKEN", "")
-		ours("AWS_PROFILE", "")
+		manage("AWS_ACCESS_KEY_ID", "local")
+		manage("AWS_SECRET_ACCESS_KEY", "local")
+		manage("AWS_SESSION_TOKEN", "")
+		manage("AWS_PROFILE", "")
 	}
 	if c.SMTP.Host == "" {
-		ours("SMTP_HOST", "127.0.0.1")
-		ours("SMTP_PORT", strconv.Itoa(c.SMTPPort))
-		ours("SMTP_USERNAME", "")
-		ours("SMTP_TLS", "none")
-		ours("SMTP_FROM", "Event Booking <tickets@eventbooking.local>")
+		manage("SMTP_HOST", "127.0.0.1")
+		manage("SMTP_PORT", strconv.Itoa(c.SMTPPort))
+		manage("SMTP_USERNAME", "")
+		manage("SMTP_TLS", "none")
+		manage("SMTP_FROM", "Event Booking <tickets@eventbooking.local>")
 	} else {
 		vars = append(vars, variable{"SMTP_HOST", c.SMTP.Host}, variable{"SMTP_PORT", c.SMTP.Port})
-		for _, v := range []variable{{"SMTP_USERNAME", c.SMTP.Username}, {"SMTP_FROM", c.SMTP.From}, {"SMTP_TLS", c.SMTP.TLS}} {
+		optional := []variable{{"SMTP_USERNAME", c.SMTP.Username}, {"SMTP_FROM", c.SMTP.From}, {"SMTP_TLS", c.SMTP.TLS}}
+		for _, v := range optional {
 			if v.value != "" {
 				vars = append(vars, v)
 			}
 		}
 	}
 	if c.StripeAPIKey == "" {
-		ours("STRIPE_API_BASE", "http://"+loopback(c.StripeSimulatorPort))
+		manage("STRIPE_API_BASE", "http://"+loopback(c.StripeSimulatorPort))
 	} else {
 		vars = append(vars, variable{"STRIPE_API_BASE", ""})
 	}
 	return append(vars, variable{"STACK_MANAGED", strings.Join(managed, " ")})
 }
 
-// processEnv is our own environment with the stack's variables in it. STRIPE_API_KEY, STRIPE_WEBHOOK_SECRET and
-// SMTP_PASSWORD are in the secret store by now, and no process needs them from here.
+// processEnv returns the environment of this process with the stack's variables added. STRIPE_API_KEY,
+// STRIPE_WEBHOOK_SECRET and SMTP_PASSWORD are left out: apps read them from the secret store.
 func (c *Config) processEnv(s secrets, f *runFile) []string {
-	set := map[string]bool{"STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true, "SMTP_PASSWORD": true, "POSTGRES_URL": true}
+	set := map[string]bool{
+		"STRIPE_API_KEY": true, "STRIPE_WEBHOOK_SECRET": true, "SMTP_PASSWORD": true, "POSTGRES_URL": true,
+	}
 	var env []string
 	for _, v := range c.environment(s, f) {
 		set[v.name] = true
@@ -100,10 +103,10 @@ func (c *Config) processEnv(s secrets, f *runFile) []string {
 	return env
 }
 
-// writeEnv writes the environment as a file that a shell can read.
+// writeEnv writes the environment as a file that a shell can source.
 func (c *Config) writeEnv(s secrets, f *runFile) error {
 	var b strings.Builder
-	b.WriteString("# For `. " + filepath.Join(c.DataDir, "env") + "` in a shell that is to run `dapr run -f .`\n")
+	b.WriteString("# Run `. " + filepath.Join(c.DataDir, "env") + "` in a shell before `dapr run -f .`\n")
 	for _, v := range c.environment(s, f) {
 		if v.value == "" {
 			fmt.Fprintf(&b, "unset %s\n", v.name)
@@ -117,19 +120,21 @@ func (c *Config) writeEnv(s secrets, f *runFile) error {
 	return nil
 }
 
-// writeWrapper puts a daprd where the dapr CLI looks for one. It adds what dapr.yaml has no keys for: without it the
-// servers between sidecars and for metrics would listen on every interface.
+// writeWrapper writes a script that runs daprd to the path where the dapr CLI looks for daprd. The script adds
+// loopbackArgs.
 func (c *Config) writeWrapper(daprd string) error {
 	path := filepath.Join(c.DataDir, ".dapr", "bin", "daprd")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("put daprd in its place: %w", err)
+		return fmt.Errorf("write the daprd wrapper: %w", err)
 	}
-	script := "#!/bin/sh\nexec '" + strings.ReplaceAll(daprd, "'", `'\''`) + "' " + strings.Join(loopbackArgs, " ") + " \"$@\"\n"
+	quoted := "'" + strings.ReplaceAll(daprd, "'", `'\''`) + "'"
+	script := "#!/bin/sh\nexec " + quoted + " " + strings.Join(loopbackArgs, " ") + " \"$@\"\n"
 	if err := replaceFile(path, []byte(script), 0o755); err != nil {
-		return fmt.Errorf("put daprd in its place: %w", err)
+		return fmt.Errorf("write the daprd wrapper: %w", err)
 	}
 	return nil
 }
 
-// loopbackArgs keep those servers of a sidecar on loopback that dapr.yaml has no keys for.
+// loopbackArgs make two servers of a sidecar listen on loopback only: the one for other sidecars and the one for
+// metrics. By default they listen on all interfaces, and dapr.yaml has no keys for their addresses.
 var loopbackArgs = []string{"--dapr-internal-grpc-listen-address=127.0.0.1", "--metrics-listen-address=127.0.0.1"}

@@ -9,21 +9,22 @@ import (
 	"slices"
 )
 
-// Images makes the images of the programs for the platforms of clusters, and the sidecar's for this machine's, as archives in
-// ToolsDir. A second call makes what has changed.
+// Images builds the images of the apps and the Stripe simulator for linux/amd64 and linux/arm64, and the image of the
+// sidecar for this machine's architecture, as archives in ToolsDir. It rebuilds only images that have changed.
 func Images(ctx context.Context, cfg Config) error {
 	_, err := cfg.ensureImages(ctx, "linux/amd64,linux/arm64")
 	return err
 }
 
-// EnsureImages makes, for this machine's platform, the images of a cluster that can fetch none: those of [Images], Dapr's control
-// plane, and stand-ins for the servers of deploy/kubernetes/overlays/local. It gives the archives.
+// EnsureImages builds, for this machine's architecture, all images of a cluster without a registry: those of [Images],
+// Dapr's control plane, and stand-ins for the servers of deploy/kubernetes/overlays/local. It returns the paths of the
+// archives.
 func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error) {
 	controlPlane := cfg.bin("controlplane")
-	err = cfg.once(controlPlane, "Dapr's control plane "+daprdVersion, "build (only the first time; a few minutes)",
+	err = cfg.ensure(controlPlane, "Dapr's control plane "+daprdVersion, "build (only once; a few minutes)",
 		[]string{"tools/daprd", "tools/daprd/controlplane"}, func(log io.Writer) error {
-			return cfg.goTool(ctx, log, "tools/daprd", "build", "-trimpath",
-				"-ldflags", "-s -w -X github.com/dapr/dapr/pkg/buildinfo.version="+daprdVersion, "-o", controlPlane, "./controlplane")
+			return cfg.goTool(ctx, log, "tools/daprd", "build", "-trimpath", "-ldflags", daprLinkerFlags,
+				"-o", controlPlane, "./controlplane")
 		})
 	if err != nil {
 		return nil, err
@@ -32,7 +33,8 @@ func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error
 	if err != nil {
 		return nil, err
 	}
-	images, err := cfg.ensureImages(ctx, "linux/"+runtime.GOARCH, "-controlplane", controlPlane, "-node", node, "-packages", packages)
+	images, err := cfg.ensureImages(ctx, "linux/"+runtime.GOARCH,
+		"-controlplane", controlPlane, "-node", node, "-packages", packages)
 	if err != nil {
 		return nil, err
 	}
@@ -46,14 +48,14 @@ func EnsureImages(ctx context.Context, cfg Config) (archives []string, err error
 	return archives, nil
 }
 
-// ensureImages gives the directory in which tools/images has put the archives.
+// ensureImages runs tools/images and returns the directory of its archives. Others are further arguments.
 func (c *Config) ensureImages(ctx context.Context, platforms string, others ...string) (dir string, err error) {
 	daprd, err := c.ensureDaprd(ctx, "linux")
 	if err != nil {
 		return "", err
 	}
 	dir = filepath.Join(c.ToolsDir, "images")
-	done := c.progress("images", "build those that have changed")
+	done := c.progress("images", "build (only images that have changed)")
 	err = c.goTool(ctx, c.Out, "tools/images", slices.Concat([]string{
 		"run", ".", "-o", dir, "-platforms", platforms,
 		"-daprd", daprd, "-dapr", daprdVersion,

@@ -8,25 +8,26 @@ import (
 	"strconv"
 )
 
-// claim is a port that a process of ours is about to listen on.
+// claim is a port that a process of the stack is about to listen on.
 type claim struct {
 	process  string
 	port     int
-	variable string // what moves this port alone; empty when only PORT_OFFSET does
+	variable string // the variable that sets this port; empty when only PORT_OFFSET moves it
 }
 
-// checkPorts names every claimed port that somebody else listens on.
+// checkPorts returns an error that names every claimed port on which another program listens.
 func checkPorts(claims []claim) error {
 	var taken []error
 	for _, c := range claims {
 		if free(c.port) {
 			continue
 		}
-		way := "PORT_OFFSET=<n>, which shifts all ports"
+		remedy := "PORT_OFFSET=<n>, which is added to all ports"
 		if c.variable != "" {
-			way = c.variable + "=<port> or " + way
+			remedy = c.variable + "=<port> or " + remedy
 		}
-		taken = append(taken, fmt.Errorf("port %d, which %s needs, is in use by another program: stop that, or set %s", c.port, c.process, way))
+		taken = append(taken, fmt.Errorf("port %d of %s is in use by another program: stop that program, or set %s",
+			c.port, c.process, remedy))
 	}
 	return errors.Join(taken...)
 }
@@ -39,8 +40,8 @@ func free(port int) bool {
 	return l.Close() == nil
 }
 
-// freeOffset finds an offset at which every port of a stack is free, in a range that keeps clear of a stack without one and of
-// the ports that the system gives to outgoing connections.
+// freeOffset returns a port offset at which every port of a stack is free. The range of offsets avoids the ports of a
+// stack without an offset, and the ports that the operating system uses for outgoing connections.
 func freeOffset(root string) (int, error) {
 	const from, to, step = 11000, 17000, 2 * replicaShift
 	first := rand.IntN((to - from) / step)
@@ -56,7 +57,7 @@ func freeOffset(root string) (int, error) {
 			return offset, nil
 		}
 	}
-	return 0, errors.New("no free range of ports for a stack on this machine")
+	return 0, errors.New("this machine has no free range of ports for a stack")
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

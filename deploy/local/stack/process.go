@@ -19,33 +19,33 @@ import (
 type Process struct {
 	// Name is the app-id, the app-id with "-sidecar", or the server's name.
 	Name string
-	// Log is the file that takes its output.
+	// Log is the file that its output is appended to.
 	Log string
 
 	path       string
 	args       []string
-	env        []string // nil for our own
+	env        []string // nil for the environment of this process
 	dir        string
-	record     string // the file that says which process this is; empty for one that was found, not started
+	record     string // the file with its id and start time; empty for a process that was found by its group
 	credential *syscall.Credential
 	stopSignal syscall.Signal
-	owned      bool // ends with us
+	owned      bool // ends with this process
 
-	mu   sync.Mutex
-	pid  int
-	born string
-	gone chan struct{} // closed when a process that we started has ended
+	mu        sync.Mutex
+	pid       int
+	startTime string        // see startTimeOf
+	exited    chan struct{} // closed when the process has ended; nil if another command started it
 }
 
-// Child gives a process that is no part of a stack: it runs in dir, has its log and its record below it, and ends with us at
-// the latest.
+// Child returns a process that does not belong to a stack. It runs in dir, where its log and its record are too. It
+// ends with this process at the latest.
 func Child(dir, name, program string, args ...string) *Process {
 	return (&Config{DataDir: dir, owned: true}).process(name, program, args...)
 }
 
-// identity names a process for as long as the machine is up: ids are given out again, ids with a start time are not.
-// It is empty when there is no such process, or only its remains.
-func identity(pid int) string {
+// startTimeOf returns the start time of a process, or "" when there is no such process or it is a zombie. The operating
+// system reuses process ids. An id with a start time identifies a process for as long as the machine is up.
+func startTimeOf(pid int) string {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, os.ErrNotExist) {
 		if _, noProc := os.Stat("/proc/self/stat"); noProc == nil {
@@ -60,8 +60,8 @@ func identity(pid int) string {
 	if err != nil {
 		return ""
 	}
-	// The second field is the command in parentheses and may hold anything; the state is the third, the start time the
-	// twenty-second.
+	// The second field is the command in parentheses, which may contain spaces. The third is the state, and the
+	// twenty-second the start time.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
 		return ""
@@ -69,14 +69,14 @@ func identity(pid int) string {
 	return fields[19]
 }
 
-// group lists the processes of a process group.
+// group returns the ids of the processes in a process group.
 func group(ctx context.Context, leader int) []int {
 	var members []int
 	if stats, err := filepath.Glob("/proc/[0-9]*/stat"); err == nil && len(stats) > 0 {
 		for _, path := range stats {
 			stat, err := os.ReadFile(path)
 			if err != nil {
-				continue // it ended meanwhile
+				continue // it has ended
 			}
 			fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 			if len(fields) < 3 || fields[0] == "Z" || fields[2] != strconv.Itoa(leader) {
@@ -102,30 +102,30 @@ func group(ctx context.Context, leader int) []int {
 	return members
 }
 
-// adopt takes over the process that the record names, when that one is still running.
+// adopt reports whether the process is running. If this command did not start it, adopt looks it up by its record.
 func (p *Process) adopt() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pid != 0 {
-		return p.born != "" && identity(p.pid) == p.born
+		return p.startTime != "" && startTimeOf(p.pid) == p.startTime
 	}
 	record, err := os.ReadFile(p.record)
 	if err != nil {
 		return false
 	}
-	pid, born, found := strings.Cut(strings.TrimSpace(string(record)), " ")
+	pid, startTime, found := strings.Cut(strings.TrimSpace(string(record)), " ")
 	n, err := strconv.Atoi(pid)
-	if !found || born == "" || err != nil || identity(n) != born {
+	if !found || startTime == "" || err != nil || startTimeOf(n) != startTime {
 		return false
 	}
-	p.pid, p.born = n, born
+	p.pid, p.startTime = n, startTime
 	return true
 }
 
-// Alive reports whether the process is running, paused or not.
+// Alive reports whether the process is running. A paused process is running.
 func (p *Process) Alive() bool { return p.adopt() }
 
-// PID is the process's id while it is alive, and 0 otherwise.
+// PID returns the process's id, or 0 when it is not running.
 func (p *Process) PID() int {
 	if !p.adopt() {
 		return 0
@@ -135,7 +135,7 @@ func (p *Process) PID() int {
 	return p.pid
 }
 
-// Start runs the process, unless it is alive. It does not wait until it is healthy.
+// Start starts the process, unless it is running. It does not wait until the process is healthy.
 func (p *Process) Start() error {
 	if p.adopt() {
 		return nil
@@ -155,7 +155,7 @@ func (p *Process) Start() error {
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Dir, cmd.Env = p.dir, p.env
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own, so that Ctrl-C at our terminal does not reach it.
+	// In its own session, so that Ctrl-C in this terminal does not reach it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: p.credential}
 	if p.owned {
 		endWithParent(cmd.SysProcAttr)
@@ -163,19 +163,20 @@ func (p *Process) Start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
-	p.pid, p.born, p.gone = cmd.Process.Pid, identity(cmd.Process.Pid), make(chan struct{})
-	go func(gone chan<- struct{}) {
-		// How it ended is in its log; what counts here is that it is reaped.
+	p.pid = cmd.Process.Pid
+	p.startTime, p.exited = startTimeOf(p.pid), make(chan struct{})
+	go func(exited chan<- struct{}) {
+		// Wait reaps the process. How it ended is in its log.
 		_ = cmd.Wait()
-		close(gone)
-	}(p.gone)
-	if err := os.WriteFile(p.record, fmt.Appendf(nil, "%d %s\n", p.pid, p.born), 0o600); err != nil {
+		close(exited)
+	}(p.exited)
+	if err := os.WriteFile(p.record, fmt.Appendf(nil, "%d %s\n", p.pid, p.startTime), 0o600); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	return nil
 }
 
-// Signal sends the process a signal; it is no error when it is gone.
+// Signal sends the process a signal. It does nothing when the process has ended.
 func (p *Process) Signal(sig syscall.Signal) error {
 	pid := p.PID()
 	if pid == 0 {
@@ -193,7 +194,7 @@ func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
 // Resume continues a paused process.
 func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
 
-// Kill ends the process with SIGKILL and waits until it is gone.
+// Kill ends the process with SIGKILL and waits until it has ended.
 func (p *Process) Kill() error {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		return err
@@ -203,7 +204,7 @@ func (p *Process) Kill() error {
 	return p.wait(ctx)
 }
 
-// Stop asks the process to end, waits until it has, and kills it when it takes longer than grace.
+// Stop sends the process its stop signal and waits until it has ended. It kills the process after grace.
 func (p *Process) Stop(ctx context.Context, grace time.Duration) error {
 	if err := p.Signal(p.stopSignal); err != nil {
 		return err
@@ -224,36 +225,36 @@ func (p *Process) Restart(ctx context.Context) error {
 	return p.Start()
 }
 
-// wait returns when the process is gone, and removes its record.
+// wait waits until the process has ended, and removes its record.
 func (p *Process) wait(ctx context.Context) error {
 	for p.adopt() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not end: %w", p.Name, ctx.Err())
-		case <-p.ended():
+			return fmt.Errorf("%s has not ended: %w", p.Name, ctx.Err())
+		case <-p.done():
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pid, p.born = 0, ""
+	p.pid, p.startTime = 0, ""
 	if p.record == "" {
 		return nil
 	}
 	if err := os.Remove(p.record); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("forget %s: %w", p.Name, err)
+		return fmt.Errorf("remove the record of %s: %w", p.Name, err)
 	}
 	return nil
 }
 
-// ended is closed when a process of ours has ended, and never for one that an earlier command started.
-func (p *Process) ended() <-chan struct{} {
+// done returns a channel that is closed when the process has ended. It is nil if another command started the process.
+func (p *Process) done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.gone
+	return p.exited
 }
 
-// Tail is the end of the process's log, for an error.
+// Tail returns the last lines of the process's log, for an error.
 func (p *Process) Tail() string { return tailOf(p.Log, 15) }
 
 func tailOf(path string, lines int) string {

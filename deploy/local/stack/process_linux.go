@@ -2,5 +2,5 @@ package stack
 
 import "syscall"
 
-// endWithParent has the kernel kill the process when we die without stopping it, so that a crashed test leaves nothing.
+// endWithParent makes the kernel kill the process when this one dies, so that a test that crashes leaves no processes.
 func endWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

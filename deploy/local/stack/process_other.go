@@ -4,5 +4,5 @@ package stack
 
 import "syscall"
 
-// endWithParent is Linux's alone; elsewhere `stack test` clears up after a test that crashed.
+// endWithParent does nothing: only Linux can do this. `stack test` stops the processes of a test that crashed.
 func endWithParent(*syscall.SysProcAttr) {}

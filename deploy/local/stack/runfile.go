@@ -12,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// runFile is dapr.yaml as far as we use it. A key that is not here is an error, since the dapr CLI would ignore one that
-// is misspelt without a word.
+// runFile is dapr.yaml. A key that is not listed here is an error, because the dapr CLI silently ignores a misspelt
+// key.
 type runFile struct {
 	Version int       `yaml:"version"`
 	Name    string    `yaml:"name"`
@@ -50,16 +50,16 @@ type runApp struct {
 	AppMaxConcurrency    int               `yaml:"appMaxConcurrency,omitempty"`
 	Env                  map[string]string `yaml:"env,omitempty"`
 
-	// name tells replicas apart.
+	// name is AppID, and AppID with "-2" for a replica.
 	name string
 }
 
-// ports are all that the app and its sidecar listen on.
+// ports returns all ports that the app and its sidecar listen on.
 func (a *runApp) ports() []*int {
 	return []*int{&a.AppPort, &a.DaprHTTPPort, &a.DaprGRPCPort, &a.DaprInternalGRPCPort, &a.MetricsPort}
 }
 
-// replica is the app once more.
+// replica returns a second instance of the app, with its own name and ports.
 func (a *runApp) replica() runApp {
 	r := *a
 	r.name += "-2"
@@ -69,12 +69,12 @@ func (a *runApp) replica() runApp {
 	return r
 }
 
-// readApps reads dapr.yaml with paths made absolute and ports shifted as this stack has them.
+// readApps reads dapr.yaml, with absolute paths, the ports of this stack, and its replicas.
 func (c *Config) readApps() (*runFile, error) {
 	path := filepath.Join(c.Root, "dapr.yaml")
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the apps: %w", err)
+		return nil, fmt.Errorf("read dapr.yaml: %w", err)
 	}
 	if c.Overlay != nil {
 		if content, err = c.Overlay("dapr.yaml", content); err != nil {
@@ -109,14 +109,15 @@ func (c *Config) readApps() (*runFile, error) {
 	for _, id := range c.Replicas {
 		i := slices.IndexFunc(f.Apps, func(a runApp) bool { return a.AppID == id })
 		if i < 0 {
-			return nil, fmt.Errorf("%s has no %s to run twice", path, id)
+			return nil, fmt.Errorf("%s has no app %s to replicate", path, id)
 		}
 		f.Apps = append(f.Apps, f.Apps[i].replica())
 	}
 	return &f, nil
 }
 
-// resources is where the files of a directory of the checkout are: there, or with an overlay their copies.
+// resources returns the directory with the resources of dir: dir itself, or with an overlay the directory with the
+// changed copies.
 func (c *Config) resources(dir string) (string, error) {
 	if c.Overlay == nil {
 		return filepath.Join(c.Root, dir), nil
@@ -156,7 +157,7 @@ func appClaims(f *runFile) []claim {
 	return claims
 }
 
-// daprdArgs are what the dapr CLI would start the app's sidecar with.
+// daprdArgs returns the arguments with which the dapr CLI starts the sidecar of an app.
 func (f *runFile) daprdArgs(a runApp) []string {
 	args := []string{
 		"--app-id", a.AppID,
@@ -185,7 +186,7 @@ func (f *runFile) daprdArgs(a runApp) []string {
 	return args
 }
 
-// appEnv is what the dapr CLI would add to the app's environment.
+// appEnv returns the variables that the dapr CLI adds to the environment of an app.
 func (f *runFile) appEnv(a runApp) []string {
 	env := []string{
 		"APP_ID=" + a.AppID,

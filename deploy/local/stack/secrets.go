@@ -12,15 +12,15 @@ import (
 	"path/filepath"
 )
 
-// databases are the services with a database and a role of their own, both named after the service.
+// databases has the names of the services' databases. The role that owns a database has the same name.
 var databases = []string{
 	"auth_service", "event_service", "ticket_service", "payment_service", "notification_service", "analytics_service",
 }
 
-// stateDatabase is the Dapr state store's.
+// stateDatabase is the database of the Dapr state store.
 const stateDatabase = "dapr_state"
 
-// Names in the secrets file that are not a database's.
+// The keys in the secrets file, without those of databases.
 const (
 	secretServiceAuth   = "service-auth-secret"
 	secretKeyEncryption = "auth-service-key-encryption-key"
@@ -30,17 +30,17 @@ const (
 	secretStripeWebhook = "payment-gateway-stripe-webhook-secret"
 	secretSMTPPassword  = "email-service-smtp-password"
 	secretStateStore    = "statestore-connection-string"
-	// The last two are the stack's own, and no app may read them.
+	// Only the stack uses these two. No app may read them.
 	secretAppToken  = "app-api-token"
 	secretSuperuser = "postgres-superuser-password"
 )
 
-// secrets is the content of secrets.json, which is the local secret store. What is random is generated once and kept.
+// secrets is the content of secrets.json, the local secret store. Random values are generated once and kept.
 type secrets map[string]string
 
 func (c *Config) secretsPath() string { return filepath.Join(c.DataDir, "secrets.json") }
 
-// databaseSecret is the key of a database's URL.
+// databaseSecret returns the key of a database's URL.
 func databaseSecret(database string) string {
 	if database == stateDatabase {
 		return secretStateStore
@@ -54,8 +54,8 @@ func databaseSecret(database string) string {
 	return string(name) + "-database-url"
 }
 
-// loadSecrets reads the secrets of the data directory, generates the missing ones, puts addresses up to date and writes
-// them back.
+// loadSecrets reads the secrets of the data directory, generates missing ones, updates the addresses, and writes the
+// file.
 func (c *Config) loadSecrets() (secrets, error) {
 	s := secrets{}
 	content, err := os.ReadFile(c.secretsPath())
@@ -65,10 +65,12 @@ func (c *Config) loadSecrets() (secrets, error) {
 		return nil, fmt.Errorf("read the secrets: %w", err)
 	default:
 		if err := json.Unmarshal(content, &s); err != nil {
-			return nil, fmt.Errorf("%s is not JSON any more: %w", c.secretsPath(), err)
+			return nil, fmt.Errorf("%s is damaged: %w", c.secretsPath(), err)
 		}
 	}
-	for _, key := range []string{secretServiceAuth, secretAdminPassword, secretStripeWebhook, secretAppToken, secretSuperuser} {
+	for _, key := range []string{
+		secretServiceAuth, secretAdminPassword, secretStripeWebhook, secretAppToken, secretSuperuser,
+	} {
 		if s[key] == "" {
 			s[key] = hex.EncodeToString(randomBytes())
 		}
@@ -118,7 +120,7 @@ func (c *Config) loadSecrets() (secrets, error) {
 	return s, nil
 }
 
-// superuserURL is where databases are made.
+// superuserURL returns the URL with which roles and databases are created.
 func (c *Config) superuserURL(s secrets) string {
 	if c.PostgresURL != "" {
 		return c.PostgresURL
@@ -130,7 +132,7 @@ func (c *Config) superuserURL(s secrets) string {
 	return u.String()
 }
 
-// replaceFile writes a file that is either the old or the new one at any moment.
+// replaceFile writes a file atomically: a reader sees either the old content or the new.
 func replaceFile(path string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(path+".new", content, mode); err != nil {
 		return err
@@ -140,6 +142,6 @@ func replaceFile(path string, content []byte, mode os.FileMode) error {
 
 func randomBytes() []byte {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails
+	_, _ = rand.Read(b) // documented to never return an error
 	return b
 }

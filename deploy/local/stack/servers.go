@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// server is one of the servers that the components and the adapters talk to.
+// server is a server that the components or the adapters connect to.
 type server struct {
 	*Process
 	claims  []claim
-	prepare func(ctx context.Context) error // before it starts; nil when there is nothing to do
+	prepare func(ctx context.Context) error // called before the start; nil for nothing to prepare
 	healthy func(ctx context.Context) error
 }
 
-// process is a process of this stack that is recorded in its data directory.
+// process returns a process of this stack, with its record in the data directory.
 func (c *Config) process(name, path string, args ...string) *Process {
 	return &Process{
 		Name: name, path: path, args: args, dir: c.DataDir, stopSignal: syscall.SIGTERM, owned: c.owned,
@@ -31,7 +31,7 @@ func (c *Config) process(name, path string, args ...string) *Process {
 	}
 }
 
-// servers are ours, without those in whose place somebody else's is used.
+// servers returns the servers to start: all but those that are replaced by an external one.
 func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 	var all []*server
 	if c.PostgresURL == "" {
@@ -42,7 +42,8 @@ func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 		all = append(all, postgres)
 	}
 	if c.AWSEndpoint == "" {
-		p := c.process("fauxqs", t.node, filepath.Join(c.Root, "deploy/local/fauxqs.mjs"), t.packages, filepath.Join(c.DataDir, "fauxqs"))
+		p := c.process("fauxqs", t.node,
+			filepath.Join(c.Root, "deploy/local/fauxqs.mjs"), t.packages, filepath.Join(c.DataDir, "fauxqs"))
 		p.env = append(os.Environ(), "FAUXQS_PORT="+strconv.Itoa(c.AWSPort), "NODE_NO_WARNINGS=1")
 		all = append(all, &server{
 			Process: p,
@@ -53,7 +54,7 @@ func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 	if c.SMTP.Host == "" {
 		keep := "1000"
 		if c.owned {
-			keep = "0" // means all: a test counts them, and they go with it
+			keep = "0" // no limit, for tests that count e-mails
 		}
 		all = append(all, &server{
 			Process: c.process("maildev", t.node, filepath.Join(t.packages, "maildev/dist/bin/maildev.js"),
@@ -61,7 +62,8 @@ func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 				"--web-ip", "127.0.0.1", "--web", strconv.Itoa(c.MailWebPort),
 				"--mail-directory", filepath.Join(c.DataDir, "mail"), "--max-emails", keep),
 			claims: []claim{
-				{"the mail sink (SMTP)", c.SMTPPort, "SMTP_PORT"}, {"the mail sink (web)", c.MailWebPort, "MAIL_WEB_PORT"},
+				{"the mail sink (SMTP)", c.SMTPPort, "SMTP_PORT"},
+				{"the mail sink (web)", c.MailWebPort, "MAIL_WEB_PORT"},
 			},
 			healthy: answers("http://" + loopback(c.MailWebPort) + "/api/healthz"),
 		})
@@ -84,13 +86,13 @@ func (c *Config) servers(t tools, s secrets, f *runFile) ([]*server, error) {
 	return all, nil
 }
 
-// pollInterval is how often something that should come up is asked whether it has.
+// pollInterval is the pause between two checks of a process that is starting.
 const pollInterval = 100 * time.Millisecond
 
-// serverDeadline is how long a server may take to come up.
+// serverDeadline is how long a server may take to start.
 const serverDeadline = time.Minute
 
-// startServers brings up what is not up, restarts what does not answer, and makes the databases.
+// startServers starts the servers that are not running, restarts those that do not answer, and creates the databases.
 func (c *Config) startServers(ctx context.Context, servers []*server, s secrets) error {
 	var claims []claim
 	for _, srv := range servers {
@@ -118,7 +120,7 @@ func (c *Config) startServer(ctx context.Context, srv *server) error {
 		if srv.healthy(short) == nil {
 			return nil
 		}
-		c.say(srv.Name, "runs but does not answer: restarting it")
+		c.report(srv.Name, "running but not answering: restarting it")
 		if err := srv.Stop(ctx, 10*time.Second); err != nil {
 			return err
 		}
@@ -137,15 +139,15 @@ func (c *Config) startServer(ctx context.Context, srv *server) error {
 	for {
 		err := srv.healthy(ctx)
 		if err == nil {
-			c.say(srv.Name, fmt.Sprintf("up after %s", time.Since(began).Round(100*time.Millisecond)))
+			c.report(srv.Name, fmt.Sprintf("started after %s", time.Since(began).Round(100*time.Millisecond)))
 			return nil
 		}
 		if !srv.Alive() {
-			return fmt.Errorf("%s ended at once; the end of %s:\n%s", srv.Name, srv.Log, srv.Tail())
+			return fmt.Errorf("%s ended during its start; the last lines of %s:\n%s", srv.Name, srv.Log, srv.Tail())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not come up: %w; the end of %s:\n%s", srv.Name, err, srv.Log, srv.Tail())
+			return fmt.Errorf("%s did not start: %w; the last lines of %s:\n%s", srv.Name, err, srv.Log, srv.Tail())
 		case <-time.After(pollInterval):
 		}
 	}
@@ -153,7 +155,7 @@ func (c *Config) startServer(ctx context.Context, srv *server) error {
 
 var probe = &http.Client{Timeout: 3 * time.Second}
 
-// answers probes a URL for a status of 2xx.
+// answers returns a check that a GET of the URL is answered with 2xx.
 func answers(url string) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// StartSidecars runs no more of a stack than the apps' sidecars, as dapr.yaml has them but with the resources of these
-// directories. cfg.Interpose gives what stands in for the apps. The caller must Stop what it gets, which after a failure
-// may be nil.
+// StartSidecars starts only the sidecars of a stack, with the settings of dapr.yaml but with the resources in the given
+// directories. cfg.Interpose returns the ports of the stand-ins for the apps. The caller must Stop the returned stack,
+// which may be nil after an error.
 func StartSidecars(ctx context.Context, cfg Config, resources ...string) (*Stack, error) {
 	cfg.owned = true
 	daprd, err := cfg.ensureDaprd(ctx, runtime.GOOS)
@@ -40,10 +40,10 @@ func StartSidecars(ctx context.Context, cfg Config, resources ...string) (*Stack
 	ctx, cancel := context.WithTimeout(ctx, healthyDeadline)
 	defer cancel()
 	for _, a := range st.apps {
-		// One that is healthy may not know yet that its app is, and lets no call through until it does.
+		// A healthy sidecar refuses calls to its app until it has found the app healthy too.
 		for a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil {
 			if !a.Sidecar.Alive() {
-				return st, fmt.Errorf("%s ended; the end of %s:\n%s", a.Sidecar.Name, a.Sidecar.Log, a.Sidecar.Tail())
+				return st, fmt.Errorf("%s ended; the last lines of %s:\n%s", a.Sidecar.Name, a.Sidecar.Log, a.Sidecar.Tail())
 			}
 			select {
 			case <-ctx.Done():
@@ -55,12 +55,12 @@ func StartSidecars(ctx context.Context, cfg Config, resources ...string) (*Stack
 	return st, nil
 }
 
-// sidecar is the sidecar of an app, or of what comes between the two.
+// sidecar returns the sidecar of an app at URL app, or with Interpose of the proxy between the two.
 func (c *Config) sidecar(a runApp, app, daprd string, s secrets, f *runFile) (*Process, error) {
 	if c.Interpose != nil {
 		var err error
 		if a.AppPort, err = c.Interpose(a.name, app); err != nil {
-			return nil, fmt.Errorf("come between %s and its sidecar: %w", a.name, err)
+			return nil, fmt.Errorf("put a proxy between %s and its sidecar: %w", a.name, err)
 		}
 	}
 	p := c.process(a.name+"-sidecar", daprd, append(loopbackArgs, f.daprdArgs(a)...)...)
@@ -68,7 +68,7 @@ func (c *Config) sidecar(a runApp, app, daprd string, s secrets, f *runFile) (*P
 	return p, nil
 }
 
-// GRPCPort is the port of the gRPC API of an app's sidecar, the first of its replicas, or 0 for another name.
+// GRPCPort returns the port of the gRPC API of an app's sidecar, for the first replica, or 0 for an unknown app.
 func (s *Stack) GRPCPort(id string) int {
 	for _, a := range s.run.Apps {
 		if a.AppID == id {

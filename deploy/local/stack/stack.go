@@ -2,21 +2,15 @@ package stack
 
 import (
 	"context"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/sync/errgroup"
 )
 
-// Stack is a running system seen from outside.
+// Stack is a running stack.
 type Stack struct {
 	cfg     Config
 	secrets secrets
@@ -30,29 +24,28 @@ type Stack struct {
 // App is one of the eight apps with its sidecar.
 type App struct {
 	ID string
-	// Name is the ID, and for a replica the ID with "-2".
+	// Name is the ID, or the ID with "-2" for a replica.
 	Name string
-	// Process and Sidecar are set in a stack made by Start, whose processes belong to the caller.
+	// Process and Sidecar are set only by Start, whose processes are children of the caller.
 	Process, Sidecar *Process
 
 	port, sidecarPort, metricsPort int
 }
 
-// subscription is a queue's subscription to a topic.
-type subscription struct{ topic, queue string }
-
-// open describes the stack of a configuration.
+// open returns the stack of a configuration, without starting anything.
 func open(cfg Config, s secrets, f *runFile) (*Stack, error) {
 	st := &Stack{cfg: cfg, secrets: s, run: f}
 	for _, a := range f.Apps {
-		st.apps = append(st.apps, &App{ID: a.AppID, Name: a.name, port: a.AppPort, sidecarPort: a.DaprHTTPPort, metricsPort: a.MetricsPort})
+		st.apps = append(st.apps, &App{
+			ID: a.AppID, Name: a.name, port: a.AppPort, sidecarPort: a.DaprHTTPPort, metricsPort: a.MetricsPort,
+		})
 	}
 	var err error
 	st.queues, err = readSubscriptions(f.Common.ResourcesPaths)
 	return st, err
 }
 
-// App is the app of that id, the first of its replicas, or nil.
+// App returns the app with an id, for the first replica, or nil for an unknown id.
 func (s *Stack) App(id string) *App {
 	for _, a := range s.apps {
 		if a.ID == id {
@@ -62,10 +55,11 @@ func (s *Stack) App(id string) *App {
 	return nil
 }
 
-// Apps are all apps in the order of dapr.yaml, and then the replicas.
+// Apps returns all apps in the order of dapr.yaml, and after them the replicas.
 func (s *Stack) Apps() []*App { return s.apps }
 
-// Server is a server of a stack made by Start: postgres, fauxqs, maildev or stripe-simulator. It is nil for another name.
+// Server returns a server that Start has started: postgres, fauxqs, maildev or stripe-simulator. It returns nil for
+// another name.
 func (s *Stack) Server(name string) *Process {
 	for _, srv := range s.servers {
 		if srv.Name == name {
@@ -75,36 +69,31 @@ func (s *Stack) Server(name string) *Process {
 	return nil
 }
 
-// Companion gives a further process for a stack made by Start, such as an app that joins it with its sidecar: in the data
-// directory, with the apps' environment and env. It is the caller's to start and to stop; at the latest it ends with us.
+// Companion returns a further process, such as another app or its sidecar, to run beside a stack that Start has
+// started. It runs in the data directory, with the environment of the apps and env. The caller starts and stops it. It
+// ends with this process at the latest.
 func (s *Stack) Companion(name string, env []string, program string, args ...string) *Process {
 	p := s.cfg.process(name, program, args...)
 	p.env = append(s.cfg.processEnv(s.secrets, s.run), env...)
 	return p
 }
 
-// Node is the Node.js that a stack made by Start runs its servers with.
+// Node returns the path of the Node.js with which Start has started servers.
 func (s *Stack) Node() string { return s.node }
 
-// Subscribed reports whether a queue gets what is published to a topic.
-func (s *Stack) Subscribed(ctx context.Context, topic, queue string) (bool, error) {
-	have, err := s.subscriptions(ctx)
-	return have[subscription{topic, queue}], err
-}
-
-// DataDir holds the stack's logs and data.
+// DataDir returns the directory with the stack's logs and data.
 func (s *Stack) DataDir() string { return s.cfg.DataDir }
 
-// PortOffset is how far the stack's ports are from the usual ones.
+// PortOffset returns the difference between the stack's ports and the standard ones.
 func (s *Stack) PortOffset() int { return s.cfg.PortOffset }
 
-// DatabaseURL is the URL of a service's own database with its own role.
+// DatabaseURL returns the URL of a service's database, with the service's role.
 func (s *Stack) DatabaseURL(appID string) string { return s.secrets[appID+"-database-url"] }
 
-// ServiceSecret is the key of the tokens that services show each other.
+// ServiceSecret returns the key that signs the tokens of calls between services.
 func (s *Stack) ServiceSecret() []byte { return []byte(s.secrets["service-auth-secret"]) }
 
-// MailURL is where the mail sink's web page and REST API are; empty with a person's own mail server.
+// MailURL returns the URL of the mail sink's web page and REST API. It is empty with an external mail server.
 func (s *Stack) MailURL() string {
 	if s.cfg.SMTP.Host != "" {
 		return ""
@@ -112,7 +101,7 @@ func (s *Stack) MailURL() string {
 	return "http://" + loopback(s.cfg.MailWebPort)
 }
 
-// StripeURL is where the Stripe simulator is; empty with the real Stripe.
+// StripeURL returns the URL of the Stripe simulator. It is empty with the real Stripe.
 func (s *Stack) StripeURL() string {
 	if s.cfg.StripeAPIKey != "" {
 		return ""
@@ -120,27 +109,27 @@ func (s *Stack) StripeURL() string {
 	return "http://" + loopback(s.cfg.StripeSimulatorPort)
 }
 
-// AWSEndpoint is where SNS and SQS are.
+// AWSEndpoint returns the URL of SNS and SQS.
 func (s *Stack) AWSEndpoint() string { return s.cfg.awsEndpoint() }
 
-// APIToken is what a sidecar shows its app (APP_API_TOKEN).
+// APIToken returns the token that a sidecar sends to its app (APP_API_TOKEN).
 func (s *Stack) APIToken() string { return s.secrets[secretAppToken] }
 
-// URL is the app's own address.
+// URL returns the address of the app itself.
 func (a *App) URL() string { return "http://" + loopback(a.port) }
 
-// SidecarURL is the address of the Dapr API of the app's sidecar. A call with the header dapr-app-id, at the path of the
-// app that it names, is a service invocation.
+// SidecarURL returns the address of the Dapr API of the app's sidecar. A request with the header dapr-app-id is
+// forwarded to the same path of that app.
 func (a *App) SidecarURL() string { return "http://" + loopback(a.sidecarPort) }
 
-// MetricsURL is the page of the sidecar's metrics.
+// MetricsURL returns the URL of the sidecar's metrics.
 func (a *App) MetricsURL() string { return "http://" + loopback(a.metricsPort) + "/metrics" }
 
-// readyPath is the contract's readiness endpoint.
+// readyPath is the path of an app's readiness endpoint.
 const readyPath = "/actuator/health/ready"
 
-// waiting is what still keeps the stack from being healthy, empty when it is.
-func (s *Stack) waiting(ctx context.Context) []string {
+// pending returns what the stack is still waiting for before it is healthy.
+func (s *Stack) pending(ctx context.Context) []string {
 	answers := make([]string, len(s.apps)+1)
 	var g errgroup.Group
 	for i, a := range s.apps {
@@ -150,9 +139,9 @@ func (s *Stack) waiting(ctx context.Context) []string {
 				answers[i] = a.Name
 			case a.healthy(ctx, a.SidecarURL()+"/v1.0/healthz") != nil:
 				answers[i] = "the sidecar of " + a.Name
-			// It lets nothing through until it has found that its app is well, which it looks for now and then.
+			// A healthy sidecar refuses calls to its app until its next health check finds the app healthy too.
 			case a.healthy(ctx, a.SidecarURL()+"/v1.0/invoke/"+a.ID+"/method"+readyPath) != nil:
-				answers[i] = "the sidecar of " + a.Name + " to trust its app"
+				answers[i] = "the sidecar of " + a.Name + " to find its app healthy"
 			}
 			return nil
 		})
@@ -161,26 +150,21 @@ func (s *Stack) waiting(ctx context.Context) []string {
 		answers[len(s.apps)] = s.unsubscribed(ctx)
 		return nil
 	})
-	_ = g.Wait() // none of them fails
-	var waiting []string
-	for _, a := range answers {
-		if a != "" {
-			waiting = append(waiting, a)
-		}
-	}
-	return waiting
+	_ = g.Wait() // no function returns an error
+	return slices.DeleteFunc(answers, func(a string) bool { return a == "" })
 }
 
 func (a *App) healthy(ctx context.Context, url string) error { return answers(url)(ctx) }
 
-// WaitHealthy waits until every app is ready, every sidecar is healthy and every queue is subscribed, and says now and then
-// what it still waits for. A process that ended ends the wait, with what it logged last.
+// WaitHealthy waits until every app is ready, every sidecar is healthy and every queue is subscribed. Meanwhile it
+// reports what it is waiting for. It returns an error when a process has ended, with the last lines of its log, or
+// after 2 minutes.
 func (s *Stack) WaitHealthy(ctx context.Context) error {
 	return s.waitHealthy(ctx, func() error {
 		for _, a := range s.apps {
 			for _, p := range []*Process{a.Process, a.Sidecar} {
 				if p != nil && !p.Alive() {
-					return fmt.Errorf("%s ended; the end of %s:\n%s", p.Name, p.Log, p.Tail())
+					return fmt.Errorf("%s ended; the last lines of %s:\n%s", p.Name, p.Log, p.Tail())
 				}
 			}
 		}
@@ -188,122 +172,34 @@ func (s *Stack) WaitHealthy(ctx context.Context) error {
 	})
 }
 
-// healthyDeadline is how long the apps may take to come up.
+// healthyDeadline is how long the apps may take to start.
 const healthyDeadline = 2 * time.Minute
 
 func (s *Stack) waitHealthy(ctx context.Context, failed func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, healthyDeadline)
 	defer cancel()
-	var said string
-	var saidAt time.Time
+	var reported string
+	var reportedAt time.Time
 	began := time.Now()
 	for {
-		waiting := s.waiting(ctx)
-		if len(waiting) == 0 {
+		pending := s.pending(ctx)
+		if len(pending) == 0 {
 			return nil
 		}
 		if err := failed(); err != nil {
 			return err
 		}
-		now := strings.Join(waiting, ", ")
-		if time.Since(began) > 3*time.Second && (time.Since(saidAt) > heartbeat || (now != said && time.Since(saidAt) > 2*time.Second)) {
-			said, saidAt = now, time.Now()
-			s.cfg.say("apps", "waiting for "+now)
+		now := strings.Join(pending, ", ")
+		quiet := time.Since(reportedAt)
+		if time.Since(began) > 3*time.Second && (quiet > heartbeat || (now != reported && quiet > 2*time.Second)) {
+			reported, reportedAt = now, time.Now()
+			s.cfg.report("apps", "waiting for "+now)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("not healthy after %s: %s (logs in %s): %w", time.Since(began).Round(time.Second), now, s.cfg.DataDir, ctx.Err())
+			return fmt.Errorf("not healthy after %s: waiting for %s (logs in %s): %w",
+				time.Since(began).Round(time.Second), now, s.cfg.DataDir, ctx.Err())
 		case <-time.After(pollInterval):
-		}
-	}
-}
-
-// readSubscriptions reads from the resources which queue is subscribed to which topic.
-func readSubscriptions(dirs []string) ([]subscription, error) {
-	var all []subscription
-	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(dir, "subscription-*.yaml"))
-		if err != nil {
-			return nil, fmt.Errorf("find the subscriptions: %w", err)
-		}
-		for _, path := range files {
-			file, err := os.Open(path)
-			if err != nil {
-				return nil, fmt.Errorf("read the subscriptions: %w", err)
-			}
-			defer file.Close()
-			for dec := yaml.NewDecoder(file); ; {
-				var doc struct {
-					Spec struct {
-						PubsubName string `yaml:"pubsubname"`
-						Topic      string `yaml:"topic"`
-					} `yaml:"spec"`
-				}
-				if err := dec.Decode(&doc); err != nil {
-					break // the end of the file; a sidecar names any other error better than we could
-				}
-				all = append(all, subscription{doc.Spec.Topic, doc.Spec.PubsubName})
-			}
-		}
-	}
-	return all, nil
-}
-
-// unsubscribed names a queue that does not get its topic yet. What is published to a topic without subscriptions is
-// gone, and sidecars subscribe some time after they call themselves healthy.
-func (s *Stack) unsubscribed(ctx context.Context) string {
-	have, err := s.subscriptions(ctx)
-	if err != nil {
-		return "SNS (" + err.Error() + ")"
-	}
-	for _, sub := range s.queues {
-		if !have[sub] {
-			return sub.queue + " to subscribe to " + sub.topic
-		}
-	}
-	return ""
-}
-
-func (s *Stack) subscriptions(ctx context.Context) (map[subscription]bool, error) {
-	have := map[subscription]bool{}
-	for next := ""; ; {
-		form := url.Values{"Action": {"ListSubscriptions"}, "Version": {"2010-03-31"}}
-		if next != "" {
-			form.Set("NextToken", next)
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.AWSEndpoint(), strings.NewReader(form.Encode()))
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		// An emulator reads region and service from the scope and checks no signature.
-		req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=local/20250101/us-east-1/sns/aws4_request, SignedHeaders=host, Signature=0")
-		res, err := probe.Do(req)
-		if err != nil {
-			return nil, errors.Unwrap(err)
-		}
-		var page struct {
-			Members []struct {
-				TopicArn string
-				Endpoint string
-			} `xml:"ListSubscriptionsResult>Subscriptions>member"`
-			NextToken string `xml:"ListSubscriptionsResult>NextToken"`
-		}
-		err = xml.NewDecoder(res.Body).Decode(&page)
-		if cerr := res.Body.Close(); err == nil {
-			err = cerr
-		}
-		if res.StatusCode != http.StatusOK {
-			err = errors.New(res.Status)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range page.Members {
-			have[subscription{m.TopicArn[strings.LastIndexByte(m.TopicArn, ':')+1:], m.Endpoint[strings.LastIndexByte(m.Endpoint, ':')+1:]}] = true
-		}
-		if next = page.NextToken; next == "" {
-			return have, nil
 		}
 	}
 }

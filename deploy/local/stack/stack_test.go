@@ -3,11 +3,11 @@ package stack
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +26,8 @@ func root(t *testing.T) string {
 
 func TestFromEnv(t *testing.T) {
 	for _, name := range []string{
-		"DATA_DIR", "PORT_OFFSET", "POSTGRES_PORT", "SNSSQS_PORT", "SMTP_PORT", "MAIL_WEB_PORT", "STRIPE_SIMULATOR_PORT", "STACK_MANAGED",
+		"DATA_DIR", "PORT_OFFSET", "STACK_MANAGED",
+		"POSTGRES_PORT", "SNSSQS_PORT", "SMTP_PORT", "MAIL_WEB_PORT", "STRIPE_SIMULATOR_PORT",
 		"POSTGRES_URL", "AWS_ENDPOINT_URL", "SMTP_HOST", "STRIPE_API_KEY",
 	} {
 		t.Setenv(name, "")
@@ -38,7 +39,7 @@ func TestFromEnv(t *testing.T) {
 		require.Equal(t, "/checkout/.local", cfg.DataDir)
 		require.Equal(t, 15432, cfg.PostgresPort)
 	})
-	t.Run("OffsetShiftsAllButTheMoved", func(t *testing.T) {
+	t.Run("OffsetDoesNotMoveExplicitPort", func(t *testing.T) {
 		t.Setenv("PORT_OFFSET", "100")
 		t.Setenv("SNSSQS_PORT", "4000")
 		cfg, err := FromEnv("/checkout")
@@ -46,7 +47,7 @@ func TestFromEnv(t *testing.T) {
 		require.Equal(t, 15532, cfg.PostgresPort)
 		require.Equal(t, 4000, cfg.AWSPort)
 	})
-	t.Run("OurOwnAddressesAreNobodysChoice", func(t *testing.T) {
+	t.Run("ManagedAddressesAreIgnored", func(t *testing.T) {
 		t.Setenv("STACK_MANAGED", "AWS_ENDPOINT_URL SMTP_HOST SMTP_PORT")
 		t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5566")
 		t.Setenv("SMTP_HOST", "127.0.0.1")
@@ -86,7 +87,7 @@ func TestCheckPorts(t *testing.T) {
 	require.ErrorContains(t, err, "PostgreSQL")
 	require.ErrorContains(t, err, "POSTGRES_PORT")
 	require.ErrorContains(t, err, "auth-service")
-	require.Len(t, strings.Split(err.Error(), "\n"), 2, "a line for each")
+	require.Len(t, strings.Split(err.Error(), "\n"), 2, "one line for each port")
 
 	require.NoError(t, l.Close())
 	require.NoError(t, checkPorts([]claim{{"PostgreSQL", taken, "POSTGRES_PORT"}}))
@@ -106,11 +107,11 @@ func TestProcess(t *testing.T) {
 	logged("started")
 	first := p.PID()
 	require.NotZero(t, first)
-	require.NoError(t, p.Start(), "starting what runs changes nothing")
+	require.NoError(t, p.Start(), "Start does nothing when the process is running")
 	require.Equal(t, first, p.PID())
 
 	found := sleeper()
-	require.Equal(t, first, found.PID(), "another command finds it by its record")
+	require.Equal(t, first, found.PID(), "a second Process finds it by its record")
 
 	require.NoError(t, p.Pause())
 	require.True(t, p.Alive())
@@ -126,15 +127,15 @@ func TestProcess(t *testing.T) {
 	require.False(t, p.Alive())
 }
 
-func TestProcessIDGivenToSomebodyElse(t *testing.T) {
+func TestReusedProcessIDIsNotSignalled(t *testing.T) {
 	t.Parallel()
 	cfg := Config{DataDir: t.TempDir()}
 	p := cfg.process("sleeper", "/bin/sh", "-c", "exec sleep 60")
 	require.NoError(t, os.MkdirAll(filepath.Dir(p.record), 0o700))
-	// Our own id, with a start time that is not ours.
-	require.NoError(t, os.WriteFile(p.record, []byte(strings.Replace("PID 1\n", "PID", strconv.Itoa(os.Getpid()), 1)), 0o600))
+	// The id of this process, with another start time.
+	require.NoError(t, os.WriteFile(p.record, fmt.Appendf(nil, "%d 1\n", os.Getpid()), 0o600))
 	require.False(t, p.Alive())
-	require.NoError(t, p.Signal(syscall.SIGKILL), "nobody is signalled")
+	require.NoError(t, p.Signal(syscall.SIGKILL), "this would kill the test")
 }
 
 func TestSecretsAreGeneratedOnce(t *testing.T) {
@@ -155,19 +156,21 @@ func TestSecretsAreGeneratedOnce(t *testing.T) {
 	cfg.PostgresPort++
 	moved, err := cfg.loadSecrets()
 	require.NoError(t, err)
-	require.Equal(t, strings.Replace(first["auth-service-database-url"], "15432", "15433", 1), moved["auth-service-database-url"])
+	const key = "auth-service-database-url"
+	require.Equal(t, strings.Replace(first[key], "15432", "15433", 1), moved[key])
 }
 
-// A misspelt key would be ignored by the dapr CLI without a word.
-func TestRunFileUnknownKey(t *testing.T) {
+// The dapr CLI silently ignores a misspelt key.
+func TestUnknownRunFileKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Root: t.TempDir()}
-	require.NoError(t, os.WriteFile(filepath.Join(cfg.Root, "dapr.yaml"), []byte("version: 1\ncommon:\n  resourcePath: x\n"), 0o600))
+	misspelt := []byte("version: 1\ncommon:\n  resourcePath: x\n")
+	require.NoError(t, os.WriteFile(filepath.Join(cfg.Root, "dapr.yaml"), misspelt, 0o600))
 	_, err := cfg.readApps()
 	require.ErrorContains(t, err, "resourcePath")
 }
 
-func TestOverlay(t *testing.T) {
+func TestOverlayChangesRunFileAndResources(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Root: root(t), DataDir: t.TempDir()}
 	cfg.Overlay = func(path string, content []byte) ([]byte, error) {
@@ -199,7 +202,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-func TestRunFileShifted(t *testing.T) {
+func TestRunFilePortsAreUnique(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Root: root(t), ToolsDir: "/tools", DataDir: "/data", PortOffset: 100}
 	f, err := cfg.readApps()
@@ -222,12 +225,12 @@ func TestRunFileShifted(t *testing.T) {
 	cfg.standardPorts()
 	for _, c := range append(appClaims(f), cfg.serverClaims()...) {
 		require.Empty(t, ports[c.port], "port %d of %s", c.port, c.process)
-		require.Less(t, c.port, 32768, "the system gives this port to outgoing connections")
+		require.Less(t, c.port, 32768, "the operating system uses this port for outgoing connections")
 		ports[c.port] = c.process
 	}
 }
 
-// resource is what the manifests have in common.
+// resource has the fields of the manifests that the tests read.
 type resource struct {
 	Kind     string
 	Metadata struct{ Name string }
@@ -275,7 +278,7 @@ func TestManifests(t *testing.T) {
 	var subscriptions []resource
 	for file, resources := range manifests(t, "components/local/*.yaml") {
 		for _, r := range resources {
-			require.NotEmpty(t, r.Scopes, "%s: %s is for everybody", file, r.Metadata.Name)
+			require.NotEmpty(t, r.Scopes, "%s: %s has no scopes, so every app could use it", file, r.Metadata.Name)
 			if r.Kind == "Subscription" {
 				subscriptions = append(subscriptions, r)
 			} else {
@@ -285,7 +288,7 @@ func TestManifests(t *testing.T) {
 	}
 	for _, s := range subscriptions {
 		require.Equal(t, components[s.Spec.PubsubName].Scopes, s.Scopes, s.Metadata.Name)
-		require.Equal(t, "/events/unknown", s.Spec.Routes.Default, "without a default an unknown event would be lost")
+		require.Equal(t, "/events/unknown", s.Spec.Routes.Default, "without a default route an unknown event is lost")
 		for _, rule := range s.Spec.Routes.Rules {
 			eventType := strings.Trim(strings.TrimPrefix(rule.Match, "event.type == "), `"`)
 			require.Equal(t, "/events/"+strings.ReplaceAll(strings.ToLower(eventType), "_", "-"), rule.Path, s.Metadata.Name)
@@ -297,7 +300,7 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// Every secret that an app may read exists, and no app may read the stack's own.
+// Every secret that an app may read exists, and no app may read the secrets of the stack.
 func TestSecretScopes(t *testing.T) {
 	t.Parallel()
 	cfg := Config{DataDir: t.TempDir(), SMTP: SMTP{Password: "set"}}
@@ -327,7 +330,10 @@ func TestEnvironmentHoldsNoSecrets(t *testing.T) {
 	t.Setenv("STRIPE_API_KEY", "sk_live_secret")
 	t.Setenv("STRIPE_WEBHOOK_SECRET", "whsec_live")
 	t.Setenv("SMTP_PASSWORD", "secret")
-	cfg := Config{DataDir: t.TempDir(), StripeAPIKey: "sk_live_secret", StripeWebhookSecret: "whsec_live", SMTP: SMTP{Host: "mail.example", Port: "25", Password: "secret"}}
+	cfg := Config{
+		DataDir: t.TempDir(), StripeAPIKey: "sk_live_secret", StripeWebhookSecret: "whsec_live",
+		SMTP: SMTP{Host: "mail.example", Port: "25", Password: "secret"},
+	}
 	cfg.standardPorts()
 	s, err := cfg.loadSecrets()
 	require.NoError(t, err)

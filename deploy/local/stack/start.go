@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Start runs a whole stack as children of this process and waits until it is healthy. The caller must Stop what it gets,
-// which after a failure may be nil.
+// Start starts a whole stack as children of this process and waits until it is healthy. The caller must Stop the
+// returned stack, which may be nil after an error.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg.owned = true
 	t, err := ensureTools(ctx, cfg)
@@ -54,8 +54,8 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	return st, st.WaitHealthy(ctx)
 }
 
-// Stop ends a stack made by Start: apps first, so that they finish what they are at, then sidecars, then servers. What is
-// paused is resumed.
+// Stop stops the processes of a stack that Start has started: first the apps, so that they can finish their requests,
+// then the sidecars, then the servers. It resumes paused processes first.
 func (s *Stack) Stop(ctx context.Context) error {
 	if s == nil {
 		return nil
@@ -67,10 +67,11 @@ func (s *Stack) Stop(ctx context.Context) error {
 	for _, srv := range s.servers {
 		servers = append(servers, srv.Process)
 	}
-	return errors.Join(stopAll(ctx, apps, appGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, servers, serverGrace))
+	return errors.Join(
+		stopAll(ctx, apps, appGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, servers, serverGrace))
 }
 
-// How long processes get to end by themselves.
+// How long a process may take to stop before it is killed.
 const (
 	appGrace     = 15 * time.Second
 	sidecarGrace = 8 * time.Second
@@ -93,8 +94,8 @@ func stopAll(ctx context.Context, processes []*Process, grace time.Duration) err
 	return g.Wait()
 }
 
-// prepare does what both ways of running a stack need first: secrets, the apps' binaries, and the files that the dapr CLI
-// and a person's shell read.
+// prepare prepares what Up and Start have in common: the secrets, the binaries of the apps, and the files that the dapr
+// CLI and a shell read.
 func (c *Config) prepare(ctx context.Context, t tools) (secrets, *runFile, error) {
 	s, err := c.loadSecrets()
 	if err != nil {
@@ -113,9 +114,10 @@ func (c *Config) prepare(ctx context.Context, t tools) (secrets, *runFile, error
 	return s, f, c.build(ctx, f)
 }
 
-// build builds the apps and the simulator, which is quick when nothing has changed.
+// build builds the apps and the Stripe simulator. It is fast when nothing has changed.
 func (c *Config) build(ctx context.Context, f *runFile) error {
-	args := []string{"build", "-buildvcs=false", "-o", c.bin("") + string(filepath.Separator), "./deploy/local/stripe-simulator"}
+	bin := c.bin("") + string(filepath.Separator)
+	args := []string{"build", "-buildvcs=false", "-o", bin, "./deploy/local/stripe-simulator"}
 	for _, a := range f.Apps {
 		args = append(args, "./services/"+a.AppID)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Describe says where everything of a stack is.
+// Describe prints the addresses of a stack.
 func (s *Stack) Describe(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "app\taddress\tsidecar")
@@ -35,7 +35,7 @@ func (s *Stack) Describe(out io.Writer) error {
 	return w.Flush()
 }
 
-// Status says what of the stack is up, changing nothing.
+// Status prints which processes of the stack are running, and whether the stack is healthy. It changes nothing.
 func Status(ctx context.Context, cfg Config, out io.Writer) error {
 	f, err := cfg.readApps()
 	if err != nil {
@@ -47,31 +47,32 @@ func Status(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	records, err := filepath.Glob(filepath.Join(cfg.DataDir, "run", "*.pid"))
 	if err != nil {
-		return fmt.Errorf("find what runs: %w", err)
+		return fmt.Errorf("list the processes: %w", err)
 	}
-	alive := 0
+	running := 0
 	for _, r := range records {
 		p := cfg.process(strings.TrimSuffix(filepath.Base(r), ".pid"), "")
 		state := "ended"
 		if p.Alive() {
-			state = fmt.Sprintf("runs as process %d", p.PID())
-			alive++
+			state = fmt.Sprintf("running, process %d", p.PID())
+			running++
 		}
 		fmt.Fprintf(out, "  %-26s %s\n", p.Name, state)
 	}
-	if alive == 0 {
-		fmt.Fprintln(out, "  nothing is up")
+	if running == 0 {
+		fmt.Fprintln(out, "  nothing is running")
 		return nil
 	}
-	if waiting := st.waiting(ctx); len(waiting) > 0 {
-		fmt.Fprintf(out, "  not healthy: %s\n", strings.Join(waiting, ", "))
+	if pending := st.pending(ctx); len(pending) > 0 {
+		fmt.Fprintf(out, "  not healthy: waiting for %s\n", strings.Join(pending, ", "))
 		return nil
 	}
 	fmt.Fprintln(out, "  all apps and sidecars are healthy")
 	return nil
 }
 
-// Logs prints what the stack's processes log from now on, each line under its process's name, until the context ends.
+// Logs prints the last lines of the logs of all processes, and then new lines until ctx is done. Each line begins with
+// the name of the process.
 func Logs(ctx context.Context, cfg Config, out io.Writer) error {
 	offsets := map[string]int64{}
 	for first := true; ; first = false {
@@ -84,7 +85,7 @@ func Logs(ctx context.Context, cfg Config, out io.Writer) error {
 			files = append(files, found...)
 		}
 		if first && len(files) == 0 {
-			return errors.New("nothing has logged yet: make up")
+			return errors.New("there are no logs yet: run make up first")
 		}
 		for _, path := range files {
 			if err := follow(path, offsets, first, out); err != nil {
@@ -99,14 +100,14 @@ func Logs(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 }
 
-// recent is how much of what was logged before is worth showing.
+// recent is how much of an existing log is printed, in bytes.
 const recent = 2000
 
-// follow prints the whole lines that were added to a log since the last time.
+// follow prints the complete lines that were added to a log since the previous call.
 func follow(path string, offsets map[string]int64, first bool, out io.Writer) error {
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // replaced by a new run
+		return nil // a new run has replaced it
 	}
 	if err != nil {
 		return fmt.Errorf("read a log: %w", err)
@@ -121,7 +122,7 @@ func follow(path string, offsets map[string]int64, first bool, out io.Writer) er
 	if _, err := file.Seek(offsets[path], io.SeekStart); err != nil {
 		return fmt.Errorf("read a log: %w", err)
 	}
-	// <app>_app_<time>.log and <app>_daprd_<time>.log are the dapr CLI's names.
+	// The dapr CLI names its logs <app>_app_<time>.log and <app>_daprd_<time>.log.
 	name := strings.TrimSuffix(filepath.Base(path), ".log")
 	if parts := strings.Split(name, "_"); len(parts) == 3 {
 		name = strings.Replace(parts[0]+" "+parts[1], " app", "", 1)
@@ -129,7 +130,7 @@ func follow(path string, offsets map[string]int64, first bool, out io.Writer) er
 	for r := bufio.NewReader(file); ; {
 		line, err := r.ReadString('\n')
 		if err != nil {
-			return nil // half a line is for the next time
+			return nil // an incomplete line is printed by a later call
 		}
 		offsets[path] += int64(len(line))
 		if !skipLine {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Test checks the code (go vet, gofumpt, golangci-lint) and runs every test, with a throwaway PostgreSQL at
-// TEST_DATABASE_URL. Whatever happens, nothing that it or a test started is left running.
+// Test checks the code (go vet, gofumpt, golangci-lint) and runs every test. The tests get a temporary PostgreSQL at
+// TEST_DATABASE_URL. Test stops every process that it or a test has started, also after an error.
 func Test(ctx context.Context, cfg Config) (err error) {
-	// What tests get is theirs alone: a person's own servers are not for breaking.
+	// Tests may damage their servers, so they never use external ones.
 	cfg.PostgresURL, cfg.AWSEndpoint, cfg.SMTP, cfg.StripeAPIKey = "", "", SMTP{}, ""
 	t, err := ensureTools(ctx, cfg)
 	if err != nil {
@@ -29,28 +29,16 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	}
 	parent, err := os.MkdirTemp("", "eventbooking-test-")
 	if err != nil {
-		return fmt.Errorf("make a directory for the tests: %w", err)
+		return fmt.Errorf("create a directory for the tests: %w", err)
 	}
 	if err := os.Chmod(parent, 0o755); err != nil {
-		return fmt.Errorf("open the directory for the tests: %w", err)
+		return fmt.Errorf("make the directory for the tests readable: %w", err)
 	}
-	defer func() { err = errors.Join(err, sweep(parent, err == nil)) }()
+	defer func() { err = errors.Join(err, cleanUp(parent, err == nil)) }()
 	if err := os.Setenv("STACK_TEST_DIR", parent); err != nil {
 		return fmt.Errorf("prepare the tests: %w", err)
 	}
-
-	var wrong []error
-	for _, check := range []struct {
-		name string
-		args []string
-	}{
-		{"go vet", []string{"go", "vet", "./..."}},
-		{"gofumpt", []string{cfg.bin("gofumpt"), "-l", "deploy", "services", "tools"}},
-		{"golangci-lint", []string{cfg.bin("golangci-lint"), "run", "--allow-parallel-runners", "./..."}},
-	} {
-		wrong = append(wrong, cfg.check(ctx, check.name, check.args))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := cfg.checkCode(ctx); err != nil {
 		return err
 	}
 
@@ -71,58 +59,22 @@ func Test(ctx context.Context, cfg Config) (err error) {
 	if err := own.startServer(ctx, postgres); err != nil {
 		return err
 	}
-	list := exec.CommandContext(ctx, "go", "list", "./...")
-	list.Dir, list.Stderr = cfg.Root, os.Stderr
-	listed, err := list.Output()
-	if err != nil {
-		return fmt.Errorf("list the packages: %w", err)
-	}
-	// What runs the whole system takes turns: two systems on one machine would try each other's patience.
-	var parts []string
-	wholes := []string{"-p=1"}
-	for pkg := range strings.FieldsSeq(string(listed)) {
-		if strings.Contains(pkg, "/services/tests/") {
-			wholes = append(wholes, pkg)
-		} else {
-			parts = append(parts, pkg)
-		}
-	}
-	began := time.Now()
-	for _, packages := range [][]string{parts, wholes} {
-		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=20m"}, packages...)...)
-		cmd.Dir, cmd.Stdout, cmd.Stderr = cfg.Root, os.Stdout, os.Stderr
-		cmd.Env = append(testEnv(), "TEST_DATABASE_URL="+own.superuserURL(s))
-		// Tests get to stop what they started.
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
-		cmd.WaitDelay = 30 * time.Second
-		wrong = append(wrong, cmd.Run())
-	}
-	if err := errors.Join(wrong...); err != nil {
-		return fmt.Errorf("go test: %w", err)
-	}
-	cfg.say("go test", fmt.Sprintf("passed after %s", time.Since(began).Round(time.Second)))
-	return nil
+	return cfg.runTests(ctx, append(testEnv(), "TEST_DATABASE_URL="+own.superuserURL(s)))
 }
 
-// testEnv is our environment without what points at a person's own servers or at a stack that is up.
-func testEnv() []string {
-	var env []string
-	for _, pair := range os.Environ() {
-		switch name, _, _ := strings.Cut(pair, "="); name {
-		case "POSTGRES_URL", "STRIPE_API_KEY", "STRIPE_API_BASE", "PORT_OFFSET", "DATA_DIR", "STACK_MANAGED", "APP_API_TOKEN":
-		default:
-			if !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "SMTP_") && !strings.HasPrefix(name, "OTEL_") {
-				env = append(env, pair)
-			}
-		}
-	}
-	return env
+// checkCode runs the linters. Its error has the findings of all of them.
+func (c *Config) checkCode(ctx context.Context) error {
+	return errors.Join(
+		c.check(ctx, "go vet", "go", "vet", "./..."),
+		c.check(ctx, "gofumpt", c.bin("gofumpt"), "-l", "deploy", "services", "tools"),
+		c.check(ctx, "golangci-lint", c.bin("golangci-lint"), "run", "--allow-parallel-runners", "./..."),
+	)
 }
 
-// check runs a program that says what is wrong, and fails or says something when anything is.
-func (c *Config) check(ctx context.Context, name string, args []string) error {
+// check runs one linter. The linter failed if it exits with an error, or if it is gofumpt and prints a file name.
+func (c *Config) check(ctx context.Context, name, program string, args ...string) error {
 	done := c.progress(name, "check")
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = c.Root
 	out, err := cmd.CombinedOutput()
 	if err != nil || (name == "gofumpt" && len(out) > 0) {
@@ -133,14 +85,75 @@ func (c *Config) check(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// sweep stops whatever was started under the directory, the tests' own leftovers included. The directory goes as well,
-// unless the logs in it are wanted to find out what failed.
-func sweep(parent string, passed bool) error {
+// runTests runs the tests and the fuzz targets of all packages in the given environment.
+func (c *Config) runTests(ctx context.Context, env []string) error {
+	list := exec.CommandContext(ctx, "go", "list", "./...")
+	list.Dir, list.Stderr = c.Root, os.Stderr
+	listed, err := list.Output()
+	if err != nil {
+		return fmt.Errorf("list the packages: %w", err)
+	}
+	// Tests of the whole system run one package at a time, because two systems on one machine would exceed the deadlines
+	// of each other's tests.
+	var unit, system []string
+	for pkg := range strings.FieldsSeq(string(listed)) {
+		if strings.Contains(pkg, "/services/tests/") {
+			system = append(system, pkg)
+		} else {
+			unit = append(unit, pkg)
+		}
+	}
+	began := time.Now()
+	err = errors.Join(
+		c.goTest(ctx, env, unit),
+		c.goTest(ctx, env, append([]string{"-p=1"}, system...)),
+	)
+	if err != nil {
+		return fmt.Errorf("go test: %w", err)
+	}
+	c.report("go test", "passed after "+time.Since(began).Round(time.Second).String())
+	return nil
+}
+
+// goTest runs go test with further arguments, and prints its output.
+func (c *Config) goTest(ctx context.Context, env, args []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=20m"}, args...)...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Root, env, os.Stdout, os.Stderr
+	interruptible(cmd)
+	return cmd.Run()
+}
+
+// interruptible makes the end of its context interrupt cmd, so that tests can stop the processes that they have
+// started. cmd is killed after 30 s.
+func interruptible(cmd *exec.Cmd) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 30 * time.Second
+}
+
+// testEnv returns the environment of this process without the variables of external servers and of a running stack.
+func testEnv() []string {
+	var env []string
+	for _, pair := range os.Environ() {
+		switch name, _, _ := strings.Cut(pair, "="); name {
+		case "POSTGRES_URL", "STRIPE_API_KEY", "STRIPE_API_BASE",
+			"PORT_OFFSET", "DATA_DIR", "STACK_MANAGED", "APP_API_TOKEN":
+		default:
+			if !strings.HasPrefix(name, "AWS_") && !strings.HasPrefix(name, "SMTP_") && !strings.HasPrefix(name, "OTEL_") {
+				env = append(env, pair)
+			}
+		}
+	}
+	return env
+}
+
+// cleanUp stops every process that was started in a directory below parent, and removes parent. If the tests failed, it
+// keeps the logs and data of the stacks under test, and its error says where.
+func cleanUp(parent string, passed bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	dirs, err := filepath.Glob(filepath.Join(parent, "*"))
 	if err != nil {
-		return fmt.Errorf("find what the tests left: %w", err)
+		return fmt.Errorf("list the directories of the tests: %w", err)
 	}
 	var failures []error
 	for _, dir := range dirs {
@@ -151,28 +164,7 @@ func sweep(parent string, passed bool) error {
 	if err != nil || passed || len(logs) == 0 {
 		failures = append(failures, os.RemoveAll(parent))
 	} else {
-		failures = append(failures, fmt.Errorf("logs and data of the stacks under test are left in %s", parent))
+		failures = append(failures, fmt.Errorf("the logs and data of the tested stacks are in %s", parent))
 	}
 	return errors.Join(failures...)
-}
-
-// Clean stops the stack and removes everything that it or a tool has written.
-func Clean(ctx context.Context, cfg Config) error {
-	if err := Down(ctx, cfg); err != nil {
-		return err
-	}
-	remove := []string{cfg.ToolsDir, cfg.refuge()}
-	// DATA_DIR may be a directory that holds more than a stack.
-	for _, name := range []string{
-		".dapr", "dapr.yaml", "env", "fauxqs", "logs", "mail", "nameresolution.db", "nameresolution.db-shm", "nameresolution.db-wal",
-		"postgres", "run", "secrets.json", "stripe",
-	} {
-		remove = append(remove, filepath.Join(cfg.DataDir, name))
-	}
-	for _, path := range remove {
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("clean: %w", err)
-		}
-	}
-	return nil
 }

@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 		if err := st.Describe(os.Stdout); err != nil {
 			return err
 		}
-		fmt.Printf("\nmake logs follows the logs, make demo runs this again, make down stops everything and keeps the data.\n")
+		fmt.Printf("\nmake logs follows the logs, make down stops everything and keeps the data.\n")
 		return nil
 	case "servers":
 		_, err := stack.UpServers(ctx, cfg)
