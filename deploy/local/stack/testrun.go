@@ -1,19 +1,22 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// Test checks the code (go vet, gofumpt, golangci-lint) and runs every test. The tests get a temporary PostgreSQL at
-// TEST_DATABASE_URL. Test stops every process that it or a test has started, also after an error.
+// Test checks the code (go vet, gofumpt, golangci-lint), runs every test, and runs every fuzz target for a short time.
+// The tests get a temporary PostgreSQL at TEST_DATABASE_URL. Test stops every process that it or a test has started,
+// also after an error.
 func Test(ctx context.Context, cfg Config) (err error) {
 	// Tests may damage their servers, so they never use external ones.
 	cfg.PostgresURL, cfg.AWSEndpoint, cfg.SMTP, cfg.StripeAPIKey = "", "", SMTP{}, ""
@@ -93,8 +96,9 @@ func (c *Config) runTests(ctx context.Context, env []string) error {
 	if err != nil {
 		return fmt.Errorf("list the packages: %w", err)
 	}
-	// Tests of the whole system run one package at a time, because two systems on one machine would exceed the deadlines
-	// of each other's tests.
+	// Unit and store tests run with the race detector. Tests of the whole system run without it, because it does not see
+	// the processes that they start, and one package at a time, because two systems on one machine would exceed the
+	// deadlines of each other's tests.
 	var unit, system []string
 	for pkg := range strings.FieldsSeq(string(listed)) {
 		if strings.Contains(pkg, "/services/tests/") {
@@ -105,14 +109,14 @@ func (c *Config) runTests(ctx context.Context, env []string) error {
 	}
 	began := time.Now()
 	err = errors.Join(
-		c.goTest(ctx, env, unit),
+		c.goTest(ctx, env, slices.Concat(c.raceFlag(ctx), unit)),
 		c.goTest(ctx, env, append([]string{"-p=1"}, system...)),
 	)
 	if err != nil {
 		return fmt.Errorf("go test: %w", err)
 	}
 	c.report("go test", "passed after "+time.Since(began).Round(time.Second).String())
-	return nil
+	return c.fuzz(ctx, env, slices.Concat(unit, system))
 }
 
 // goTest runs go test with further arguments, and prints its output.
@@ -128,6 +132,21 @@ func (c *Config) goTest(ctx context.Context, env, args []string) error {
 func interruptible(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 30 * time.Second
+}
+
+// raceFlag returns the flag that turns the race detector on. The detector needs cgo and a C compiler. Where they are
+// missing, raceFlag reports that and returns nothing.
+func (c *Config) raceFlag(ctx context.Context) []string {
+	cmd := exec.CommandContext(ctx, "go", "build", "-race", "runtime/cgo")
+	cmd.Dir = c.Root
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return []string{"-race"}
+	}
+	reason, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+	c.report("race detector", fmt.Sprintf(
+		"not available: it needs cgo and a C compiler such as gcc. The tests run without it. (%s)", reason))
+	return nil
 }
 
 // testEnv returns the environment of this process without the variables of external servers and of a running stack.
