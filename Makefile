@@ -1,59 +1,80 @@
-# Two commands matter: `make demo` shows the system at work, `make test` proves it.
+# `make demo` shows the system at work. `make test` runs all checks and tests. `make help` lists every target.
 STACK := go run ./deploy/local/cmd/stack
+
+# The variables that make help prints, one on each line. The values in parentheses are the defaults.
+#
+#: DATA_DIR=<dir>                     directory of data, secrets and logs (.local)
+#: PORT_OFFSET=<n>                    number that is added to every port (0)
+#: POSTGRES_PORT=<port>               port of PostgreSQL (15432)
+#: SNSSQS_PORT=<port>                 port of the SNS/SQS emulator (4566)
+#: SMTP_PORT=<port>                   SMTP port of the mail sink (1025)
+#: MAIL_WEB_PORT=<port>               port of the mail sink's web page (1080)
+#: STRIPE_SIMULATOR_PORT=<port>       port of the Stripe simulator (12111)
+#: POSTGRES_URL=<url>                 your own PostgreSQL, as a superuser
+#: AWS_ENDPOINT_URL=<url>             your own SNS/SQS, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+#: SMTP_HOST=<host>                   your own mail server, with SMTP_PORT and if needed SMTP_USERNAME, SMTP_PASSWORD,
+#:                                    SMTP_FROM and SMTP_TLS (none, starttls or tls)
+#: STRIPE_API_KEY=<key>               the real Stripe, with STRIPE_WEBHOOK_SECRET for its webhooks
+#: OTEL_EXPORTER_OTLP_ENDPOINT=<url>  where traces are sent (nowhere)
+#: PUBLIC_URL=<url>                   start of the links in e-mails and QR codes (http://127.0.0.1:8082)
+#: NO_COLOR=1                         print the demo without colors
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down logs status infra test audit faults crash bench images kubernetes test-kubernetes clean
 
-help: ## list what can be made
-	@echo "Event booking on this machine:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## list all targets and variables
+	@echo "Targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "Variables (README.md has all): PORT_OFFSET=<n> shifts every port; POSTGRES_URL, AWS_ENDPOINT_URL,"
-	@echo "SMTP_HOST and STRIPE_API_KEY point at servers of your own."
+	@echo "Variables of the stack, for demo, up, infra and the targets that act on a running stack:"
+	@awk '/^#: / { print "  " substr($$0, 4) }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "deploy/local/README.md has the variables of the services, and more about these."
 
-demo: go ## set up and start everything, then tell a story through the sidecars
+demo: go ## start everything, then show a purchase through the sidecars, step by step
 	@$(STACK) demo
 
-up: go ## set up and start everything; a second time repairs or reuses what is there
+up: go ## start everything; if it is running, repair it or apply changes
 	@$(STACK) up
 
-down: go ## stop everything; the data stays
+down: go ## stop everything and keep the data
 	@$(STACK) down
 
-logs: go ## follow the logs of all processes (Ctrl-C ends it)
+logs: go ## print the logs of all processes until Ctrl-C
 	@$(STACK) logs
 
-status: go ## say what is up
+status: go ## print which processes are running and whether all are healthy
 	@$(STACK) status
 
-infra: go ## start only the servers (then: . .local/env && .local/bin/dapr run -f .)
+infra: go ## start only the servers; then run: . .local/env && .local/bin/dapr run -f .
 	@$(STACK) servers
 
-test: go ## set up what is missing, check the code and run every test; leaves nothing running
+test: go ## check the code, run every test and fuzz target, and stop everything that was started
 	@$(STACK) test
 
-audit: go ## compare the data of all services with each other; ARGS=-quiet for an idle system
+audit: go ## compare the records of all services; ARGS=-quiet when the system is idle
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
-faults: go ## kill, freeze and lie to a system under load, SEED=1-10 ROUNDS=2, and audit it
-	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) go test -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
+faults: go ## kill, freeze and disturb the processes of a system under load, then audit it; SEED=1-10 ROUNDS=2
+	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) \
+		go test -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
 
-crash: go ## kill a system's processes at each named point of the saga and of the consumers, and audit it
+crash: go ## kill processes at each named point of the saga and the consumers, then audit the system
 	@go test -tags crash -count=1 -v -timeout 0 -run TestEveryCrashPoint ./services/tests/faults
 
-bench: go ## measure how fast it is; BENCH=1,5 measures only these, QUICK=1 shows that it works
+bench: go ## measure performance; BENCH=1,5 selects measurements, QUICK=1 only checks that they work
 	@go run ./services/tests/load -run "$(BENCH)" $(if $(QUICK),-quick) $(ARGS)
 
-images: go ## build a container image of every program, as OCI archives in .local/images
+images: go ## build container images of all programs, as OCI archives in .local/images
 	@$(STACK) images
 
-kubernetes: go ## render deploy/kubernetes and check it against the schemas of Kubernetes and Dapr
+kubernetes: go ## render deploy/kubernetes and validate it against the schemas of Kubernetes and Dapr
 	@go run -C tools/kubernetes . check overlays/local overlays/aws
 
-test-kubernetes: go ## try the whole system on a throwaway cluster of this machine's own; wants root
+test-kubernetes: go ## test the whole system on a temporary cluster on this machine; needs Linux and root
 	@go test -tags kubernetes -count=1 -v -timeout 45m ./services/tests/kubernetes
 
-clean: go ## stop everything and remove .local, data included
+clean: go ## stop everything and remove .local with its data
 	@$(STACK) clean
 
 .PHONY: go

@@ -1,6 +1,8 @@
 // Starts the SNS/SQS emulator: node fauxqs.mjs <node_modules> <data directory>, with its port in FAUXQS_PORT.
-// Its own command listens on every interface and logs every request, and waits for the disk at each of its writes, during
-// which nobody gets an answer. What is written outlives the process without that, however it dies.
+//
+// The emulator's own command listens on all interfaces, logs every request, and waits for the disk after each write. This
+// script listens on loopback only, logs warnings, and turns off that wait, which blocks all requests. Written data still
+// survives a crash of the process, but not a crash of the machine.
 import net from "node:net";
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
