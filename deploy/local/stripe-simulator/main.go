@@ -2,7 +2,8 @@
 // unchanged, and its state survives a restart. The services do not know about it: STRIPE_API_BASE points
 // payment-gateway to this simulator, and to the real Stripe when it is empty.
 //
-//	stripe-simulator -addr 127.0.0.1:12111 -data .local/stripe -webhook-url http://127.0.0.1:8083/api/payments/webhooks/stripe
+//	stripe-simulator -addr 127.0.0.1:12111 -data .local/stripe \
+//	    -webhook-url http://127.0.0.1:8083/api/payments/webhooks/stripe
 //
 // # What it implements
 //

@@ -116,6 +116,8 @@ func TestWebhooks(t *testing.T) {
 			var intent stripe.PaymentIntent
 			require.NoError(t, json.Unmarshal(event.Data.Raw, &intent))
 			require.Equal(t, stripe.ErrorCodeCardDeclined, intent.LastPaymentError.Code)
+		default:
+			t.Errorf("unexpected event %s", event.Type)
 		}
 	}
 }
