@@ -104,7 +104,7 @@ func (c *Config) stopApps(ctx context.Context, cli *Process) error {
 		others = nil
 	}
 	return errors.Join(
-		stopAll(ctx, apps, appGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, others, sidecarGrace),
+		stopAll(ctx, apps, AppGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, others, sidecarGrace),
 		cli.Stop(ctx, sidecarGrace))
 }
 

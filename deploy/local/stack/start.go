@@ -68,12 +68,14 @@ func (s *Stack) Stop(ctx context.Context) error {
 		servers = append(servers, srv.Process)
 	}
 	return errors.Join(
-		stopAll(ctx, apps, appGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, servers, serverGrace))
+		stopAll(ctx, apps, AppGrace), stopAll(ctx, sidecars, sidecarGrace), stopAll(ctx, servers, serverGrace))
 }
 
-// How long a process may take to stop before it is killed.
+// AppGrace is how long an app may take to stop before it is killed. It is longer than any request takes.
+const AppGrace = 80 * time.Second
+
+// How long other processes may take to stop before they are killed.
 const (
-	appGrace     = 15 * time.Second
 	sidecarGrace = 8 * time.Second
 	serverGrace  = 15 * time.Second
 )

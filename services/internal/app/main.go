@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
@@ -29,9 +28,6 @@ type Config struct {
 
 // common lets Main read the embedded part of a service's own struct.
 func (c Config) common() Config { return c }
-
-// flushTimeout bounds how long a process that stops tries to export its last spans.
-const flushTimeout = 3 * time.Second
 
 // Main is the body of a service's main function. It reads C, a struct that embeds Config, from the environment; sets the
 // default logger; exports spans if a collector is configured; and calls run with a context that ends on SIGINT or

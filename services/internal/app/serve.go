@@ -15,10 +15,24 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
+// The phases of a shutdown, one after the other.
 const (
-	// shutdownGrace is how long requests in progress may take to finish once the process was asked to stop.
-	shutdownGrace = 15 * time.Second
-	// Bounds on how slowly a client may send its headers, and on how long it may keep an idle connection.
+	// requestsGrace is how long requests in progress may take to finish: as long as a request may take, and the time to
+	// record an outcome after its deadline.
+	requestsGrace = web.RequestTimeout + recordTimeout
+	// recordTimeout is how long requests and workers may take to record an outcome after their context has ended.
+	recordTimeout = 5 * time.Second
+	// flushTimeout is how long the export of the last spans may take.
+	flushTimeout = 3 * time.Second
+)
+
+// ShutdownTimeout bounds the time from SIGTERM until the process has exited. Whatever stops a service has to wait longer
+// before it kills the process, or it breaks off a request: Kubernetes (deploy/kubernetes/base/deployment.yaml) and the
+// local stack (deploy/local/stack).
+const ShutdownTimeout = requestsGrace + recordTimeout + flushTimeout
+
+// Bounds on how slowly a client may send its headers, and on how long it may keep an idle connection.
+const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
 )
@@ -67,7 +81,7 @@ func Serve(ctx context.Context, cfg Config, handler http.Handler, workers ...Wor
 	g.Go(func() error {
 		<-gctx.Done()
 		defer stopWorkers()
-		graceCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		graceCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestsGrace)
 		defer cancel()
 		return server.Shutdown(graceCtx)
 	})

@@ -180,6 +180,9 @@ func Problem(r *http.Request, err error) *problem.Error {
 	case !ok && errors.Is(r.Context().Err(), context.Canceled):
 		slog.InfoContext(r.Context(), "caller gone", "error", err.Error())
 		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request was given up")
+	case !ok && errors.Is(r.Context().Err(), context.DeadlineExceeded):
+		slog.WarnContext(r.Context(), "request timed out", "error", err.Error())
+		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request took too long")
 	case !ok:
 		slog.ErrorContext(r.Context(), "internal error", "error", err.Error())
 		return problem.New(problem.Internal, "INTERNAL_ERROR", "Something went wrong on our side")

@@ -25,7 +25,7 @@ const CorrelationHeader = "X-Correlation-Id"
 // contract's form, whose every request carries its trace, and is logged once.
 func NewRouter() *mux.Router {
 	r, traced := mux.NewRouter(), tracing()
-	r.Use(statusInHeader, traced, logged, recovered)
+	r.Use(bounded, statusInHeader, traced, logged, recovered)
 	// mux runs no middleware for these two.
 	outside := func(p *problem.Error) http.Handler {
 		return statusInHeader(traced(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))

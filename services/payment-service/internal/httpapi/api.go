@@ -226,7 +226,7 @@ func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer leave()
 	// From here on the order is driven to an end even if the buyer goes away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
+	ctx, cancel := web.Detach(r.Context(), sagaTimeout)
 	defer cancel()
 	id, leased, err := a.Store.Create(ctx, o, key, hash)
 	if err != nil {
@@ -376,7 +376,7 @@ func (a API) internalOrder(w http.ResponseWriter, r *http.Request) error {
 func (a API) resumeSagas(w http.ResponseWriter, r *http.Request) error {
 	// A sidecar that dies meanwhile takes the calls with it, and not the time to let go of the sagas, for which
 	// others would have to wait until their leases end.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sweepTimeout)
+	ctx, cancel := web.Detach(r.Context(), sweepTimeout)
 	defer cancel()
 	n, err := a.Saga.Sweep(ctx)
 	if err != nil {

@@ -123,7 +123,7 @@ func (a API) returnPostponed(w http.ResponseWriter, r *http.Request) error {
 // carryOut answers a request for a refund, which create stores if it is new.
 func (a API) carryOut(w http.ResponseWriter, r *http.Request, create func(context.Context) (id uuid.UUID, created bool, err error)) error {
 	// From here on the refund is driven to an end even if whoever asked for it goes away.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), sagaTimeout)
+	ctx, cancel := web.Detach(r.Context(), sagaTimeout)
 	defer cancel()
 	id, leased, err := create(ctx)
 	if err != nil {
