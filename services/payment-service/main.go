@@ -42,8 +42,9 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	orders := store.Store{Pool: service.Pool}
+	orders := store.New(service.Pool)
 	return service.Serve(ctx, httpapi.API{
+		Pool:  service.Pool,
 		Store: orders,
 		Saga: saga.Saga{
 			Store: orders, Services: service.Sidecar, Charges: rate.NewLimiter(rate.Limit(cfg.ChargesPerSecond), 1),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
@@ -30,7 +31,8 @@ import (
 
 // API serves payment-service.
 type API struct {
-	Store    store.Store
+	Pool     *pgxpool.Pool
+	Store    *store.Store
 	Saga     saga.Saga
 	Bulkhead Bulkhead
 	Guard    identity.Guard
@@ -39,7 +41,7 @@ type API struct {
 // Router gives the routes.
 func (a API) Router() *mux.Router {
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	web.Health(r, web.Check{Name: "database", Probe: a.Pool.Ping})
 	web.Docs(r, "payment-service")
 	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
@@ -65,7 +67,7 @@ func (a API) Router() *mux.Router {
 
 	// For the sidecar.
 	messaging.Consumer{
-		Pool: a.Store.Pool, Service: "payment-service", Queue: "payment-processing-queue", API: "/api/payments",
+		Pool: a.Pool, Service: "payment-service", Queue: "payment-processing-queue", API: "/api/payments",
 		Guard: a.Guard, Announce: true,
 		Handlers: map[string]messaging.Handler{
 			"TICKETS_GENERATED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {

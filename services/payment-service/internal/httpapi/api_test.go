@@ -71,8 +71,9 @@ func setup(t *testing.T) *bundle {
 		buyer:    identity.User{ID: uuid.New(), Name: "Ann O'Hara", Roles: []identity.Role{identity.RoleUser}},
 	}
 	b.typeID = b.services.AddType(b.event, money.Of(5000, "USD"), capacity)
-	db := store.Store{Pool: b.pool}
+	db := store.New(b.pool)
 	b.api = httpapi.API{
+		Pool:     b.pool,
 		Store:    db,
 		Saga:     saga.Saga{Store: db, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)},
 		Bulkhead: httpapi.NewBulkhead(2, 100, time.Hour),

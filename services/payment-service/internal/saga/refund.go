@@ -34,7 +34,7 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "refund waits", "refundId", id, "orderId", r.OrderID, "step", r.Step, "error", err.Error())
-			alerted, postponed := s.Store.PostponeRefund(ctx, r, errors.Is(err, errRefundPending))
+			alerted, postponed := s.Store.BackOffRefund(ctx, r, errors.Is(err, errRefundPending))
 			if alerted {
 				slog.ErrorContext(ctx, "compensation failed", "refundId", id, "orderId", r.OrderID, "step", r.Step)
 			}

@@ -46,7 +46,7 @@ type Caller interface {
 
 // Saga drives orders.
 type Saga struct {
-	Store    store.Store
+	Store    *store.Store
 	Services Caller
 	// Charges is how often payment-gateway is asked for a charge. More often than it takes from a caller, its limiter would refuse,
 	// and these refusals would open the circuit breaker, behind which no order is paid at all.
@@ -86,7 +86,7 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 		}
 		if err != nil {
 			slog.WarnContext(ctx, "saga waits", "orderId", id, "step", o.Step, "error", err.Error())
-			alerted, postponed := s.Store.Postpone(ctx, o)
+			alerted, postponed := s.Store.BackOff(ctx, o)
 			if alerted {
 				slog.ErrorContext(ctx, "compensation failed", "orderId", id, "step", o.Step)
 			}
@@ -183,7 +183,7 @@ func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
 			return err
 		}
 	case order.Fulfil:
-		gaveUp, err := s.Store.Unanswered(ctx, o)
+		gaveUp, err := s.Store.Reannounce(ctx, o)
 		if gaveUp {
 			slog.ErrorContext(ctx, "tickets not generated, the order is refunded", "orderId", id)
 		}

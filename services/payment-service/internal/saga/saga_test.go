@@ -36,7 +36,7 @@ const (
 
 type bundle struct {
 	pool     *pgxpool.Pool
-	store    store.Store
+	store    *store.Store
 	services *sagatest.Services
 	saga     saga.Saga
 	event    uuid.UUID
@@ -51,7 +51,7 @@ func setup(t *testing.T) *bundle {
 		services: &sagatest.Services{},
 		event:    uuid.New(),
 	}
-	b.store = store.Store{Pool: b.pool}
+	b.store = store.New(b.pool)
 	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)}
 	b.newType(5000)
 	return b

@@ -219,7 +219,7 @@ func TestUnansweredRace(t *testing.T) {
 		errs, given := make([]error, sweepers), make([]bool, sweepers)
 		var all sync.WaitGroup
 		for i := range sweepers {
-			all.Go(func() { given[i], errs[i] = b.store.Unanswered(t.Context(), o) })
+			all.Go(func() { given[i], errs[i] = b.store.Reannounce(t.Context(), o) })
 		}
 		all.Go(also)
 		all.Wait()

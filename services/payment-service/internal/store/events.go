@@ -16,17 +16,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
-// EventCancelled is EVENT_CANCELLED's effect, once per message: from now on no order of the event keeps
-// its money. RefundCancelled gives it back for those that are done, Fulfilled for those that are about to
-// be.
-func (s Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancelled events.EventCancelled) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// EventCancelled handles EVENT_CANCELLED, once per message: it records the event, so that all its orders are refunded.
+// RefundCancelled refunds those that are done. Fulfilled refunds the others when they are.
+func (s *Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancelled events.EventCancelled) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := messaging.FirstTx(ctx, tx, messageID, cancelled.Type()); err != nil || !first {
 			return err
 		}
 		trace := telemetry.From(ctx)
 		if _, err := tx.Exec(ctx, `
-			INSERT INTO event_refunds (event_id, correlation_id, traceparent) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			INSERT INTO event_refunds (event_id, correlation_id, traceparent)
+			VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			cancelled.EventID, trace.CorrelationID, trace.Parent); err != nil {
 			return fmt.Errorf("cancel event %s: %w", cancelled.EventID, err)
 		}
@@ -34,28 +34,30 @@ func (s Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancelle
 	})
 }
 
-// RefundCancelled looks through the next orders of a cancelled event, limit at most, and stores the intent
-// to give back what is left of each. It reports false when there is none to look through, or others are at
-// it.
-func (s Store) RefundCancelled(ctx context.Context, limit int) (bool, error) {
-	var looked bool
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		looked = false
+// RefundCancelled creates the refunds of the next orders of a cancelled event, limit at most, each of what is left of
+// the order. It returns false if no cancelled event has orders left to process, or if other replicas are processing all
+// of them.
+func (s *Store) RefundCancelled(ctx context.Context, limit int) (bool, error) {
+	var more bool
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		more = false
 		var event, last uuid.UUID
 		var trace telemetry.Trace
 		err := tx.QueryRow(ctx, `
 			SELECT event_id, last_order_id, correlation_id, traceparent FROM event_refunds
-			WHERE NOT done ORDER BY heard_at LIMIT 1 FOR UPDATE SKIP LOCKED`).Scan(&event, &last, &trace.CorrelationID, &trace.Parent)
+			WHERE NOT done ORDER BY heard_at LIMIT 1 FOR UPDATE SKIP LOCKED`).
+			Scan(&event, &last, &trace.CorrelationID, &trace.Parent)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("next cancelled event: %w", err)
 		}
-		// All of them, whatever their step: one that is just being fulfilled is waited for, and one that
-		// will be sees, once it has the lock, that its event is cancelled.
+		// The orders are locked whatever their step. A transaction that is fulfilling an order commits first, or it
+		// gets the lock afterwards and finds that the event is cancelled.
 		rows, err := tx.Query(ctx, `
-			SELECT `+orderColumns+` FROM orders WHERE event_id = $1 AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE`, event, last, limit)
+			SELECT `+orderColumns+` FROM orders
+			WHERE event_id = $1 AND id > $2 ORDER BY id LIMIT $3 FOR UPDATE`, event, last, limit)
 		if err != nil {
 			return fmt.Errorf("orders of event %s: %w", event, err)
 		}
@@ -69,18 +71,18 @@ func (s Store) RefundCancelled(ctx context.Context, limit int) (bool, error) {
 			}
 			last = o.ID
 		}
-		looked = true
+		more = true
 		if _, err := tx.Exec(ctx, `
-			UPDATE event_refunds SET last_order_id = $2, done = $3 WHERE event_id = $1`, event, last, len(orders) < limit); err != nil {
+			UPDATE event_refunds SET last_order_id = $2, done = $3 WHERE event_id = $1`,
+			event, last, len(orders) < limit); err != nil {
 			return fmt.Errorf("progress of event %s: %w", event, err)
 		}
 		return nil
 	})
-	return looked, err
+	return more, err
 }
 
-// refundIfCancelledTx gives back what is left of an order that tx has just brought to its end, if its
-// event is cancelled.
+// refundIfCancelledTx refunds what is left of an order that tx has just completed, if its event was cancelled.
 func refundIfCancelledTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	o, err := lockTx(ctx, tx, id)
 	if err != nil {
@@ -98,14 +100,16 @@ func refundIfCancelledTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	return refundRestTx(ctx, tx, o, trace)
 }
 
-// refundRestTx stores the intent to give back what is left of a locked order whose event is cancelled, and
-// does nothing to one that cannot be refunded, now or any more.
+// refundRestTx creates a refund of what is left of a locked order whose event was cancelled. It does nothing if the
+// order cannot be refunded, now or any more.
 func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry.Trace) error {
 	ledger, err := ledgerTx(ctx, tx, o)
 	if err != nil {
 		return err
 	}
-	r, err := ledger.Admit(refund.Refund{ID: uuid.New(), OrderID: o.ID, Whole: true, Reason: refund.ReasonCancelled, Trace: trace})
+	r, err := ledger.Admit(refund.Refund{
+		ID: uuid.New(), OrderID: o.ID, Whole: true, Reason: refund.ReasonCancelled, Trace: trace,
+	})
 	if errors.Is(err, refund.ErrNotRefundable) {
 		return nil
 	}
@@ -115,16 +119,18 @@ func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry
 	return insertRefundTx(ctx, tx, r)
 }
 
-// EventUpdated is EVENT_UPDATED's effect, once per message: a postponement opens the window in which
-// buyers choose, from now on for refund.Window, or until the new date if that comes first. News that are
-// older than what is known change nothing.
-func (s Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated events.EventUpdated) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, updated.Type()); err != nil || !first || updated.PostponedFrom == nil {
+// EventUpdated handles EVENT_UPDATED, once per message. A postponement opens the window in which buyers may return
+// their tickets: for refund.Window from now on, or until the new date of the event if that is earlier. An update that
+// is older than the stored one changes nothing.
+func (s *Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated events.EventUpdated) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		first, err := messaging.FirstTx(ctx, tx, messageID, updated.Type())
+		if err != nil || !first || updated.PostponedFrom == nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `
-			INSERT INTO postponed_events AS p (event_id, updated_at, closes_at) VALUES ($1, $2, least(now() + $3::interval, $4))
+			INSERT INTO postponed_events AS p (event_id, updated_at, closes_at)
+			VALUES ($1, $2, least(now() + $3::interval, $4))
 			ON CONFLICT (event_id) DO UPDATE
 			SET updated_at = excluded.updated_at, postponed_at = now(), closes_at = excluded.closes_at
 			WHERE p.updated_at < excluded.updated_at`,
@@ -135,13 +141,16 @@ func (s Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated ev
 	})
 }
 
-// CreatePostponementRefund does what CreateRefund does, for the buyer of an order whose event was
-// postponed. It returns refund.ErrWindowClosed beside what that returns.
-func (s Store) CreatePostponementRefund(ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte) (id uuid.UUID, created bool, err error) {
+// CreatePostponementRefund is CreateRefund for the buyer of an order whose event was postponed. It also returns
+// refund.ErrWindowClosed.
+func (s *Store) CreatePostponementRefund(
+	ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte,
+) (id uuid.UUID, created bool, err error) {
 	return s.createRefund(ctx, r, idempotencyKey, requestHash, func(tx pgx.Tx, o order.Order) error {
 		var open bool
 		if err := tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM postponed_events WHERE event_id = $1 AND $2 < postponed_at AND now() < closes_at)`,
+			SELECT EXISTS (
+				SELECT FROM postponed_events WHERE event_id = $1 AND $2 < postponed_at AND now() < closes_at)`,
 			o.EventID, o.CreatedAt).Scan(&open); err != nil {
 			return fmt.Errorf("window of event %s: %w", o.EventID, err)
 		}

@@ -17,13 +17,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
 
-// history is how many orders are over, which nothing may read that is about others.
+// history is the number of done orders. No query about other orders may read them.
 const history = 10_000
 
-func TestHistoryIsNotRead(t *testing.T) {
+func TestQueriesDoNotReadDoneOrders(t *testing.T) {
 	b := setup(t)
 	b.exec(t, `
-		INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash, status, step, reservation_id, currency,
+		INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash,
+		                    status, step, reservation_id, currency,
 		                    total_minor, refunding_minor, refunded_minor, payment_method, transaction_id, created_at)
 		SELECT md5('order ' || n)::uuid, n, md5('user ' || n % 1000)::uuid, md5('event ' || n % 100)::uuid, '', n, '',
 		       CASE WHEN n % 10 = 0 THEN 'REFUNDED' ELSE 'COMPLETED' END, 'DONE', gen_random_uuid(), 'USD',
@@ -33,7 +34,8 @@ func TestHistoryIsNotRead(t *testing.T) {
 	b.exec(t, `INSERT INTO order_items SELECT id, md5('type ' || number)::uuid, 1, 100 FROM orders`)
 	b.exec(t, `
 		INSERT INTO refunds (id, order_id, whole, amount_minor, reason, status, step, requested_by, idempotency_key)
-		SELECT md5('refund ' || number)::uuid, id, true, 100, '', 'SUCCEEDED', 'DONE', gen_random_uuid(), '' FROM orders WHERE status = 'REFUNDED'`)
+		SELECT md5('refund ' || number)::uuid, id, true, 100, '', 'SUCCEEDED', 'DONE', gen_random_uuid(), ''
+		FROM orders WHERE status = 'REFUNDED'`)
 	b.exec(t, `
 		INSERT INTO order_tickets SELECT md5('ticket ' || number)::uuid, id, md5('type ' || number)::uuid,
 		       CASE WHEN status = 'REFUNDED' THEN md5('refund ' || number)::uuid END FROM orders`)
@@ -41,15 +43,18 @@ func TestHistoryIsNotRead(t *testing.T) {
 		INSERT INTO saga_events (saga_id, saga_type, event_type, payload, status)
 		SELECT id, 'TICKET_PURCHASE', 'SOMETHING', '{}', 'COMPLETED' FROM orders, generate_series(1, 4)`)
 	b.exec(t, `
-		INSERT INTO event_refunds (event_id, correlation_id, traceparent, done) SELECT gen_random_uuid(), '', '', true FROM generate_series(1, $1)`, history)
-	b.exec(t, `INSERT INTO postponed_events (event_id, updated_at, closes_at) SELECT gen_random_uuid(), now(), now() FROM generate_series(1, $1)`, history)
+		INSERT INTO event_refunds (event_id, correlation_id, traceparent, done)
+		SELECT gen_random_uuid(), '', '', true FROM generate_series(1, $1)`, history)
+	b.exec(t, `
+		INSERT INTO postponed_events (event_id, updated_at, closes_at)
+		SELECT gen_random_uuid(), now(), now() FROM generate_series(1, $1)`, history)
 
 	plans := postgrestest.Explain(t, b.pool, func(pool *pgxpool.Pool) {
-		ctx, s := t.Context(), store.Store{Pool: pool}
+		ctx, s := t.Context(), store.New(pool)
 		ok := func(err error) { t.Helper(); require.NoError(t, err) }
 		page := paging.Page{Limit: 20, After: new(time.Now().Add(-time.Hour))}
 
-		// What people do.
+		// The requests of people.
 		place := func() order.Order {
 			o := newOrder()
 			_, _, err := s.Create(ctx, o, uuid.NewString(), hash)
@@ -74,23 +79,25 @@ func TestHistoryIsNotRead(t *testing.T) {
 		ok(err)
 		require.ErrorIs(t, s.Retry(ctx, uuid.New(), uuid.New()), order.ErrNotFound)
 
-		// What becomes of it.
+		// The steps of the sagas.
 		o.Items[0].UnitPrice = money.Of(100, "USD")
 		ok(s.Reserved(ctx, o.ID, o.Items, money.Of(200, "USD"), time.Now()))
 		ok(s.StopCharging(ctx, o.ID))
 		_, err = s.Lease(ctx, o.ID)
 		ok(err)
-		_, err = s.Postpone(ctx, o)
+		_, err = s.BackOff(ctx, o)
 		ok(err)
 		o = b.order(t, o.ID)
 		ok(s.Paid(ctx, o, "pi_new"))
-		_, err = s.Unanswered(ctx, o)
+		_, err = s.Reannounce(ctx, o)
 		ok(err)
 		ticket := uuid.New()
 		ok(s.Fulfilled(ctx, uuid.New(), events.TicketsGenerated{OrderID: o.ID, Tickets: []events.Ticket{
 			{TicketID: ticket, TicketTypeID: o.Items[0].TicketTypeID},
 		}}))
-		r := refund.Refund{ID: uuid.New(), OrderID: o.ID, RequestedBy: o.UserID, TicketIDs: []uuid.UUID{ticket}, Reason: "x"}
+		r := refund.Refund{
+			ID: uuid.New(), OrderID: o.ID, RequestedBy: o.UserID, TicketIDs: []uuid.UUID{ticket}, Reason: "x",
+		}
 		_, _, err = s.CreateRefund(ctx, r, "key", hash)
 		ok(err)
 		_, _, err = s.CreatePostponementRefund(ctx, r, "another", hash)
@@ -104,14 +111,14 @@ func TestHistoryIsNotRead(t *testing.T) {
 		_, err = s.RefundsOf(ctx, o.ID, page)
 		ok(err)
 		ok(s.TicketsCancelled(ctx, r, 1))
-		_, err = s.PostponeRefund(ctx, r, false)
+		_, err = s.BackOffRefund(ctx, r, false)
 		ok(err)
 		ok(s.RefundSucceeded(ctx, r, "re_new"))
 		failing := place()
 		ok(s.GiveUp(ctx, failing.ID, order.Failure{}))
 		ok(s.Released(ctx, failing.ID, 1))
 
-		// What sweeps find, and what they have to look through.
+		// Sweeps, of nothing and of due work.
 		for range 2 {
 			_, err = s.LeaseDue(ctx, 10)
 			ok(err)
@@ -125,10 +132,12 @@ func TestHistoryIsNotRead(t *testing.T) {
 			place()
 			b.exec(t, `UPDATE orders SET leased_until = now() WHERE step <> 'DONE'`)
 		}
-		ok(s.EventUpdated(ctx, uuid.New(), events.EventUpdated{EventDetails: events.EventDetails{EventID: uuid.New(), PostponedFrom: new(time.Now())}}))
+		ok(s.EventUpdated(ctx, uuid.New(), events.EventUpdated{
+			EventDetails: events.EventDetails{EventID: uuid.New(), PostponedFrom: new(time.Now())},
+		}))
 	})
 	require.NotContains(t, plans.Of(t, ""), "Seq Scan on")
-	// Nor what is unfinished, of which a sale leaves thousands, by what is about one order.
+	// A query for one order does not scan the unfinished ones, of which there are thousands during a sale.
 	require.NotRegexp(t, "(orders|refunds)_unfinished", plans.Of(t, `WHERE (r\.)?id = \$1 `))
 	require.NotContains(t, plans.Of(t, "transaction_id = "), "refunds_unfinished")
 	require.Contains(t, plans.Of(t, "resume_at <= now.. AND leased_until"), "orders_unfinished")

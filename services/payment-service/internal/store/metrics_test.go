@@ -19,14 +19,16 @@ import (
 func TestGauges(t *testing.T) {
 	b := setup(t)
 	for _, step := range []order.Step{order.Charge, order.Charge, order.Release, order.Done} {
-		b.make(t, b.create(t), paths[step]...)
+		b.move(t, b.create(t), paths[step]...)
 	}
 	b.at(t, refund.CancelTickets)
 	refused := b.at(t, refund.ReturnMoney)
 	require.NoError(t, b.store.RefundFailed(t.Context(), refused, refund.Failure{Code: "LOST_OR_STOLEN_CARD"}))
-	b.exec(t, `INSERT INTO event_refunds (event_id, correlation_id, traceparent, done) VALUES (gen_random_uuid(), '', '', true), (gen_random_uuid(), '', '', false)`)
+	b.exec(t, `
+		INSERT INTO event_refunds (event_id, correlation_id, traceparent, done)
+		VALUES (gen_random_uuid(), '', '', true), (gen_random_uuid(), '', '', false)`)
 	require.NoError(t, testutil.CollectAndCompare(postgres.Collector(b.pool, store.Gauges), strings.NewReader(`
-		# HELP saga_unfinished Orders and refunds that have not ended, by what is to be done next.
+		# HELP saga_unfinished Unfinished orders and refunds, by their next step.
 		# TYPE saga_unfinished gauge
 		saga_unfinished{saga="ORDER_REFUND",step="CANCEL_TICKETS"} 1
 		saga_unfinished{saga="ORDER_REFUND",step="REFUND"} 0
@@ -34,27 +36,31 @@ func TestGauges(t *testing.T) {
 		saga_unfinished{saga="TICKET_PURCHASE",step="FULFIL"} 0
 		saga_unfinished{saga="TICKET_PURCHASE",step="RELEASE"} 1
 		saga_unfinished{saga="TICKET_PURCHASE",step="RESERVE"} 0
-		# HELP saga_stuck Those of which people were told, and that are not in order yet.
+		# HELP saga_stuck Unfinished orders and refunds that operations were alerted about.
 		# TYPE saga_stuck gauge
 		saga_stuck{saga="ORDER_REFUND"} 1
 		saga_stuck{saga="TICKET_PURCHASE"} 0
-		# HELP cancelled_events_unrefunded Cancelled events of whose orders not all have a refund yet.
+		# HELP cancelled_events_unrefunded Cancelled events with orders that have no refund yet.
 		# TYPE cancelled_events_unrefunded gauge
 		cancelled_events_unrefunded 1
 	`), "saga_unfinished", "saga_stuck", "cancelled_events_unrefunded"))
 
 	b.exec(t, `UPDATE orders SET created_at = now() - interval '1 hour' WHERE step = 'CHARGE'`)
-	found, err := testutil.CollectAndFormat(postgres.Collector(b.pool, store.Gauges), expfmt.TypeTextPlain, "saga_oldest_seconds")
+	found, err := testutil.CollectAndFormat(
+		postgres.Collector(b.pool, store.Gauges), expfmt.TypeTextPlain, "saga_oldest_seconds",
+	)
 	require.NoError(t, err)
-	require.Contains(t, string(found), `saga_oldest_seconds{saga="TICKET_PURCHASE",step="CHARGE"} 360`, "an hour")
+	require.Contains(t, string(found), `saga_oldest_seconds{saga="TICKET_PURCHASE",step="CHARGE"} 360`, "one hour")
 	require.Contains(t, string(found), `saga_oldest_seconds{saga="TICKET_PURCHASE",step="FULFIL"} 0`)
 }
 
-func TestGaugesDoNotReadHistory(t *testing.T) {
+func TestGaugesDoNotReadDoneOrders(t *testing.T) {
 	b := setup(t)
 	b.exec(t, `
-		INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash, step, reservation_id, payment_method)
-		SELECT gen_random_uuid(), n, gen_random_uuid(), gen_random_uuid(), '', n, '', 'DONE', gen_random_uuid(), '' FROM generate_series(1, 5000) n`)
+		INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash,
+		                    step, reservation_id, payment_method)
+		SELECT gen_random_uuid(), n, gen_random_uuid(), gen_random_uuid(), '', n, '', 'DONE', gen_random_uuid(), ''
+		FROM generate_series(1, 5000) n`)
 	b.exec(t, `
 		INSERT INTO refunds (id, order_id, whole, amount_minor, reason, status, step)
 		SELECT gen_random_uuid(), id, true, 0, '', 'SUCCEEDED', 'DONE' FROM orders`)

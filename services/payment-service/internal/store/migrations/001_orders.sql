@@ -5,7 +5,7 @@ CREATE TABLE orders (
     event_id        uuid        NOT NULL,
     holder_name     text        NOT NULL,
     idempotency_key text        NOT NULL,
-    request_hash    bytea       NOT NULL, -- tells a repeated request from a reused key
+    request_hash    bytea       NOT NULL, -- distinguishes a repeated request from a reused key
     status          text        NOT NULL DEFAULT 'PENDING'
                     CHECK (status IN ('PENDING', 'COMPLETED', 'FAILED', 'REFUNDED')),
     step            text        NOT NULL DEFAULT 'RESERVE'
@@ -14,7 +14,7 @@ CREATE TABLE orders (
     currency        text,                 -- these two are null until reserved
     total_minor     bigint,
     payment_method  text        NOT NULL,
-    payment_token   text,                 -- null once no charge can be made any more
+    payment_token   text,                 -- null when no charge is made any more
     charge_since    timestamptz,          -- written before the charge is first attempted
     transaction_id  text,
     failure_code    text,
@@ -23,10 +23,10 @@ CREATE TABLE orders (
     created_at      timestamptz NOT NULL DEFAULT now(),
     completed_at    timestamptz,
 
-    -- The saga's clockwork: whoever drives it holds the lease; the sweeper takes it from resume_at on.
+    -- The saga's driver holds the lease. The sweeper resumes a saga without a driver from resume_at on.
     leased_until    timestamptz NOT NULL DEFAULT '-infinity',
     resume_at       timestamptz NOT NULL DEFAULT now(),
-    tries           integer     NOT NULL DEFAULT 0, -- in vain, at this step
+    tries           integer     NOT NULL DEFAULT 0, -- failed attempts at this step
 
     CONSTRAINT orders_idempotency_key UNIQUE (user_id, idempotency_key)
 );
@@ -40,9 +40,9 @@ CREATE TABLE order_items (
     PRIMARY KEY (order_id, ticket_type_id)
 );
 
--- The saga's history, each line written with the change that it reports.
+-- The saga's history. Each event is committed with the change that it reports.
 CREATE TABLE saga_events (
-    position   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- orders events of one moment
+    position   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- orders events with the same timestamp
     id         uuid        NOT NULL UNIQUE DEFAULT gen_random_uuid(),
     saga_id    uuid        NOT NULL, -- the order's id
     saga_type  text        NOT NULL,
@@ -53,8 +53,8 @@ CREATE TABLE saga_events (
 );
 CREATE INDEX saga_events_saga ON saga_events (saga_id, position);
 
--- ORD-YYYY-NNNNNN from a sequence for each year (UTC). A sequence never waits for another
--- transaction; numbers have gaps where one was rolled back.
+-- Returns ORD-YYYY-NNNNNN from a sequence for each year (UTC). A sequence does not wait for other transactions. Numbers
+-- of transactions that were rolled back are missing.
 CREATE FUNCTION next_order_number() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     year text := to_char(now() AT TIME ZONE 'UTC', 'YYYY');
@@ -66,7 +66,7 @@ BEGIN
             BEGIN
                 EXECUTE 'CREATE SEQUENCE order_number_' || year;
             EXCEPTION WHEN duplicate_table OR unique_violation THEN
-                NULL; -- another transaction made it first
+                NULL; -- another transaction created it
             END;
         END;
     END LOOP;

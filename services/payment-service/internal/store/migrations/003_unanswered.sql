@@ -1,4 +1,4 @@
--- The sweeper comes to FULFIL too: an order that hears nothing of its tickets is announced again, and refunded in the end.
+-- The sweeper resumes orders at FULFIL too: it announces an order without tickets again and finally refunds it.
 DROP INDEX orders_unfinished;
 CREATE INDEX orders_unfinished ON orders (resume_at) WHERE step NOT IN ('DONE', 'REFUND');
 

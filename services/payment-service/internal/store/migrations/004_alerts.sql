@@ -1,5 +1,5 @@
-ALTER TABLE orders  ADD COLUMN alerted_at timestamptz; -- when people were told that it goes on in vain; null if never
-ALTER TABLE refunds ADD COLUMN alerted_at timestamptz; -- likewise, or that it failed and nobody knows
+ALTER TABLE orders  ADD COLUMN alerted_at timestamptz; -- when operations were alerted; null if they were not
+ALTER TABLE refunds ADD COLUMN alerted_at timestamptz; -- likewise
 
 ---- create above / drop below ----
 

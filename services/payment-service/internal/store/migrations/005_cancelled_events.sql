@@ -1,7 +1,7 @@
--- Events that will not take place. Their orders are looked through in the order of their ids, a batch at a time.
+-- Cancelled events. Their orders are refunded in batches, in the order of their ids.
 CREATE TABLE event_refunds (
     event_id       uuid        PRIMARY KEY,
-    last_order_id  uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- up to which it is done
+    last_order_id  uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000', -- the last one processed
     done           boolean     NOT NULL DEFAULT false,
     correlation_id text        NOT NULL,
     traceparent    text        NOT NULL,

@@ -1,8 +1,8 @@
--- Events that take place later than their tickets said, and until when buyers may have their money back.
+-- Postponed events, and until when buyers may return their tickets.
 CREATE TABLE postponed_events (
     event_id     uuid        PRIMARY KEY,
-    updated_at   timestamptz NOT NULL, -- event-service's: what is not newer is stale
-    postponed_at timestamptz NOT NULL DEFAULT now(), -- who buys after that knows the date
+    updated_at   timestamptz NOT NULL, -- event-service's time; an update that is not newer is stale
+    postponed_at timestamptz NOT NULL DEFAULT now(), -- later buyers know the new date
     closes_at    timestamptz NOT NULL
 );
 

@@ -1,4 +1,4 @@
-ALTER TABLE orders ADD COLUMN asking_since timestamptz; -- from then on no charge is attempted, only asked for
+ALTER TABLE orders ADD COLUMN asking_since timestamptz; -- when charging stopped; from then on only look-ups
 
 ---- create above / drop below ----
 

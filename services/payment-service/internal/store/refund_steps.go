@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/postgres"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+)
+
+// TicketsCancelled moves CANCEL_TICKETS to REFUND. The tickets are not valid any more.
+func (s *Store) TicketsCancelled(ctx context.Context, r refund.Refund, tickets int) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		moved, err := moveRefundTx(ctx, tx, r.ID, refund.CancelTickets, refund.ReturnMoney, "")
+		if err != nil || !moved {
+			return err
+		}
+		return recordRefundTx(ctx, tx, r, "TICKETS_CANCELLED", order.SagaCompensated,
+			map[string]any{"tickets": tickets})
+	})
+}
+
+// RefundSucceeded moves REFUND to DONE and publishes REFUND_PROCESSED. The order becomes REFUNDED if everything has
+// been refunded now. If the order is at REFUND, it moves to DONE.
+func (s *Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRefundID string) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		o, err := lockTx(ctx, tx, r.OrderID)
+		if err != nil {
+			return err
+		}
+		moved, err := moveRefundTx(ctx, tx, r.ID, refund.ReturnMoney, refund.Done,
+			`, status = 'SUCCEEDED', gateway_refund_id = $5`, gatewayRefundID)
+		if err != nil || !moved {
+			return err
+		}
+		refunded := o.Refunded.Plus(r.Amount)
+		// A free order is fully refunded only by a refund of the whole order, because the sums are equal from the
+		// start.
+		everything := refunded == o.Total && (o.Total.Minor > 0 || r.Whole)
+		if _, err := tx.Exec(ctx, `
+			UPDATE orders SET refunded_minor = $2,
+			    status = CASE WHEN $3 AND status = 'COMPLETED' THEN 'REFUNDED' ELSE status END
+			WHERE id = $1`, o.ID, refunded.Minor, everything); err != nil {
+			return fmt.Errorf("refunded sum of order %s: %w", o.ID, err)
+		}
+		if err := recordRefundTx(ctx, tx, r, "PAYMENT_REFUNDED", order.SagaCompensated,
+			map[string]any{"gatewayRefundId": gatewayRefundID}); err != nil {
+			return err
+		}
+		if _, err := moveTx(ctx, tx, o.ID, order.Refund, order.Done, ""); err != nil {
+			return err
+		}
+		return messaging.AddTx(ctx, tx, source, events.RefundProcessed{
+			OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, RefundID: r.ID.String(),
+			Amount: r.Amount.Decimal(), RefundedTotal: refunded.Decimal(), Currency: r.Amount.Currency,
+			Reason: r.Reason, OrderRefunded: everything,
+		})
+	})
+}
+
+// RefundFailed moves a refund from its step to DONE with the status FAILED. Its amount and its tickets may be refunded
+// by another refund. If the order is at REFUND, it moves to DONE and stays COMPLETED.
+//
+// RefundFailed publishes COMPENSATION_FAILED if the bank refused the refund or if a saga requested it, unless
+// operations were alerted about it before. A person who requested a refund sees that its tickets were refused.
+//
+// If ticket-service refused to cancel the tickets and the event has been cancelled in the meantime, RefundFailed
+// creates a refund for that reason, which ticket-service accepts even for used tickets.
+func (s *Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Failure) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := lockTx(ctx, tx, r.OrderID); err != nil {
+			return err
+		}
+		moved, err := moveRefundTx(ctx, tx, r.ID, r.Step, refund.Done,
+			`, status = 'FAILED', failure_code = $5, failure_message = $6`, f.Code, f.Message)
+		if err != nil || !moved {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE orders SET refunding_minor = refunding_minor - $2 WHERE id = $1`,
+			r.OrderID, r.Amount.Minor); err != nil {
+			return fmt.Errorf("refunding sum of order %s: %w", r.OrderID, err)
+		}
+		if _, err := tx.Exec(ctx, `UPDATE order_tickets SET refund_id = NULL WHERE order_id = $1 AND refund_id = $2`,
+			r.OrderID, r.ID); err != nil {
+			return fmt.Errorf("tickets of refund %s: %w", r.ID, err)
+		}
+		if err := recordRefundTx(ctx, tx, r, "REFUND_FAILED", order.SagaFailed,
+			map[string]any{"reason": f.Code}); err != nil {
+			return err
+		}
+		if r.Step == refund.ReturnMoney || r.RequestedBy == uuid.Nil {
+			if _, err := alertTx(ctx, tx, refundSaga, f.Code, `
+				UPDATE refunds r SET alerted_at = now() FROM orders o
+				WHERE r.id = $1 AND o.id = r.order_id AND r.alerted_at IS NULL
+				RETURNING r.order_id, o.reservation_id, $2::text, r.tries + 1`, r.ID, r.Step); err != nil {
+				return err
+			}
+		}
+		if _, err := moveTx(ctx, tx, r.OrderID, order.Refund, order.Done, ""); err != nil {
+			return err
+		}
+		// RefundCancelled may have skipped the order, because nothing was left of it while this refund was in progress.
+		if r.Step == refund.CancelTickets && r.Reason != refund.ReasonCancelled {
+			return refundIfCancelledTx(ctx, tx, r.OrderID)
+		}
+		return nil
+	})
+}
