@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,13 +15,10 @@ import (
 
 func TestCallsAreCountedByTemplate(t *testing.T) {
 	t.Parallel()
-	began, target := time.Now(), uuid.NewString() // nobody else's, also when the test runs twice
-	for _, operation := range []string{
-		"GET /api/events/internal/0192f0c1-7a00-7000-8000-000000000001/validate-organizer/a7e2c9f0-1111-4aaa-8bbb-cccccccccccc",
-		"GET /api/events/internal/b7e2c9f0-1111-4aaa-8bbb-cccccccccccc/validate-organizer/c7e2c9f0-1111-4aaa-8bbb-cccccccccccc?q=1",
-	} {
-		telemetry.ObserveCall(target, operation, true, began)
-	}
+	began, target := time.Now(), uuid.NewString() // unique, also when the test runs twice
+	const validate = "GET /api/events/internal/%s/validate-organizer/%s"
+	telemetry.ObserveCall(target, fmt.Sprintf(validate, uuid.New(), uuid.New()), true, began)
+	telemetry.ObserveCall(target, fmt.Sprintf(validate+"?q=1", uuid.New(), uuid.New()), true, began)
 	telemetry.ObserveCall(target, "POST /charges", false, began)
 	telemetry.ObserveCall(target, "send", true, began)
 
@@ -48,8 +46,7 @@ func TestCallsAreCountedByTemplate(t *testing.T) {
 	}, counted)
 }
 
-// What the linter of Prometheus' own says of every metric that a process has from the start.
-func TestMetricsAreWellNamed(t *testing.T) {
+func TestMetricsPassThePrometheusLinter(t *testing.T) {
 	t.Parallel()
 	problems, err := testutil.GatherAndLint(prometheus.DefaultGatherer, "service_call_seconds")
 	require.NoError(t, err)

@@ -1,10 +1,9 @@
-// Package telemetry lets one request be followed through logs, calls, events and whatever else it sets in motion,
-// and measures what services do.
+// Package telemetry connects the logs, calls and events of one request, and measures calls.
 //
-// Two ids travel: the contract's correlation id, which names what a person did, and the W3C trace context, which
-// names where in the system that has got to. Both are in every log line, in every call and in every event; what
-// goes on later, in another process maybe, is stored with them and resumed under them. The trace context is handed
-// on in any case; spans are made and sent only where somebody collects them (Export).
+// Two ids travel with a request: the contract's correlation id, which identifies the action of a user, and the W3C
+// trace context, which identifies the current span. Both are in every log line, call and event. Work that continues
+// later, perhaps in another process, is stored with them and resumed under them. The trace context is always
+// propagated; spans are created and exported only if a collector is configured ([Export]).
 package telemetry
 
 import (
@@ -25,14 +24,14 @@ import (
 	"golang.org/x/term"
 )
 
-// Trace is what one request carries, in the form in which it is stored.
+// Trace holds the ids of a request in the form in which they are stored.
 type Trace struct {
 	CorrelationID string
 	Parent        string // W3C traceparent, empty when there is none
 	State         string // W3C tracestate
 }
 
-// The names that W3C gives them.
+// Header names of the W3C trace context.
 const (
 	parentField = "traceparent"
 	stateField  = "tracestate"
@@ -42,7 +41,7 @@ func init() { otel.SetTextMapPropagator(propagation.TraceContext{}) }
 
 type contextKey struct{}
 
-// Correlate returns a context with that correlation id, or a new one if it is empty.
+// Correlate returns a context with the correlation id, or with a new one if it is empty.
 func Correlate(ctx context.Context, correlationID string) context.Context {
 	if correlationID == "" {
 		correlationID = "corr-" + uuid.NewString()
@@ -50,14 +49,14 @@ func Correlate(ctx context.Context, correlationID string) context.Context {
 	return context.WithValue(ctx, contextKey{}, correlationID)
 }
 
-// With returns a context that carries t. An empty correlation id is replaced by a new one; without a parent, the
-// context's own trace goes on.
+// With returns a context that carries t. An empty correlation id is replaced by a new one. If t has no parent, the
+// context keeps its own trace.
 func With(ctx context.Context, t Trace) context.Context {
 	return otel.GetTextMapPropagator().Extract(Correlate(ctx, t.CorrelationID),
 		propagation.MapCarrier{parentField: t.Parent, stateField: t.State})
 }
 
-// From gives what ctx carries, the zero Trace when that is nothing.
+// From returns the Trace that ctx carries, or the zero Trace.
 func From(ctx context.Context) Trace {
 	correlationID, _ := ctx.Value(contextKey{}).(string)
 	carrier := propagation.MapCarrier{}
@@ -65,12 +64,12 @@ func From(ctx context.Context) Trace {
 	return Trace{correlationID, carrier[parentField], carrier[stateField]}
 }
 
-// Start begins a span. The name has no ids in it, and nothing about a span tells of persons or secrets.
+// Start starts a span. The name must not contain ids, and no attribute may contain personal data or secrets.
 func Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	return otel.Tracer("github.com/eventbooking/eventbooking").Start(ctx, name, options...)
 }
 
-// End ends a span of something that failed if err is not nil.
+// End ends a span. If err is not nil, the span has the status Error.
 func End(span trace.Span, err error) {
 	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -78,36 +77,37 @@ func End(span trace.Span, err error) {
 	span.End()
 }
 
-// Resume goes on with what was stored, under a span in its trace. What ctx was about so far, such as a sweep that
-// found it, is linked.
+// Resume starts a span in the stored trace t and returns a context that carries t. The span has a link to the current
+// span of ctx, such as that of the sweep that found the work.
 func Resume(ctx context.Context, t Trace, name string) (context.Context, trace.Span) {
-	finder := trace.LinkFromContext(ctx)
-	return Start(With(ctx, t), name, trace.WithLinks(finder))
+	current := trace.LinkFromContext(ctx)
+	return Start(With(ctx, t), name, trace.WithLinks(current))
 }
 
-// Export has the service's spans made from now on, and sends them as the environment says: to
-// OTEL_EXPORTER_OTLP_ENDPOINT, and with whatever else OpenTelemetry's variables ask for. Whoever collects them may
-// come and go; nothing waits for that. The function that it returns sends what is left.
+// Export starts to create spans and to export them to OTEL_EXPORTER_OTLP_ENDPOINT, in the background. OpenTelemetry's
+// other variables apply too. While the collector is not available, spans are lost; nothing waits for it. The returned
+// function exports the remaining spans and stops.
 func Export(ctx context.Context, service string) (stop func(context.Context) error, err error) {
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("export spans: %w", err)
 	}
-	// The service's name comes last: a variable that is set for a whole system cannot know it.
-	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithAttributes(attribute.String("service.name", service)))
+	// The attribute comes last, so that a variable that is set for the whole system does not override it.
+	attributes, err := resource.New(ctx, resource.WithFromEnv(),
+		resource.WithAttributes(attribute.String("service.name", service)))
 	if err != nil {
 		return nil, fmt.Errorf("export spans: OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		slog.WarnContext(ctx, "spans not exported", "error", err.Error())
+		slog.WarnContext(ctx, "export spans failed", "error", err.Error())
 	}))
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(attributes))
 	otel.SetTracerProvider(provider)
 	return provider.Shutdown, nil
 }
 
-// NewLogger makes a service's logger: JSON on standard output, or text when that is a terminal. Each
-// line has the service's name and the ids of the context it was logged with.
+// NewLogger returns a logger that writes JSON to standard output, or text if that is a terminal. Each line has the
+// service's name and the ids of the context that it was logged with.
 func NewLogger(service string, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	var h slog.Handler = slog.NewJSONHandler(os.Stdout, options)
@@ -117,7 +117,7 @@ func NewLogger(service string, level slog.Level) *slog.Logger {
 	return slog.New(idHandler{h}).With("service", service)
 }
 
-// idHandler adds the context's ids to each record.
+// idHandler adds the ids of the context to each record.
 type idHandler struct{ slog.Handler }
 
 func (h idHandler) Handle(ctx context.Context, r slog.Record) error {

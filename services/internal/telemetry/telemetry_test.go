@@ -23,8 +23,8 @@ import (
 
 const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// Not parallel: it stands in for the process's standard output.
-func TestEveryLineCarriesTheIDs(t *testing.T) {
+// Not parallel: it replaces the standard output of the process.
+func TestLogLinesHaveTheIDsOfTheirContext(t *testing.T) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	stdout := os.Stdout
@@ -56,20 +56,21 @@ func TestEveryLineCarriesTheIDs(t *testing.T) {
 	require.False(t, lines.More())
 }
 
-func TestTraceIsHandedOn(t *testing.T) {
+func TestContextCarriesTheTrace(t *testing.T) {
 	t.Parallel()
 	require.Zero(t, telemetry.From(t.Context()))
 	given := telemetry.Trace{CorrelationID: "corr-1", Parent: parent, State: "a=b"}
 	ctx := telemetry.With(t.Context(), given)
 	require.Equal(t, given, telemetry.From(ctx))
 
-	spanned, span := telemetry.Start(ctx, "nobody collects it")
+	spanned, span := telemetry.Start(ctx, "not exported")
 	defer span.End()
-	require.Equal(t, given, telemetry.From(spanned), "a span that nobody gets to see is nobody's parent")
+	require.Equal(t, given, telemetry.From(spanned), "a span that is not exported is not a parent")
 
 	given.CorrelationID = "corr-2"
 	require.Equal(t, given, telemetry.From(telemetry.Correlate(ctx, "corr-2")))
-	require.Equal(t, given, telemetry.From(telemetry.With(ctx, telemetry.Trace{CorrelationID: "corr-2"})), "nothing else was stored")
+	renamed := telemetry.With(ctx, telemetry.Trace{CorrelationID: "corr-2"})
+	require.Equal(t, given, telemetry.From(renamed), "without a parent, the trace of the context is kept")
 	require.Empty(t, telemetry.From(telemetry.With(t.Context(), telemetry.Trace{Parent: "00-junk-01"})).Parent)
 
 	a, b := telemetry.From(telemetry.Correlate(ctx, "")), telemetry.From(telemetry.With(ctx, telemetry.Trace{}))
@@ -78,8 +79,8 @@ func TestTraceIsHandedOn(t *testing.T) {
 	require.NotEqual(t, a.CorrelationID, b.CorrelationID)
 }
 
-// Not parallel: whether spans are made is the process's affair.
-func TestExport(t *testing.T) {
+// Not parallel: it sets the tracer provider of the process.
+func TestExportSendsSpansWithTheirLinks(t *testing.T) {
 	var got collector.ExportTraceServiceRequest
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -98,22 +99,23 @@ func TestExport(t *testing.T) {
 	sweeping, sweep := telemetry.Start(t.Context(), "sweep")
 	resumed, span := telemetry.Resume(sweeping, telemetry.Trace{CorrelationID: "corr-1", Parent: parent}, "resume")
 	require.Equal(t, "corr-1", telemetry.From(resumed).CorrelationID)
-	require.Contains(t, telemetry.From(resumed).Parent, span.SpanContext().SpanID().String(), "it is the parent of what comes of it")
+	id := span.SpanContext().SpanID().String()
+	require.Contains(t, telemetry.From(resumed).Parent, id, "the span is the parent of later spans")
 	telemetry.End(span, errors.New("lost again"))
 	telemetry.End(sweep, nil)
 	require.NoError(t, stop(t.Context()))
 
 	require.Len(t, got.GetResourceSpans(), 1)
-	about := got.GetResourceSpans()[0]
-	require.Contains(t, about.GetResource().String(), "ticket-service")
-	require.NotContains(t, about.GetResource().String(), "the whole system")
-	told := about.GetScopeSpans()[0].GetSpans()
-	require.Len(t, told, 2)
-	require.Equal(t, "resume", told[0].GetName())
-	require.Equal(t, parent, fmt.Sprintf("00-%x-%x-01", told[0].GetTraceId(), told[0].GetParentSpanId()))
-	require.Equal(t, "lost again", told[0].GetStatus().GetMessage())
-	require.Equal(t, "sweep", told[1].GetName())
-	require.Len(t, told[0].GetLinks(), 1, "the sweep can be found")
-	require.Equal(t, told[1].GetSpanId(), told[0].GetLinks()[0].GetSpanId())
-	require.Empty(t, told[1].GetStatus().GetMessage())
+	exported := got.GetResourceSpans()[0]
+	require.Contains(t, exported.GetResource().String(), "ticket-service")
+	require.NotContains(t, exported.GetResource().String(), "the whole system")
+	spans := exported.GetScopeSpans()[0].GetSpans()
+	require.Len(t, spans, 2)
+	require.Equal(t, "resume", spans[0].GetName())
+	require.Equal(t, parent, fmt.Sprintf("00-%x-%x-01", spans[0].GetTraceId(), spans[0].GetParentSpanId()))
+	require.Equal(t, "lost again", spans[0].GetStatus().GetMessage())
+	require.Equal(t, "sweep", spans[1].GetName())
+	require.Len(t, spans[0].GetLinks(), 1, "the span links to the sweep")
+	require.Equal(t, spans[1].GetSpanId(), spans[0].GetLinks()[0].GetSpanId())
+	require.Empty(t, spans[1].GetStatus().GetMessage())
 }
