@@ -21,7 +21,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// Guard protects routes. It wraps handlers of web's kind.
+// Guard protects routes. Its methods wrap a handler and return an error to callers without access.
 type Guard struct {
 	Verifier      Verifier
 	ServiceSecret []byte
@@ -29,26 +29,26 @@ type Guard struct {
 }
 
 const (
-	// keysAgain is how soon one who has no keys asks again, and how often at most somebody asks because of a token.
-	keysAgain = 3 * time.Second
-	// keysTimeout is how long a look at the keys may take: longer than a sidecar tries.
+	// keysInterval is the pause between fetches until there are keys, and between fetches because of unknown key ids.
+	keysInterval = 3 * time.Second
+	// keysTimeout bounds a fetch of the keys. It is longer than all attempts of the sidecar.
 	keysTimeout = 10 * time.Second
 )
 
-// FetchKeys keeps a copy of the key set at url, which leads through the sidecar to auth-service, until
-// ctx ends; client is what the sidecar lets in. A token with a key id not seen before makes it look again, every few seconds at most.
-// auth-service need not be up yet: until there are keys, it looks every few seconds without a token too, and tokens are
-// answered ErrKeysUnavailable.
+// FetchKeys returns a Verifier with a copy of auth-service's key set, which it keeps up to date until ctx is done. url
+// leads through the sidecar to auth-service, and client authenticates to the sidecar. The set is fetched again every 10
+// minutes, and when a token has an unknown key id, but for that at most every 3 s on average. auth-service may start
+// later: until there are keys, they are fetched every 3 s, and Verify returns ErrKeysUnavailable.
 func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
-		Client:            &http.Client{Transport: finishing{client}},
+		Client:            &http.Client{Transport: detached{client}},
 		HTTPTimeout:       keysTimeout,
 		RefreshInterval:   10 * time.Minute,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysAgain), 3),
-		RateLimitWaitMax:  keysAgain,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysInterval), 3),
+		RateLimitWaitMax:  keysInterval,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(ctx context.Context, err error) {
-				slog.WarnContext(ctx, "auth-service's keys not fetched, trying again", "error", err.Error())
+				slog.WarnContext(ctx, "fetch keys of auth-service failed", "error", err.Error())
 				if failed, ok := ctx.Value(fetchFailed{}).(*bool); ok {
 					*failed = true
 				}
@@ -66,8 +66,8 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(keysAgain):
-				_, _ = keys.Storage().KeyRead(ctx, "") // no key's id, which makes it look
+			case <-time.After(keysInterval):
+				_, _ = keys.Storage().KeyRead(ctx, "") // an unknown key id causes a fetch
 			}
 		}
 	}()
@@ -78,7 +78,7 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 			if err == nil {
 				return key, nil
 			}
-			// Who has no keys at all, or could not look for this one, cannot call a token invalid.
+			// Without keys, or when the fetch for this one failed, the token may be valid.
 			known, listErr := keys.Storage().KeyReadAll(ctx)
 			if failed || listErr != nil || len(known) == 0 {
 				return nil, ErrKeysUnavailable.Because(err)
@@ -88,16 +88,16 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 	}}, nil
 }
 
-// finishing sees requests through whose caller has no time left for them, since it spent that waiting for its turn. A
-// sidecar takes a call that is given up for a failure, and if that was the one by which its circuit breaker, half open, was to learn
-// that auth-service is back, nobody gets keys for another half a minute.
-type finishing struct{ client *http.Client }
+// detached completes requests whose caller has given up, which happens when the caller has spent its time waiting for
+// the rate limit of fetches. To a sidecar, an abandoned call is a failure. If it was the trial call of a half-open
+// circuit breaker, the breaker opens again, and no keys can be fetched for another 30 s.
+type detached struct{ client *http.Client }
 
-// RoundTrip reads the answer whole.
-func (f finishing) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip reads the whole response, within keysTimeout.
+func (d detached) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keysTimeout)
 	defer cancel()
-	res, err := f.client.Do(r.WithContext(ctx)) //nolint:gosec // to where FetchKeys was told to look
+	res, err := d.client.Do(r.WithContext(ctx)) //nolint:gosec // to the URL that FetchKeys was called with
 	if err != nil {
 		return nil, err
 	}
@@ -110,20 +110,20 @@ func (f finishing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// fetchFailed is the key of a context's *bool that a fetch on its behalf sets when it fails.
+// fetchFailed is the key of a *bool in a context. A fetch with this context sets it when it fails.
 type fetchFailed struct{}
 
 type userKey struct{}
 
-// CurrentUser gives the person that Person let through. Calling it behind no Person is a bug and
-// gives the zero User, who owns nothing.
+// CurrentUser returns the user that Person has authenticated. In a handler without Person, which is a bug, it returns
+// the zero User, who owns nothing.
 func CurrentUser(ctx context.Context) User {
 	u, _ := ctx.Value(userKey{}).(User)
 	return u
 }
 
-// Person lets a request with a valid access token through to h; if roles are named, only a user who
-// has one of them.
+// Person calls h for requests with a valid access token. If there are roles, the user must have one of them. It returns
+// ErrNoToken, ErrForbidden or an error of Verify.
 func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -141,28 +141,29 @@ func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
 	}
 }
 
-// Service lets a request of a service that package callers names for the route, or of one of those
-// named here as well, through to h, if it came by the sidecar. The route is mux's. The token comes in
-// X-Service-Token with X-Service-Name, or as "Authorization: Service-Token ...".
+// Service calls h for requests of a service, through the sidecar, if package callers permits the service to call this
+// route of mux, or if others contains its app-id. The token is in X-Service-Token, with the app-id in X-Service-Name,
+// or in the header "Authorization: Service-Token ...". Service returns ErrNotSidecar, ErrServiceTokenInvalid or
+// ErrServiceForbidden.
 func (g Guard) Service(h web.Handler, others ...string) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if !g.BySidecar(r) {
 			return ErrNotSidecar
 		}
-		token, alone := strings.CutPrefix(r.Header.Get("Authorization"), "Service-Token ")
-		if !alone {
+		token, inAuthorization := strings.CutPrefix(r.Header.Get("Authorization"), "Service-Token ")
+		if !inAuthorization {
 			token = r.Header.Get("X-Service-Token")
 		}
 		service, err := VerifyServiceToken(g.ServiceSecret, token)
 		if err != nil {
 			return err
 		}
-		if !alone && r.Header.Get("X-Service-Name") != service {
+		if !inAuthorization && r.Header.Get("X-Service-Name") != service {
 			return ErrServiceTokenInvalid
 		}
 		path, err := mux.CurrentRoute(r).GetPathTemplate()
 		if err != nil {
-			return fmt.Errorf("which route this is: %w", err)
+			return fmt.Errorf("path of the route: %w", err)
 		}
 		if !callers.May(service, r.Method, path) && !slices.Contains(others, service) {
 			return ErrServiceForbidden
@@ -171,12 +172,12 @@ func (g Guard) Service(h web.Handler, others ...string) web.Handler {
 	}
 }
 
-// Sidecar lets a request through to h only if it shows the sidecar's APP_API_TOKEN and is the sidecar's
-// own: a message or a tick of a clock. The sidecar shows its token with what it hands on for other
-// services as well; those it names.
+// Sidecar calls h for requests of the sidecar itself: messages and triggers of bindings. They have APP_API_TOKEN. So do
+// requests that the sidecar forwards for other apps, but these name the app, and Sidecar returns ErrNotSidecar for
+// them.
 func (g Guard) Sidecar(h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		// Dapr sets these on every invocation from elsewhere, whatever the caller sends by that name.
+		// Dapr sets these headers on every forwarded request, and replaces what the caller has sent.
 		invoked := len(r.Header.Values("Dapr-Caller-App-Id")) > 0 || len(r.Header.Values("Dapr-Callee-App-Id")) > 0
 		if invoked || !g.BySidecar(r) {
 			return ErrNotSidecar
@@ -185,10 +186,10 @@ func (g Guard) Sidecar(h web.Handler) web.Handler {
 	}
 }
 
-// BySidecar reports whether a request shows the sidecar's APP_API_TOKEN.
+// BySidecar reports whether a request has the sidecar's APP_API_TOKEN.
 func (g Guard) BySidecar(r *http.Request) bool {
 	// Dapr sends it in this header (Dapr docs, "Authenticate requests from Dapr using token authentication").
-	shown := r.Header.Get("dapr-api-token")
-	// Without a token configured nothing is the sidecar: no token would equal no token.
-	return g.AppAPIToken != "" && subtle.ConstantTimeCompare([]byte(shown), []byte(g.AppAPIToken)) == 1
+	token := r.Header.Get("dapr-api-token")
+	// If no token is configured, a request without one must not pass.
+	return g.AppAPIToken != "" && subtle.ConstantTimeCompare([]byte(token), []byte(g.AppAPIToken)) == 1
 }

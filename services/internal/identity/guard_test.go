@@ -14,14 +14,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// A route of package callers that payment-service may call.
+// A route that payment-service may call according to package callers.
 const internalRoute, internalPath = "/api/events/internal/{eventId}", "/api/events/internal/1"
 
 const appToken = "the sidecar's"
 
 var serviceSecret = []byte("the secret of all services")
 
-// guarded serves one route of each kind behind a guard.
+// guarded serves a route of each kind with a guard.
 func guarded(t *testing.T, appAPIToken string) (*httptest.Server, issuer) {
 	t.Helper()
 	issuer := newIssuer(t)
@@ -41,7 +41,7 @@ func guarded(t *testing.T, appAPIToken string) (*httptest.Server, issuer) {
 	return server, issuer
 }
 
-func TestGuard(t *testing.T) {
+func TestGuardAdmitsOnlyTheNamedCallers(t *testing.T) {
 	t.Parallel()
 	server, issuer := guarded(t, appToken)
 	user := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
@@ -55,6 +55,16 @@ func TestGuard(t *testing.T) {
 	guest, err := identity.SignServiceToken(serviceSecret, "guest-service")
 	require.NoError(t, err)
 	type header map[string]string
+	bearer := func(token string) header { return header{"Authorization": "Bearer " + token} }
+	serviceToken := func(token string) header { return header{"Authorization": "Service-Token " + token} }
+	named := func(token, name string) header { return header{"X-Service-Token": token, "X-Service-Name": name} }
+	bySidecar := func(h header, invocation ...string) header {
+		h["dapr-api-token"] = appToken
+		for _, name := range invocation {
+			h[name] = "some-service"
+		}
+		return h
+	}
 
 	for _, tt := range []struct {
 		name, path string
@@ -62,34 +72,34 @@ func TestGuard(t *testing.T) {
 		status     int
 		code       string
 	}{
-		{"Person", "/mine", header{"Authorization": "Bearer " + user}, 200, ""},
-		{"PersonWithARole", "/organizer", header{"Authorization": "Bearer " + user}, 200, ""},
-		{"PersonWithoutTheRole", "/admin", header{"Authorization": "Bearer " + user}, 403, "FORBIDDEN"},
+		{"User", "/mine", bearer(user), 200, ""},
+		{"UserWithARole", "/organizer", bearer(user), 200, ""},
+		{"UserWithoutTheRole", "/admin", bearer(user), 403, "FORBIDDEN"},
 		{"NoToken", "/mine", nil, 401, "TOKEN_MISSING"},
 		{"TokenWithoutScheme", "/mine", header{"Authorization": user}, 401, "TOKEN_MISSING"},
 		{"OtherScheme", "/mine", header{"Authorization": "Basic " + user}, 401, "TOKEN_MISSING"},
-		{"ExpiredToken", "/mine", header{"Authorization": "Bearer " + expired}, 401, "TOKEN_EXPIRED"},
-		{"ServiceTokenAsAPersons", "/mine", header{"Authorization": "Bearer " + payment}, 401, "TOKEN_INVALID"},
-		{"ServiceTokenSchemeForAPerson", "/mine", header{"Authorization": "Service-Token " + payment}, 401, "TOKEN_MISSING"},
+		{"ExpiredToken", "/mine", bearer(expired), 401, "TOKEN_EXPIRED"},
+		{"ServiceTokenAsUserToken", "/mine", bearer(payment), 401, "TOKEN_INVALID"},
+		{"ServiceTokenSchemeForAUserRoute", "/mine", serviceToken(payment), 401, "TOKEN_MISSING"},
 
-		{"Service", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 200, ""},
-		{"ServiceInAuthorization", internalPath, header{"Authorization": "Service-Token " + payment, "dapr-api-token": appToken, "dapr-caller-app-id": "payment-service"}, 200, ""},
-		{"ServiceNamedBesides", internalPath, header{"Authorization": "Service-Token " + guest, "dapr-api-token": appToken}, 200, ""},
-		{"RouteThatIsNotInTheTable", "/unlisted", header{"Authorization": "Service-Token " + payment, "dapr-api-token": appToken}, 403, "SERVICE_FORBIDDEN"},
-		{"NoServiceToken", internalPath, header{"dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"PersonsTokenAsAServices", internalPath, header{"X-Service-Token": user, "X-Service-Name": "payment-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"PersonsTokenInAuthorization", internalPath, header{"Authorization": "Bearer " + user, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"OtherName", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "notification-service", "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"NoName", internalPath, header{"X-Service-Token": payment, "dapr-api-token": appToken}, 401, "SERVICE_TOKEN_INVALID"},
-		{"ServiceNotOnTheList", internalPath, header{"X-Service-Token": email, "X-Service-Name": "email-service", "dapr-api-token": appToken}, 403, "SERVICE_FORBIDDEN"},
-		{"ServiceAroundTheSidecar", internalPath, header{"X-Service-Token": payment, "X-Service-Name": "payment-service"}, 401, "SIDECAR_ONLY"},
+		{"Service", internalPath, bySidecar(named(payment, "payment-service")), 200, ""},
+		{"ServiceInAuthorization", internalPath, bySidecar(serviceToken(payment), "dapr-caller-app-id"), 200, ""},
+		{"ServiceNamedByTheRoute", internalPath, bySidecar(serviceToken(guest)), 200, ""},
+		{"RouteThatIsNotInTheTable", "/unlisted", bySidecar(serviceToken(payment)), 403, "SERVICE_FORBIDDEN"},
+		{"NoServiceToken", internalPath, bySidecar(header{}), 401, "SERVICE_TOKEN_INVALID"},
+		{"UserTokenAsServiceToken", internalPath, bySidecar(named(user, "payment-service")), 401, "SERVICE_TOKEN_INVALID"},
+		{"UserTokenInAuthorization", internalPath, bySidecar(bearer(user)), 401, "SERVICE_TOKEN_INVALID"},
+		{"OtherName", internalPath, bySidecar(named(payment, "notification-service")), 401, "SERVICE_TOKEN_INVALID"},
+		{"NoName", internalPath, bySidecar(header{"X-Service-Token": payment}), 401, "SERVICE_TOKEN_INVALID"},
+		{"ServiceNotOnTheList", internalPath, bySidecar(named(email, "email-service")), 403, "SERVICE_FORBIDDEN"},
+		{"ServiceAroundTheSidecar", internalPath, named(payment, "payment-service"), 401, "SIDECAR_ONLY"},
 
-		{"Sidecar", "/events", header{"dapr-api-token": appToken}, 200, ""},
-		{"InvokedThroughTheSidecar", "/events", header{"dapr-api-token": appToken, "dapr-caller-app-id": "email-service"}, 401, "SIDECAR_ONLY"},
-		{"InvokedByNobodyKnown", "/events", header{"dapr-api-token": appToken, "dapr-callee-app-id": "ticket-service"}, 401, "SIDECAR_ONLY"},
+		{"Sidecar", "/events", bySidecar(header{}), 200, ""},
+		{"InvokedThroughTheSidecar", "/events", bySidecar(header{}, "dapr-caller-app-id"), 401, "SIDECAR_ONLY"},
+		{"InvokedByAnUnnamedApp", "/events", bySidecar(header{}, "dapr-callee-app-id"), 401, "SIDECAR_ONLY"},
 		{"AnyoneElse", "/events", nil, 401, "SIDECAR_ONLY"},
 		{"WrongAppToken", "/events", header{"dapr-api-token": appToken + "x"}, 401, "SIDECAR_ONLY"},
-		{"ServiceAsTheSidecar", "/events", header{"X-Service-Token": payment, "X-Service-Name": "payment-service"}, 401, "SIDECAR_ONLY"},
+		{"ServiceAsTheSidecar", "/events", named(payment, "payment-service"), 401, "SIDECAR_ONLY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +119,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-func TestGuardWithoutATokenLetsNobodyIn(t *testing.T) {
+func TestGuardWithoutAnAppAPITokenRejectsRequestsWithoutOne(t *testing.T) {
 	t.Parallel()
 	server, _ := guarded(t, "")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/events", nil)
@@ -120,7 +130,7 @@ func TestGuardWithoutATokenLetsNobodyIn(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, res.StatusCode)
 }
 
-func TestCurrentUserBehindNoGuardIsNobody(t *testing.T) {
+func TestCurrentUserWithoutPersonIsTheZeroUser(t *testing.T) {
 	t.Parallel()
 	require.Zero(t, identity.CurrentUser(t.Context()))
 }

@@ -1,10 +1,10 @@
-// Package identity establishes who is calling: a person, a service or the sidecar.
+// Package identity authenticates the callers of a service: users, other services and the sidecar.
 //
-//   - A person shows an access token: an EdDSA JWT of auth-service's, checked here against its
-//     published keys (JWKS), so that no request has to ask auth-service.
-//   - A service shows a service token: an HS256 JWT of one minute whose subject is its app-id and
-//     whose type is SERVICE (the contract's "Service-to-Service JWT").
-//   - The sidecar shows APP_API_TOKEN, so that routes meant for it alone cannot be reached around it.
+//   - A user sends an access token: an EdDSA JWT that auth-service has signed. It is verified here with the published
+//     keys of auth-service (JWKS), so that no request needs a call of auth-service.
+//   - A service sends a service token: an HS256 JWT that is valid for a minute, with the app-id as its subject and the
+//     type SERVICE (the contract's "Service-to-Service JWT").
+//   - The sidecar sends APP_API_TOKEN, so that routes for the sidecar alone accept requests from nothing else.
 package identity
 
 import (
@@ -25,17 +25,17 @@ const (
 	Audience = "event-booking"
 )
 
-// Role is what a user may do beyond owning their own things.
+// Role permits a user more than access to what they own.
 type Role string
 
-// The roles of the contract's tokens.
+// The roles that the contract defines.
 const (
 	RoleUser      Role = "USER"
 	RoleOrganizer Role = "ORGANIZER"
 	RoleAdmin     Role = "ADMIN"
 )
 
-// User is the person behind a request.
+// User is the authenticated user of a request.
 type User struct {
 	ID    uuid.UUID
 	Name  string // "First Last"
@@ -45,14 +45,15 @@ type User struct {
 // Has reports whether the user has the role.
 func (u User) Has(role Role) bool { return slices.Contains(u.Roles, role) }
 
-// Errors that a caller without the right token gets.
+// Errors for requests without a valid token, or without permission.
 var (
 	ErrNoToken      = problem.New(problem.Unauthenticated, "TOKEN_MISSING", "An access token is required")
 	ErrTokenInvalid = problem.New(problem.Unauthenticated, "TOKEN_INVALID", "The access token is not valid")
 	ErrTokenExpired = problem.New(problem.Unauthenticated, "TOKEN_EXPIRED", "JWT token has expired")
-	// ErrKeysUnavailable says nothing about the token: it may be good, and be tried again.
+	// ErrKeysUnavailable means that the token could not be verified. It may be valid, and the request may be retried.
 	ErrKeysUnavailable = &problem.Error{
-		Kind: problem.Unavailable, Code: "SERVICE_UNAVAILABLE", Message: "The access token cannot be checked just now", RetryAfter: 5 * time.Second,
+		Kind: problem.Unavailable, Code: "SERVICE_UNAVAILABLE", Message: "The access token cannot be verified at the moment",
+		RetryAfter: 5 * time.Second,
 	}
 	ErrForbidden = problem.New(problem.Forbidden, "FORBIDDEN", "You may not do this")
 
@@ -66,19 +67,19 @@ type AccessClaims struct {
 	jwt.RegisteredClaims
 	Name    string    `json:"name"`
 	Roles   []Role    `json:"roles"`
-	Session uuid.UUID `json:"sid"` // that the token was issued in
+	Session uuid.UUID `json:"sid"` // in which the token was issued
 }
 
-// Verifier checks access tokens. Keys finds the public key of a token, by its kid.
+// Verifier verifies access tokens. Keys returns the public key of a token, by its kid.
 type Verifier struct {
 	Keys func(ctx context.Context) jwt.Keyfunc
 }
 
-// leeway is how far two machines' clocks may differ.
+// leeway is how much the clocks of two machines may differ.
 const leeway = 5 * time.Second
 
-// Verify gives the user that an access token was issued to. It returns ErrTokenExpired,
-// ErrTokenInvalid or ErrKeysUnavailable.
+// Verify returns the user that an access token was issued to. Its errors are ErrTokenExpired, ErrTokenInvalid and
+// ErrKeysUnavailable.
 func (v Verifier) Verify(ctx context.Context, token string) (User, error) {
 	claims, id, err := v.Claims(ctx, token)
 	if err != nil {
@@ -87,12 +88,12 @@ func (v Verifier) Verify(ctx context.Context, token string) (User, error) {
 	return User{ID: id, Name: claims.Name, Roles: claims.Roles}, nil
 }
 
-// Claims gives all that an access token says and the id of the user that it was issued to. Its errors
-// are Verify's.
+// Claims returns the claims of an access token and the id of the user that it was issued to. Its errors are those of
+// Verify.
 func (v Verifier) Claims(ctx context.Context, token string) (AccessClaims, uuid.UUID, error) {
 	var claims AccessClaims
 	_, err := jwt.ParseWithClaims(token, &claims, v.Keys(ctx),
-		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), // never what the token says
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), // never the algorithm that the token names
 		jwt.WithIssuer(Issuer), jwt.WithAudience(Audience),
 		jwt.WithExpirationRequired(), jwt.WithLeeway(leeway))
 	if errors.Is(err, jwt.ErrTokenExpired) {
@@ -121,7 +122,7 @@ type serviceClaims struct {
 	Type string `json:"type"`
 }
 
-// SignServiceToken makes a service token for the app-id.
+// SignServiceToken returns a service token for the app-id.
 func SignServiceToken(secret []byte, service string) (string, error) {
 	now := time.Now()
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, serviceClaims{
@@ -134,8 +135,8 @@ func SignServiceToken(secret []byte, service string) (string, error) {
 	}).SignedString(secret)
 }
 
-// VerifyServiceToken gives the app-id that a service token speaks for. It returns
-// ErrServiceTokenInvalid for anything but an unexpired HS256 token of type SERVICE under secret.
+// VerifyServiceToken returns the app-id that a service token was signed for. It returns ErrServiceTokenInvalid unless
+// the token is HS256, signed with secret, of type SERVICE and not expired.
 func VerifyServiceToken(secret []byte, token string) (string, error) {
 	var claims serviceClaims
 	_, err := jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return secret, nil },

@@ -23,7 +23,7 @@ import (
 
 const kid = "key-1"
 
-// issuer is auth-service as far as others see it: a signing key and the key set that it publishes.
+// issuer stands in for auth-service: it has a signing key and publishes its key set.
 type issuer struct {
 	private ed25519.PrivateKey
 	public  ed25519.PublicKey
@@ -66,14 +66,14 @@ func (i issuer) verifier(t *testing.T) identity.Verifier {
 	return v
 }
 
-func TestALookAtTheKeysIsNotGivenUp(t *testing.T) {
+func TestKeyFetchesAreNotAbandoned(t *testing.T) {
 	t.Parallel()
-	var looks, givenUp atomic.Int32
+	var fetches, abandoned atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		looks.Add(1)
+		fetches.Add(1)
 		select {
 		case <-r.Context().Done():
-			givenUp.Add(1)
+			abandoned.Add(1)
 		case <-time.After(300 * time.Millisecond):
 			_, _ = w.Write([]byte(`{"keys":[]}`))
 		}
@@ -83,13 +83,13 @@ func TestALookAtTheKeysIsNotGivenUp(t *testing.T) {
 	_, key, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	token := sign(t, jwt.SigningMethodEdDSA, key, "unknown", claims(nil))
-	// Once so many have looked at once, one waits for its turn for almost as long as it may.
+	// After the burst that the rate limit allows, a fetch waits for almost as long as it may.
 	require.Eventually(t, func() bool {
 		_, err := v.Verify(t.Context(), token)
 		require.ErrorIs(t, err, identity.ErrKeysUnavailable)
-		return looks.Load() >= 7
+		return fetches.Load() >= 7
 	}, 20*time.Second, 10*time.Millisecond)
-	require.Zero(t, givenUp.Load(), "of %d looks", looks.Load())
+	require.Zero(t, abandoned.Load(), "of %d fetches", fetches.Load())
 }
 
 var ada = identity.User{
@@ -112,7 +112,7 @@ func claims(change func(*identity.AccessClaims)) identity.AccessClaims {
 	return c
 }
 
-// sign makes a token whose header says that it is signed with key id.
+// sign returns a token whose header has the key id.
 func sign(t *testing.T, method jwt.SigningMethod, key crypto.PrivateKey, id string, c jwt.Claims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, c)
@@ -122,7 +122,7 @@ func sign(t *testing.T, method jwt.SigningMethod, key crypto.PrivateKey, id stri
 	return signed
 }
 
-func TestVerify(t *testing.T) {
+func TestVerifyReturnsTheUser(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t)
 	got, err := issuer.verifier(t).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil)))
@@ -132,7 +132,7 @@ func TestVerify(t *testing.T) {
 	require.False(t, got.Has(identity.RoleAdmin))
 }
 
-func TestVerifyRefuses(t *testing.T) {
+func TestVerifyRejects(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t)
 	verifier := issuer.verifier(t)
@@ -145,6 +145,9 @@ func TestVerifyRefuses(t *testing.T) {
 	require.NoError(t, err)
 	ours := func(change func(*identity.AccessClaims)) string {
 		return sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(change))
+	}
+	signed := func(method jwt.SigningMethod, key crypto.PrivateKey) string {
+		return sign(t, method, key, kid, claims(nil))
 	}
 	service, err := identity.SignServiceToken([]byte("secret"), "payment-service")
 	require.NoError(t, err)
@@ -165,14 +168,16 @@ func TestVerifyRefuses(t *testing.T) {
 		}), identity.ErrTokenInvalid},
 		{"OtherIssuer", ours(func(c *identity.AccessClaims) { c.Issuer = "evil" }), identity.ErrTokenInvalid},
 		{"NoIssuer", ours(func(c *identity.AccessClaims) { c.Issuer = "" }), identity.ErrTokenInvalid},
-		{"OtherAudience", ours(func(c *identity.AccessClaims) { c.Audience = jwt.ClaimStrings{"other"} }), identity.ErrTokenInvalid},
+		{"OtherAudience", ours(func(c *identity.AccessClaims) {
+			c.Audience = jwt.ClaimStrings{"other"}
+		}), identity.ErrTokenInvalid},
 		{"NoAudience", ours(func(c *identity.AccessClaims) { c.Audience = nil }), identity.ErrTokenInvalid},
 		{"SubjectNotAUser", ours(func(c *identity.AccessClaims) { c.Subject = "admin" }), identity.ErrTokenInvalid},
-		{"OtherKeyUnderOurKid", sign(t, jwt.SigningMethodEdDSA, mallory, kid, claims(nil)), identity.ErrTokenInvalid},
-		{"AlgNone", sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, kid, claims(nil)), identity.ErrTokenInvalid},
-		{"HS256WithThePublicKey", sign(t, jwt.SigningMethodHS256, []byte(issuer.public), kid, claims(nil)), identity.ErrTokenInvalid},
-		{"HS256WithThePublicKeyAsDER", sign(t, jwt.SigningMethodHS256, publicDER, kid, claims(nil)), identity.ErrTokenInvalid},
-		{"RS256", sign(t, jwt.SigningMethodRS256, rsaKey, kid, claims(nil)), identity.ErrTokenInvalid},
+		{"OtherKeyUnderOurKid", signed(jwt.SigningMethodEdDSA, mallory), identity.ErrTokenInvalid},
+		{"AlgNone", signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType), identity.ErrTokenInvalid},
+		{"HS256WithThePublicKey", signed(jwt.SigningMethodHS256, []byte(issuer.public)), identity.ErrTokenInvalid},
+		{"HS256WithThePublicKeyAsDER", signed(jwt.SigningMethodHS256, publicDER), identity.ErrTokenInvalid},
+		{"RS256", signed(jwt.SigningMethodRS256, rsaKey), identity.ErrTokenInvalid},
 		{"ServiceToken", service, identity.ErrTokenInvalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,14 +188,14 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
-func TestKeysMayComeLater(t *testing.T) {
+func TestVerifierRecoversWhenKeysArrive(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t)
 	issuer.up.Store(false)
 	verifier := issuer.verifier(t)
 	token := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
 	_, err := verifier.Verify(t.Context(), token)
-	require.ErrorIs(t, err, identity.ErrKeysUnavailable, "the token is good: its owner must not be told to sign in again")
+	require.ErrorIs(t, err, identity.ErrKeysUnavailable, "the token is valid, so its user must not have to sign in again")
 
 	issuer.up.Store(true)
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -198,15 +203,15 @@ func TestKeysMayComeLater(t *testing.T) {
 		require.NoError(c, err)
 	}, 15*time.Second, 50*time.Millisecond)
 
-	// A new key of auth-service's may be behind a token that the last known keys do not explain.
+	// The unknown key id may be that of a new key of auth-service.
 	issuer.up.Store(false)
 	_, err = verifier.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, issuer.private, "new", claims(nil)))
 	require.ErrorIs(t, err, identity.ErrKeysUnavailable)
 	_, err = verifier.Verify(t.Context(), token)
-	require.NoError(t, err, "what is known needs nobody")
+	require.NoError(t, err, "a known key needs no fetch")
 }
 
-func TestKeysAreFetchedWithoutATokenOnceTheyAreThere(t *testing.T) {
+func TestKeysAreFetchedWithoutWaitingForAToken(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t)
 	issuer.up.Store(false)
@@ -217,11 +222,11 @@ func TestKeysAreFetchedWithoutATokenOnceTheyAreThere(t *testing.T) {
 	token := sign(t, jwt.SigningMethodEdDSA, issuer.private, kid, claims(nil))
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		_, err := verifier.Verify(t.Context(), token)
-		require.NoError(c, err, "no token could have them fetched any more")
+		require.NoError(c, err, "the keys were fetched before auth-service went down")
 	}, 15*time.Second, 50*time.Millisecond)
 }
 
-func TestVerifyServiceTokenRefuses(t *testing.T) {
+func TestVerifyServiceTokenRejects(t *testing.T) {
 	t.Parallel()
 	secret := []byte("the secret of all services")
 	issuer := newIssuer(t)
