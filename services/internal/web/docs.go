@@ -10,17 +10,16 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
-// docsPolicy keeps a browser from loading anything for the page from elsewhere. Swagger UI sets styles
-// and starts itself inline.
-const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+// docsPolicy permits the page to load files of its own origin only. Swagger UI has inline styles and an inline script.
+const docsPolicy = "default-src 'self'; script-src 'self' 'unsafe-inline'; " +
+	"style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
-// docsFiles are what the page loads, as a pattern: any other name is unknown, and answered like every
-// unknown path.
+// docsFiles is a pattern for the files that the page loads. Other names get the response for unknown paths.
 const docsFiles = `swagger-ui-(?:bundle|standalone-preset)\.js|swagger-ui\.css|favicon-(?:16x16|32x32)\.png`
 
-// Docs adds /docs, a page of the service's OpenAPI document, and /docs/openapi.yaml, the document. The
-// addresses on the page are relative, so that it works under the sidecar's prefix too. A service
-// without a document is a bug and panics.
+// Docs adds /docs, a page for the service's OpenAPI document, and /docs/openapi.yaml, the document. The URLs on the
+// page are relative, so that it also works under the path prefix of a sidecar. Docs panics if the service has no
+// document, which is a bug.
 func Docs(r *mux.Router, service string) {
 	document, err := openapi.Document(service)
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// The prefix is what a caller of the sidecar sees before the path, and the service does not.
-func TestDocs(t *testing.T) {
+// Callers of a sidecar see the prefix before the path, the service does not.
+func TestDocsPageLoadsOnlyItsOwnFiles(t *testing.T) {
 	t.Parallel()
 	router := web.NewRouter()
 	web.Docs(router, "auth-service")
@@ -39,7 +39,7 @@ func TestDocs(t *testing.T) {
 			require.Contains(t, page.Header.Get("Content-Type"), "text/html")
 			policy := page.Header.Get("Content-Security-Policy")
 			require.Contains(t, policy, "default-src 'self'")
-			require.NotRegexp(t, `https?:|\*`, policy, "the policy lets nothing in from elsewhere")
+			require.NotRegexp(t, `https?:|\*`, policy, "the policy permits no other origin")
 
 			base, err := url.Parse(server.URL + prefix + "/docs")
 			require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestDocs(t *testing.T) {
 			for _, load := range loads {
 				address, err := base.Parse(load[1])
 				require.NoError(t, err)
-				require.Equal(t, base.Host, address.Host, "%s is loaded from elsewhere", load[1])
+				require.Equal(t, base.Host, address.Host, "%s is loaded from another origin", load[1])
 				_, content := get(address.String())
 				require.NotEmpty(t, content)
 				if strings.HasSuffix(load[1], ".css") {
@@ -56,7 +56,7 @@ func TestDocs(t *testing.T) {
 				}
 			}
 
-			// The page asks for the document at this address, below its own.
+			// The page loads the document from this URL, relative to its own.
 			require.Contains(t, html, `"swaggerJsonUrl":"./openapi.yaml"`)
 			_, document := get(server.URL + prefix + "/docs/openapi.yaml")
 			want, err := openapi.Document("auth-service")
@@ -66,7 +66,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-func TestDocsOfNoService(t *testing.T) {
+func TestDocsPanicsWithoutADocument(t *testing.T) {
 	t.Parallel()
 	require.Panics(t, func() { web.Docs(web.NewRouter(), "no-service") })
 }

@@ -14,40 +14,43 @@ import (
 
 const healthPath = "/actuator/health"
 
-// Check reports whether one thing that the service needs answers.
+// Check probes one dependency of the service.
 type Check struct {
-	Name  string // as the contract's components: "database"
+	Name  string // of the component in the response, such as "database"
 	Probe func(ctx context.Context) error
-	// Degrades has the contract's word for a service without its state store: DEGRADED instead of DOWN.
+	// Degrades reports a failure as DEGRADED instead of DOWN, as the contract requires for the state store.
 	Degrades bool
 }
 
-// checkTimeout bounds a probe, so that a health answer comes before a sidecar gives up on it, after two seconds.
+// checkTimeout bounds a probe. It is shorter than the sidecar's timeout for health checks, 2 s.
 const checkTimeout = 1500 * time.Millisecond
 
-// Words of the contract.
+// Statuses that the contract defines.
 const (
 	up       = "UP"
 	degraded = "DEGRADED"
 	down     = "DOWN"
 )
 
-// Health adds the contract's three endpoints: /actuator/health, which reports each check;
-// /actuator/health/ready, 200 only while all checks pass, which is what gates traffic: a sidecar hands on
-// nothing to a service that is not ready; and /actuator/health/live, which depends on nothing.
+// Health adds the contract's three endpoints:
 //
-// A service checks what it can do nothing without, and only that. Of what it shares with others, or needs for some
-// requests only, it reports the lack to whoever needs it, with a 503.
+//   - /actuator/health reports the result of each check.
+//   - /actuator/health/ready returns 200 only if all checks pass. A sidecar forwards nothing to a service that is not
+//     ready.
+//   - /actuator/health/live always returns 200.
+//
+// A service checks only what every request needs. If something that only some requests need is unavailable, those
+// requests get a 503.
 func Health(r *mux.Router, checks ...Check) {
 	type status struct {
 		Status     string            `json:"status"`
 		Timestamp  time.Time         `json:"timestamp"`
 		Components map[string]string `json:"components"`
 	}
-	// However many ask, a thing is probed once at a time: what hangs must not be waited for by more and more.
+	// Concurrent requests share a probe, so that probes that hang do not accumulate.
 	var running singleflight.Group
-	answers := func(ctx context.Context, c Check) bool {
-		probed := running.DoChan(c.Name, func() (any, error) {
+	passes := func(ctx context.Context, c Check) bool {
+		result := running.DoChan(c.Name, func() (any, error) {
 			ctx, cancel := context.WithTimeout(untraced(ctx), checkTimeout)
 			defer cancel()
 			err := c.Probe(ctx)
@@ -57,8 +60,8 @@ func Health(r *mux.Router, checks ...Check) {
 			return nil, err
 		})
 		select {
-		case p := <-probed:
-			return p.Err == nil
+		case r := <-result:
+			return r.Err == nil
 		case <-ctx.Done():
 			return false
 		}
@@ -69,7 +72,7 @@ func Health(r *mux.Router, checks ...Check) {
 		ok := make([]bool, len(checks))
 		var probes sync.WaitGroup
 		for i, c := range checks {
-			probes.Go(func() { ok[i] = answers(ctx, c) })
+			probes.Go(func() { ok[i] = passes(ctx, c) })
 		}
 		probes.Wait()
 		s := status{Status: up, Timestamp: time.Now().UTC(), Components: map[string]string{}}
@@ -91,29 +94,30 @@ func Health(r *mux.Router, checks ...Check) {
 		}
 		return http.StatusServiceUnavailable
 	}
-	text := func(w http.ResponseWriter, status int, word string) error {
+	writeText := func(w http.ResponseWriter, status int, text string) error {
 		w.Header().Set("Content-Type", "text/plain")
 		w.WriteHeader(status)
-		_, err := w.Write([]byte(word))
+		_, err := w.Write([]byte(text))
 		return err
 	}
-	r.Methods(http.MethodGet).Path(healthPath).Handler(Handler(func(w http.ResponseWriter, r *http.Request) error {
+	get := func(path string, h Handler) { r.Methods(http.MethodGet).Path(path).Handler(h) }
+	get(healthPath, func(w http.ResponseWriter, r *http.Request) error {
 		s := check(r.Context())
 		return WriteJSON(w, code(s), s)
-	}))
-	r.Methods(http.MethodGet).Path(healthPath + "/ready").Handler(Handler(func(w http.ResponseWriter, r *http.Request) error {
+	})
+	get(healthPath+"/ready", func(w http.ResponseWriter, r *http.Request) error {
 		if s := check(r.Context()); s.Status != up {
-			return text(w, code(s), "NOT_READY")
+			return writeText(w, code(s), "NOT_READY")
 		}
-		return text(w, http.StatusOK, "READY")
-	}))
-	r.Methods(http.MethodGet).Path(healthPath + "/live").Handler(Handler(func(w http.ResponseWriter, _ *http.Request) error {
-		return text(w, http.StatusOK, "ALIVE")
-	}))
+		return writeText(w, http.StatusOK, "READY")
+	})
+	get(healthPath+"/live", func(w http.ResponseWriter, _ *http.Request) error {
+		return writeText(w, http.StatusOK, "ALIVE")
+	})
 }
 
-// untraced goes on when the request is over, in a trace that nobody, sidecars included, keeps spans of: one every other
-// second would drown the others.
+// untraced returns a context that outlives the request, in a trace that is not sampled. The sidecar sends a health
+// check every 2 s, and their spans would outnumber all others.
 func untraced(ctx context.Context) context.Context {
 	return trace.ContextWithSpanContext(context.WithoutCancel(ctx), trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1},

@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-func TestHealth(t *testing.T) {
+func TestHealthReportsEachCheck(t *testing.T) {
 	t.Parallel()
 	up := func(context.Context) error { return nil }
 	down := func(context.Context) error { return errors.New("postgres://user:password@host") }
@@ -25,7 +25,7 @@ func TestHealth(t *testing.T) {
 		name                string
 		database, states    func(context.Context) error
 		code                int
-		word                string
+		status              string
 		databaseIs, storeIs string
 		ready               string
 	}{
@@ -33,9 +33,9 @@ func TestHealth(t *testing.T) {
 		{"Down", down, up, 503, "DOWN", "DOWN", "UP", "NOT_READY"},
 		{"Hung", hung, up, 503, "DOWN", "DOWN", "UP", "NOT_READY"},
 		{"Degraded", up, down, 503, "DEGRADED", "UP", "DOWN", "NOT_READY"},
-		{"DegradedByWhatHangs", up, hung, 503, "DEGRADED", "UP", "DOWN", "NOT_READY"},
+		{"DegradedByAHungCheck", up, hung, 503, "DEGRADED", "UP", "DOWN", "NOT_READY"},
 		{"DownIsWorseThanDegraded", down, down, 503, "DOWN", "DOWN", "DOWN", "NOT_READY"},
-		{"TwoThatHangAtOnce", hung, hung, 503, "DOWN", "DOWN", "DOWN", "NOT_READY"},
+		{"BothHung", hung, hung, 503, "DOWN", "DOWN", "DOWN", "NOT_READY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -51,9 +51,9 @@ func TestHealth(t *testing.T) {
 			}
 			began := time.Now()
 			res := do(t, newRequest(t, http.MethodGet, server.URL+"/actuator/health", ""), &got)
-			require.Less(t, time.Since(began), sidecarsPatience)
+			require.Less(t, time.Since(began), sidecarTimeout)
 			require.Equal(t, tt.code, res.StatusCode)
-			require.Equal(t, tt.word, got.Status)
+			require.Equal(t, tt.status, got.Status)
 			require.Equal(t, map[string]string{"database": tt.databaseIs, "statestore": tt.storeIs}, got.Components)
 			require.WithinDuration(t, time.Now(), got.Timestamp, time.Minute)
 
@@ -76,11 +76,11 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// sidecarsPatience is dapr.yaml's appHealthProbeTimeout.
-const sidecarsPatience = 2 * time.Second
+// sidecarTimeout is appHealthProbeTimeout of dapr.yaml.
+const sidecarTimeout = 2 * time.Second
 
-// Even a probe that minds no deadline keeps nobody waiting, and there is never more than one of it.
-func TestHealthDoesNotPileUp(t *testing.T) {
+// The probe ignores its deadline.
+func TestHungProbesDoNotAccumulate(t *testing.T) {
 	t.Parallel()
 	var probes atomic.Int32
 	release := make(chan struct{})
@@ -93,21 +93,21 @@ func TestHealthDoesNotPileUp(t *testing.T) {
 	})
 	ready := func() error {
 		began := time.Now()
-		res, err := http.Get(server.URL + "/actuator/health/ready") //nolint:noctx // it is the deadline that is tested
+		res, err := http.Get(server.URL + "/actuator/health/ready") //nolint:noctx // no deadline on purpose
 		if err != nil {
 			return err
 		}
-		if took := time.Since(began); res.StatusCode != http.StatusServiceUnavailable || took > sidecarsPatience {
+		if took := time.Since(began); res.StatusCode != http.StatusServiceUnavailable || took > sidecarTimeout {
 			return errors.New(res.Status + " after " + took.String())
 		}
 		return res.Body.Close()
 	}
 	for range 2 {
-		var askers errgroup.Group
+		var callers errgroup.Group
 		for range 20 {
-			askers.Go(ready)
+			callers.Go(ready)
 		}
-		require.NoError(t, askers.Wait())
+		require.NoError(t, callers.Wait())
 	}
 	require.EqualValues(t, 1, probes.Load())
 	close(release)

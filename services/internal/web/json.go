@@ -20,16 +20,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// MaxBody is how large a request's body may be, in bytes.
+// MaxBody is the limit on the body of a request, in bytes.
 const MaxBody = 1 << 20
 
-// Decode reads the request's body, one JSON value of at most MaxBody bytes in valid UTF-8, into v.
-// Anything else, unknown fields included, is a *problem.Error that names the field where it can.
+// Decode reads the body of a request into v. The body has to be a single JSON value of at most MaxBody bytes in valid
+// UTF-8, without unknown fields. Otherwise Decode returns a *problem.Error, which names the invalid field if it is
+// known.
 func Decode(w http.ResponseWriter, r *http.Request, v any) error {
 	return DecodeUpTo(w, r, MaxBody, v)
 }
 
-// DecodeUpTo is Decode with a limit of its own.
+// DecodeUpTo is Decode with another limit on the body, in bytes.
 func DecodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -38,7 +39,7 @@ func DecodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) erro
 	if err != nil {
 		return malformed("The body could not be read").Because(err)
 	}
-	// encoding/json would quietly replace what is not UTF-8.
+	// encoding/json would silently replace invalid UTF-8.
 	if !utf8.Valid(body) {
 		return malformed("The body is not valid UTF-8")
 	}
@@ -67,16 +68,16 @@ func decodeError(body []byte, err error) error {
 		}
 		return problem.Field(wrong.Field, "%s must not be a %s", fieldOr(wrong.Field, "The value"), wrong.Value).Because(err)
 	}
-	// encoding/json has no type for this one (golang/go#29035).
+	// encoding/json has no error type for an unknown field (golang/go#29035).
 	if field, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
 		if name, uerr := strconv.Unquote(field); uerr == nil {
 			return problem.Field(name, "Unknown field").Because(err)
 		}
 	}
-	if p, ok := errors.AsType[*problem.Error](err); ok { // from an UnmarshalJSON of ours
+	if p, ok := errors.AsType[*problem.Error](err); ok { // from one of our UnmarshalJSON methods
 		return p
 	}
-	if json.Valid(body) { // from another type's own unmarshalling, a UUID's say, which names no field
+	if json.Valid(body) { // from the UnmarshalJSON of another type, such as uuid.UUID, which names no field
 		return problem.New(problem.Invalid, "VALIDATION_ERROR", "A value in the body has the wrong form").Because(err)
 	}
 	return malformed("The body is not valid JSON").Because(err)
@@ -89,14 +90,15 @@ func fieldOr(field, otherwise string) string {
 	return field
 }
 
-// PathID reads a UUID from the route's variable. It returns a *problem.Error that names it.
+// PathID returns the UUID in a variable of the route. It returns a *problem.Error that names the variable if there is
+// none.
 func PathID(r *http.Request, name string) (uuid.UUID, error) {
 	return ParseID(name, mux.Vars(r)[name])
 }
 
-// ParseID reads a UUID in its canonical form. It returns a *problem.Error that names the field.
+// ParseID returns the UUID that value is the canonical form of, or a *problem.Error that names the field.
 func ParseID(field, value string) (uuid.UUID, error) {
-	// uuid.Parse alone also takes braces, urn:uuid: and no dashes.
+	// uuid.Parse also accepts braces, the prefix urn:uuid: and missing dashes.
 	id, err := uuid.Parse(value)
 	if err != nil || len(value) != 36 {
 		return uuid.Nil, problem.Field(field, "%s must be a UUID", field)
@@ -104,8 +106,8 @@ func ParseID(field, value string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// ParseIDs reads a list of at most limit UUIDs. It returns a *problem.Error that names the field, with
-// its index where one entry is at fault. A list that is missing is an error, an empty one is not.
+// ParseIDs returns the UUIDs of a list with at most limit entries. It returns a *problem.Error that names the field,
+// with an index if a single entry is invalid. A missing list is an error, an empty list is not.
 func ParseIDs(field string, values []string, limit int) ([]uuid.UUID, error) {
 	if values == nil {
 		return nil, problem.Field(field, "%s is required", field)
@@ -124,7 +126,7 @@ func ParseIDs(field string, values []string, limit int) ([]uuid.UUID, error) {
 	return ids, nil
 }
 
-// WriteJSON answers with status and v as JSON.
+// WriteJSON writes a response with the status and v as JSON. It returns an error only if v cannot be marshalled.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -133,8 +135,8 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, err = w.Write(append(body, '\n'))
-	if err != nil { // the client went away; there is nobody to tell
-		slog.Debug("response not written", "error", err.Error())
+	if err != nil { // the client has disconnected
+		slog.Debug("write response failed", "error", err.Error())
 	}
 	return nil
 }
@@ -154,14 +156,14 @@ var statusOf = map[problem.Kind]int{
 	problem.Unavailable:      http.StatusServiceUnavailable,
 }
 
-// Status gives the HTTP status that a problem's kind is rendered as.
+// Status returns the HTTP status of a kind of problem.
 func Status(kind problem.Kind) int { return statusOf[kind] }
 
-// WriteError is the one place that renders errors. What is not a *problem.Error is logged and shown
-// as INTERNAL_ERROR, unless it comes of the caller's having gone away, which is no failure of ours.
+// WriteError writes an error in the contract's form. No other function renders errors. See Problem for errors that are
+// not a *problem.Error.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	p := Problem(r, err)
-	if p.RetryAfter > 0 { // rounded up, so that nobody comes back too early
+	if p.RetryAfter > 0 { // rounded up, so that no client retries too early
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.RetryAfter.Seconds()))))
 	}
 	_ = WriteJSON(w, Status(p.Kind), struct {
@@ -171,14 +173,15 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{p.Code, p.Message, p.Field})
 }
 
-// Problem gives the error to show for err and logs what only we should see of it. A handler whose
-// refusals have more fields than the common form (the contract's reserved, confirmed, valid) calls
-// it and writes them itself.
+// Problem returns the error to show to the client, and logs what the client must not see. An err that is not a
+// *problem.Error becomes INTERNAL_ERROR, or SERVICE_UNAVAILABLE if the client has disconnected or the request has
+// exceeded RequestTimeout. A handler calls Problem if its refusals have more fields than the common form (the
+// contract's reserved, confirmed, valid).
 func Problem(r *http.Request, err error) *problem.Error {
 	p, ok := errors.AsType[*problem.Error](err)
 	switch {
 	case !ok && errors.Is(r.Context().Err(), context.Canceled):
-		slog.InfoContext(r.Context(), "caller gone", "error", err.Error())
+		slog.InfoContext(r.Context(), "client disconnected", "error", err.Error())
 		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request was given up")
 	case !ok && errors.Is(r.Context().Err(), context.DeadlineExceeded):
 		slog.WarnContext(r.Context(), "request timed out", "error", err.Error())
@@ -187,7 +190,7 @@ func Problem(r *http.Request, err error) *problem.Error {
 		slog.ErrorContext(r.Context(), "internal error", "error", err.Error())
 		return problem.New(problem.Internal, "INTERNAL_ERROR", "Something went wrong on our side")
 	case p.Kind == problem.Unavailable || p.Kind == problem.Internal:
-		slog.WarnContext(r.Context(), "refused", "error", err.Error())
+		slog.WarnContext(r.Context(), "request refused", "error", err.Error())
 	}
 	return p
 }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ type errorForm struct {
 	Field   string `json:"field"`
 }
 
-// serve starts the router on a real port.
+// serve serves a router on a real port.
 func serve(t *testing.T, configure func(*mux.Router)) *httptest.Server {
 	t.Helper()
 	router := web.NewRouter()
@@ -35,7 +36,7 @@ func serve(t *testing.T, configure func(*mux.Router)) *httptest.Server {
 	return server
 }
 
-// do sends a request and reads its JSON answer into out.
+// do sends a request and decodes the JSON response into out.
 func do(t *testing.T, req *http.Request, out any) *http.Response {
 	t.Helper()
 	res, err := http.DefaultClient.Do(req)
@@ -53,16 +54,48 @@ func newRequest(t *testing.T, method, url, body string) *http.Request {
 	return req
 }
 
-func TestDecode(t *testing.T) {
+type order struct {
+	Name  string        `json:"name"`
+	Price money.Decimal `json:"price"`
+	Items []struct {
+		Quantity int `json:"quantity"`
+	} `json:"items"`
+	Buyer uuid.UUID `json:"buyer"`
+}
+
+const validOrder = `{"name":"ä","price":50.00,"items":[{"quantity":2}]}` + "\n"
+
+// invalidBodies are bodies that are not an order.
+var invalidBodies = []struct {
+	name, body  string
+	status      int
+	code, field string
+}{
+	{"Empty", ``, 400, "MALFORMED_JSON", ""},
+	{"Blank", " \n\t", 400, "MALFORMED_JSON", ""},
+	{"NotJSON", `name=x`, 400, "MALFORMED_JSON", ""},
+	{"Truncated", `{"name":"x"`, 400, "MALFORMED_JSON", ""},
+	{"TwoValues", `{"name":"x"}{"name":"y"}`, 400, "MALFORMED_JSON", ""},
+	{"TrailingGarbage", `{"name":"x"}]`, 400, "MALFORMED_JSON", ""},
+	{"InvalidUTF8", "{\"name\":\"\xff\"}", 400, "MALFORMED_JSON", ""},
+	{"Array", `[]`, 400, "MALFORMED_JSON", ""},
+	{"String", `"x"`, 400, "MALFORMED_JSON", ""},
+	{"UnknownField", `{"name":"x","admin":true}`, 400, "VALIDATION_ERROR", "admin"},
+	{"UnknownFieldWithQuotes", `{"a\"b":1}`, 400, "VALIDATION_ERROR", `a"b`},
+	{"WrongType", `{"name":5}`, 400, "VALIDATION_ERROR", "name"},
+	{"WrongTypeOfANestedField", `{"items":[{"quantity":"2"}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
+	{"Fraction", `{"items":[{"quantity":1.5}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
+	{"NumberBeyondInt64", `{"items":[{"quantity":99999999999999999999}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
+	{"InvalidID", `{"buyer":"ann"}`, 400, "VALIDATION_ERROR", ""},
+	{"InvalidIDInTruncatedJSON", `{"buyer":"ann"`, 400, "MALFORMED_JSON", ""},
+	{"PriceWithAnExponent", `{"price":1e2}`, 400, "VALIDATION_ERROR", "price"},
+	{"PriceAsAString", `{"price":"50.00"}`, 400, "VALIDATION_ERROR", "price"},
+	{"DeepNesting", strings.Repeat("[", 200_000), 400, "MALFORMED_JSON", ""},
+	{"TooLarge", `{"name":"` + strings.Repeat("x", web.MaxBody) + `"}`, 413, "BODY_TOO_LARGE", ""},
+}
+
+func TestDecodeNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
-	type order struct {
-		Name  string        `json:"name"`
-		Price money.Decimal `json:"price"`
-		Items []struct {
-			Quantity int `json:"quantity"`
-		} `json:"items"`
-		Buyer uuid.UUID `json:"buyer"`
-	}
 	server := serve(t, func(r *mux.Router) {
 		r.Handle("/orders", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
 			var o order
@@ -73,43 +106,17 @@ func TestDecode(t *testing.T) {
 		}))
 	})
 
-	t.Run("Good", func(t *testing.T) {
+	t.Run("Valid", func(t *testing.T) {
 		t.Parallel()
 		var got order
-		res := do(t, newRequest(t, http.MethodPost, server.URL+"/orders", `{"name":"ä","price":50.00,"items":[{"quantity":2}]}`+"\n"), &got)
+		res := do(t, newRequest(t, http.MethodPost, server.URL+"/orders", validOrder), &got)
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		require.Equal(t, "ä", got.Name)
 		require.Equal(t, money.Decimal("50.00"), got.Price)
 		require.Equal(t, 2, got.Items[0].Quantity)
 	})
 
-	for _, tt := range []struct {
-		name, body  string
-		status      int
-		code, field string
-	}{
-		{"Empty", ``, 400, "MALFORMED_JSON", ""},
-		{"Blank", " \n\t", 400, "MALFORMED_JSON", ""},
-		{"NotJSON", `name=x`, 400, "MALFORMED_JSON", ""},
-		{"CutOff", `{"name":"x"`, 400, "MALFORMED_JSON", ""},
-		{"TwoValues", `{"name":"x"}{"name":"y"}`, 400, "MALFORMED_JSON", ""},
-		{"TrailingGarbage", `{"name":"x"}]`, 400, "MALFORMED_JSON", ""},
-		{"BrokenUTF8", "{\"name\":\"\xff\"}", 400, "MALFORMED_JSON", ""},
-		{"AnArray", `[]`, 400, "MALFORMED_JSON", ""},
-		{"AString", `"x"`, 400, "MALFORMED_JSON", ""},
-		{"UnknownField", `{"name":"x","admin":true}`, 400, "VALIDATION_ERROR", "admin"},
-		{"UnknownFieldWithQuotes", `{"a\"b":1}`, 400, "VALIDATION_ERROR", `a"b`},
-		{"WrongType", `{"name":5}`, 400, "VALIDATION_ERROR", "name"},
-		{"WrongTypeDeepInside", `{"items":[{"quantity":"2"}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
-		{"FractionOfATicket", `{"items":[{"quantity":1.5}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
-		{"QuantityBeyondInt64", `{"items":[{"quantity":99999999999999999999}]}`, 400, "VALIDATION_ERROR", "items.quantity"},
-		{"IDThatIsNone", `{"buyer":"ann"}`, 400, "VALIDATION_ERROR", ""},
-		{"IDThatIsNoneInBrokenJSON", `{"buyer":"ann"`, 400, "MALFORMED_JSON", ""},
-		{"PriceWithAnExponent", `{"price":1e2}`, 400, "VALIDATION_ERROR", "price"},
-		{"PriceAsAString", `{"price":"50.00"}`, 400, "VALIDATION_ERROR", "price"},
-		{"DeepNesting", strings.Repeat("[", 200_000), 400, "MALFORMED_JSON", ""},
-		{"TooLarge", `{"name":"` + strings.Repeat("x", web.MaxBody) + `"}`, 413, "BODY_TOO_LARGE", ""},
-	} {
+	for _, tt := range invalidBodies {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var got errorForm
@@ -122,25 +129,60 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestParseID(t *testing.T) {
+// FuzzDecode checks that no body makes Decode panic or blames the service: an error is a *problem.Error of the
+// client's. A body that is accepted is valid JSON, and its value is accepted again.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(validOrder))
+	for _, tt := range invalidBodies {
+		if len(tt.body) < 1<<10 { // large seeds only slow the fuzzer down
+			f.Add([]byte(tt.body))
+		}
+	}
+	decode := func(body []byte) (order, error) {
+		var o order
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		return o, web.Decode(httptest.NewRecorder(), r, &o)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := decode(body)
+		if err != nil {
+			p, ok := errors.AsType[*problem.Error](err)
+			require.True(t, ok, "%v is not a *problem.Error", err)
+			require.Contains(t, []problem.Kind{problem.Invalid, problem.TooLarge}, p.Kind)
+			require.NotEmpty(t, p.Message)
+			return
+		}
+		require.True(t, json.Valid(body))
+		if o.Price == "" { // absent, which has no form in JSON
+			o.Price = "0"
+		}
+		again, err := json.Marshal(o)
+		require.NoError(t, err)
+		reread, err := decode(again)
+		require.NoError(t, err, "%s", again)
+		require.Equal(t, o, reread)
+	})
+}
+
+func TestParseIDAcceptsOnlyTheCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const id = "550e8400-e29b-41d4-a716-446655440000"
 	got, err := web.ParseID("orderId", id)
 	require.NoError(t, err)
 	require.Equal(t, id, got.String())
 
-	for _, bad := range []string{
+	for _, invalid := range []string{
 		"", "x", "550e8400e29b41d4a716446655440000", "{" + id + "}", "urn:uuid:" + id, id + "0", id[:35] + "g",
 	} {
-		_, err := web.ParseID("orderId", bad)
+		_, err := web.ParseID("orderId", invalid)
 		p, ok := errors.AsType[*problem.Error](err)
-		require.True(t, ok, bad)
+		require.True(t, ok, invalid)
 		require.Equal(t, problem.Invalid, p.Kind)
 		require.Equal(t, "orderId", p.Field)
 	}
 }
 
-func TestPathID(t *testing.T) {
+func TestPathIDNamesTheVariable(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(r *mux.Router) {
 		r.Handle("/orders/{orderId}", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -157,20 +199,28 @@ func TestPathID(t *testing.T) {
 	require.Equal(t, "orderId", got.Field)
 }
 
-// A handler that fails since its caller has gone away did not fail by itself.
-func TestCallerGone(t *testing.T) {
+func TestErrorAfterTheClientDisconnectedIsNotInternal(t *testing.T) {
 	t.Parallel()
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, disconnect := context.WithCancel(t.Context())
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
 	failure := errors.New("wait for the database: context canceled")
 	require.Equal(t, problem.Internal, web.Problem(r, failure).Kind)
-	leave()
+	disconnect()
 	require.Equal(t, problem.Unavailable, web.Problem(r, failure).Kind)
 }
 
-func TestErrorsAsTheyAreShown(t *testing.T) {
+func TestErrorAfterTheDeadlineIsNotInternal(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", http.NoBody)
+	require.Equal(t, problem.Unavailable, web.Problem(r, errors.New("timeout: context deadline exceeded")).Kind)
+}
+
+func TestErrorsHideTheirCauseFromTheClient(t *testing.T) {
 	t.Parallel()
 	refusal := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
+	soldOut := errorForm{"INSUFFICIENT_INVENTORY", "Not enough tickets available", ""}
 	secret := errors.New("password=hunter2")
 	busy := problem.New(problem.Throttled, "TOO_MANY_REQUESTS", "Slow down")
 	busy.RetryAfter = 1500 * time.Millisecond
@@ -181,11 +231,11 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 		want       errorForm
 		retryAfter string
 	}{
-		{"Refusal", refusal, 409, errorForm{"INSUFFICIENT_INVENTORY", "Not enough tickets available", ""}, ""},
-		{"CauseStaysInside", refusal.Because(secret), 409, errorForm{"INSUFFICIENT_INVENTORY", "Not enough tickets available", ""}, ""},
-		{"FoundInsideAnother", errors.Join(secret, refusal), 409, errorForm{"INSUFFICIENT_INVENTORY", "Not enough tickets available", ""}, ""},
-		{"Field", problem.Field("name", "name is too long"), 400, errorForm{"VALIDATION_ERROR", "name is too long", "name"}, ""},
-		{"AnythingElse", secret, 500, errorForm{"INTERNAL_ERROR", "Something went wrong on our side", ""}, ""},
+		{"Refusal", refusal, 409, soldOut, ""},
+		{"WithACause", refusal.Because(secret), 409, soldOut, ""},
+		{"Wrapped", errors.Join(secret, refusal), 409, soldOut, ""},
+		{"Field", problem.Field("name", "too long"), 400, errorForm{"VALIDATION_ERROR", "too long", "name"}, ""},
+		{"NotAProblem", secret, 500, errorForm{"INTERNAL_ERROR", "Something went wrong on our side", ""}, ""},
 		{"RetryAfterIsRoundedUp", busy, 429, errorForm{"TOO_MANY_REQUESTS", "Slow down", ""}, "2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -202,7 +252,7 @@ func TestErrorsAsTheyAreShown(t *testing.T) {
 	}
 }
 
-func TestEveryKindHasItsStatus(t *testing.T) {
+func TestEveryKindHasAStatus(t *testing.T) {
 	t.Parallel()
 	for kind := problem.Internal; kind <= problem.Unavailable; kind++ {
 		require.GreaterOrEqual(t, web.Status(kind), 400, "kind %d", kind)

@@ -15,17 +15,17 @@ import (
 
 var requests = promauto.NewHistogramVec(prometheus.HistogramOpts{
 	Name:    "http_server_request_seconds",
-	Help:    "Requests that were answered, by the route's template and the class of the status.",
+	Help:    "Duration of requests, by the template of the route and the class of the status.",
 	Buckets: telemetry.Buckets,
 }, []string{"method", "route", "status"})
 
-// pattern is what a template says of the form of a variable: {file:a|b}.
+// pattern matches the pattern of a variable in a template, such as :a|b in {file:a|b}.
 var pattern = regexp.MustCompile(`:[^}]*`)
 
-// observe measures a request that is answered.
+// observe records a request whose response has been written.
 func observe(method, route string, status int, began time.Time) {
 	if route == unmatched {
-		method = "" // which may be any word that somebody has thought of
+		method = "" // a client can send any word
 	}
 	requests.WithLabelValues(method, pattern.ReplaceAllString(route, ""), strconv.Itoa(status/100)+"xx").
 		Observe(time.Since(began).Seconds())
@@ -33,9 +33,9 @@ func observe(method, route string, status int, began time.Time) {
 
 const metricsPath = "/metrics"
 
-// WithMetrics returns a handler that serves Prometheus' metrics at /metrics and everything else with api. The page is not
-// part of the API and is served only to callers that reach the process itself: requests through another app's sidecar get
-// the API's answer for an unknown path.
+// WithMetrics returns a handler that serves Prometheus' metrics at /metrics and everything else with api. The page is
+// not part of the API and is served only to callers that reach the process itself: requests through another app's
+// sidecar get the API's answer for an unknown path.
 func WithMetrics(api http.Handler) http.Handler {
 	page := promhttp.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

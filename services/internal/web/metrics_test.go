@@ -13,10 +13,11 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-func TestMetrics(t *testing.T) {
+func TestRequestsAreMeasuredByRoute(t *testing.T) {
 	t.Parallel()
 	router := web.NewRouter()
-	router.Methods(http.MethodGet).Path("/measured/{id:[0-9]+}").Handler(web.Handler(func(_ http.ResponseWriter, r *http.Request) error {
+	measured := router.Methods(http.MethodGet).Path("/measured/{id:[0-9]+}")
+	measured.Handler(web.Handler(func(_ http.ResponseWriter, r *http.Request) error {
 		if mux.Vars(r)["id"] == "2" {
 			return problem.New(problem.Conflict, "TAKEN", "It is taken")
 		}
@@ -24,7 +25,7 @@ func TestMetrics(t *testing.T) {
 	}))
 	server := httptest.NewServer(web.WithMetrics(router))
 	t.Cleanup(server.Close)
-	ask := func(method, path, callee string) (int, string) {
+	request := func(method, path, callee string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, nil)
 		require.NoError(t, err)
 		if callee != "" {
@@ -41,23 +42,24 @@ func TestMetrics(t *testing.T) {
 		return res.StatusCode, string(body)
 	}
 
-	ask(http.MethodGet, "/measured/1", "")
-	ask(http.MethodGet, "/measured/3", "")
-	ask(http.MethodGet, "/measured/2", "")
-	ask("PURGE", "/who/knows", "")
-	status, page := ask(http.MethodGet, "/metrics", "")
+	request(http.MethodGet, "/measured/1", "")
+	request(http.MethodGet, "/measured/3", "")
+	request(http.MethodGet, "/measured/2", "")
+	request("PURGE", "/who/knows", "")
+	status, page := request(http.MethodGet, "/metrics", "")
 	require.Equal(t, http.StatusOK, status)
 	for _, line := range []string{
 		`http_server_request_seconds_count{method="GET",route="/measured/{id}",status="2xx"} 2`,
-		`http_server_request_seconds_count{method="GET",route="/measured/{id}",status="4xx"} 1`, // and not the 200 that carries it
+		// Counted by its own status, not by the 200 that carries the refusal.
+		`http_server_request_seconds_count{method="GET",route="/measured/{id}",status="4xx"} 1`,
 		`http_server_request_seconds_bucket{method="",route="unmatched",status="4xx"`,
 		"process_open_fds", "go_goroutines", "go_build_info",
 	} {
 		require.Contains(t, page, line)
 	}
 	require.NotContains(t, page, "PURGE")
-	require.NotContains(t, page, "/who", "a path that somebody made up")
+	require.NotContains(t, page, "/who", "the path of an unknown route")
 
-	status, _ = ask(http.MethodGet, "/metrics", "this-service")
-	require.Equal(t, http.StatusNotFound, status, "nobody reads them through a sidecar")
+	status, _ = request(http.MethodGet, "/metrics", "this-service")
+	require.Equal(t, http.StatusNotFound, status, "metrics are not served through sidecars")
 }

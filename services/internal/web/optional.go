@@ -5,11 +5,11 @@ import (
 	"reflect"
 )
 
-// Optional is a JSON field that may be absent, and then has no Value. Unlike a pointer it takes null for
-// what it is in such a field, a value of the wrong type.
+// Optional is a JSON field that may be absent; then Value is nil. Unlike a pointer, it rejects null as a value of the
+// wrong type.
 type Optional[T any] struct{ Value *T }
 
-// UnmarshalJSON reads the field's value. Decode names the field in its error.
+// UnmarshalJSON reads the value of the field. Decode adds the name of the field to its error.
 func (o *Optional[T]) UnmarshalJSON(body []byte) error {
 	if string(body) == "null" {
 		return &json.UnmarshalTypeError{Value: "null", Type: reflect.TypeFor[T]()}

@@ -13,7 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-func TestOptional(t *testing.T) {
+func TestOptionalRejectsNull(t *testing.T) {
 	t.Parallel()
 	type body struct {
 		Name web.Optional[string] `json:"name"`
@@ -21,7 +21,7 @@ func TestOptional(t *testing.T) {
 	for _, tt := range []struct {
 		name, json string
 		value      *string
-		refused    bool
+		invalid    bool
 	}{
 		{"Absent", `{}`, nil, false},
 		{"Present", `{"name":"Ann"}`, new("Ann"), false},
@@ -33,14 +33,15 @@ func TestOptional(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var in body
-			err := web.Decode(httptest.NewRecorder(), httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(tt.json)), &in)
-			if !tt.refused {
+			r := httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(tt.json))
+			err := web.Decode(httptest.NewRecorder(), r, &in)
+			if !tt.invalid {
 				require.NoError(t, err)
 				require.Equal(t, tt.value, in.Name.Value)
 				return
 			}
 			p, ok := errors.AsType[*problem.Error](err)
-			require.True(t, ok, "%v is no problem", err)
+			require.True(t, ok, "%v is not a *problem.Error", err)
 			require.Equal(t, "VALIDATION_ERROR", p.Code)
 			require.Equal(t, "name", p.Field)
 		})

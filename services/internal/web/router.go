@@ -21,12 +21,13 @@ import (
 // CorrelationHeader names the header that carries the correlation id in and out of a service.
 const CorrelationHeader = "X-Correlation-Id"
 
-// NewRouter gives a router whose every answer, unknown paths and panics included, is in the
-// contract's form, whose every request carries its trace, and is logged once.
+// NewRouter returns a router with the middleware of every API. All errors have the contract's form, including those for
+// unknown paths and panics. Every request has a deadline (RequestTimeout), continues its caller's trace, and is logged
+// once.
 func NewRouter() *mux.Router {
 	r, traced := mux.NewRouter(), tracing()
 	r.Use(bounded, statusInHeader, traced, logged, recovered)
-	// mux runs no middleware for these two.
+	// mux runs no middleware for these two handlers.
 	outside := func(p *problem.Error) http.Handler {
 		return statusInHeader(traced(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))
 	}
@@ -39,22 +40,22 @@ func NewRouter() *mux.Router {
 // Handler is an http.Handler that returns its error instead of writing it.
 type Handler func(http.ResponseWriter, *http.Request) error
 
-// ServeHTTP calls h and renders the error it returns.
+// ServeHTTP calls h and writes the error that it returns.
 func (h Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(w, r); err != nil {
 		WriteError(w, r, err)
 	}
 }
 
-// An id from outside is taken only in a form that can do no harm in a log, a header or an event.
+// correlationID matches the ids that are accepted from callers. They are safe in logs, headers and events.
 var correlationID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
-// tracing has a request go on in the trace that its sidecar names, under a span of its own, and with the correlation id of
-// whoever began it.
+// tracing returns middleware that continues the trace of the caller in a new span, with the caller's correlation id or
+// a new one.
 func tracing() mux.MiddlewareFunc {
-	// Once, since mux wraps its handlers anew for each request.
+	// Created once, because mux wraps its handlers again for each request.
 	spans := otelhttp.NewMiddleware("request", otelhttp.WithFilter(func(r *http.Request) bool {
-		return !strings.HasPrefix(r.URL.Path, healthPath) // which is asked for every other second
+		return !strings.HasPrefix(r.URL.Path, healthPath) // the sidecar requests it every 2 s
 	}))
 	return func(next http.Handler) http.Handler {
 		span := spans(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,16 +70,16 @@ func tracing() mux.MiddlewareFunc {
 			next.ServeHTTP(w, r.WithContext(ctx))
 		}))
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.Pattern = r.Method + " " + route(r) // as net/http's own router does it; the span is named so
+			r.Pattern = r.Method + " " + route(r) // as net/http's router sets it; the name of the span
 			span.ServeHTTP(w, r)
 		})
 	}
 }
 
-// unmatched is the route of what has none.
+// unmatched is the route of requests that match none.
 const unmatched = "unmatched"
 
-// route is the template of the path and not the path: ids stay out, and requests can be grouped.
+// route returns the template of the path. Unlike the path it contains no ids, so that requests can be grouped.
 func route(r *http.Request) string {
 	if current := mux.CurrentRoute(r); current != nil {
 		if template, err := current.GetPathTemplate(); err == nil {
@@ -88,7 +89,7 @@ func route(r *http.Request) string {
 	return unmatched
 }
 
-// statusRecorder remembers the status for the access log.
+// statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -123,7 +124,7 @@ func recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so too
+				if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
 					panic(v)
 				}
 				WriteError(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))

@@ -12,10 +12,11 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-func TestAnswersOutsideTheRoutesAreInForm(t *testing.T) {
+func TestErrorsOutsideHandlersHaveTheContractsForm(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(r *mux.Router) {
-		r.Handle("/orders", web.Handler(func(http.ResponseWriter, *http.Request) error { return nil })).Methods(http.MethodPost)
+		ok := func(http.ResponseWriter, *http.Request) error { return nil }
+		r.Handle("/orders", web.Handler(ok)).Methods(http.MethodPost)
 		r.Handle("/panic", web.Handler(func(http.ResponseWriter, *http.Request) error { panic("at the disco") }))
 	})
 	for _, tt := range []struct {
@@ -39,7 +40,7 @@ func TestAnswersOutsideTheRoutesAreInForm(t *testing.T) {
 	}
 }
 
-func TestTraceOfARequest(t *testing.T) {
+func TestRequestContinuesTheTraceOfItsCaller(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(r *mux.Router) {
 		r.Handle("/", web.Handler(func(w http.ResponseWriter, r *http.Request) error {
@@ -49,18 +50,18 @@ func TestTraceOfARequest(t *testing.T) {
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for _, tt := range []struct {
 		name, id, parent string
-		taken            bool
+		accepted         bool
 		wantParent       string
 	}{
 		{"None", "", "", false, ""},
-		{"Ours", "corr-123456", parent, true, parent},
+		{"Valid", "corr-123456", parent, true, parent},
 		{"Spaces", "a b", "", false, ""},
 		{"HTML", "<script>", "", false, ""},
 		{"Quotes", `"},{"level":"ERROR`, "", false, ""},
 		{"NotASCII", "корр", "", false, ""},
 		{"Longest", strings.Repeat("x", 128), "", true, ""},
 		{"TooLong", strings.Repeat("x", 129), "", false, ""},
-		{"ParentOfJunk", "corr-1", "a-b-c-d", true, ""},
+		{"InvalidParent", "corr-1", "a-b-c-d", true, ""},
 		{"ParentTooLong", "corr-1", parent + strings.Repeat("0", 5000), true, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -70,12 +71,12 @@ func TestTraceOfARequest(t *testing.T) {
 			req.Header.Set("Traceparent", tt.parent)
 			var got telemetry.Trace
 			res := do(t, req, &got)
-			if tt.taken {
+			if tt.accepted {
 				require.Equal(t, tt.id, got.CorrelationID)
 			} else {
 				require.Regexp(t, `^corr-[0-9a-f-]{36}$`, got.CorrelationID)
 			}
-			require.Equal(t, got.CorrelationID, res.Header.Get(web.CorrelationHeader), "the caller learns it")
+			require.Equal(t, got.CorrelationID, res.Header.Get(web.CorrelationHeader), "the response has the id")
 			require.Equal(t, tt.wantParent, got.Parent)
 		})
 	}

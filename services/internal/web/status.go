@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// To a sidecar every answer but a 2xx or 3xx is a failure: it would open a circuit breaker because something is sold out.
-// So a service that calls another sends the header Prefer with the value PreferStatusInHeader, and gets a refusal (4xx)
-// as what it is to the sidecars between them, an answer: 200, with the real status in StatusHeader. Whoever sends no such
-// header gets the plain status.
+// A sidecar counts every status but 2xx and 3xx as a failure, so that refusals, such as "sold out", would open a
+// circuit breaker. A service that calls another one therefore sends the header Prefer with the value
+// PreferStatusInHeader. The response to a refused request (4xx) then has the status 200, and the actual status in
+// StatusHeader. Callers without the header get the actual status.
 const (
 	PreferStatusInHeader = "status-in-header"
 	StatusHeader         = "X-Status"

@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-func TestStatusInHeader(t *testing.T) {
+func TestRefusalsMoveTheirStatusIntoAHeaderOnRequest(t *testing.T) {
 	t.Parallel()
 	r := web.NewRouter()
 	r.Methods(http.MethodGet).Path("/status/{status}").HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

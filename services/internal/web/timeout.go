@@ -7,8 +7,8 @@ import (
 )
 
 // RequestTimeout bounds every request: the context of a handler ends after it. It has to cover the longest requests: an
-// order that waits for its turn (15 s) and is then driven (50 s), a sweep of sagas (60 s), and an event handler (55 s, the
-// longest timeout in resiliency/components.yaml).
+// order that waits for its turn (15 s) and is then driven (50 s), a sweep of sagas (60 s), and an event handler (55 s,
+// the longest timeout in resiliency/components.yaml).
 //
 // The shutdown of a service waits this long for requests in progress, and everything that stops services waits longer:
 // see package app.
@@ -24,8 +24,8 @@ func bounded(next http.Handler) http.Handler {
 }
 
 // Detach returns a context for work that has to be completed even if the client of a request disconnects. It has the
-// values of ctx, the request's context, and is not cancelled with it. It ends after timeout, or at the deadline of ctx if
-// that is earlier.
+// values of ctx, the request's context, and is not cancelled with it. It ends after timeout, or at the deadline of ctx
+// if that is earlier.
 func Detach(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	end := time.Now().Add(timeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
