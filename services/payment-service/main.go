@@ -9,10 +9,9 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
@@ -23,11 +22,11 @@ const appID = "payment-service"
 type config struct {
 	app.Config
 	messaging.Settings
-	// How many orders are driven at once, how many wait for their turn, and for how long, at most: see httpapi.Bulkhead.
-	OrdersAtOnce app.Positive         `envconfig:"ORDERS_AT_ONCE" default:"32"`
-	OrdersLine   app.Positive         `envconfig:"ORDERS_LINE" default:"256"`
-	OrdersWait   app.PositiveDuration `envconfig:"ORDERS_WAIT" default:"15s"`
-	// payment-gateway takes 50 from one caller (components/local/rate-limit-payment-gateway.yaml).
+	// The limits of the order queue; see admission.Limits.
+	OrdersConcurrency app.Positive         `envconfig:"ORDERS_CONCURRENCY" default:"32"`
+	OrdersQueueSize   app.Positive         `envconfig:"ORDERS_QUEUE_SIZE" default:"256"`
+	OrdersMaxWait     app.PositiveDuration `envconfig:"ORDERS_MAX_WAIT" default:"15s"`
+	// payment-gateway accepts 50 a second from one caller (components/local/rate-limit-payment-gateway.yaml).
 	ChargesPerSecond app.Positive `envconfig:"CHARGES_PER_SECOND" default:"40"`
 }
 
@@ -47,9 +46,12 @@ func run(ctx context.Context, cfg config) error {
 		Pool:  service.Pool,
 		Store: orders,
 		Saga: saga.Saga{
-			Store: orders, Services: service.Sidecar, Charges: rate.NewLimiter(rate.Limit(cfg.ChargesPerSecond), 1),
+			Store: orders, Services: service.Sidecar, Charges: admission.NewPacer(time.Second / time.Duration(cfg.ChargesPerSecond)),
 		},
-		Bulkhead: httpapi.NewBulkhead(int(cfg.OrdersAtOnce), int(cfg.OrdersLine), time.Duration(cfg.OrdersWait)),
-		Guard:    service.Guard,
+		Queue: admission.NewOrderQueue(admission.Limits{
+			Concurrency: int(cfg.OrdersConcurrency), QueueSize: int(cfg.OrdersQueueSize),
+			MaxWait: time.Duration(cfg.OrdersMaxWait),
+		}),
+		Guard: service.Guard,
 	}.Router())
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
@@ -31,11 +32,11 @@ import (
 
 // API serves payment-service.
 type API struct {
-	Pool     *pgxpool.Pool
-	Store    *store.Store
-	Saga     saga.Saga
-	Bulkhead Bulkhead
-	Guard    identity.Guard
+	Pool  *pgxpool.Pool
+	Store *store.Store
+	Saga  saga.Saga
+	Queue *admission.OrderQueue
+	Guard identity.Guard
 }
 
 // Router gives the routes.
@@ -222,7 +223,7 @@ func (a API) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 
-	leave, err := a.Bulkhead.Enter(r.Context())
+	leave, err := a.Queue.Enter(r.Context())
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -30,6 +29,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
@@ -73,10 +73,10 @@ func setup(t *testing.T) *bundle {
 	b.typeID = b.services.AddType(b.event, money.Of(5000, "USD"), capacity)
 	db := store.New(b.pool)
 	b.api = httpapi.API{
-		Pool:     b.pool,
-		Store:    db,
-		Saga:     saga.Saga{Store: db, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)},
-		Bulkhead: httpapi.NewBulkhead(2, 100, time.Hour),
+		Pool:  b.pool,
+		Store: db,
+		Saga:  saga.Saga{Store: db, Services: b.services, Charges: admission.NewPacer(0)},
+		Queue: admission.NewOrderQueue(admission.Limits{Concurrency: 2, QueueSize: 100, MaxWait: time.Hour}),
 		Guard: identity.Guard{
 			Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
 				return func(*jwt.Token) (any, error) { return public, nil }

@@ -29,12 +29,12 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
@@ -48,9 +48,8 @@ type Caller interface {
 type Saga struct {
 	Store    *store.Store
 	Services Caller
-	// Charges is how often payment-gateway is asked for a charge. More often than it takes from a caller, its limiter would refuse,
-	// and these refusals would open the circuit breaker, behind which no order is paid at all.
-	Charges *rate.Limiter
+	// Charges keeps charges below the number per second that payment-gateway accepts from one caller.
+	Charges *admission.Pacer
 }
 
 // under begins a span under the ids of the request that things came of, whoever does them now. That request

@@ -12,13 +12,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"golang.org/x/time/rate"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -52,7 +52,7 @@ func setup(t *testing.T) *bundle {
 		event:    uuid.New(),
 	}
 	b.store = store.New(b.pool)
-	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: rate.NewLimiter(rate.Inf, 0)}
+	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: admission.NewPacer(0)}
 	b.newType(5000)
 	return b
 }
@@ -285,7 +285,7 @@ func TestBuy(t *testing.T) {
 func TestChargesAreRare(t *testing.T) {
 	b := setup(t)
 	first, second := b.place(t, sagatest.GoodCard), b.place(t, sagatest.GoodCard)
-	b.saga.Charges = rate.NewLimiter(rate.Every(time.Hour), 1)
+	b.saga.Charges = admission.NewPacer(time.Hour)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := b.saga.Drive(ctx, first)
@@ -296,7 +296,7 @@ func TestChargesAreRare(t *testing.T) {
 	charged, _ := b.services.Money(second)
 	require.Empty(t, charged)
 
-	b.saga.Charges = rate.NewLimiter(rate.Every(200*time.Millisecond), 1)
+	b.saga.Charges = admission.NewPacer(200 * time.Millisecond)
 	require.NoError(t, b.saga.Charges.Wait(t.Context()))
 	began := time.Now()
 	b.timeOut(t)
