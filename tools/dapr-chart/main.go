@@ -1,12 +1,15 @@
-// Command dapr-chart prints what Dapr's own Helm chart installs, so that it can be had without Helm and without its repository: the
-// chart lies in the module that tools/daprd pins. It is what `dapr init -k` gives a cluster, with two differences: images are those of
-// tools/images, and what the scheduler keeps is in memory, since nothing here gives it work.
+// Command dapr-chart prints the manifests of Dapr's Helm chart, so that Dapr can be installed without Helm and without
+// the chart's repository. The chart is part of the Go module that tools/daprd pins. The result is what `dapr init -k`
+// installs, with two differences: the images are those of tools/images, and the scheduler stores its data in memory,
+// because no app schedules jobs.
 //
 //	go run -C tools/dapr-chart . -crds | kubectl apply --server-side -f -
 //	kubectl wait --for=condition=Established crd --all
-//	go run -C tools/dapr-chart . -set dapr_sidecar_injector.sidecarDropALLCapabilities=true | kubectl apply --server-side -f -
+//	go run -C tools/dapr-chart . -set dapr_sidecar_injector.sidecarDropALLCapabilities=true |
+//	    kubectl apply --server-side -f -
 //
-// The custom resources come by themselves, as with Helm, because what is made of one is only accepted once it is established.
+// The definitions of custom resources are printed separately, as with Helm: the cluster accepts a custom resource only
+// when its definition is established.
 package main
 
 import (
@@ -27,9 +30,10 @@ import (
 	"helm.sh/helm/v3/pkg/strvals"
 )
 
-// defaults have every program of the control plane in one image.
+// defaults are the values of the chart: all programs of the control plane are in one image. The verb is the version.
 const defaults = "global.registry=eventbooking.local,global.tag=%s," +
-	"dapr_operator.image.name=dapr,dapr_placement.image.name=dapr,dapr_scheduler.image.name=dapr,dapr_sentry.image.name=dapr," +
+	"dapr_operator.image.name=dapr,dapr_placement.image.name=dapr," +
+	"dapr_scheduler.image.name=dapr,dapr_sentry.image.name=dapr," +
 	"dapr_sidecar_injector.injectorImage.name=dapr," +
 	"dapr_scheduler.cluster.inMemoryStorage=true"
 
@@ -41,20 +45,20 @@ func main() {
 }
 
 func run() error {
-	namespace := flag.String("namespace", "dapr-system", "where the control plane goes")
-	crds := flag.Bool("crds", false, "print the definitions of custom resources, and nothing else")
+	namespace := flag.String("namespace", "dapr-system", "`namespace` of the control plane")
+	crds := flag.Bool("crds", false, "print only the definitions of custom resources")
 	var set []string
-	flag.Func("set", "a value of the chart, as in `name=value`; may be repeated", func(value string) error {
+	flag.Func("set", "set a value of the chart to `name=value`; may be repeated", func(value string) error {
 		set = append(set, value)
 		return nil
 	})
 	flag.Parse()
 
-	module, version, err := dapr()
+	dir, version, err := daprModule()
 	if err != nil {
 		return err
 	}
-	dapr, err := loader.Load(filepath.Join(module, "charts", "dapr"))
+	dapr, err := loader.Load(filepath.Join(dir, "charts", "dapr"))
 	if err != nil {
 		return fmt.Errorf("read Dapr's chart: %w", err)
 	}
@@ -75,8 +79,8 @@ func run() error {
 	return nil
 }
 
-// dapr is the directory and the version, without its v, of the module that tools/daprd pins.
-func dapr() (dir, version string, err error) {
+// daprModule returns the directory and the version, without the v, of the Dapr module that tools/daprd pins.
+func daprModule() (dir, version string, err error) {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}} {{.Version}}", "github.com/dapr/dapr")
 	list.Dir, list.Stderr = "../daprd", os.Stderr
 	out, err := list.Output()
@@ -85,12 +89,12 @@ func dapr() (dir, version string, err error) {
 	}
 	dir, version, ok := strings.Cut(string(bytes.TrimSpace(out)), " v")
 	if !ok || dir == "" {
-		return "", "", errors.New("the module of Dapr is not there; `go mod download github.com/dapr/dapr` in tools/daprd brings it")
+		return "", "", errors.New("Dapr's module is missing: run `go mod download github.com/dapr/dapr` in tools/daprd")
 	}
 	return dir, version, nil
 }
 
-// render gives what the chart makes of the values, in the order in which Helm installs it.
+// render renders the chart with the given values. The manifests are in the order in which Helm installs them.
 func render(dapr *chart.Chart, namespace string, set []string) ([]releaseutil.Manifest, error) {
 	values := map[string]any{}
 	for _, s := range set {
@@ -104,7 +108,7 @@ func render(dapr *chart.Chart, namespace string, set []string) ([]releaseutil.Ma
 		Name: "dapr", Namespace: namespace, Revision: 1, IsInstall: true,
 	}, capabilities)
 	if err != nil {
-		return nil, fmt.Errorf("put the chart's values together: %w", err)
+		return nil, fmt.Errorf("prepare the chart's values: %w", err)
 	}
 	files, err := engine.Render(dapr, all)
 	if err != nil {
@@ -117,10 +121,10 @@ func render(dapr *chart.Chart, namespace string, set []string) ([]releaseutil.Ma
 	}
 	hooks, manifests, err := releaseutil.SortManifests(files, capabilities.APIVersions, releaseutil.InstallOrder)
 	if err != nil {
-		return nil, fmt.Errorf("sort what was rendered: %w", err)
+		return nil, fmt.Errorf("sort the manifests: %w", err)
 	}
 	if len(hooks) > 0 {
-		return nil, fmt.Errorf("the chart has hooks, such as %s, which nobody would run", hooks[0].Path)
+		return nil, fmt.Errorf("the chart has hooks, such as %s, which would not be run", hooks[0].Path)
 	}
 	return manifests, nil
 }

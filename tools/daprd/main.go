@@ -1,7 +1,7 @@
-// Command daprd is Dapr's sidecar runtime, built with Dapr's tag stablecomponents, plus the two components this project uses
-// that Dapr counts as alpha or beta. Of Dapr itself, only what package patch says is changed.
+// Command daprd is Dapr's sidecar runtime. It is built with Dapr's tag stablecomponents and registers two more
+// components that this project uses and that are not stable in Dapr. Dapr itself is changed only by the command patch.
 //
-// Building everything (the tag allcomponents) would take about twice as long.
+// A build with all components (the tag allcomponents) takes about twice as long.
 package main
 
 import (

@@ -21,44 +21,48 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// cluster is what a cluster that can fetch no image gets besides ours: Dapr's control plane, the container that every pod is
-// built around, and stand-ins for what deploy/kubernetes/overlays/local has from others. A stand-in does what the overlay asks of
-// the real image, under its name and as its user, and no more. It is put together from what deploy/local has from npm, the shell,
-// and the libraries that this machine's loader finds for them. A cluster with a registry has no use for any of this.
+// cluster builds the further images of a cluster without a registry: Dapr's control plane, the pause container of a
+// pod, and stand-ins for the images of third parties in deploy/kubernetes/overlays/local. A stand-in has the name and
+// the user of the real image, and does only what the overlay needs of it. It consists of the npm packages of
+// deploy/local, a shell, and the libraries of this machine that they are linked with. A cluster with a registry does
+// not need these images.
 type cluster struct {
-	daprd, controlPlane string // programs
-	dapr                string // their version
-	node                string // a program too
+	daprd, controlPlane string // paths of the programs
+	dapr                string // the version of both
+	node                string // the path of Node.js
 	packages            string // a node_modules directory
 }
 
 func (c *cluster) flags() {
-	flag.StringVar(&c.daprd, "daprd", "", "the sidecar that tools/daprd builds; makes its image, for this machine's platform")
-	flag.StringVar(&c.dapr, "dapr", "", "the version of Dapr")
-	flag.StringVar(&c.controlPlane, "controlplane", "", "what tools/daprd/controlplane builds; makes the images of a cluster without a registry")
-	flag.StringVar(&c.node, "node", "", "Node.js, for those")
-	flag.StringVar(&c.packages, "packages", "", "the node_modules of deploy/local, for those")
+	flag.StringVar(&c.daprd, "daprd", "",
+		"`path` of the sidecar that tools/daprd builds; also build its image, for this machine's platform")
+	flag.StringVar(&c.dapr, "dapr", "", "`version` of Dapr")
+	flag.StringVar(&c.controlPlane, "controlplane", "",
+		"`path` of the program that tools/daprd/controlplane builds; also build the images of a cluster without a registry")
+	flag.StringVar(&c.node, "node", "", "`path` of Node.js, for these images")
+	flag.StringVar(&c.packages, "packages", "", "node_modules `directory` of deploy/local, for these images")
 }
 
-// recipe is how an image is made of this machine's files.
+// recipe describes an image that consists of files of this machine.
 type recipe struct {
 	name   string
 	config v1.Config
 	layers [][]file
 }
 
-// machine is the platform of all that is made of this machine's files.
+// machine returns the platform of images that consist of files of this machine.
 func machine() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }
 
 // archives writes pause.tar, dapr.tar and standins.tar.
 func (c *cluster) archives(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("make a place for the archives: %w", err)
+		return fmt.Errorf("create the directory of the archives: %w", err)
 	}
-	if _, err := (program{"pause", "./services/tests/kubernetes/pause"}).archive(out, []v1.Platform{machine()}); err != nil {
+	pause := program{"pause", "./services/tests/kubernetes/pause"}
+	if _, err := pause.archive(out, []v1.Platform{machine()}); err != nil {
 		return err
 	}
-	names := []string{"operator", "injector", "sentry", "placement", "scheduler"} // as the chart of Dapr calls them
+	names := []string{"operator", "injector", "sentry", "placement", "scheduler"} // the commands in Dapr's chart
 	if err := c.daprArchive(out, "dapr", c.controlPlane, "controlplane", names, gzip.NoCompression); err != nil {
 		return err
 	}
@@ -73,24 +77,25 @@ func (c *cluster) archives(out string) error {
 	return archive(filepath.Join(out, "standins.tar"), gzip.NoCompression, append(node, postgres)...)
 }
 
-// archive makes images of recipes. What goes no further than this machine need not be compressed.
+// archive writes the images of recipes to one OCI archive. The level is gzip's: images that stay on this machine are
+// not compressed.
 func archive(out string, level int, recipes ...recipe) error {
-	ingredients := sha256.New()
-	fmt.Fprintln(ingredients, machine())
+	inputs := sha256.New()
+	fmt.Fprintln(inputs, machine())
 	for _, r := range recipes {
-		fmt.Fprintf(ingredients, "%s %+v\n", r.name, r.config)
+		fmt.Fprintf(inputs, "%s %+v\n", r.name, r.config)
 		for _, files := range r.layers {
 			for _, f := range files {
-				if err := f.identify(ingredients); err != nil {
+				if err := f.identify(inputs); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	_, err := unlessMade(out, ingredients, func() ([]built, error) {
+	_, err := ifChanged(out, inputs, func() ([]built, error) {
 		var images []image
 		for _, r := range recipes {
-			name, err := reference.ParseDockerRef(r.name) // a node's own way from a short name to the full one
+			name, err := reference.ParseDockerRef(r.name) // the full name, by the rules of a node
 			if err != nil {
 				return nil, fmt.Errorf("name of image %s: %w", r.name, err)
 			}
@@ -113,7 +118,7 @@ func archive(out string, level int, recipes ...recipe) error {
 	return err
 }
 
-// daprArchive writes the image of a program of Dapr's, which may have other names too.
+// daprArchive writes the image of a program of Dapr. The program gets name and is linked to by names.
 func (c *cluster) daprArchive(out, image, from, name string, names []string, level int) error {
 	f, err := copied(from, name)
 	if err != nil {
@@ -123,8 +128,8 @@ func (c *cluster) daprArchive(out, image, from, name string, names []string, lev
 	for _, other := range names {
 		files = append(files, file{name: other, target: name, mode: 0o777})
 	}
-	return archive(filepath.Join(out, image+".tar"), level,
-		recipe{local(image, c.dapr), v1.Config{User: user, WorkingDir: "/", Entrypoint: []string{"/" + name}}, [][]file{files}})
+	config := v1.Config{User: user, WorkingDir: "/", Entrypoint: []string{"/" + name}}
+	return archive(filepath.Join(out, image+".tar"), level, recipe{local(image, c.dapr), config, [][]file{files}})
 }
 
 var (
@@ -137,14 +142,14 @@ var (
 func (c *cluster) postgresImage() (recipe, error) {
 	found, err := filepath.Glob(filepath.Join(c.packages, "@embedded-postgres", "linux-*", "native"))
 	if err != nil || len(found) != 1 {
-		return recipe{}, fmt.Errorf("there is no PostgreSQL for Linux in %s", c.packages)
+		return recipe{}, fmt.Errorf("%s contains no PostgreSQL for Linux", c.packages)
 	}
 	const home = "usr/lib/postgresql/18"
 	files, err := tree(found[0], home)
 	if err != nil {
 		return recipe{}, err
 	}
-	// initdb wants a shell, and a user with a name.
+	// initdb needs a shell and a user with a name.
 	shell, err := withLibraries("/bin/sh", "bin/sh")
 	if err != nil {
 		return recipe{}, err
@@ -160,12 +165,12 @@ func (c *cluster) postgresImage() (recipe, error) {
 	})
 	return recipe{"postgres:18", v1.Config{
 		User: "999:999", Entrypoint: []string{"docker-entrypoint.sh"}, Cmd: []string{"postgres"},
-		StopSignal: "SIGINT", // or it would wait for every client to go
+		StopSignal: "SIGINT", // SIGTERM would wait until all clients have disconnected
 		Env:        []string{"PATH=/usr/local/bin:/" + home + "/bin", "PGDATA=/var/lib/postgresql/18/docker"},
 	}, [][]file{inOrder(files)}}, nil
 }
 
-// nodeImages are the emulator and the mail sink, which share all files.
+// nodeImages returns the images of the SNS/SQS emulator and of the mail sink, which have the same files.
 func (c *cluster) nodeImages() ([]recipe, error) {
 	node, err := withLibraries(c.node, "usr/local/bin/node")
 	if err != nil {
@@ -176,7 +181,8 @@ func (c *cluster) nodeImages() ([]recipe, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What is for those who write programs with them is a good half of the files, and of the time that a node takes for them.
+	// Type declarations, source maps and docs are more than half of the files, and of the time that a node takes to unpack
+	// them.
 	packages = slices.DeleteFunc(packages, func(f file) bool {
 		return slices.Contains([]string{".ts", ".map", ".md"}, path.Ext(f.name))
 	})
@@ -201,20 +207,20 @@ func (c *cluster) nodeImages() ([]recipe, error) {
 	}, nil
 }
 
-// version is that of a package, as it is installed.
+// version returns the installed version of an npm package.
 func (c *cluster) version(name string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(c.packages, name, "package.json"))
 	if err != nil {
-		return "", fmt.Errorf("read which %s is installed: %w", name, err)
+		return "", fmt.Errorf("read the version of %s: %w", name, err)
 	}
 	var about struct{ Version string }
 	if err := json.Unmarshal(text, &about); err != nil {
-		return "", fmt.Errorf("read which %s is installed: %w", name, err)
+		return "", fmt.Errorf("read the version of %s: %w", name, err)
 	}
 	return about.Version, nil
 }
 
-// withLibraries is a program of this machine, under another name, and what it is linked with.
+// withLibraries returns a program of this machine, with another name, and the libraries that it is linked with.
 func withLibraries(program, name string) ([]file, error) {
 	f, err := copied(program, name)
 	if err != nil {
@@ -224,7 +230,8 @@ func withLibraries(program, name string) ([]file, error) {
 	return append(all, f), err
 }
 
-// libraries are what the loader finds for a program, itself among them, but for what the program has in a directory of its own.
+// libraries returns the libraries that the loader finds for a program, and the loader itself. It omits libraries below
+// own, the program's own directory; empty omits none.
 func libraries(program, own string) ([]file, error) {
 	list, err := exec.Command("ldd", program).Output()
 	if err != nil {
@@ -232,13 +239,13 @@ func libraries(program, own string) ([]file, error) {
 	}
 	var files []file
 	for line := range bytes.Lines(list) {
-		// "name => path (address)", or for the loader "path (address)"
+		// A line is "name => path (address)", or "path (address)" for the loader.
 		library, _, _ := strings.Cut(strings.TrimSpace(string(line)), " (")
 		if _, found, ok := strings.Cut(library, " => "); ok {
 			library = found
 		}
 		if library == "not found" {
-			return nil, errors.New(program + " lacks a library: " + string(line))
+			return nil, errors.New("a library of " + program + " is missing: " + string(line))
 		}
 		if !filepath.IsAbs(library) || own != "" && strings.HasPrefix(library, own) {
 			continue
@@ -252,7 +259,7 @@ func libraries(program, own string) ([]file, error) {
 	return files, nil
 }
 
-// inOrder sorts files by name, and keeps one of each.
+// inOrder returns files sorted by name, without duplicate names.
 func inOrder(files []file) []file {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return slices.CompactFunc(files, func(a, b file) bool { return a.name == b.name })

@@ -13,20 +13,20 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// image is what a container is started from, for each platform.
+// image is an image for one or more platforms.
 type image struct {
-	name  string // in full, as a node looks for it
+	name  string // the full name, as a node looks it up
 	index v1.ImageIndex
 }
 
-// built is an image for one platform, in an archive.
+// built describes an image for one platform in an archive.
 type built struct {
 	Name, Platform string
-	Size           int64 // of all that is to be fetched
+	Size           int64 // bytes to fetch: the configuration and all layers
 	Digest         v1.Hash
 }
 
-// add lays layers over each other.
+// add adds the image for a platform, with the given layers from bottom to top.
 func (i *image) add(platform v1.Platform, config v1.Config, layers ...v1.Layer) error {
 	made := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	made, err := mutate.AppendLayers(made, layers...)
@@ -46,11 +46,13 @@ func (i *image) add(platform v1.Platform, config v1.Config, layers ...v1.Layer) 
 	if i.index == nil {
 		i.index = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	}
-	i.index = mutate.AppendManifests(i.index, mutate.IndexAddendum{Add: made, Descriptor: v1.Descriptor{Platform: &platform}})
+	i.index = mutate.AppendManifests(i.index, mutate.IndexAddendum{
+		Add: made, Descriptor: v1.Descriptor{Platform: &platform},
+	})
 	return nil
 }
 
-// describe says what an image is for each of its platforms.
+// describe returns a description of the image for each platform.
 func (i *image) describe() ([]built, error) {
 	index, err := i.index.IndexManifest()
 	if err != nil {
@@ -75,11 +77,11 @@ func (i *image) describe() ([]built, error) {
 	return all, nil
 }
 
-// write puts images into one OCI archive.
+// write writes images to one OCI archive.
 func write(archive string, images ...image) ([]built, error) {
 	dir, err := os.MkdirTemp("", "eventbooking-layout-")
 	if err != nil {
-		return nil, fmt.Errorf("make a directory for the layout: %w", err)
+		return nil, fmt.Errorf("create a directory for the layout: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	path, err := layout.Write(dir, empty.Index)
@@ -88,7 +90,7 @@ func write(archive string, images ...image) ([]built, error) {
 	}
 	var all []built
 	for _, i := range images {
-		// containerd and skopeo each look for the name somewhere else.
+		// containerd reads the name from the first annotation, and skopeo from the second.
 		err := path.AppendIndex(i.index, layout.WithAnnotations(map[string]string{
 			"io.containerd.image.name":          i.name,
 			"org.opencontainers.image.ref.name": "latest",
@@ -109,7 +111,7 @@ func write(archive string, images ...image) ([]built, error) {
 	for i := range files {
 		files[i].mode = 0o644
 	}
-	// What is there under the name is whole.
+	// A temporary file is renamed, so that an incomplete archive never has the name.
 	out, err := os.CreateTemp(filepath.Dir(archive), filepath.Base(archive)+".")
 	if err != nil {
 		return nil, fmt.Errorf("write the archive: %w", err)

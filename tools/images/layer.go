@@ -16,16 +16,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// file is one of an image's.
+// file is a file or a symbolic link of an image.
 type file struct {
 	name    string
 	mode    int64
 	content []byte
-	from    string // on this machine, instead of content
-	target  string // of a link, instead of either
+	from    string // a file of this machine, instead of content
+	target  string // the target of a link, instead of content and from
 }
 
-// layerOf packs files, all root's and of no time. The level is gzip's.
+// layerOf returns a layer with files. They belong to root and have no modification time. The compression level is
+// gzip's.
 func layerOf(level int, files ...file) (v1.Layer, error) {
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		r, w := io.Pipe()
@@ -38,7 +39,7 @@ func layerOf(level int, files ...file) (v1.Layer, error) {
 	return layer, nil
 }
 
-// pack writes files in the order in which they are given.
+// pack writes a tar archive of files, in the given order.
 func pack(out io.Writer, files []file) error {
 	w := tar.NewWriter(out)
 	for _, f := range files {
@@ -78,16 +79,17 @@ func (f file) pack(w *tar.Writer) error {
 	return err
 }
 
-// copied is a file of this machine, under another name.
+// copied returns a copy of a file of this machine, with another name.
 func copied(from, name string) (file, error) {
 	info, err := os.Stat(from)
 	if err != nil {
-		return file{}, fmt.Errorf("find what is to be copied: %w", err)
+		return file{}, fmt.Errorf("find the file to copy: %w", err)
 	}
 	return file{name: strings.TrimPrefix(name, "/"), mode: int64(info.Mode().Perm()), from: from}, nil
 }
 
-// tree is what is below a directory of this machine, but for some names, in the order of names.
+// tree returns all files below a directory of this machine, sorted by name. It skips directories with a name in
+// without. In the image the files are below the directory below.
 func tree(dir, below string, without ...string) ([]file, error) {
 	var files []file
 	err := filepath.WalkDir(dir, func(from string, d fs.DirEntry, err error) error {
@@ -119,7 +121,8 @@ func tree(dir, below string, without ...string) ([]file, error) {
 	return files, nil
 }
 
-// identify writes what makes the file another one, without reading what is on this machine.
+// identify writes what identifies the content of a file. For a file of this machine that is its size and modification
+// time, so that it need not be read.
 func (f file) identify(to io.Writer) error {
 	fmt.Fprintf(to, "%s %o %s %q\n", f.name, f.mode, f.target, f.content)
 	if f.from == "" {
@@ -127,7 +130,7 @@ func (f file) identify(to io.Writer) error {
 	}
 	info, err := os.Stat(f.from)
 	if err != nil {
-		return fmt.Errorf("find what is to be copied: %w", err)
+		return fmt.Errorf("find the file to copy: %w", err)
 	}
 	_, err = fmt.Fprintln(to, f.from, info.Size(), info.ModTime().UnixNano())
 	return err

@@ -1,14 +1,15 @@
-// Command images builds this system's container images without a container engine: for each program an OCI archive of static
-// binaries for amd64 and arm64, from nothing but the binary, root certificates and a user who is not root. The same sources
-// and the same Go give the same bytes.
+// Command images builds the container images of this system without a container engine. For each program it writes an
+// OCI archive with images for amd64 and arm64. An image contains only the static binary, root certificates and a user
+// that is not root. Builds are reproducible: the same sources and the same version of Go result in the same bytes.
 //
 //	go run -C tools/images . [-o DIR] [-platforms linux/amd64,linux/arm64] [NAME...]
 //
-// Each image lists what it is made of as CycloneDX in /sbom.cdx.json; a copy lies beside the archive. An archive of the same
-// packages is not made again.
+// Each image contains its bill of materials, in the format CycloneDX, as /sbom.cdx.json. A copy is beside the archive.
+// An archive is written again only when its packages have changed.
 //
-// With -daprd comes the sidecar, since the released one has a defect (tools/daprd/patch), and with -controlplane and the flags
-// that go with it, in DIR/cluster, all else that a cluster needs that can fetch nothing.
+// With -daprd it also builds the image of the sidecar, because the released one has a defect (see tools/daprd/patch).
+// With -controlplane, -node and -packages it also builds, in DIR/cluster, all other images of a cluster without a
+// registry.
 package main
 
 import (
@@ -23,10 +24,10 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// root is the checkout, seen from here.
+// root is the checkout, relative to this module.
 const root = "../.."
 
-// maxSize is what an image may weigh on its way to a node.
+// maxSize is the largest compressed size of a program's image, in bytes.
 const maxSize = 30 << 20
 
 func main() {
@@ -37,8 +38,8 @@ func main() {
 }
 
 func run() error {
-	out := flag.String("o", filepath.Join(root, ".local", "images"), "where the archives go")
-	wanted := flag.String("platforms", "linux/amd64,linux/arm64", "what they are for")
+	out := flag.String("o", filepath.Join(root, ".local", "images"), "`directory` of the archives")
+	wanted := flag.String("platforms", "linux/amd64,linux/arm64", "comma-separated `platforms` of the images")
 	var others cluster
 	others.flags()
 	flag.Parse()
@@ -56,7 +57,7 @@ func run() error {
 		}
 	}
 	if err := os.MkdirAll(*out, 0o755); err != nil {
-		return fmt.Errorf("make a place for the archives: %w", err)
+		return fmt.Errorf("create the directory of the archives: %w", err)
 	}
 	for _, p := range programs {
 		if flag.NArg() > 0 && !slices.Contains(flag.Args(), p.name) {

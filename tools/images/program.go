@@ -13,10 +13,10 @@ import (
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
-// user is whom a program runs as: nobody that a node knows.
+// user is the user and the group of a program. They do not exist on a node.
 const user = "65532:65532"
 
-// program is what an image runs, and its package.
+// program is a program of this system: the name of its image and the path of its package.
 type program struct{ name, path string }
 
 var programs = []program{
@@ -31,22 +31,22 @@ var programs = []program{
 	{"stripe-simulator", "./deploy/local/stripe-simulator"},
 }
 
-// archive writes the program's images into one OCI archive, and its bill of materials beside it.
+// archive writes the program's images to one OCI archive, and its bill of materials beside it.
 func (p program) archive(out string, platforms []v1.Platform) ([]built, error) {
 	archive := filepath.Join(out, p.name+".tar")
-	ingredients := sha256.New()
+	inputs := sha256.New()
 	for _, platform := range platforms {
-		// Of every package that the program is linked of, what tells Go whether it has to be compiled.
+		// The build ids of all packages in the program change when one of them has to be compiled again.
 		packages, err := p.run(platform, "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.BuildID}}", p.path)
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(ingredients, "%s\n%s\n", platform, packages)
+		fmt.Fprintf(inputs, "%s\n%s\n", platform, packages)
 	}
-	return unlessMade(archive, ingredients, func() ([]built, error) {
+	return ifChanged(archive, inputs, func() ([]built, error) {
 		scratch, err := os.MkdirTemp("", "eventbooking-image-")
 		if err != nil {
-			return nil, fmt.Errorf("make a directory to build in: %w", err)
+			return nil, fmt.Errorf("create a build directory: %w", err)
 		}
 		defer os.RemoveAll(scratch)
 		made := image{name: local(p.name, "latest")}
@@ -72,20 +72,20 @@ func (p program) archive(out string, platforms []v1.Platform) ([]built, error) {
 	})
 }
 
-// local is the full name of an image that is made here.
+// local returns the full name of an image that this program builds.
 func local(name, tag string) string { return "eventbooking.local/" + name + ":" + tag }
 
 // build compiles the program for a platform into dir.
 func (p program) build(dir string, platform v1.Platform) (binary string, err error) {
 	binary, err = filepath.Abs(filepath.Join(dir, p.name+"-"+platform.Architecture))
 	if err != nil {
-		return "", fmt.Errorf("where the binary goes: %w", err)
+		return "", fmt.Errorf("find the path of the binary: %w", err)
 	}
 	_, err = p.run(platform, "build", "-ldflags=-s -w -buildid=", "-o", binary, p.path)
 	return binary, err
 }
 
-// run runs the go command for a platform.
+// run runs the go command for a platform and returns its output.
 func (p program) run(platform v1.Platform, command string, args ...string) ([]byte, error) {
 	cmd := exec.Command("go", append([]string{command, "-trimpath", "-buildvcs=false"}, args...)...)
 	cmd.Dir = root
@@ -99,7 +99,7 @@ func (p program) run(platform v1.Platform, command string, args ...string) ([]by
 	return out, nil
 }
 
-// add makes an image of two layers: what all programs share, and the program with its bill of materials.
+// add adds an image of two layers: the files that all programs share, and the program with its bill of materials.
 func (p program) add(to *image, platform v1.Platform, binary string, materials []byte) error {
 	shared, err := layerOf(gzip.BestCompression, base()...)
 	if err != nil {
@@ -116,7 +116,7 @@ func (p program) add(to *image, platform v1.Platform, binary string, materials [
 	}, shared, own)
 }
 
-// base is what a static program needs beside itself.
+// base returns the files that a static program needs: a user, a group and root certificates.
 func base() []file {
 	return []file{
 		{name: "etc/group", content: []byte("nonroot:x:65532:\n"), mode: 0o644},
@@ -125,11 +125,11 @@ func base() []file {
 	}
 }
 
-// certificates are Mozilla's roots, as Go's own security team publishes them.
+// certificates returns Mozilla's root certificates, which the Go team publishes as a module.
 func certificates() []byte {
 	var all []byte
 	for r := range bundle.Roots() {
-		if r.Constraint == nil { // what is trusted for a part of the names only, a file cannot say
+		if r.Constraint == nil { // a PEM file cannot express a constraint
 			all = append(all, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate})...)
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	cyclonedx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// billOfMaterials lists what Go recorded in a binary: the modules it is linked of, and Go's own library. It has neither a
-// serial number nor a time, so that the same binary has the same one.
+// billOfMaterials returns the bill of materials of a binary: the modules that Go has recorded in it, and Go's standard
+// library. It has no serial number and no time, so that the same binary has the same bill of materials.
 func billOfMaterials(name, binary string) ([]byte, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
-		return nil, fmt.Errorf("read what the binary is made of: %w", err)
+		return nil, fmt.Errorf("read the build information: %w", err)
 	}
 	library := func(path, version string) cyclonedx.Component {
 		purl := "pkg:golang/" + path + "@" + version
@@ -30,7 +30,9 @@ func billOfMaterials(name, binary string) ([]byte, error) {
 		components = append(components, library(m.Path, m.Version))
 	}
 	bom := cyclonedx.NewBOM()
-	bom.Metadata = &cyclonedx.Metadata{Component: &cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, Name: name}}
+	bom.Metadata = &cyclonedx.Metadata{
+		Component: &cyclonedx.Component{Type: cyclonedx.ComponentTypeApplication, Name: name},
+	}
 	bom.Components = &components
 	var b bytes.Buffer
 	if err := cyclonedx.NewBOMEncoder(&b, cyclonedx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {

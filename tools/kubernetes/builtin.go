@@ -16,8 +16,9 @@ import (
 	"k8s.io/pod-security-admission/policy"
 )
 
-// checkBuiltin reads a document of Kubernetes's own into its Go type, which refuses unknown and repeated fields and values
-// of another type, and holds its pods, if it has any, to Pod Security and to the annotations that Dapr knows.
+// checkBuiltin decodes a resource of Kubernetes itself into its Go type, and returns an error for unknown fields,
+// repeated fields and values of a wrong type. It also checks the resource's pods against Pod Security and against the
+// annotations of Dapr.
 func checkBuiltin(text []byte, annotations map[string]bool) error {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -27,7 +28,8 @@ func checkBuiltin(text []byte, annotations map[string]bool) error {
 			return fmt.Errorf("register types: %w", err)
 		}
 	}
-	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	options := json.SerializerOptions{Yaml: true, Strict: true}
+	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, options)
 	object, _, err := decoder.Decode(text, nil, nil)
 	if err != nil {
 		return fmt.Errorf("decode: %w", err)
@@ -44,7 +46,7 @@ func checkBuiltin(text []byte, annotations map[string]bool) error {
 func checkPod(pod corev1.PodTemplateSpec, annotations map[string]bool) error {
 	for key := range pod.Annotations {
 		if strings.HasPrefix(key, daprGroup+"/") && !annotations[key] {
-			return fmt.Errorf("the injector has no annotation %s", key)
+			return fmt.Errorf("Dapr's injector does not know the annotation %s", key)
 		}
 	}
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
@@ -54,7 +56,7 @@ func checkPod(pod corev1.PodTemplateSpec, annotations map[string]bool) error {
 	level := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
 	result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec))
 	if !result.Allowed {
-		return errors.New("not restricted: " + result.ForbiddenDetail())
+		return errors.New("violates the level restricted: " + result.ForbiddenDetail())
 	}
 	return nil
 }

@@ -19,16 +19,16 @@ import (
 
 const daprGroup = "dapr.io"
 
-// definition is one version of a custom resource, as an API server knows it.
+// definition is one version of the definition of a custom resource.
 type definition struct {
 	structural *schema.Structural
 	validator  validation.SchemaValidator
 }
 
-// definitions are Dapr's, by apiVersion and kind.
+// definitions has Dapr's custom resources, by apiVersion and kind.
 type definitions map[string]definition
 
-// daprModule is the directory of the Dapr that tools/daprd pins.
+// daprModule returns the directory of the Dapr module that tools/daprd pins.
 func daprModule() (string, error) {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/dapr/dapr")
 	list.Dir, list.Stderr = "../daprd", os.Stderr
@@ -37,15 +37,15 @@ func daprModule() (string, error) {
 		return "", fmt.Errorf("find Dapr's module: %w", err)
 	}
 	if len(bytes.TrimSpace(dir)) == 0 {
-		return "", errors.New("Dapr's module is not there; `go mod download github.com/dapr/dapr` in tools/daprd brings it")
+		return "", errors.New("Dapr's module is missing: run `go mod download github.com/dapr/dapr` in tools/daprd")
 	}
 	return string(bytes.TrimSpace(dir)), nil
 }
 
-// annotationKey finds what the injector understands where it is declared. What it does not, it ignores.
+// annotationKey matches an annotation in the injector's source. The injector ignores annotations that it does not know.
 var annotationKey = regexp.MustCompile(`"(dapr\.io/[a-z0-9-]+)"`)
 
-// daprAnnotations are all that mean something to the injector.
+// daprAnnotations returns the annotations that the injector knows.
 func daprAnnotations(module string) (map[string]bool, error) {
 	text, err := os.ReadFile(filepath.Join(module, "pkg", "injector", "annotations", "annotations.go"))
 	if err != nil {
@@ -58,7 +58,7 @@ func daprAnnotations(module string) (map[string]bool, error) {
 	return known, nil
 }
 
-// daprSchemas reads the custom resource definitions in Dapr's chart.
+// daprSchemas reads the definitions of custom resources in Dapr's chart.
 func daprSchemas(module string) (definitions, error) {
 	files, err := filepath.Glob(filepath.Join(module, "charts", "dapr", "crds", "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -77,6 +77,7 @@ func daprSchemas(module string) (definitions, error) {
 	return known, nil
 }
 
+// add adds all versions of the definition in a document.
 func (d definitions) add(text []byte) error {
 	var crd apiextensionsv1.CustomResourceDefinition
 	if err := yaml.Unmarshal(text, &crd); err != nil {
@@ -87,7 +88,8 @@ func (d definitions) add(text []byte) error {
 			continue
 		}
 		var props apiextensions.JSONSchemaProps
-		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(v.Schema.OpenAPIV3Schema, &props, nil); err != nil {
+		convert := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps
+		if err := convert(v.Schema.OpenAPIV3Schema, &props, nil); err != nil {
 			return fmt.Errorf("convert the schema of %s: %w", v.Name, err)
 		}
 		structural, err := schema.NewStructural(&props)
@@ -103,7 +105,7 @@ func (d definitions) add(text []byte) error {
 	return nil
 }
 
-// check names what the API server would refuse, and fields that it would drop.
+// check returns an error with what an API server would refuse in a resource, and with fields that it would drop.
 func (d definitions) check(text []byte) error {
 	var object map[string]any
 	if err := yaml.UnmarshalStrict(text, &object); err != nil {
@@ -112,13 +114,14 @@ func (d definitions) check(text []byte) error {
 	kind := fmt.Sprintf("%s %s", object["apiVersion"], object["kind"])
 	def, ok := d[kind]
 	if !ok {
-		return fmt.Errorf("Dapr has no %s", kind)
+		return fmt.Errorf("Dapr defines no %s", kind)
 	}
 	var wrong []error
 	for _, e := range validation.ValidateCustomResource(nil, object, def.validator) {
 		wrong = append(wrong, e)
 	}
-	unknown := pruning.PruneWithOptions(object, def.structural, true, schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	track := schema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
+	unknown := pruning.PruneWithOptions(object, def.structural, true, track)
 	for _, path := range unknown {
 		wrong = append(wrong, fmt.Errorf("unknown field %s", path))
 	}

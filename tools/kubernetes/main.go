@@ -1,11 +1,11 @@
-// Command kubernetes renders the overlays of deploy/kubernetes as `kubectl kustomize` does, and checks them as an API
-// server would without one: every document strictly against the Go types of Kubernetes or the schemas of Dapr's custom
-// resources, and every pod against Pod Security's level "restricted".
+// Command kubernetes renders the overlays of deploy/kubernetes as `kubectl kustomize` does, and validates them without
+// an API server. It checks every document strictly against the Go types of Kubernetes or the schemas of Dapr's custom
+// resources, and every pod against the level "restricted" of Pod Security.
 //
 //	go run -C tools/kubernetes . render overlays/local
 //	go run -C tools/kubernetes . check overlays/local overlays/aws
 //
-// Paths are those below deploy/kubernetes.
+// Paths are relative to deploy/kubernetes.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// manifests is where the overlays are, seen from here.
+// manifests is the directory of the overlays, relative to this module.
 const manifests = "../../deploy/kubernetes"
 
 func main() {
@@ -54,15 +54,17 @@ func render(overlay string) error {
 	return err
 }
 
-// build renders with kubectl's own rules: no file from outside a kustomization's directory.
+// build renders an overlay with the rules of kubectl, which allow no files outside the directory of a kustomization.
 func build(overlay string) (resmap.ResMap, error) {
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, overlay))
+	kustomizer := krusty.MakeKustomizer(krusty.MakeDefaultOptions())
+	resources, err := kustomizer.Run(filesys.MakeFsOnDisk(), filepath.Join(manifests, overlay))
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", overlay, err)
 	}
 	return resources, nil
 }
 
+// check validates overlays and prints the number of resources of each kind.
 func check(overlays []string) error {
 	module, err := daprModule()
 	if err != nil {

@@ -1,8 +1,9 @@
-// Command node is what a Kubernetes node consists of but for its container runtime: etcd, the control plane, the kubelet,
-// the service proxy, the cluster's DNS and kubectl, in one binary, because that is compiled and linked once. The name that it
-// is called by says which of them it is. Besides them it is machine, in which the others run.
+// Command node contains the programs of a Kubernetes node, except for its container runtime: etcd, the control plane,
+// the kubelet, the service proxy, the cluster's DNS and kubectl. They are one binary, because that is compiled and
+// linked only once. The name under which it is called selects the program. One more program is machine, in which the
+// others run.
 //
-// services/tests/kubernetes/node starts them for the time of a test. They are no way to run a cluster.
+// services/tests/kubernetes/node starts them for a test. They are not meant for running a cluster.
 package main
 
 import (
@@ -53,7 +54,8 @@ func main() {
 	case "kubectl":
 		kubectlutil.CheckErr(cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()))
 	default:
-		fmt.Fprintf(os.Stderr, "%s is not a program of this binary: link to it by the name of one, such as kubectl\n", name)
+		fmt.Fprintf(os.Stderr,
+			"%s is not a program in this binary: call it through a link with the name of one, such as kubectl\n", name)
 		os.Exit(2)
 	}
 }

@@ -330,11 +330,11 @@ func TestWhatIsWrongWithManifestsIsSaid(t *testing.T) {
 	for name, says := range map[string]string{
 		"unknown-field":      `unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystm"`,
 		"wrong-type":         "cannot unmarshal string into Go struct field SecurityContext",
-		"runs-as-root":       "not restricted: runAsNonRoot != true",
-		"unknown-annotation": "the injector has no annotation dapr.io/ap-id",
+		"runs-as-root":       "violates the level restricted: runAsNonRoot != true",
+		"unknown-annotation": "Dapr's injector does not know the annotation dapr.io/ap-id",
 		"no-type":            "spec.type: Required value",
 		"unknown-of-dapr":    "unknown field spec.scopez",
-		"unknown-version":    "Dapr has no dapr.io/v9 Component",
+		"unknown-version":    "Dapr defines no dapr.io/v9 Component",
 	} {
 		require.Regexp(t, name+": .*"+regexp.QuoteMeta(says), string(out))
 	}

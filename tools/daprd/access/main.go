@@ -1,7 +1,9 @@
-// Command access says, with Dapr's own reading of access control and its own search among operations, which calls some
-// configurations let through. It reads JSON from standard input,
-// {"configurations": {APP-ID: SPEC}, "calls": [{"caller", "callee", "verb", "path"}]}, and writes a list with true for each
-// call that is let through.
+// Command access reports which calls Dapr's access control allows under some configurations. It uses Dapr's own parser
+// of access control lists and its own lookup of operations. It reads JSON from standard input,
+//
+//	{"configurations": {APP-ID: SPEC}, "calls": [{"caller", "callee", "verb", "path"}]}
+//
+// and writes a list with true for each call that is allowed.
 package main
 
 import (
@@ -29,7 +31,7 @@ func run() error {
 		Calls          []call
 	}
 	if err := json.NewDecoder(os.Stdin).Decode(&in); err != nil {
-		return fmt.Errorf("read the question: %w", err)
+		return fmt.Errorf("decode standard input: %w", err)
 	}
 	lists := map[string]*config.AccessControlList{}
 	for app, spec := range in.Configurations {
@@ -38,7 +40,7 @@ func run() error {
 			return fmt.Errorf("access control of %s: %w", app, err)
 		}
 		if list == nil {
-			return fmt.Errorf("%s has no access control", app)
+			return fmt.Errorf("the configuration of %s has no access control", app)
 		}
 		lists[app] = list
 	}
@@ -47,13 +49,13 @@ func run() error {
 		if lists[c.Callee] == nil || lists[c.Caller] == nil {
 			return fmt.Errorf("no configuration of %s or %s", c.Caller, c.Callee)
 		}
-		// A sidecar is of the trust domain that its own configuration names.
+		// A sidecar belongs to the trust domain that its own configuration names.
 		answers[i] = decide(lists[c.Callee], lists[c.Caller].TrustDomain, c) == config.AllowAccess
 	}
 	return json.NewEncoder(os.Stdout).Encode(answers)
 }
 
-// decide is what Dapr does with its lists, in a function that it does not export.
+// decide returns Dapr's action for a call. It repeats a function that Dapr does not export.
 func decide(list *config.AccessControlList, trustDomain string, c call) string {
 	policy, ok := list.PolicySpec[c.Caller+"||eventbooking"]
 	if !ok || policy.TrustDomain != trustDomain {

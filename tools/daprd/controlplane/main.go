@@ -1,5 +1,6 @@
-// Command controlplane is Dapr's control plane in one binary, which is linked, stored and loaded into a cluster once: by the name that
-// it is called with it is the operator, the injector, sentry, placement or the scheduler, each as Dapr has it.
+// Command controlplane is Dapr's control plane in one binary: operator, injector, sentry, placement and scheduler,
+// unchanged. The name under which it is called selects the program. One binary is linked, stored and loaded into a
+// cluster only once.
 package main
 
 import (
@@ -16,11 +17,12 @@ import (
 
 func main() {
 	programs := map[string]func(){
-		"operator": operator.Run, "injector": injector.Run, "sentry": sentry.Run, "placement": placement.Run, "scheduler": scheduler.Run,
+		"operator": operator.Run, "injector": injector.Run, "sentry": sentry.Run,
+		"placement": placement.Run, "scheduler": scheduler.Run,
 	}
 	run, ok := programs[filepath.Base(os.Args[0])]
 	if !ok {
-		fmt.Fprintln(os.Stderr, "call it operator, injector, sentry, placement or scheduler")
+		fmt.Fprintln(os.Stderr, "call this program under the name operator, injector, sentry, placement or scheduler")
 		os.Exit(2)
 	}
 	run()

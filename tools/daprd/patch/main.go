@@ -1,13 +1,15 @@
-// Command patch copies Dapr's module, mends a defect of it there, and writes a go.mod that replaces the one by the other:
+// Command patch copies Dapr's module to DIR, fixes a defect in the copy, and writes a go.mod that replaces the module
+// with the copy:
 //
 //	go run ./patch DIR && go build -modfile DIR/go.mod .
 //
-// A sidecar wraps each request to its app in middleware, but keeps what it wrapped in one place for all requests (Dapr 1.13
-// to 1.18). So of two at the same time, one may be made by the code that waits for the other's outcome. When the app is dead,
-// its error then goes to the other, and it is itself answered with 200 and nothing: by nobody. A queue takes that for an
-// event processed and deletes it, a caller for a call answered. It happened to one in a thousand requests to a dead app.
+// The defect is in Dapr 1.13 to 1.18. A sidecar wraps each request to its app in a chain of middleware, but stores the
+// chain in one field for all requests. Of two concurrent requests, one can therefore run the chain of the other. When
+// the app is dead, the error of the one request goes to the other, and the first is answered with 200 and an empty
+// body. A queue takes that for a processed event and deletes it; a caller takes it for a successful call. One in a
+// thousand requests to a dead app was affected.
 //
-// Patched, each request is wrapped by itself. The test beside this fails without.
+// The patch builds a chain for each request. The test in this package fails without it.
 package main
 
 import (
@@ -19,7 +21,7 @@ import (
 	"strings"
 )
 
-// module is what is patched, and file the path in it of what is changed.
+// module is the module that is patched, and file is the path of the changed file in it.
 const (
 	module = "github.com/dapr/dapr"
 	file   = "pkg/middleware/http/pipeline.go"
@@ -45,7 +47,7 @@ var changes = []struct{ from, to string }{{
 		})
 `,
 }, {
-	// Which is for each request now.
+	// With the patch this line is logged for each request.
 	`log.Infof("Building pipeline %s", p.name)`,
 	`log.Debugf("Building pipeline %s", p.name)`,
 }}
@@ -66,10 +68,10 @@ func run(dir string) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", dir, err)
 	}
-	// On a fresh machine it is not there yet.
+	// On a new machine the module is not downloaded yet.
 	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
 	if err != nil {
-		return fmt.Errorf("get Dapr's module: %w\n%s", err, out)
+		return fmt.Errorf("download Dapr's module: %w\n%s", err, out)
 	}
 	var original struct{ Dir string }
 	if err := json.Unmarshal(out, &original); err != nil {
@@ -77,7 +79,7 @@ func run(dir string) error {
 	}
 	patched := filepath.Join(dir, "dapr")
 	if err := os.RemoveAll(patched); err != nil {
-		return fmt.Errorf("make a place for the copy: %w", err)
+		return fmt.Errorf("remove the previous copy: %w", err)
 	}
 	if err := os.CopyFS(patched, os.DirFS(original.Dir)); err != nil {
 		return fmt.Errorf("copy Dapr's module: %w", err)
@@ -94,30 +96,32 @@ func run(dir string) error {
 			return fmt.Errorf("copy %s: %w", name, err)
 		}
 	}
-	if out, err := exec.Command("go", "mod", "edit", "-replace", module+"="+patched, filepath.Join(dir, "go.mod")).CombinedOutput(); err != nil {
+	replace := exec.Command("go", "mod", "edit", "-replace", module+"="+patched, filepath.Join(dir, "go.mod"))
+	if out, err := replace.CombinedOutput(); err != nil {
 		return fmt.Errorf("replace Dapr's module: %w\n%s", err, out)
 	}
 	return nil
 }
 
+// change applies the changes to a file. It returns an error unless each of them applies exactly once.
 func change(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read what is to be patched: %w", err)
+		return fmt.Errorf("read the file to patch: %w", err)
 	}
 	code := string(content)
 	for _, c := range changes {
 		if strings.Count(code, c.from) != 1 {
-			return fmt.Errorf("%s is not what the patch was made for: see whether this version of Dapr still needs it", file)
+			return fmt.Errorf("%s has changed in this version of Dapr: check whether the patch is still needed", file)
 		}
 		code = strings.Replace(code, c.from, c.to, 1)
 	}
-	// The copy is as read-only as what is in the module cache.
+	// The copy is read-only, as files in the module cache are.
 	if err := os.Chmod(path, 0o644); err != nil {
-		return fmt.Errorf("open what is to be patched: %w", err)
+		return fmt.Errorf("make the file to patch writable: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(code), 0o644); err != nil {
-		return fmt.Errorf("patch: %w", err)
+		return fmt.Errorf("write the patched file: %w", err)
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	middleware "github.com/dapr/dapr/pkg/middleware/http"
 )
 
-// What one request is wrapped in is not what another, which comes before it is made, is wrapped in.
-func TestRequestsAtTheSameTime(t *testing.T) {
+// A request runs its own handler, also when the handler of a later request was built before it ran.
+func TestConcurrentRequestsRunTheirOwnHandler(t *testing.T) {
 	t.Parallel()
 	wrap := middleware.New().BuildPipelineFromSpec("app", nil)
 	answering := func(status int) http.Handler {
@@ -23,7 +23,7 @@ func TestRequestsAtTheSameTime(t *testing.T) {
 		w := httptest.NewRecorder()
 		tt.handler.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", nil))
 		if w.Code != tt.want {
-			t.Errorf("answered %d by the wrong handler, want %d", w.Code, tt.want)
+			t.Errorf("status %d from the wrong handler, want %d", w.Code, tt.want)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# As far as deploy/kubernetes/overlays/local needs it, what the entrypoint of PostgreSQL's own image does: makes a data directory
-# where there is none, with the superuser's password and the SQL of /docker-entrypoint-initdb.d. There is no psql here; PostgreSQL
-# reads the SQL itself, a statement a line.
+# Does what deploy/kubernetes/overlays/local needs of the entrypoint of PostgreSQL's official image: it creates a missing
+# data directory, with the superuser's password and the SQL in /docker-entrypoint-initdb.d. This image has no psql, so
+# PostgreSQL reads the SQL itself, one statement per line.
 set -eu
 
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
