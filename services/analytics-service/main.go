@@ -21,12 +21,14 @@ func main() { app.Main(appID, run) }
 
 func run(ctx context.Context, cfg config) error {
 	service, err := app.Open(ctx, appID, cfg.Config, app.Database{
-		Migrations: store.Migrations(), Settings: cfg.Settings, Queues: []string{"analytics-queue"},
+		Migrations: store.Migrations(), Settings: cfg.Settings, Queues: messaging.Queues{Main: "analytics-queue"},
 	}, app.AcceptsUsers)
 	if err != nil {
 		return err
 	}
 	defer service.Close()
 	api := httpapi.API{Store: store.Store{Pool: service.Pool}, Guard: service.Guard}
-	return service.Serve(ctx, api.Router())
+	router := api.Router()
+	service.Consume(router, "/api/analytics", api.Handlers())
+	return service.Serve(ctx, router)
 }

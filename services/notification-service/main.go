@@ -28,7 +28,7 @@ func main() { app.Main(appID, run) }
 func run(ctx context.Context, cfg config) error {
 	service, err := app.Open(ctx, appID, cfg.Config, app.Database{
 		Migrations: store.Migrations(), Settings: cfg.Settings,
-		Queues: []string{"notification-queue"}, Gauges: store.Gauges, PublishesNothing: true,
+		Queues: messaging.Queues{Main: "notification-queue"}, Gauges: store.Gauges, PublishesNothing: true,
 	}, app.AcceptsUsers, app.CallsServices)
 	if err != nil {
 		return err
@@ -41,5 +41,7 @@ func run(ctx context.Context, cfg config) error {
 		Operations: string(cfg.OperationsEmail),
 		Woken:      make(chan struct{}, 1),
 	}
-	return service.Serve(ctx, httpapi.API{Courier: c, Guard: service.Guard}.Router(), c.Run)
+	router := httpapi.API{Courier: c, Guard: service.Guard}.Router()
+	service.Consume(router, "/api/notifications", c.Handlers())
+	return service.Serve(ctx, router, c.Run)
 }

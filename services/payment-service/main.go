@@ -35,14 +35,14 @@ func main() { app.Main(appID, run) }
 func run(ctx context.Context, cfg config) error {
 	service, err := app.Open(ctx, appID, cfg.Config, app.Database{
 		Migrations: store.Migrations(), Settings: cfg.Settings,
-		Queues: []string{"payment-processing-queue"}, Gauges: store.Gauges,
+		Queues: messaging.Queues{Main: "payment-processing-queue"}, Gauges: store.Gauges,
 	}, app.AcceptsUsers, app.AcceptsServices, app.CallsServices)
 	if err != nil {
 		return err
 	}
 	defer service.Close()
 	orders := store.New(service.Pool)
-	return service.Serve(ctx, httpapi.API{
+	api := httpapi.API{
 		Pool:  service.Pool,
 		Store: orders,
 		Saga: saga.Saga{
@@ -53,5 +53,8 @@ func run(ctx context.Context, cfg config) error {
 			MaxWait: time.Duration(cfg.OrdersMaxWait),
 		}),
 		Guard: service.Guard,
-	}.Router())
+	}
+	router := api.Router()
+	service.Consume(router, "/api/payments", api.Saga.Handlers())
+	return service.Serve(ctx, router)
 }

@@ -36,7 +36,7 @@ func main() { app.Main(appID, run) }
 func run(ctx context.Context, cfg config) error {
 	service, err := app.Open(ctx, appID, cfg.Config, app.Database{
 		Migrations: store.Migrations(), Settings: cfg.Settings,
-		Queues: []string{"ticket-processing-queue", "event-updates.fifo"}, Gauges: store.Gauges,
+		Queues: messaging.Queues{Main: "ticket-processing-queue", Ordered: "event-updates.fifo"}, Gauges: store.Gauges,
 	}, app.AcceptsUsers, app.AcceptsServices, app.CallsServices)
 	if err != nil {
 		return err
@@ -56,5 +56,7 @@ func run(ctx context.Context, cfg config) error {
 		QueueSize: int(cfg.ReserveQueueSize), MaxWait: time.Duration(cfg.ReserveMaxWait),
 	})
 	api := httpapi.API{Store: tickets, Batcher: batcher, Signer: signer, Services: service.Sidecar, Guard: service.Guard}
-	return service.Serve(ctx, api.Router())
+	router := api.Router()
+	service.Consume(router, "/api/tickets", api.Handlers())
+	return service.Serve(ctx, router)
 }

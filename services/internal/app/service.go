@@ -10,6 +10,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -25,7 +27,9 @@ type Service struct {
 	// DatabaseHealth checks the database. It is the zero Check without one.
 	DatabaseHealth web.Check
 
+	appID   string
 	cfg     Config
+	db      Database
 	workers []Worker
 }
 
@@ -35,8 +39,8 @@ type Database struct {
 	Migrations postgres.Migrations
 	// Settings say how long messages are kept.
 	Settings messaging.Settings
-	// Queues are the queues that the service consumes; gauges count their dead letters.
-	Queues []string
+	// Queues are the queues that the service consumes; see Consume.
+	Queues messaging.Queues
 	// Gauges are the service's own, beside those of messaging.
 	Gauges []postgres.Gauges
 	// Ordered maps each topic whose events must keep their order to the component that they are published through.
@@ -70,7 +74,7 @@ func Connect(ctx context.Context, appID string, cfg Config, access ...Access) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{Sidecar: client, Guard: identity.Guard{AppAPIToken: cfg.AppAPIToken}, cfg: cfg}
+	s := &Service{Sidecar: client, Guard: identity.Guard{AppAPIToken: cfg.AppAPIToken}, appID: appID, cfg: cfg}
 	if err := s.authenticate(ctx, appID, access); err != nil {
 		s.Close()
 		return nil, err
@@ -127,12 +131,14 @@ func (s *Service) open(ctx context.Context, appID string, db Database) error {
 	if err != nil {
 		return err
 	}
-	if err := prometheus.Register(postgres.Collector(s.Pool, messaging.Gauges(db.Queues...), db.Gauges)); err != nil {
+	s.db = db
+	gauges := slices.Concat(outbox.Gauges, deadletter.Gauges(db.Queues), db.Gauges)
+	if err := prometheus.Register(postgres.Collector(s.Pool, gauges)); err != nil {
 		return err
 	}
 	s.DatabaseHealth = web.Check{Name: "database", Probe: s.Pool.Ping}
 	if !db.PublishesNothing {
-		relay := messaging.Relay{Pool: s.Pool, Publisher: s.Sidecar.Dapr, PubSub: sidecar.PubSub, Ordered: db.Ordered}
+		relay := outbox.Relay{Pool: s.Pool, Publisher: s.Sidecar.Dapr, PubSub: sidecar.PubSub, Ordered: db.Ordered}
 		s.workers = append(s.workers, relay.Run)
 	}
 	s.workers = append(s.workers, messaging.Purge{Pool: s.Pool, Settings: db.Settings}.Run)

@@ -1,48 +1,46 @@
-// Package messaging moves events between a service's database and its sidecar, each exactly once in
-// effect.
+// Package messaging defines the events that services exchange and the tables that carry them.
 //
-// Out: AddTx writes an event into the outbox in the transaction of the change that it reports. A Relay
-// publishes what is there and then marks it; when it dies in between, the event is published again
-// under the same id. In: a Consumer hands deliveries to its handlers, and FirstTx, in the transaction of
-// the event's effect, tells whether the event was here before. So an event is published at least once and
-// takes effect once, whatever crashes where. What no handler can process ends in dead_letters, where an
-// admin has it processed again.
+// Its subpackages move events between a service's database and its sidecar, so that every committed
+// event is published at least once and has its effect exactly once:
+//
+//   - outbox: AddTx stores an event in the transaction of the change that it reports. A Relay publishes
+//     stored events and then marks them. If it dies in between, the event is published again under the
+//     same id.
+//   - inbox: a Consumer passes deliveries to handlers. FirstTx, called in the transaction of an event's
+//     effect, reports whether the event already had that effect.
+//   - deadletter: an Archive stores the events that no handler could process, retries them, alerts
+//     operations and lets an admin redrive or discard them.
 package messaging
 
 import (
-	"context"
 	"embed"
-	"encoding/json"
-	"fmt"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
-	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations creates the outbox and the inbox in a service's database.
+// Migrations returns the migrations of the tables of outbox, inbox and deadletter.
 func Migrations() postgres.Migrations {
 	return postgres.Embedded(migrations, "messaging_version")
 }
 
-// Payload is an event of the contract's, as its publisher makes it.
+// Payload is the payload of an event, as its publisher creates it.
 type Payload interface {
 	Type() string                  // PAYMENT_COMPLETED
 	Topic() string                 // payment-events
-	Subject() string               // the id of the entity that it is about
-	Attributes() map[string]string // the contract's message attributes, in CloudEvents' lower case
+	Subject() string               // the id of the entity that the event is about
+	Attributes() map[string]string // the contract's message attributes, with CloudEvents' lower-case names
 }
 
 // Version is the envelope version that this code writes and reads.
 const Version = "1.0"
 
-// Envelope is the contract's frame around each event, and the data of its CloudEvent.
+// Envelope is the contract's frame around each payload. It is the data of the event's CloudEvent.
 type Envelope[P any] struct {
 	EventType     string    `json:"eventType"`
 	Version       string    `json:"version"`
@@ -51,85 +49,19 @@ type Envelope[P any] struct {
 	Payload       P         `json:"payload"`
 }
 
-// AddTx writes events of the service source into the outbox, in their order. They are published after tx
-// commits, at once if tx is of postgres.InTx, and never if it does not. They carry the correlation id and the trace of ctx.
-func AddTx(ctx context.Context, tx pgx.Tx, source string, payloads ...Payload) error {
-	topics := make([]string, len(payloads))
-	for i, p := range payloads {
-		topics[i] = p.Topic()
-	}
-	return addTx(ctx, tx, source, topics, payloads)
+// Queues names the queues that a service consumes.
+type Queues struct {
+	Main    string
+	Ordered string // the queue of ordered topics; empty if the service has none
 }
 
-// AddToTx is AddTx for another topic than the event's own. There it is an event with an id of its own. For
-// an ordered topic, the events that tx and others add about one thing are in the order of their commits
-// only if each adds under a lock on that thing.
-func AddToTx(ctx context.Context, tx pgx.Tx, source, topic string, payload Payload) error {
-	return addTx(ctx, tx, source, []string{topic}, []Payload{payload})
+// Names returns the names of the queues that the service has.
+func (q Queues) Names() []string {
+	return slices.DeleteFunc([]string{q.Main, q.Ordered}, func(name string) bool { return name == "" })
 }
 
-func addTx(ctx context.Context, tx pgx.Tx, source string, topics []string, payloads []Payload) error {
-	ids, bodies := make([]uuid.UUID, len(payloads)), make([]string, len(payloads))
-	for i, p := range payloads {
-		var err error
-		if ids[i], bodies[i], err = encode(ctx, source, p); err != nil {
-			return fmt.Errorf("event %s: %w", p.Type(), err)
-		}
-	}
-	if _, err := tx.Exec(ctx, `
-		INSERT INTO outbox (id, topic, cloud_event)
-		SELECT id, topic, event::json FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS e (id, topic, event, n) ORDER BY n`,
-		ids, topics, bodies); err != nil {
-		return fmt.Errorf("add to the outbox: %w", err)
-	}
-	postgres.AfterCommit(tx, wakeRelays)
-	return nil
-}
-
-// encode makes a new event of a payload, and gives its id too.
-func encode(ctx context.Context, source string, payload Payload) (uuid.UUID, string, error) {
-	trace := telemetry.From(ctx)
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	id, err := uuid.NewV7() // ordered by time, kind to the index
-	if err != nil {
-		return id, "", err
-	}
-	event := map[string]any{
-		"specversion":     "1.0",
-		"id":              id,
-		"source":          source,
-		"type":            payload.Type(),
-		"subject":         payload.Subject(),
-		"time":            now,
-		"datacontenttype": "application/json",
-		"correlationid":   trace.CorrelationID,
-		"data": Envelope[Payload]{
-			EventType: payload.Type(), Version: Version, Timestamp: now,
-			CorrelationID: trace.CorrelationID, Payload: payload,
-		},
-	}
-	for name, value := range payload.Attributes() {
-		event[name] = value
-	}
-	// Always strings: a subscriber's sidecar crashes on a numeric one (daprd 1.18.2).
-	if trace.Parent != "" {
-		event["traceparent"], event["tracestate"] = trace.Parent, trace.State
-	}
-	body, err := json.Marshal(event)
-	return id, string(body), err
-}
-
-// FirstTx reports whether this is the first time that the event takes effect here, and records that
-// it did. A concurrent delivery of the same event waits for this transaction's end.
-func FirstTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, eventType string) (bool, error) {
-	tag, err := tx.Exec(ctx,
-		`INSERT INTO inbox (event_id, type) VALUES ($1, $2) ON CONFLICT DO NOTHING`, id, eventType)
-	if err != nil {
-		return false, fmt.Errorf("record event %s: %w", id, err)
-	}
-	first := tag.RowsAffected() == 1
-	if !first {
-		repeated.WithLabelValues(eventType).Inc()
-	}
-	return first, nil
+// Storable returns text without what a PostgreSQL text column rejects: NUL characters and invalid UTF-8.
+// Each is replaced by U+FFFD.
+func Storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }

@@ -8,27 +8,36 @@ import (
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 )
 
-func message[P any](event messaging.Event[P]) store.Message {
+// Handlers returns the handlers of the events that the service consumes.
+func (a API) Handlers() []inbox.Handler {
+	return []inbox.Handler{
+		inbox.On(a.eventCreated), inbox.On(a.eventUpdated), inbox.On(a.eventPublished), inbox.On(a.eventCancelled),
+		inbox.On(a.paymentCompleted), inbox.On(a.paymentFailed), inbox.On(a.refundProcessed),
+		inbox.On(a.ticketsGenerated), inbox.On(a.ticketCancelled), inbox.On(a.ticketCheckedIn),
+	}
+}
+
+func message[P any](event inbox.Event[P]) store.Message {
 	return store.Message{ID: event.ID, Type: event.EventType}
 }
 
 // report is the message of a fact that its publisher may announce again under another id.
-func report[P any](event messaging.Event[P], fact uuid.UUID) store.Message {
+func report[P any](event inbox.Event[P], fact uuid.UUID) store.Message {
 	return store.Message{ID: event.ID, Type: event.EventType, Fact: fact}
 }
 
-func (a API) eventCreated(ctx context.Context, e messaging.Event[events.EventCreated]) error {
+func (a API) eventCreated(ctx context.Context, e inbox.Event[events.EventCreated]) error {
 	return a.put(ctx, message(e), e.Payload.EventDetails)
 }
 
-func (a API) eventUpdated(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
+func (a API) eventUpdated(ctx context.Context, e inbox.Event[events.EventUpdated]) error {
 	return a.put(ctx, message(e), e.Payload.EventDetails)
 }
 
-func (a API) eventPublished(ctx context.Context, e messaging.Event[events.EventPublished]) error {
+func (a API) eventPublished(ctx context.Context, e inbox.Event[events.EventPublished]) error {
 	return a.put(ctx, message(e), e.Payload.EventDetails)
 }
 
@@ -42,7 +51,7 @@ func (a API) put(ctx context.Context, m store.Message, d events.EventDetails) er
 	return a.Store.Put(ctx, m, e)
 }
 
-func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
+func (a API) eventCancelled(ctx context.Context, e inbox.Event[events.EventCancelled]) error {
 	p := e.Payload
 	return a.put(ctx, message(e), events.EventDetails{
 		EventID: p.EventID, OrganizerID: p.OrganizerID, EventName: p.EventName,
@@ -50,7 +59,7 @@ func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventC
 	})
 }
 
-func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
+func (a API) paymentCompleted(ctx context.Context, e inbox.Event[events.PaymentCompleted]) error {
 	lines := make([]sales.Line, len(e.Payload.Items))
 	for i, item := range e.Payload.Items {
 		lines[i] = sales.Line(item)
@@ -62,11 +71,11 @@ func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.Paym
 	return a.add(ctx, report(e, e.Payload.OrderID), change)
 }
 
-func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {
+func (a API) paymentFailed(ctx context.Context, e inbox.Event[events.PaymentFailed]) error {
 	return a.add(ctx, report(e, e.Payload.OrderID), sales.Change{EventID: e.Payload.EventID, OrdersFailed: 1})
 }
 
-func (a API) refundProcessed(ctx context.Context, e messaging.Event[events.RefundProcessed]) error {
+func (a API) refundProcessed(ctx context.Context, e inbox.Event[events.RefundProcessed]) error {
 	change, err := sales.Refund(e.Payload.EventID, e.Payload.Currency, e.Payload.Amount)
 	if err != nil {
 		return err
@@ -74,18 +83,18 @@ func (a API) refundProcessed(ctx context.Context, e messaging.Event[events.Refun
 	return a.add(ctx, message(e), change)
 }
 
-func (a API) ticketsGenerated(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
+func (a API) ticketsGenerated(ctx context.Context, e inbox.Event[events.TicketsGenerated]) error {
 	return a.add(ctx, report(e, e.Payload.OrderID), sales.Change{
 		EventID: e.Payload.EventID, TicketsGenerated: len(e.Payload.Tickets),
 	})
 }
 
-func (a API) ticketCancelled(ctx context.Context, e messaging.Event[events.TicketCancelled]) error {
+func (a API) ticketCancelled(ctx context.Context, e inbox.Event[events.TicketCancelled]) error {
 	p := e.Payload
 	return a.add(ctx, report(e, p.TicketID), sales.Cancellation(p.EventID, p.TicketTypeID, p.CancelledBy == events.CancelledByRefund))
 }
 
-func (a API) ticketCheckedIn(ctx context.Context, e messaging.Event[events.TicketCheckedIn]) error {
+func (a API) ticketCheckedIn(ctx context.Context, e inbox.Event[events.TicketCheckedIn]) error {
 	p := e.Payload
 	return a.add(ctx, report(e, p.TicketID), sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -26,28 +25,11 @@ type API struct {
 
 // Router gives the routes.
 func (a API) Router() *mux.Router {
-	pool := a.Store.Pool
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
 	web.Docs(r, "analytics-service")
 	r.Handle("/api/analytics/events", a.Guard.Person(a.events)).Methods(http.MethodGet)
 	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
-
-	messaging.Consumer{
-		Pool: pool, Service: "analytics-service", Queue: "analytics-queue", API: "/api/analytics", Guard: a.Guard, Announce: true,
-		Handlers: map[string]messaging.Handler{
-			"EVENT_CREATED":     messaging.Handle(a.eventCreated),
-			"EVENT_UPDATED":     messaging.Handle(a.eventUpdated),
-			"EVENT_PUBLISHED":   messaging.Handle(a.eventPublished),
-			"EVENT_CANCELLED":   messaging.Handle(a.eventCancelled),
-			"PAYMENT_COMPLETED": messaging.Handle(a.paymentCompleted),
-			"PAYMENT_FAILED":    messaging.Handle(a.paymentFailed),
-			"REFUND_PROCESSED":  messaging.Handle(a.refundProcessed),
-			"TICKETS_GENERATED": messaging.Handle(a.ticketsGenerated),
-			"TICKET_CANCELLED":  messaging.Handle(a.ticketCancelled),
-			"TICKET_CHECKED_IN": messaging.Handle(a.ticketCheckedIn),
-		},
-	}.Mount(r)
 	return r
 }
 

@@ -14,12 +14,15 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/gorilla/mux"
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
@@ -78,13 +81,27 @@ func setup(t *testing.T) bundle {
 	public, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	b := bundle{key: private, db: store.Store{Pool: postgrestest.New(t, messaging.Migrations(), store.Migrations())}}
-	server := httptest.NewServer(httpapi.API{Store: b.db, Guard: identity.Guard{
+	api := httpapi.API{Store: b.db, Guard: identity.Guard{
 		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 		AppAPIToken: apiToken,
-	}}.Router())
+	}}
+	router := api.Router()
+	mountConsumer(router, api)
+	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b
+}
+
+// mountConsumer mounts the consumer as main does.
+func mountConsumer(router *mux.Router, api httpapi.API) {
+	app.Consumer{
+		Config: deadletter.Config{
+			Service: "analytics-service", API: "/api/analytics", Announce: true,
+			Queues: messaging.Queues{Main: "analytics-queue"},
+		},
+		Pool: api.Store.Pool, Handlers: api.Handlers(),
+	}.Mount(router, api.Guard)
 }
 
 func (b bundle) do(t *testing.T, method, path, body string, headers ...string) (int, string) {

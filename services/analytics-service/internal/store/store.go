@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/sales"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
@@ -110,12 +110,12 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 // once gives m its effect, unless it had it before.
 func (s Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, m.ID, m.Type); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, m.ID, m.Type); err != nil || !first {
 			return err
 		}
 		if m.Fact != uuid.Nil {
 			fact := uuid.NewSHA1(m.Fact, []byte(m.Type))
-			if first, err := messaging.FirstTx(ctx, tx, fact, m.Type); err != nil || !first {
+			if first, err := inbox.FirstTx(ctx, tx, fact, m.Type); err != nil || !first {
 				return err
 			}
 		}

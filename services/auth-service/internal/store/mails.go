@@ -12,6 +12,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
@@ -62,7 +63,7 @@ func requestMailTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, email 
 	if err != nil {
 		return fmt.Errorf("request a mail: %w", err)
 	}
-	if err := messaging.AddTx(ctx, savepoint, source, event); err != nil {
+	if err := outbox.AddTx(ctx, savepoint, source, event); err != nil {
 		return err
 	}
 	end := savepoint.Commit

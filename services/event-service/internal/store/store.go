@@ -17,6 +17,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
@@ -74,7 +75,7 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 		if err != nil {
 			return fmt.Errorf("create an event: %w", err)
 		}
-		return messaging.AddTx(ctx, tx, source, events.EventCreated{EventDetails: announce(created)})
+		return outbox.AddTx(ctx, tx, source, events.EventCreated{EventDetails: announce(created)})
 	})
 	return created, err
 }
@@ -177,10 +178,10 @@ func (s *Store) change(
 		}
 		after.UpdatedAt = after.UpdatedAt.UTC()
 		told := announce(before, after)
-		if err := messaging.AddTx(ctx, tx, source, told); err != nil {
+		if err := outbox.AddTx(ctx, tx, source, told); err != nil {
 			return err
 		}
-		return messaging.AddToTx(ctx, tx, source, events.TopicEventUpdates, told) // in order: the event is locked
+		return outbox.AddToTx(ctx, tx, source, events.TopicEventUpdates, told) // in order: the event is locked
 	})
 	return after, err
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
@@ -25,30 +24,11 @@ type API struct {
 
 // Router gives the routes.
 func (a API) Router() *mux.Router {
-	c, pool := a.Courier, a.Courier.Store.Pool
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
+	web.Health(r, web.Check{Name: "database", Probe: a.Courier.Store.Pool.Ping})
 	web.Docs(r, "notification-service")
 	r.Handle("/api/notifications", a.Guard.Person(a.mine)).Methods(http.MethodGet)
 	r.Handle("/api/notifications/{notificationId}/resend", a.Guard.Person(a.resend)).Methods(http.MethodPost)
-
-	messaging.Consumer{
-		Pool: pool, Service: "notification-service", Queue: "notification-queue", API: "/api/notifications", Guard: a.Guard,
-		Handlers: map[string]messaging.Handler{
-			"TICKETS_GENERATED":            messaging.Handle(c.TicketsGenerated),
-			"TICKET_TRANSFERRED":           messaging.Handle(c.TicketTransferred),
-			"TICKET_CANCELLED":             messaging.Handle(c.TicketCancelled),
-			"PAYMENT_COMPLETED":            messaging.Handle(c.PaymentCompleted),
-			"PAYMENT_FAILED":               messaging.Handle(c.PaymentFailed),
-			"REFUND_PROCESSED":             messaging.Handle(c.RefundProcessed),
-			"EVENT_UPDATED":                messaging.Handle(c.EventUpdated),
-			"EVENT_CANCELLED":              messaging.Handle(c.EventCancelled),
-			"COMPENSATION_FAILED":          messaging.Handle(c.CompensationFailed),
-			"DEAD_LETTER_ARCHIVED":         messaging.Handle(c.DeadLetterArchived),
-			"EMAIL_VERIFICATION_REQUESTED": messaging.Handle(c.EmailVerificationRequested),
-			"PASSWORD_RESET_REQUESTED":     messaging.Handle(c.PasswordResetRequested),
-		},
-	}.Mount(r)
 	return r
 }
 

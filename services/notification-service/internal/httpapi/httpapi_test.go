@@ -18,6 +18,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
@@ -25,8 +26,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
@@ -231,13 +234,27 @@ func setup(t *testing.T) *bundle {
 		Store: store.Store{Pool: b.pool}, Services: b.services, PublicURL: "https://tickets.example.com",
 		Operations: "operations@example.com", Woken: make(chan struct{}, 1),
 	}
-	server := httptest.NewServer(httpapi.API{Courier: b.courier, Guard: identity.Guard{
+	api := httpapi.API{Courier: b.courier, Guard: identity.Guard{
 		Verifier:    identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 		AppAPIToken: apiToken,
-	}}.Router())
+	}}
+	router := api.Router()
+	mountConsumer(router, api)
+	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b
+}
+
+// mountConsumer mounts the consumer as main does.
+func mountConsumer(router *mux.Router, api httpapi.API) {
+	app.Consumer{
+		Config: deadletter.Config{
+			Service: "notification-service", API: "/api/notifications",
+			Queues: messaging.Queues{Main: "notification-queue"},
+		},
+		Pool: api.Courier.Store.Pool, Handlers: api.Courier.Handlers(),
+	}.Mount(router, api.Guard)
 }
 
 // deliver does what the sidecar does with a message, and gives the answer's status.

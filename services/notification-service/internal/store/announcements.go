@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -19,7 +19,7 @@ import (
 // does nothing for an event that was heard before.
 func (s Store) Announce(ctx context.Context, eventType string, a notification.Announcement) error {
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, a.ID, eventType); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, a.ID, eventType); err != nil || !first {
 			return err
 		}
 		trace := telemetry.From(ctx)

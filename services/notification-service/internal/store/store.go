@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -34,7 +34,7 @@ type Store struct{ Pool *pgxpool.Pool }
 // that was heard before, nor for somebody who is told the same already.
 func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, people ...notification.Notification) error {
 	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, eventID, eventType); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, eventID, eventType); err != nil || !first {
 			return err
 		}
 		return addTx(ctx, tx, people)

@@ -3,7 +3,6 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -16,11 +15,9 @@ import (
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -67,24 +64,6 @@ func (a API) Router() *mux.Router {
 	post("/api/payments/webhooks/stripe", a.stripeWebhook)
 
 	// For the sidecar.
-	messaging.Consumer{
-		Pool: a.Pool, Service: "payment-service", Queue: "payment-processing-queue", API: "/api/payments",
-		Guard: a.Guard, Announce: true,
-		Handlers: map[string]messaging.Handler{
-			"TICKETS_GENERATED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketsGenerated]) error {
-				return a.Store.Fulfilled(ctx, e.ID, e.Payload)
-			}),
-			"TICKET_GENERATION_FAILED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.TicketGenerationFailed]) error {
-				return a.Store.Unfulfillable(ctx, e.ID, e.Payload)
-			}),
-			"EVENT_CANCELLED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
-				return a.Store.EventCancelled(ctx, e.ID, e.Payload)
-			}),
-			"EVENT_UPDATED": messaging.Handle(func(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
-				return a.Store.EventUpdated(ctx, e.ID, e.Payload)
-			}),
-		},
-	}.Mount(r)
 	post("/bindings/resume-sagas", a.Guard.Sidecar(a.resumeSagas))
 	return r
 }

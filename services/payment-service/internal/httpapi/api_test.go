@@ -24,8 +24,10 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -84,10 +86,28 @@ func setup(t *testing.T) *bundle {
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
 	}
-	server := httptest.NewServer(b.api.Router())
+	server := httptest.NewServer(b.router())
 	t.Cleanup(server.Close)
 	b.url = server.URL
 	return b
+}
+
+// router returns the routes of the service, with the consumer's.
+func (b *bundle) router() *mux.Router {
+	router := b.api.Router()
+	mountConsumer(router, b.api)
+	return router
+}
+
+// mountConsumer mounts the consumer as main does.
+func mountConsumer(router *mux.Router, api httpapi.API) {
+	app.Consumer{
+		Config: deadletter.Config{
+			Service: "payment-service", API: "/api/payments", Announce: true,
+			Queues: messaging.Queues{Main: "payment-processing-queue"},
+		},
+		Pool: api.Pool, Handlers: api.Saga.Handlers(),
+	}.Mount(router, api.Guard)
 }
 
 // as gives the headers of a person's request.
@@ -777,19 +797,16 @@ func TestGuards(t *testing.T) {
 	sidecars := services[:4]
 	admins := append(slices.Clone(persons), attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"})
 	attempts := map[string][]attempt{
-		"POST /api/payments/orders":                                    persons,
-		"GET /api/payments/orders":                                     persons,
-		"GET /api/payments/orders/{orderId}":                           persons,
-		"GET /api/payments/orders/{orderId}/history":                   persons,
-		"GET /api/payments/orders/{orderId}/refunds":                   persons,
-		"POST /api/payments/orders/{orderId}/refunds":                  append(persons, attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"}),
-		"POST /api/payments/webhooks/stripe":                           {{"Unsigned", nil, 400, "INVALID_SIGNATURE"}},
-		"GET /api/payments/internal/orders/{orderId}":                  services,
-		"POST /events/tickets-generated":                               sidecars,
-		"POST /events/ticket-generation-failed":                        sidecars,
-		"POST /events/event-cancelled":                                 sidecars,
-		"POST /events/event-updated":                                   sidecars,
-		"POST /api/payments/orders/{orderId}/postponement-refund":      persons,
+		"POST /api/payments/orders":                   persons,
+		"GET /api/payments/orders":                    persons,
+		"GET /api/payments/orders/{orderId}":          persons,
+		"GET /api/payments/orders/{orderId}/history":  persons,
+		"GET /api/payments/orders/{orderId}/refunds":  persons,
+		"POST /api/payments/orders/{orderId}/refunds": append(persons, attempt{"TheBuyer", b.as(t, b.buyer), 403, "FORBIDDEN"}),
+		"POST /api/payments/webhooks/stripe":          {{"Unsigned", nil, 400, "INVALID_SIGNATURE"}},
+		"GET /api/payments/internal/orders/{orderId}": services,
+		"POST /events": sidecars,
+		"POST /api/payments/orders/{orderId}/postponement-refund": persons,
 		"POST /events/":                                                sidecars,
 		"POST /bindings/dead-letters":                                  sidecars,
 		"POST /bindings/monitor-dead-letters":                          sidecars,
@@ -802,7 +819,7 @@ func TestGuards(t *testing.T) {
 		"POST /api/payments/admin/orders/{orderId}/retry":              admins,
 		"POST /bindings/resume-sagas":                                  sidecars,
 	}
-	require.NoError(t, b.api.Router().Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+	require.NoError(t, b.router().Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		template, err := route.GetPathTemplate()
 		require.NoError(t, err)
 		if strings.HasPrefix(template, "/actuator/health") || strings.HasPrefix(template, "/docs") {

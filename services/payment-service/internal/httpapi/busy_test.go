@@ -16,7 +16,7 @@ func TestRejectedOrderIsNotStored(t *testing.T) {
 	b := setup(t)
 
 	b.api.Queue = admission.NewOrderQueue(admission.Limits{Concurrency: 0, QueueSize: 1, MaxWait: time.Millisecond})
-	busy := httptest.NewServer(b.api.Router())
+	busy := httptest.NewServer(b.router())
 	t.Cleanup(busy.Close)
 	url := b.url
 	b.url = busy.URL

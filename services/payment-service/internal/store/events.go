@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -20,7 +20,7 @@ import (
 // RefundCancelled refunds those that are done. Fulfilled refunds the others when they are.
 func (s *Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancelled events.EventCancelled) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, cancelled.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, cancelled.Type()); err != nil || !first {
 			return err
 		}
 		trace := telemetry.From(ctx)
@@ -124,7 +124,7 @@ func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry
 // is older than the stored one changes nothing.
 func (s *Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated events.EventUpdated) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		first, err := messaging.FirstTx(ctx, tx, messageID, updated.Type())
+		first, err := inbox.FirstTx(ctx, tx, messageID, updated.Type())
 		if err != nil || !first || updated.PostponedFrom == nil {
 			return err
 		}

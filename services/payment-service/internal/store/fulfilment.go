@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
@@ -19,7 +20,7 @@ import (
 // event was cancelled in the meantime, the order is refunded in the same transaction.
 func (s *Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated events.TicketsGenerated) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, generated.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, generated.Type()); err != nil || !first {
 			return err
 		}
 		moved, err := moveTx(ctx, tx, generated.OrderID, order.Fulfil, order.Done, "")
@@ -51,7 +52,7 @@ func (s *Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated ev
 // the whole order, which the sweeper carries out.
 func (s *Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed events.TicketGenerationFailed) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
 			return err
 		}
 		moved, err := moveTx(ctx, tx, failed.OrderID, order.Fulfil, order.Refund,
@@ -98,7 +99,7 @@ func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err
 			map[string]int{"announcements": tries + 1}); err != nil {
 			return err
 		}
-		if err := messaging.AddTx(ctx, tx, source, events.CompensationFailed{
+		if err := outbox.AddTx(ctx, tx, source, events.CompensationFailed{
 			OrderID: o.ID, ReservationID: o.ReservationID,
 			Reason: order.CodeNotGenerated, Step: string(order.Fulfil), Attempts: tries + 1,
 		}); err != nil {
@@ -120,5 +121,5 @@ func reannounceTx(ctx context.Context, tx pgx.Tx, o order.Order, tries int) erro
 		map[string]int{"announcements": tries + 1}); err != nil {
 		return err
 	}
-	return messaging.AddTx(ctx, tx, source, paymentCompleted(o))
+	return outbox.AddTx(ctx, tx, source, paymentCompleted(o))
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -73,7 +75,7 @@ func TestGaugesDoNotReadDoneOrders(t *testing.T) {
 	b.exec(t, `
 		INSERT INTO dead_letters (queue, event_id, type, body, message_id, reason, state)
 		SELECT '', n, '', '', '', '', 'REDRIVEN' FROM generate_series(1, 5000) n`)
-	for _, gauges := range [][]postgres.Gauges{store.Gauges, messaging.Gauges("payment-processing-queue")} {
+	for _, gauges := range [][]postgres.Gauges{store.Gauges, outbox.Gauges, deadletter.Gauges(messaging.Queues{Main: "payment-processing-queue"})} {
 		require.NotContains(t, postgrestest.Plans(t, b.pool, gauges), "Seq Scan on")
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
@@ -107,7 +108,7 @@ func declinedTx(ctx context.Context, tx pgx.Tx, o order.Order, f order.Failure) 
 		map[string]string{"reason": f.Code}); err != nil {
 		return moved, err
 	}
-	return moved, messaging.AddTx(ctx, tx, source, events.PaymentFailed{
+	return moved, outbox.AddTx(ctx, tx, source, events.PaymentFailed{
 		OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, ReservationID: o.ReservationID,
 		FailureReason: f.Code, ErrorMessage: f.Message, Retryable: f.Retryable,
 	})
@@ -136,7 +137,7 @@ func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string)
 		return moved, err
 	}
 	o.TransactionID = transactionID
-	return moved, messaging.AddTx(ctx, tx, source, paymentCompleted(o))
+	return moved, outbox.AddTx(ctx, tx, source, paymentCompleted(o))
 }
 
 func paymentCompleted(o order.Order) events.PaymentCompleted {
@@ -179,7 +180,7 @@ func refundLateChargeTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactio
 func (s *Store) Notified(ctx context.Context, n order.Notice, o order.Order) (moved bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		moved = false
-		if first, err := messaging.FirstTx(ctx, tx, n.ID, n.Type); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, n.ID, n.Type); err != nil || !first {
 			return err
 		}
 		var err error

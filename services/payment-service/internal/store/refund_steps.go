@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
@@ -56,7 +56,7 @@ func (s *Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRef
 		if _, err := moveTx(ctx, tx, o.ID, order.Refund, order.Done, ""); err != nil {
 			return err
 		}
-		return messaging.AddTx(ctx, tx, source, events.RefundProcessed{
+		return outbox.AddTx(ctx, tx, source, events.RefundProcessed{
 			OrderID: o.ID, UserID: o.UserID, EventID: o.EventID, RefundID: r.ID.String(),
 			Amount: r.Amount.Decimal(), RefundedTotal: refunded.Decimal(), Currency: r.Amount.Currency,
 			Reason: r.Reason, OrderRefunded: everything,

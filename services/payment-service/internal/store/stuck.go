@@ -10,7 +10,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -32,7 +32,7 @@ func alertTx(ctx context.Context, tx pgx.Tx, sagaType, reason, mark string, args
 		map[string]any{"reason": reason, "step": failed.Step, "attempts": failed.Attempts}); err != nil {
 		return false, err
 	}
-	return true, messaging.AddTx(ctx, tx, source, failed)
+	return true, outbox.AddTx(ctx, tx, source, failed)
 }
 
 // Unfinished returns a page of the unfinished sagas, the newest first, and one more saga if there is a next page. If

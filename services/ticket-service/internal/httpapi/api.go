@@ -15,7 +15,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
@@ -81,25 +81,19 @@ func (a API) Router() *mux.Router {
 	post("/api/tickets/{ticketId}/cancel", person(a.cancel))
 
 	// For the sidecar.
-	messaging.Consumer{
-		Pool: a.Store.Pool, Service: "ticket-service", Queue: "ticket-processing-queue", Ordered: "event-updates.fifo",
-		API: "/api/tickets", Guard: a.Guard, Announce: true,
-		Handlers: map[string]messaging.Handler{
-			"PAYMENT_COMPLETED": messaging.Handle(a.paymentCompleted),
-			"PAYMENT_FAILED":    messaging.Handle(a.paymentFailed),
-			"EVENT_CREATED":     messaging.Handle(a.eventCreated),
-			"EVENT_UPDATED":     messaging.Handle(a.eventUpdated),
-			"EVENT_PUBLISHED":   messaging.Handle(a.eventPublished),
-			"EVENT_CANCELLED":   messaging.Handle(a.eventCancelled),
-		},
-	}.Mount(r)
 	post("/bindings/expire-reservations", a.Guard.Sidecar(a.expireReservations))
 	return r
 }
 
-// The events that this service acts on.
+// Handlers returns the handlers of the events that the service consumes.
+func (a API) Handlers() []inbox.Handler {
+	return []inbox.Handler{
+		inbox.On(a.paymentCompleted), inbox.On(a.paymentFailed),
+		inbox.On(a.eventCreated), inbox.On(a.eventUpdated), inbox.On(a.eventPublished), inbox.On(a.eventCancelled),
+	}
+}
 
-func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.PaymentCompleted]) error {
+func (a API) paymentCompleted(ctx context.Context, e inbox.Event[events.PaymentCompleted]) error {
 	p := e.Payload
 	return a.Batcher.Issue(ctx, func(ctx context.Context) error {
 		return a.Store.Fulfil(ctx, e.ID, store.Purchase{
@@ -108,23 +102,23 @@ func (a API) paymentCompleted(ctx context.Context, e messaging.Event[events.Paym
 	})
 }
 
-func (a API) paymentFailed(ctx context.Context, e messaging.Event[events.PaymentFailed]) error {
+func (a API) paymentFailed(ctx context.Context, e inbox.Event[events.PaymentFailed]) error {
 	return a.Store.ReleaseFailed(ctx, e.ID, e.Payload)
 }
 
-func (a API) eventCreated(ctx context.Context, e messaging.Event[events.EventCreated]) error {
+func (a API) eventCreated(ctx context.Context, e inbox.Event[events.EventCreated]) error {
 	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
 }
 
-func (a API) eventUpdated(ctx context.Context, e messaging.Event[events.EventUpdated]) error {
+func (a API) eventUpdated(ctx context.Context, e inbox.Event[events.EventUpdated]) error {
 	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
 }
 
-func (a API) eventPublished(ctx context.Context, e messaging.Event[events.EventPublished]) error {
+func (a API) eventPublished(ctx context.Context, e inbox.Event[events.EventPublished]) error {
 	return a.Store.ApplyEvent(ctx, e.ID, e.EventType, eventOf(e.Payload.EventDetails))
 }
 
-func (a API) eventCancelled(ctx context.Context, e messaging.Event[events.EventCancelled]) error {
+func (a API) eventCancelled(ctx context.Context, e inbox.Event[events.EventCancelled]) error {
 	if err := a.Store.CancelEvent(ctx, e.ID, e.Payload); err != nil {
 		return err
 	}

@@ -16,13 +16,16 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
@@ -114,20 +117,34 @@ func setup(t *testing.T) *bundle {
 	b.events = &others{
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
-	b.server = httptest.NewServer(httpapi.API{
+	api := httpapi.API{
 		Store: b.store, Batcher: batching.New(b.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 10, QueueSize: lineLimit, MaxWait: time.Minute}),
 		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
-	}.Router())
+	}
+	router := api.Router()
+	mountConsumer(router, api)
+	b.server = httptest.NewServer(router)
 	b.url, b.apps = b.server.URL, contracttest.Apps{b.server.Listener.Addr().String(): "ticket-service"}
 	t.Cleanup(func() {
 		b.server.Close()
 		b.requireEvents(t)
 	})
 	return b
+}
+
+// mountConsumer mounts the consumer as main does.
+func mountConsumer(router *mux.Router, api httpapi.API) {
+	app.Consumer{
+		Config: deadletter.Config{
+			Service: "ticket-service", API: "/api/tickets", Announce: true,
+			Queues: messaging.Queues{Main: "ticket-processing-queue", Ordered: "event-updates.fifo"},
+		},
+		Pool: api.Store.Pool, Handlers: api.Handlers(),
+	}.Mount(router, api.Guard)
 }
 
 // requireEvents holds what a test made this service publish to the schemas. What it did to the store

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -23,7 +23,7 @@ const CancelBatch = 200
 // is for CancelTickets to do. No ticket of the event is issued from its commit on.
 func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.EventCancelled) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
 			return err
 		}
 		// The event may be unknown here still; then this is its first and last word. It is the last one also

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -36,7 +36,7 @@ func (s Store) FillEvent(ctx context.Context, e ticket.Event) error {
 // answer that FillEvent kept.
 func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType string, e ticket.Event) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, messageType); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, messageType); err != nil || !first {
 			return err
 		}
 		_, err := tx.Exec(ctx, `

@@ -11,7 +11,8 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -59,7 +60,7 @@ func (s Store) Confirm(ctx context.Context, p Purchase) ([]ticket.Ticket, error)
 // or lost, the same tickets are announced again, or the same refusal, even if there is stock by then.
 func (s Store) Fulfil(ctx context.Context, messageID uuid.UUID, p Purchase, paid events.PaymentCompleted) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, paid.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, paid.Type()); err != nil || !first {
 			return err
 		}
 		var batch pgx.Batch
@@ -78,7 +79,7 @@ func (s Store) Fulfil(ctx context.Context, messageID uuid.UUID, p Purchase, paid
 				return err
 			}
 		}
-		return messaging.AddTx(ctx, tx, source, events.TicketGenerationFailed{
+		return outbox.AddTx(ctx, tx, source, events.TicketGenerationFailed{
 			OrderID: p.OrderID, UserID: p.UserID, EventID: paid.EventID,
 			ReservationID: p.ReservationID, Reason: d.refusal,
 		})
@@ -213,7 +214,7 @@ func (s Store) announceTx(ctx context.Context, tx pgx.Tx, r ticket.Reservation, 
 			TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, QRCode: s.QRCodeURL(t.ID),
 		})
 	}
-	return messaging.AddTx(ctx, tx, source, announced)
+	return outbox.AddTx(ctx, tx, source, announced)
 }
 
 // ticketsOfTx gives the tickets of a completed reservation. It returns ticket.ErrReservationCompleted

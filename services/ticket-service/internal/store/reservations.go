@@ -13,7 +13,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
-	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -245,7 +245,7 @@ func (s Store) Release(ctx context.Context, id uuid.UUID, reason string) (int, e
 // in spite of it, which a failed payment must not undo.
 func (s Store) ReleaseFailed(ctx context.Context, messageID uuid.UUID, failed events.PaymentFailed) error {
 	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		if first, err := messaging.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
 			return err
 		}
 		var batch pgx.Batch

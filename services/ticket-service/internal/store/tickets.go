@@ -12,6 +12,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -141,7 +142,7 @@ func (s Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate stri
 			t.ID, t.Status, t.CheckedInAt, t.Gate); err != nil {
 			return fmt.Errorf("check in ticket %s: %w", id, err)
 		}
-		return messaging.AddTx(ctx, tx, source, events.TicketCheckedIn{
+		return outbox.AddTx(ctx, tx, source, events.TicketCheckedIn{
 			TicketID: t.ID, OrderID: t.OrderID, EventID: t.EventID, TicketTypeID: t.TypeID,
 			CheckedInAt: t.CheckedInAt.UTC(), Gate: t.Gate,
 		})
@@ -165,7 +166,7 @@ func (s Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder stri
 			t.ID, t.OwnerID, t.HolderName, t.CodeVersion); err != nil {
 			return fmt.Errorf("transfer ticket %s: %w", id, err)
 		}
-		return messaging.AddTx(ctx, tx, source, events.TicketTransferred{
+		return outbox.AddTx(ctx, tx, source, events.TicketTransferred{
 			TicketID: t.ID, OrderID: t.OrderID, EventID: t.EventID, FromUserID: from, ToUserID: to,
 		})
 	})
@@ -310,5 +311,5 @@ func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancell
 			EventID: t.EventID, Reason: c.reason, CancelledBy: c.by,
 		}
 	}
-	return messaging.AddTx(ctx, tx, source, told...)
+	return outbox.AddTx(ctx, tx, source, told...)
 }

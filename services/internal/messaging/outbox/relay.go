@@ -1,4 +1,4 @@
-package messaging
+package outbox
 
 import (
 	"context"
@@ -18,38 +18,41 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// Publisher is what a Relay needs of the Dapr client.
+// Publisher is the part of the Dapr client that a Relay uses.
 type Publisher interface {
-	PublishEvents(ctx context.Context, pubsub, topic string, events []any, opts ...dapr.PublishEventsOption) dapr.PublishEventsResponse
+	PublishEvents(ctx context.Context, pubsub, topic string, events []any,
+		opts ...dapr.PublishEventsOption) dapr.PublishEventsResponse
 }
 
-// Relay publishes a service's outbox. Any number of replicas may run one each: a lease on each row
-// keeps them from publishing the same event twice unless one of them died.
+// Relay publishes a service's outbox. Every replica may run one: a lease on each row keeps two relays from
+// publishing the same event, unless one of them died or lost its lease.
 //
-// An event is published for the first time together with the others of its topic, in one call, which takes a third less of
-// the processor's time than a call for each. If one of them is refused, the sidecar says no more than that, so all of
-// them come again, under their ids, and from then on each alone: an event that nobody takes holds up no other, and
-// waits for whoever looks after it. So does what a relay left that died.
+// The first attempt at an event is made in one call with the other new events of its topic, which costs a
+// third less processor time than one call for each event. The sidecar does not report which event of a call
+// was refused. So after a failure every event of the call is retried, under its id, and each in a call of its
+// own: an event that the broker always refuses does not hold up the others, and stays in the outbox until an
+// operator removes its cause. The events that a dead relay left behind are also retried one by one.
 type Relay struct {
 	Pool      *pgxpool.Pool
 	Publisher Publisher
 	PubSub    string // the component to publish through
-	// Ordered are the topics on which what is about one thing keeps its order, each with the component to publish through.
+	// Ordered maps each topic whose events keep their order per subject to the component to publish through.
 	Ordered map[string]string
 
-	Batch int           // events published at once; 100 when zero
-	Poll  time.Duration // how often to look without being woken; 2 s when zero
-	Lease time.Duration // after this another relay takes over a batch; 30 s when zero
+	Batch int           // events leased at once; 100 if zero
+	Poll  time.Duration // the interval between polls; 2 s if zero
+	Lease time.Duration // after this time another relay takes over a batch; 30 s if zero
 }
 
-// Run publishes until ctx ends. It is woken when a transaction of this process commits an event, and looks every
-// now and then besides: for events that failed, and for those of a replica that died.
+// Run publishes until ctx is done. A commit of this process that adds events wakes it. It also polls, for
+// events to retry and for events of other replicas that died.
 //
-// The database does not wake it: PostgreSQL lets transactions that notify somebody commit only one after the other, whatever
-// they are about, each waiting for the disk alone.
+// The relay does not use LISTEN and NOTIFY: PostgreSQL serializes the commits of all transactions that notify,
+// in all databases of a server, and each of these commits waits for the disk.
 func (r Relay) Run(ctx context.Context) error {
 	if r.Batch == 0 {
 		r.Batch = 100
@@ -61,29 +64,34 @@ func (r Relay) Run(ctx context.Context) error {
 		r.Lease = 30 * time.Second
 	}
 	var g errgroup.Group
-	g.Go(func() error { return r.whenever(ctx, r.publishNew) })
-	g.Go(func() error { return r.every(ctx, nil, r.publishAgain) })
+	g.Go(func() error { return r.runWoken(ctx, r.publishNew) })
+	g.Go(func() error { return r.run(ctx, nil, r.retry) })
 	if len(r.Ordered) > 0 {
-		g.Go(func() error { return r.whenever(ctx, r.publishOrdered) })
+		g.Go(func() error { return r.runWoken(ctx, r.publishOrdered) })
 	}
 	return g.Wait()
 }
 
-// publishers is how many calls of the sidecar are made at a time.
-const publishers = 20
+const (
+	// publishers is the number of concurrent calls to the sidecar.
+	publishers = 20
+	// cleanupTimeout bounds the statements that run after ctx is done.
+	cleanupTimeout = 3 * time.Second
+)
 
-// whenever publishes at once, whenever an event is committed, and every now and then.
-func (r Relay) whenever(ctx context.Context, publish func(context.Context) error) error {
+// runWoken calls publish after every commit that adds events, and on every poll.
+func (r Relay) runWoken(ctx context.Context, publish func(context.Context) error) error {
 	woken := make(chan struct{}, 1)
 	relays.Store(woken, nil)
 	defer relays.Delete(woken)
-	return r.every(ctx, woken, publish)
+	return r.run(ctx, woken, publish)
 }
 
-func (r Relay) every(ctx context.Context, woken <-chan struct{}, publish func(context.Context) error) error {
+// run calls publish on every poll and whenever woken is signalled, until ctx is done.
+func (r Relay) run(ctx context.Context, woken <-chan struct{}, publish func(context.Context) error) error {
 	for {
 		if err := publish(ctx); err != nil && ctx.Err() == nil {
-			slog.ErrorContext(ctx, "outbox relay lost its database, trying again", "error", err.Error())
+			slog.ErrorContext(ctx, "relay outbox failed", "retryIn", r.Poll, "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -94,15 +102,15 @@ func (r Relay) every(ctx context.Context, woken <-chan struct{}, publish func(co
 	}
 }
 
-// relays has a channel for each part of a relay of this process that waits for events, with room for one signal.
+// relays holds a channel, with room for one signal, for each loop of this process that commits wake.
 var relays sync.Map
 
-// wakeRelays lets them look for events.
+// wakeRelays signals that events were committed.
 func wakeRelays() {
 	relays.Range(func(woken, _ any) bool {
 		select {
 		case woken.(chan struct{}) <- struct{}{}:
-		default: // it will look anyway
+		default: // a signal is pending already
 		}
 		return true
 	})
@@ -112,34 +120,36 @@ type outboxRow struct {
 	ID         uuid.UUID
 	Topic      string
 	CloudEvent json.RawMessage
-	Attempts   int // this one included
+	Attempts   int // including the one that is being made
 }
 
-// begin gives the row's event as it is published now: under a span in the trace of what added it, which the event names
-// from here on. The caller ends the span.
+// begin starts a span in the trace of the request that added the event, and returns the event to publish,
+// which names this span as its parent. The caller ends the span.
 func (row outboxRow) begin(ctx context.Context) (dapr.PublishEventsEvent, trace.Span, error) {
-	var of cloudEvent
+	var parsed messaging.CloudEvent
 	var event map[string]json.RawMessage
-	for _, into := range []any{&of, &event} {
+	for _, into := range []any{&parsed, &event} {
 		if err := json.Unmarshal(row.CloudEvent, into); err != nil {
 			return dapr.PublishEventsEvent{}, nil, fmt.Errorf("read event %s of the outbox: %w", row.ID, err)
 		}
 	}
-	ctx, span := telemetry.Resume(ctx, of.trace(), "publish "+row.Topic)
+	ctx, span := telemetry.Resume(ctx, parsed.Trace(), "publish "+row.Topic)
 	if now := telemetry.From(ctx); now.Parent != "" {
-		event["traceparent"], event["tracestate"] = strconv.AppendQuote(nil, now.Parent), strconv.AppendQuote(nil, now.State)
-		// By its old name, too: of an event without it, the sidecar replaces both by a trace of its own (daprd 1.18.2).
+		event["traceparent"] = strconv.AppendQuote(nil, now.Parent)
+		event["tracestate"] = strconv.AppendQuote(nil, now.State)
+		// The sidecar replaces the trace of an event that lacks this older attribute (daprd 1.18.2).
 		event["traceid"] = event["traceparent"]
 	}
 	body, err := json.Marshal(event)
 	if err != nil {
 		return dapr.PublishEventsEvent{}, nil, fmt.Errorf("write event %s of the outbox: %w", row.ID, err)
 	}
-	return dapr.PublishEventsEvent{EntryID: row.ID.String(), Data: body, ContentType: "application/cloudevents+json"}, span, nil
+	return dapr.PublishEventsEvent{
+		EntryID: row.ID.String(), Data: body, ContentType: "application/cloudevents+json",
+	}, span, nil
 }
 
-// publishNew publishes what nobody has tried to publish, until there is no more. What is committed meanwhile wakes it
-// again.
+// publishNew publishes events that no relay attempted before, until none is left.
 func (r Relay) publishNew(ctx context.Context) error {
 	for more := true; more; {
 		rows, err := r.lease(ctx, `attempts = 0`)
@@ -154,8 +164,9 @@ func (r Relay) publishNew(ctx context.Context) error {
 	return nil
 }
 
-// publishAgain publishes what was tried in vain and is due, as long as the broker takes any of it.
-func (r Relay) publishAgain(ctx context.Context) error {
+// retry publishes events that were attempted before and are due. It stops early when the broker refuses a whole
+// batch.
+func (r Relay) retry(ctx context.Context) error {
 	for more := true; more; {
 		rows, err := r.lease(ctx, `attempts > 0 AND leased_until < now()`)
 		if err != nil {
@@ -170,7 +181,7 @@ func (r Relay) publishAgain(ctx context.Context) error {
 	return nil
 }
 
-// lease takes up to a batch of events of topics without an order, the oldest of those that are due.
+// lease leases up to a batch of unpublished events of unordered topics, the oldest first. due is an SQL condition.
 func (r Relay) lease(ctx context.Context, due string) ([]outboxRow, error) {
 	leased, err := r.update(ctx, `
 		UPDATE outbox SET leased_until = now() + $2, attempts = attempts + 1
@@ -179,15 +190,16 @@ func (r Relay) lease(ctx context.Context, due string) ([]outboxRow, error) {
 			WHERE published_at IS NULL AND topic <> ALL ($3) AND `+due+`
 			ORDER BY position LIMIT $1
 			FOR UPDATE SKIP LOCKED)
-		RETURNING id, topic, cloud_event, attempts`, r.Batch, r.Lease, slices.AppendSeq([]string{}, maps.Keys(r.Ordered)))
+		RETURNING id, topic, cloud_event, attempts`,
+		r.Batch, r.Lease, slices.AppendSeq([]string{}, maps.Keys(r.Ordered)))
 	if err != nil {
 		return nil, fmt.Errorf("lease events: %w", err)
 	}
 	return leased, nil
 }
 
-// update changes rows of the outbox, and gives them if it is said to return them. Its commit does not wait for the disk: what
-// a crash of the server takes back of it leads to nothing but the same event once more.
+// update runs a statement in a transaction of its own and returns the rows that the statement returns. The
+// commit does not wait for the disk: if the database server crashes and loses it, events are published again.
 func (r Relay) update(ctx context.Context, sql string, args ...any) (updated []outboxRow, err error) {
 	var batch pgx.Batch // one transaction
 	batch.Queue(`SELECT set_config('synchronous_commit', 'off', true)`)
@@ -198,13 +210,14 @@ func (r Relay) update(ctx context.Context, sql string, args ...any) (updated []o
 	return updated, r.Pool.SendBatch(ctx, &batch).Close()
 }
 
-// publishLeased publishes events that are this relay's, marks those that the broker took, and gives the others. These
-// wait a little longer each time, up to the length of a lease.
+// publishLeased publishes events that this relay has leased, marks those that the broker accepted, and returns
+// the ids of those that it refused. They are due again after one second for each attempt, at most after the
+// length of a lease.
 func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRow) (refused []uuid.UUID, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	first := map[string][]outboxRow{} // attempts at these, by topic
+	first := map[string][]outboxRow{} // first attempts, by topic
 	var calls [][]outboxRow
 	for _, row := range rows {
 		if row.Attempts == 1 {
@@ -215,7 +228,7 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 	}
 	calls = slices.AppendSeq(calls, maps.Values(first))
 
-	// What takes longer than the lease is another relay's by then.
+	// After the lease another relay may publish the same events.
 	publishing, cancel := context.WithTimeout(ctx, r.Lease)
 	defer cancel()
 	errs := make([]error, len(calls))
@@ -227,18 +240,18 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 			return nil
 		})
 	}
-	_ = g.Wait() // none returns an error
-	var taken []uuid.UUID
+	_ = g.Wait() // the functions return no error
+	var accepted []uuid.UUID
 	for i, call := range calls {
 		for _, row := range call {
 			if errs[i] == nil {
-				taken = append(taken, row.ID)
+				accepted = append(accepted, row.ID)
 			} else {
 				refused = append(refused, row.ID)
 			}
 		}
 	}
-	// Also when this relay is being stopped: what it published need not come again.
+	// Marks them even if ctx is done, so that they are not published again.
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	if _, err := r.update(ctx, `
@@ -246,14 +259,13 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 		SET published_at = CASE WHEN id = ANY ($1) THEN now() ELSE published_at END,
 		    leased_until = CASE WHEN id = ANY ($2)
 		        THEN now() + least(attempts * interval '1 second', $3) ELSE leased_until END
-		WHERE id = ANY ($1::uuid[] || $2::uuid[])`, taken, refused, r.Lease); err != nil {
+		WHERE id = ANY ($1::uuid[] || $2::uuid[])`, accepted, refused, r.Lease); err != nil {
 		return nil, fmt.Errorf("mark published events: %w", err)
 	}
 	return refused, nil
 }
 
-// publish publishes events of one topic in one call. If it fails, none of them may be taken for published, though
-// some may be.
+// publish publishes events of one topic in one call. After an error the broker may have accepted some of them.
 func (r Relay) publish(ctx context.Context, pubsub string, rows []outboxRow) error {
 	events, spans := make([]any, len(rows)), make([]trace.Span, len(rows))
 	var err error
@@ -263,7 +275,7 @@ func (r Relay) publish(ctx context.Context, pubsub string, rows []outboxRow) err
 		}
 	}
 	if err == nil {
-		// The sidecar's part in it, one call, is in the trace of the first.
+		// One call has one trace: the sidecar's spans join the trace of the first event.
 		err = r.Publisher.PublishEvents(trace.ContextWithSpan(ctx, spans[0]), pubsub, rows[0].Topic, events).Error
 	}
 	for _, span := range spans {
@@ -272,8 +284,8 @@ func (r Relay) publish(ctx context.Context, pubsub string, rows []outboxRow) err
 		}
 	}
 	if err != nil {
-		slog.WarnContext(ctx, "events not published, they will be retried",
-			"topic", rows[0].Topic, "events", len(rows), "eventId", rows[0].ID, "attempts", rows[0].Attempts, "error", err.Error())
+		slog.WarnContext(ctx, "publish events failed", "topic", rows[0].Topic, "events", len(rows),
+			"eventId", rows[0].ID, "attempts", rows[0].Attempts, "error", err.Error())
 		return err
 	}
 	for _, row := range rows {

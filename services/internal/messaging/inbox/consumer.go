@@ -1,0 +1,112 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+// Consumer processes the events that a service's sidecar receives from its queues.
+//
+//   - An event whose handler returns nil is acknowledged.
+//   - An event without a handler for its type and version is stored in unknown_events and acknowledged.
+//   - An event that cannot be read, or whose handler fails, is refused. The queue delivers it again, until
+//     its receive limit moves it to the dead-letter queue; see package deadletter.
+type Consumer struct {
+	pool     *pgxpool.Pool
+	queues   messaging.Queues
+	handlers map[string]Handler // by event type
+}
+
+// New returns a consumer of the queues. It panics if two handlers have the same event type.
+func New(pool *pgxpool.Pool, queues messaging.Queues, handlers ...Handler) Consumer {
+	c := Consumer{pool: pool, queues: queues, handlers: map[string]Handler{}}
+	for _, h := range handlers {
+		if _, exists := c.handlers[h.eventType]; exists {
+			panic("two handlers for events of type " + h.eventType)
+		}
+		c.handlers[h.eventType] = h
+	}
+	c.countFromZero()
+	return c
+}
+
+// Mount adds the route of the sidecar's deliveries to r. The path below /events is ignored, since Process
+// routes an event by its type. Earlier versions of the subscriptions deliver to /events/<type>, and a sidecar
+// drops an event that the app answers with 404.
+func (c Consumer) Mount(r *mux.Router, guard identity.Guard) {
+	receive := guard.Sidecar(c.receive)
+	r.Handle("/events", receive).Methods(http.MethodPost)
+	r.PathPrefix("/events/").Handler(receive).Methods(http.MethodPost)
+}
+
+// receive answers a delivery. Dapr acknowledges an event answered with SUCCESS, and retries one answered with
+// another status than 200 and 404.
+func (c Consumer) receive(w http.ResponseWriter, r *http.Request) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, web.MaxBody))
+	if err != nil {
+		return messaging.ErrMalformed.Because(err)
+	}
+	switch err := c.Process(r.Context(), body); {
+	case errors.Is(err, messaging.ErrMalformed):
+		return err
+	case err != nil:
+		// Never the error's own status: if a lookup of the handler failed with 404, the sidecar would drop the event.
+		return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
+	}
+	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "SUCCESS"})
+}
+
+// Process passes an event to the handler of its type. It stores an event without a handler in unknown_events,
+// because the broker forgets an acknowledged event. It returns messaging.ErrMalformed if body cannot be read, and
+// the handler's error if that fails.
+func (c Consumer) Process(ctx context.Context, body []byte) error {
+	event, outcome, err := c.dispatch(ctx, body)
+	if outcome == unknown {
+		err = c.recordUnknown(ctx, event, body)
+		if err != nil {
+			outcome = refused
+		}
+	}
+	c.count(event, body, outcome)
+	return err
+}
+
+// dispatch passes an event to its handler.
+func (c Consumer) dispatch(ctx context.Context, body []byte) (messaging.CloudEvent, outcome, error) {
+	event, err := messaging.ParseCloudEvent(body)
+	if err != nil {
+		return event, refused, err
+	}
+	handler, found := c.handlers[event.Type]
+	if !found {
+		return event, unknown, nil
+	}
+	switch err := handler.process(ctx, event); {
+	case errors.Is(err, errUnknown):
+		return event, unknown, nil
+	case err != nil:
+		return event, refused, err
+	}
+	return event, processed, nil
+}
+
+func (c Consumer) recordUnknown(ctx context.Context, event messaging.CloudEvent, body []byte) error {
+	if _, err := c.pool.Exec(ctx, `
+		INSERT INTO unknown_events (event_id, type, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+		messaging.Storable(event.ID), messaging.Storable(event.Type), messaging.Storable(string(body))); err != nil {
+		return fmt.Errorf("record unknown event %s: %w", event.ID, err)
+	}
+	slog.WarnContext(ctx, "event of unknown type or version recorded", "type", event.Type, "eventId", event.ID)
+	return nil
+}
