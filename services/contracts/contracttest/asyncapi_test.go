@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gopkg.in/yaml.v3"
 
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
@@ -44,11 +44,6 @@ type asyncAPI struct {
 		Action   string
 		Channel  reference
 		Messages []reference
-		Bindings struct {
-			SNS struct {
-				Consumers []struct{ Endpoint struct{ Name string } }
-			} `yaml:"sns"`
-		}
 	}
 }
 
@@ -130,18 +125,13 @@ func TestAsyncAPIReferencesResolve(t *testing.T) {
 	require.Len(t, schemas, len(files), "every event type is a message")
 }
 
-// route is one event type that one service hears.
-type route struct{ service, queue, topic, eventType string }
-
-var eventTypeRule = regexp.MustCompile(`^event\.type == "([A-Z_]+)"$`)
-
-// subscribed reads the routes of the local subscriptions.
-func subscribed(t *testing.T) map[route]bool {
+// subscribed returns the local subscriptions, without event types.
+func subscribed(t *testing.T) map[contracts.Subscription]bool {
 	t.Helper()
 	files, err := filepath.Glob(components + "subscription-*.yaml")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	routes := map[route]bool{}
+	all := map[contracts.Subscription]bool{}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -151,10 +141,7 @@ func subscribed(t *testing.T) map[route]bool {
 				Spec struct {
 					PubSub string `yaml:"pubsubname"`
 					Topic  string
-					Routes struct {
-						Rules   []struct{ Match, Path string }
-						Default string
-					}
+					Routes map[string]any
 				}
 				Scopes []string
 			}
@@ -164,47 +151,39 @@ func subscribed(t *testing.T) map[route]bool {
 			}
 			require.NoError(t, err)
 			require.Len(t, subscription.Scopes, 1, file)
-			require.Equal(t, "/events/unknown", subscription.Spec.Routes.Default, file)
-			for _, rule := range subscription.Spec.Routes.Rules {
-				match := eventTypeRule.FindStringSubmatch(rule.Match)
-				require.NotNil(t, match, rule.Match)
-				require.Equal(t, "/events/"+strings.ToLower(strings.ReplaceAll(match[1], "_", "-")), rule.Path)
-				routes[route{subscription.Scopes[0], subscription.Spec.PubSub, subscription.Spec.Topic, match[1]}] = true
-			}
+			require.Equal(t, map[string]any{"default": "/events"}, subscription.Spec.Routes, "%s: the service routes by type", file)
+			all[contracts.Subscription{
+				Service: subscription.Scopes[0], Queue: subscription.Spec.PubSub, Topic: subscription.Spec.Topic,
+			}] = true
 		}
 	}
-	return routes
+	return all
 }
 
-// What the document says that services hear is what their subscriptions give them, and the reverse.
+// Which types a service handles is checked by Handlers, in the tests of the service.
 func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
 	t.Parallel()
-	document, _ := readAsyncAPI(t)
-	described, queued := map[route]bool{}, map[route]bool{}
-	for name, operation := range document.Operations {
-		if operation.Action != "receive" {
-			continue
-		}
-		service, _, _ := strings.Cut(name, ".")
-		require.Len(t, operation.Bindings.SNS.Consumers, 1, name)
-		queue := operation.Bindings.SNS.Consumers[0].Endpoint.Name
-		for _, message := range operation.Messages {
-			described[route{service, queue, operation.Channel.name(), message.name()}] = true
-			queued[route{queue: queue, eventType: message.name()}] = true
-		}
+	described, err := contracts.Subscriptions()
+	require.NoError(t, err)
+	topics, queued := map[contracts.Subscription]bool{}, map[contracts.Subscription]bool{}
+	for _, s := range described {
+		topics[contracts.Subscription{Service: s.Service, Queue: s.Queue, Topic: s.Topic}] = true
+		queued[contracts.Subscription{Queue: s.Queue, Type: s.Type}] = true
 	}
-	require.Equal(t, subscribed(t), described)
+	require.Equal(t, subscribed(t), topics)
 
+	document, _ := readAsyncAPI(t)
 	for name, channel := range document.Channels {
 		if channel.Bindings.SQS.Queue.Name == "" {
 			continue
 		}
 		for eventType := range channel.Messages {
-			require.True(t, queued[route{queue: name, eventType: eventType}], "%s in %s", eventType, name)
-			delete(queued, route{queue: name, eventType: eventType})
+			s := contracts.Subscription{Queue: name, Type: eventType}
+			require.True(t, queued[s], "%s in %s", eventType, name)
+			delete(queued, s)
 		}
 	}
-	require.Empty(t, queued, "heard, and in no queue")
+	require.Empty(t, queued, "received, and in no queue")
 }
 
 // Every type that Go code can publish goes to the topic that the document says, by the services that

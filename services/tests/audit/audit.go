@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/eventbooking/eventbooking/services/contracts"
 )
 
 // Sources is what an audit reads.
@@ -30,7 +32,7 @@ type Sources struct {
 	// AWS is the URL of the SNS/SQS emulator. If it is empty, queues are not read.
 	AWS string
 	// Subscriptions lists which consumer processes which event type.
-	Subscriptions []Subscription
+	Subscriptions []contracts.Subscription
 }
 
 // Finding is a state that a finished system must not be in.

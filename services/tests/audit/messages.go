@@ -106,25 +106,25 @@ func (r *Report) checkEffects(s *snapshot) {
 				if sub.Topic != m.Topic || sub.Type != m.Type {
 					continue
 				}
-				processed := s.messages[sub.Consumer].inbox[m.ID]
-				if sub.Consumer == notificationService {
+				processed := s.messages[sub.Service].inbox[m.ID]
+				if sub.Service == notificationService {
 					_, announced := s.announced[m.ID]
 					processed = (announced || !m.Postponed) &&
 						!slices.ContainsFunc(m.notices(), func(n notice) bool { return !sent[n] })
 				}
-				processed = processed || discarded[sub.Consumer+m.ID.String()]
-				if !processed && m.Since.Before(s.messages[sub.Consumer].purged["inbox"]) {
+				processed = processed || discarded[sub.Service+m.ID.String()]
+				if !processed && m.Since.Before(s.messages[sub.Service].purged["inbox"]) {
 					continue // the inbox entry may have been purged
 				}
-				k := kind{m.Topic, m.Type, sub.Consumer}
+				k := kind{m.Topic, m.Type, sub.Service}
 				n := count[k]
 				n.published++
 				if processed {
 					n.processed++
 				} else {
-					reason := cmp.Or(reasons[sub.Consumer][m.ID.String()], "was not processed")
+					reason := cmp.Or(reasons[sub.Service][m.ID.String()], "was not processed")
 					r.addFinding("effects", m.ID, m.Age, graceDelivery, "%s %s by %s, %s after it was published",
-						m.Type, reason, sub.Consumer, rounded(m.Age))
+						m.Type, reason, sub.Service, rounded(m.Age))
 				}
 				count[k] = n
 			}

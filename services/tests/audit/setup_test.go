@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
@@ -136,12 +137,12 @@ type charge struct {
 
 func setup(t *testing.T) *system {
 	t.Helper()
-	subscriptions, err := audit.ReadSubscriptions("../../../components/local")
+	subscriptions, err := contracts.Subscriptions()
 	require.NoError(t, err)
 	// The baseline does not process the events of other subscriptions.
 	s := &system{Sources: audit.Sources{Databases: map[string]*pgxpool.Pool{}}}
 	for _, sub := range subscriptions {
-		if sub.Topic != "event-events" && sub.Topic != "event-updates.fifo" || sub.Consumer == notificationService {
+		if sub.Topic != "event-events" && sub.Topic != "event-updates.fifo" || sub.Service == notificationService {
 			s.Subscriptions = append(s.Subscriptions, sub)
 		}
 	}

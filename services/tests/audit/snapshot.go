@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts"
 )
 
 // snapshot is everything that an audit read. Ages are computed with the clock of the database that has the row.
@@ -29,7 +31,7 @@ type snapshot struct {
 	messages map[string]messages // by service
 	queues   []queue
 
-	subscriptions []Subscription
+	subscriptions []contracts.Subscription
 }
 
 type ticketType struct {

@@ -124,7 +124,7 @@ func TestReadinessGatesTraffic(t *testing.T) {
 	}
 	unlockStates()
 
-	before, err := served(t.Context(), analytics, "/events/")
+	before, err := served(t.Context(), analytics, "/events")
 	require.NoError(t, err)
 	order, err := s.Buy(t.Context(), s.buyer, s.purchase())
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestReadinessGatesTraffic(t *testing.T) {
 	_, err = demo.Await(t.Context(), func() ([]demo.Ticket, error) { return s.Tickets(t.Context(), s.buyer) },
 		func(tickets []demo.Ticket) bool { return len(tickets) == 1 })
 	require.NoError(t, err, "other services receive no events")
-	after, err := served(t.Context(), analytics, "/events/")
+	after, err := served(t.Context(), analytics, "/events")
 	require.NoError(t, err)
 	require.Equal(t, before, after, "an app that is not ready received events")
 

@@ -82,7 +82,7 @@ func paid(service string) []string {
 	return append(placed[:3:3],
 		"payment-service publish payment-events",
 		service+"-sidecar pubsub/payment-events",
-		service+" POST /events/payment-completed")
+		service+" POST /events")
 }
 
 // generated returns the branch of a TICKETS_GENERATED that arrives at the service.
@@ -90,7 +90,7 @@ func generated(service string) []string {
 	return append(paid("ticket-service"),
 		"ticket-service publish ticket-events",
 		service+"-sidecar pubsub/ticket-events",
-		service+" POST /events/tickets-generated")
+		service+" POST /events")
 }
 
 // mailed returns the branch of a confirmation that arrives at the mail server.

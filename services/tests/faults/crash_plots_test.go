@@ -60,7 +60,7 @@ var (
 		return sellOut(ctx, s)
 	}}
 	outrun = plot{act: buying.act, arrange: func(ctx context.Context, s *story) {
-		s.hops.add(ticketService, &meddling{path: "/events/payment-completed", about: s.concerns, left: 1, before: func() {
+		s.hops.add(ticketService, &meddling{event: "PAYMENT_COMPLETED", about: s.concerns, left: 1, before: func() {
 			for _, happens := range []deed{expire, sweep, sellOut} {
 				if err := happens(ctx, s); err != nil {
 					say("the hold is not over: %v", err)

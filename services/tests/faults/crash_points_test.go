@@ -11,6 +11,14 @@ func vanishing(app, path string) spot { return spot{app: app, path: path, lost: 
 // answered is a request that has had its effect, with the answer on its way.
 func answered(app, path string) spot { return spot{app: app, path: path, answered: true} }
 
+// delivering is an event on its way to an app.
+func delivering(app, eventType string) spot { return spot{app: app, event: eventType} }
+
+// acknowledging is an event that has had its effect, with the answer on its way.
+func acknowledging(app, eventType string) spot {
+	return spot{app: app, event: eventType, answered: true}
+}
+
 // writing is a statement, such as "INSERT ON orders", that is carried out and not committed: its row is what when says.
 func writing(statement, when string) spot { return spot{statement: statement, when: when} }
 
@@ -103,18 +111,18 @@ var crashPoints = []point{
 	{"payment-gateway dies with the money back, before it says so", refunding, answered(paymentGateway, repay), paymentGateway, refunded},
 
 	// What the queues that hide events for a minute bring. First a paid order to ticket-service, ...
-	{"ticket-service dies with PAYMENT_COMPLETED not seen", buying, arriving(ticketService, "/events/payment-completed"), ticketService, bought},
-	{"ticket-service dies with the hold over, to which the payment comes", late, arriving(ticketService, "/events/payment-completed"), ticketService, bought},
-	{"ticket-service dies with the hold over and nothing left, to which the payment comes", tooLate, arriving(ticketService, "/events/payment-completed"), ticketService, notIssued},
+	{"ticket-service dies with PAYMENT_COMPLETED not seen", buying, delivering(ticketService, "PAYMENT_COMPLETED"), ticketService, bought},
+	{"ticket-service dies with the hold over, to which the payment comes", late, delivering(ticketService, "PAYMENT_COMPLETED"), ticketService, bought},
+	{"ticket-service dies with the hold over and nothing left, to which the payment comes", tooLate, delivering(ticketService, "PAYMENT_COMPLETED"), ticketService, notIssued},
 	{"payment-service dies with the charge on its way", buying, arriving(paymentGateway, charge), paymentService, bought},
 	{"ticket-service dies with the tickets issued and not committed", buying, writing("INSERT ON tickets", "NEW.event_id = '{event}'"), ticketService, bought},
-	{"ticket-service dies with the tickets issued and not acknowledged", buying, answered(ticketService, "/events/payment-completed"), ticketService, bought},
+	{"ticket-service dies with the tickets issued and not acknowledged", buying, acknowledging(ticketService, "PAYMENT_COMPLETED"), ticketService, bought},
 	{"ticket-service dies with TICKETS_GENERATED published and not marked", buying, published("TICKETS_GENERATED"), ticketService, bought},
 	{"payment-service dies with the charge made and no answer", buying, answered(paymentGateway, charge), paymentService, bought},
 	{"ticket-service dies writing that there are no tickets", outrun, announcing("TICKET_GENERATION_FAILED"), ticketService, notIssued},
 	{"ticket-service dies with TICKET_GENERATION_FAILED published and not marked", outrun, published("TICKET_GENERATION_FAILED"), ticketService, notIssued},
 	{"payment-gateway dies with the charge not seen", buying, arriving(paymentGateway, charge), paymentGateway, bought},
-	{"ticket-service dies with PAYMENT_FAILED not acknowledged", declining, answered(ticketService, "/events/payment-failed"), ticketService, notPaid},
+	{"ticket-service dies with PAYMENT_FAILED not acknowledged", declining, acknowledging(ticketService, "PAYMENT_FAILED"), ticketService, notPaid},
 	{"ticket-service dies with EVENT_CANCELLED heard and not committed", cancelling, writing("INSERT ON event_cancellations", "NEW.event_id = '{event}'"), ticketService, calledOff},
 	{"ticket-service dies in the middle of a batch of tickets", cancelling, announcing("TICKET_CANCELLED"), ticketService, calledOff},
 	{"ticket-service dies with TICKET_CANCELLED published and not marked", cancelling, published("TICKET_CANCELLED"), ticketService, calledOff},
@@ -124,28 +132,28 @@ var crashPoints = []point{
 
 	// ... then its tickets to payment-service, ...
 	{"payment-service dies with PAYMENT_COMPLETED published and not marked", buying, published("PAYMENT_COMPLETED"), paymentService, bought},
-	{"payment-service dies with TICKETS_GENERATED not seen", buying, arriving(paymentService, "/events/tickets-generated"), paymentService, bought},
+	{"payment-service dies with TICKETS_GENERATED not seen", buying, delivering(paymentService, "TICKETS_GENERATED"), paymentService, bought},
 	{"payment-service dies writing that the tickets are issued", buying, writing("UPDATE ON orders", "NEW.event_id = '{event}' AND OLD.step = 'FULFIL'"), paymentService, bought},
 	{"payment-gateway dies with the charge made, before it says so", buying, answered(paymentGateway, charge), paymentGateway, bought},
-	{"payment-service dies with TICKETS_GENERATED not acknowledged", buying, answered(paymentService, "/events/tickets-generated"), paymentService, bought},
-	{"payment-service dies with TICKET_GENERATION_FAILED not seen", outrun, arriving(paymentService, "/events/ticket-generation-failed"), paymentService, notIssued},
+	{"payment-service dies with TICKETS_GENERATED not acknowledged", buying, acknowledging(paymentService, "TICKETS_GENERATED"), paymentService, bought},
+	{"payment-service dies with TICKET_GENERATION_FAILED not seen", outrun, delivering(paymentService, "TICKET_GENERATION_FAILED"), paymentService, notIssued},
 	{"payment-service dies writing that the money has to go back", outrun, writing("INSERT ON refunds", "NEW.correlation_id = '{trace}'"), paymentService, notIssued},
-	{"payment-service dies with TICKET_GENERATION_FAILED not acknowledged", outrun, answered(paymentService, "/events/ticket-generation-failed"), paymentService, notIssued},
+	{"payment-service dies with TICKET_GENERATION_FAILED not acknowledged", outrun, acknowledging(paymentService, "TICKET_GENERATION_FAILED"), paymentService, notIssued},
 	{"payment-service dies with the refusal of the card not answered", declining, answered(paymentGateway, charge), paymentService, notPaid},
-	{"payment-service dies with EVENT_CANCELLED not acknowledged", cancelling, answered(paymentService, "/events/event-cancelled"), paymentService, calledOff},
+	{"payment-service dies with EVENT_CANCELLED not acknowledged", cancelling, acknowledging(paymentService, "EVENT_CANCELLED"), paymentService, calledOff},
 
 	// ... and at last what those hear whose queues hide it for half a minute.
-	{"notification-service dies with TICKETS_GENERATED not seen", buying, arriving(notificationService, "/events/tickets-generated"), notificationService, bought},
+	{"notification-service dies with TICKETS_GENERATED not seen", buying, delivering(notificationService, "TICKETS_GENERATED"), notificationService, bought},
 	{"notification-service dies writing what is to be told", buying, writing("INSERT ON notifications", "NEW.facts ->> 'eventId' = '{event}'"), notificationService, bought},
 	{"notification-service dies writing who is to hear that an event is postponed", postponing, writing("INSERT ON notifications", "NEW.facts ->> 'eventId' = '{event}' AND NEW.kind = 'EVENT_POSTPONED'"), notificationService, putOff},
 	{"notification-service dies with the mail on its way to email-service", buying, arriving(emailService, mailing), notificationService, bought},
 	{"notification-service dies with the mail out and no answer", buying, answered(emailService, mailing), notificationService, bought},
 	{"notification-service dies writing that the mail is out", buying, writing("UPDATE ON notifications", "NEW.facts ->> 'eventId' = '{event}' AND NEW.status = 'SENT'"), notificationService, bought},
 	{"notification-service dies between the two mails of a transfer", transferring, writing("UPDATE ON notifications", "NEW.facts ->> 'eventId' = '{event}' AND NEW.kind = 'TICKET_RECEIVED' AND NEW.status = 'SENT'"), notificationService, transferred},
-	{"notification-service dies with TICKETS_GENERATED not acknowledged", buying, answered(notificationService, "/events/tickets-generated"), notificationService, bought},
+	{"notification-service dies with TICKETS_GENERATED not acknowledged", buying, acknowledging(notificationService, "TICKETS_GENERATED"), notificationService, bought},
 	{"email-service dies with the mail not seen", buying, arriving(emailService, mailing), emailService, bought},
 	{"email-service dies with the mail out, before it says so", buying, answered(emailService, mailing), emailService, bought},
-	{"analytics-service dies with PAYMENT_COMPLETED not seen", buying, arriving(analyticsService, "/events/payment-completed"), analyticsService, bought},
+	{"analytics-service dies with PAYMENT_COMPLETED not seen", buying, delivering(analyticsService, "PAYMENT_COMPLETED"), analyticsService, bought},
 	{"analytics-service dies counting a sale", buying, writing("INSERT ON ticket_type_sales", "NEW.event_id = '{event}'"), analyticsService, bought},
-	{"analytics-service dies with TICKETS_GENERATED not acknowledged", buying, answered(analyticsService, "/events/tickets-generated"), analyticsService, bought},
+	{"analytics-service dies with TICKETS_GENERATED not acknowledged", buying, acknowledging(analyticsService, "TICKETS_GENERATED"), analyticsService, bought},
 }

@@ -77,6 +77,7 @@ type point struct {
 type spot struct {
 	// A request to an app. It has not arrived there; or it is answered, and the answer has not arrived.
 	app, path string
+	event     string // the type of the event that the request delivers; empty for other requests
 	answered  bool
 	lost      bool // nor will it ever
 
@@ -243,10 +244,10 @@ func (c *crashes) lieInWait(ctx context.Context, p point, s *story) (func() erro
 	}
 	dead := make(chan error, 1)
 	kill := func() { dead <- c.system.App(p.kill).Process.Kill() }
-	m := &meddling{path: p.at.path, about: s.concerns, left: 1, before: kill, drop: p.at.lost}
+	m := &meddling{path: p.at.path, event: p.at.event, about: s.concerns, left: 1, before: kill, drop: p.at.lost}
 	if p.at.answered {
 		// Of an app that has died after its answer, nobody gets that.
-		m = &meddling{path: p.at.path, about: s.concerns, left: 1, after: kill, lose: p.kill == p.at.app}
+		m = &meddling{path: p.at.path, event: p.at.event, about: s.concerns, left: 1, after: kill, lose: p.kill == p.at.app}
 	}
 	c.hops.add(p.at.app, m)
 	return func() error {
@@ -254,7 +255,7 @@ func (c *crashes) lieInWait(ctx context.Context, p point, s *story) (func() erro
 		case err := <-dead:
 			return err
 		case <-time.After(reach):
-			return fmt.Errorf("no such request after %s: %s of %s", reach, p.at.path, p.at.app)
+			return fmt.Errorf("no such request after %s: %s%s of %s", reach, p.at.path, p.at.event, p.at.app)
 		}
 	}, nil
 }

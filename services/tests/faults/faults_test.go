@@ -36,6 +36,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -134,7 +135,7 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *breaker {
 		books: audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint()},
 		mails: postbox{dir: filepath.Join(cfg.DataDir, "mail"), arrived: map[letter]int{}},
 	}
-	b.books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local"))
+	b.books.Subscriptions, err = contracts.Subscriptions()
 	require.NoError(t, err)
 	for _, service := range audit.Services {
 		pool, err := pgxpool.New(ctx, system.DatabaseURL(service))

@@ -45,6 +45,7 @@ func newHops(dataDir string) (*hops, error) {
 // meddling is what is done to requests.
 type meddling struct {
 	path   string                                  // how the requests' path ends
+	event  string                                  // the type of the event that is delivered; empty for other requests
 	within string                                  // what else their path contains
 	left   int                                     // how many requests it is done to; less than 0 means all
 	about  func(r *http.Request, body []byte) bool // of which requests besides; nil means any
@@ -79,15 +80,29 @@ func (h *hops) take(app string, r *http.Request, body []byte) *meddling {
 	if strings.HasPrefix(path, "/actuator/") { // whether it is well, a sidecar asks all the time
 		return nil
 	}
+	delivered := delivery(r, body)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.meddlings[app] {
-		if m.left != 0 && strings.HasSuffix(path, m.path) && strings.Contains(path, m.within) && (m.about == nil || m.about(r, body)) {
+		if m.left != 0 && strings.HasSuffix(path, m.path) && (m.event == "" || m.event == delivered.Type) && strings.Contains(path, m.within) && (m.about == nil || m.about(r, body)) {
 			m.left--
 			return m
 		}
 	}
 	return nil
+}
+
+// eventsPath is where sidecars deliver events.
+const eventsPath = "/events"
+
+type event struct{ ID, Type string }
+
+// delivery returns the event that a request delivers; it is empty for other requests.
+func delivery(r *http.Request, body []byte) (e event) {
+	if r.URL.Path == eventsPath {
+		_ = json.Unmarshal(body, &e)
+	}
+	return e
 }
 
 // interpose is the stack's Interpose.
@@ -132,14 +147,13 @@ func (h hop) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	res, err := h.pass(r, body)
-	if strings.HasPrefix(r.URL.Path, "/events/") {
-		var event struct{ ID string }
-		_ = json.Unmarshal(body, &event) // what is no event has no id
+	if r.URL.Path == eventsPath {
+		event := delivery(r, body)
 		outcome := fmt.Sprint(err)
 		if err == nil {
 			outcome = res.Status
 		}
-		h.log.Info("delivery", "app", h.app, "path", r.URL.Path, "eventId", event.ID, "outcome", outcome)
+		h.log.Info("delivery", "app", h.app, "type", event.Type, "eventId", event.ID, "outcome", outcome)
 	}
 	return res, err
 }

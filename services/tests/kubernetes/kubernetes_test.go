@@ -148,7 +148,7 @@ func (c *cluster) refuseAtTheIngress(ctx context.Context, t *testing.T) {
 	for _, r := range callers.Table() {
 		ask(r.Method, example(r.Path), http.StatusServiceUnavailable, http.StatusNotFound)
 	}
-	for _, path := range []string{"/", "/metrics", "/docs", "/actuator/health", "/events/unknown", "/bindings/dead-letters"} {
+	for _, path := range []string{"/", "/metrics", "/docs", "/actuator/health", "/events", "/bindings/dead-letters"} {
 		ask(http.MethodPost, path, http.StatusNotFound)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -56,7 +56,7 @@ func (c *cluster) balance(ctx context.Context, t *testing.T) {
 		AWS:       "http://" + c.forward(ctx, t, "service/snssqs", 4566),
 	}
 	var err error
-	books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(c.root, "components", "local"))
+	books.Subscriptions, err = contracts.Subscriptions()
 	require.NoError(t, err)
 	postgres := c.forward(ctx, t, "service/postgres", 5432)
 	for _, service := range audit.Services {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -100,7 +100,7 @@ func (h *shop) sold(ctx context.Context) (int, error) {
 func (h *shop) audited(ctx context.Context, root string) error {
 	books := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: h.StripeURL(), AWS: h.AWSEndpoint()}
 	var err error
-	if books.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
+	if books.Subscriptions, err = contracts.Subscriptions(); err != nil {
 		return err
 	}
 	for _, service := range audit.Services {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publish puts an event of a type that nobody knows into a service's queue, whose route is then /events/unknown.
+// publish publishes an event of a type without a handler to a service's queue. Its route is /events, as for every event.
 func publish(ctx context.Context, c dapr.Client, queue, topic, id string) error {
 	return c.PublishEvent(ctx, queue, topic, fmt.Appendf(nil, `{"n":%q}`, id), dapr.PublishEventWithContentType("application/json"),
 		dapr.PublishEventWithMetadata(map[string]string{"cloudevent.type": "OF_A_TEST", "cloudevent.id": id}))
@@ -73,7 +73,7 @@ func TestRateLimitsLeaveEventsAlone(t *testing.T) {
 			flooded++
 			t.Run(app, func(t *testing.T) {
 				var delivered atomic.Int32
-				apps.on(app, "/events/unknown "+queue, func(http.ResponseWriter, *http.Request) { delivered.Add(1) })
+				apps.on(app, "/events "+queue, func(http.ResponseWriter, *http.Request) { delivered.Add(1) })
 				c := publisher(t, app)
 				events := 2 * limits[name]
 				began := time.Now()
@@ -105,7 +105,7 @@ func TestBulkheadsKeepEvents(t *testing.T) {
 			calls := flood(t, app, path, limit)
 			eventually(t, func() bool { return int(crowd.now.Load()) == limit }, "full")
 			var delivered atomic.Int32
-			apps.on(app, "/events/unknown "+queue, func(http.ResponseWriter, *http.Request) { delivered.Add(1) })
+			apps.on(app, "/events "+queue, func(http.ResponseWriter, *http.Request) { delivered.Add(1) })
 			require.NoError(t, publish(t.Context(), publisher(t, app), queue, topic, "1"))
 			require.Never(t, func() bool { return delivered.Load() > 0 }, 300*time.Millisecond, 10*time.Millisecond)
 			crowd.release()
@@ -129,7 +129,7 @@ func TestHandlersAreCutOff(t *testing.T) {
 			i := slices.IndexFunc(subscriptions(t), func(s subscription) bool { return s.Spec.Queue == name })
 			require.GreaterOrEqual(t, i, 0, "somebody hears it")
 			s := subscriptions(t)[i]
-			seen := attempts(s.Scopes[0], "/events/unknown "+name, hang)
+			seen := attempts(s.Scopes[0], "/events "+name, hang)
 			require.NoError(t, publish(t.Context(), publisher(t, s.Scopes[0]), name, s.Spec.Topic, "1"))
 			cutOff(t, seen, 1, d.Spec.Policies.Timeouts[target.Inbound.Timeout])
 		})

@@ -9,5 +9,12 @@ import (
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	contracttest.Routes(t, httpapi.API{}.Router(), "analytics-service")
+	router := httpapi.API{}.Router()
+	mountConsumer(router, httpapi.API{})
+	contracttest.Routes(t, router, "analytics-service")
+}
+
+func TestHandlersAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Handlers(t, httpapi.API{}.Handlers(), "analytics-service")
 }

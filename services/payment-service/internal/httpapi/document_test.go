@@ -5,9 +5,17 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 )
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	contracttest.Routes(t, httpapi.API{}.Router(), "payment-service")
+	router := httpapi.API{}.Router()
+	mountConsumer(router, httpapi.API{})
+	contracttest.Routes(t, router, "payment-service")
+}
+
+func TestHandlersAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Handlers(t, saga.Saga{}.Handlers(), "payment-service")
 }

@@ -9,5 +9,12 @@ import (
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	contracttest.Routes(t, httpapi.API{}.Router(), "ticket-service")
+	router := httpapi.API{}.Router()
+	mountConsumer(router, httpapi.API{})
+	contracttest.Routes(t, router, "ticket-service")
+}
+
+func TestHandlersAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Handlers(t, httpapi.API{}.Handlers(), "ticket-service")
 }

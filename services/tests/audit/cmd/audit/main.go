@@ -25,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
+	"github.com/eventbooking/eventbooking/services/contracts"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -49,7 +50,7 @@ func run(ctx context.Context, quiet bool) error {
 		return err
 	}
 	sources := audit.Sources{Databases: map[string]*pgxpool.Pool{}}
-	if sources.Subscriptions, err = audit.ReadSubscriptions(filepath.Join(root, "components", "local")); err != nil {
+	if sources.Subscriptions, err = contracts.Subscriptions(); err != nil {
 		return err
 	}
 	secrets := map[string]string{}

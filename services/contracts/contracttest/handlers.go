@@ -1,0 +1,31 @@
+package contracttest
+
+import (
+	"testing"
+
+	"github.com/eventbooking/eventbooking/services/contracts"
+)
+
+// Handlers checks that a service has a handler for each event type that asyncapi.yaml says it receives, and no other.
+func Handlers[H interface{ Type() string }](t testing.TB, handlers []H, service string) {
+	t.Helper()
+	subscriptions, err := contracts.Subscriptions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, handled := map[string]bool{}, map[string]bool{}
+	for _, s := range subscriptions {
+		if s.Service == service {
+			described[s.Type] = true
+		}
+	}
+	for _, h := range handlers {
+		handled[h.Type()] = true
+	}
+	for _, eventType := range missing(described, handled) {
+		t.Errorf("%s: %s of asyncapi.yaml has no handler", service, eventType)
+	}
+	for _, eventType := range missing(handled, described) {
+		t.Errorf("%s: the handler of %s has no entry in asyncapi.yaml", service, eventType)
+	}
+}
