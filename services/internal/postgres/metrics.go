@@ -13,28 +13,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Gauges are numbers that one query finds in a service's database.
+// Gauges are the gauges whose values a query returns.
 type Gauges struct {
-	// Query gives the labels' values, as text, and then the numbers. It runs every few seconds, on each replica, and has
-	// to be as quick in a year as it is today: on a partial index, say.
+	// Query returns the values of the labels, as text, and then the values of the gauges. It runs every few seconds on
+	// each replica. Its cost must not grow with the table, so that it needs a partial index, for example.
 	Query  string
 	Args   []any
 	Labels []string
 	Values []Gauge
 }
 
-// Gauge is one of the numbers.
+// Gauge is the name and the help text of a gauge.
 type Gauge struct{ Name, Help string }
 
-// How old the numbers may be, so that many who ask are one query, and how long the database has to find them all.
 const (
-	gaugesFreshFor = 5 * time.Second
-	gaugesTimeout  = 2 * time.Second
+	// gaugesMaxAge is for how long values are reused, so that several scrapes share a query.
+	gaugesMaxAge = 5 * time.Second
+	// gaugesTimeout bounds all queries together.
+	gaugesTimeout = 2 * time.Second
 )
 
-// Collector makes metrics of the pool's use and of what the gauges' queries find. All replicas of a service find the
-// same: whoever adds up takes the maximum. When the database does not answer there are no numbers, rather than old ones,
-// and database_gauges_up is 0.
+// Collector returns a collector of the pool's metrics and of the gauges. All replicas of a service report the same
+// values of gauges, so that queries over replicas take the maximum. If the database does not respond, the gauges are
+// absent and database_gauges_up is 0.
 func Collector(pool *pgxpool.Pool, gauges ...[]Gauges) prometheus.Collector {
 	return &collector{pool: pool, gauges: slices.Concat(gauges...)}
 }
@@ -43,34 +44,36 @@ type collector struct {
 	pool   *pgxpool.Pool
 	gauges []Gauges
 
-	mu    sync.Mutex // one query at a time, for everybody who asks
-	asked time.Time
-	found []prometheus.Metric
-	up    bool // found is all that there is to find
+	mu      sync.Mutex // held during queries, so that concurrent scrapes share them
+	queried time.Time
+	metrics []prometheus.Metric
+	up      bool // whether all queries succeeded
 }
 
 var (
 	gaugesUp = prometheus.NewDesc("database_gauges_up",
-		"1 if the numbers from the database are there, 0 if it did not give them.", nil, nil)
+		"1 if the gauges from the database are present, 0 if a query failed.", nil, nil)
 	poolConnections = prometheus.NewDesc("database_pool_connections",
-		"Connections to the database by what they are at.", []string{"state"}, nil)
+		"Connections to the database, by state.", []string{"state"}, nil)
 	poolLimit = prometheus.NewDesc("database_pool_limit_connections",
-		"How many connections to the database there can be.", nil, nil)
+		"Maximum number of connections to the database.", nil, nil)
 	poolAcquires = prometheus.NewDesc("database_pool_acquires_total",
-		"How often somebody got a connection.", nil, nil)
+		"Connections acquired from the pool.", nil, nil)
 	poolWaits = prometheus.NewDesc("database_pool_waits_total",
-		"How often somebody had to wait for one.", nil, nil)
+		"Acquisitions that had to wait for a connection.", nil, nil)
 	poolWaitSeconds = prometheus.NewDesc("database_pool_wait_seconds_total",
-		"How long they have waited, together.", nil, nil)
+		"Total time that acquisitions have waited.", nil, nil)
 )
 
 func (g Gauges) desc(v Gauge) *prometheus.Desc {
 	return prometheus.NewDesc(v.Name, v.Help, g.Labels, nil)
 }
 
-// Describe and Collect are prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{gaugesUp, poolConnections, poolLimit, poolAcquires, poolWaits, poolWaitSeconds} {
+	for _, desc := range []*prometheus.Desc{
+		gaugesUp, poolConnections, poolLimit, poolAcquires, poolWaits, poolWaitSeconds,
+	} {
 		to <- desc
 	}
 	for _, g := range c.gauges {
@@ -80,65 +83,67 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
+// Collect implements prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	stat := c.pool.Stat()
-	number := func(kind prometheus.ValueType, desc *prometheus.Desc, value float64, labels ...string) {
+	send := func(kind prometheus.ValueType, desc *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(desc, kind, value, labels...)
 	}
-	number(prometheus.GaugeValue, poolConnections, float64(stat.AcquiredConns()), "used")
-	number(prometheus.GaugeValue, poolConnections, float64(stat.IdleConns()), "idle")
-	number(prometheus.GaugeValue, poolConnections, float64(stat.ConstructingConns()), "connecting")
-	number(prometheus.GaugeValue, poolLimit, float64(stat.MaxConns()))
-	number(prometheus.CounterValue, poolAcquires, float64(stat.AcquireCount()))
-	number(prometheus.CounterValue, poolWaits, float64(stat.EmptyAcquireCount()))
-	number(prometheus.CounterValue, poolWaitSeconds, stat.EmptyAcquireWaitTime().Seconds())
+	send(prometheus.GaugeValue, poolConnections, float64(stat.AcquiredConns()), "used")
+	send(prometheus.GaugeValue, poolConnections, float64(stat.IdleConns()), "idle")
+	send(prometheus.GaugeValue, poolConnections, float64(stat.ConstructingConns()), "connecting")
+	send(prometheus.GaugeValue, poolLimit, float64(stat.MaxConns()))
+	send(prometheus.CounterValue, poolAcquires, float64(stat.AcquireCount()))
+	send(prometheus.CounterValue, poolWaits, float64(stat.EmptyAcquireCount()))
+	send(prometheus.CounterValue, poolWaitSeconds, stat.EmptyAcquireWaitTime().Seconds())
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.asked) > gaugesFreshFor {
-		found, err := c.ask()
+	if time.Since(c.queried) > gaugesMaxAge {
+		metrics, err := c.query()
 		if err != nil {
-			slog.Warn("no numbers from the database", "error", err.Error())
+			slog.Warn("query gauges failed", "error", err.Error())
 		}
-		c.asked, c.found, c.up = time.Now(), found, err == nil
+		c.queried, c.metrics, c.up = time.Now(), metrics, err == nil
 	}
 	up := 0.0
 	if c.up {
 		up = 1
 	}
-	number(prometheus.GaugeValue, gaugesUp, up)
-	for _, m := range c.found {
+	send(prometheus.GaugeValue, gaugesUp, up)
+	for _, m := range c.metrics {
 		to <- m
 	}
 }
 
-// ask runs all queries.
-func (c *collector) ask() ([]prometheus.Metric, error) {
-	// Prometheus' interface has no context. One of a request would be wrong, too: what is found is for others as well.
+// query runs all queries.
+func (c *collector) query() ([]prometheus.Metric, error) {
+	// prometheus.Collector has no context. That of a request would be wrong, because other scrapes share the result.
 	ctx, cancel := context.WithTimeout(context.Background(), gaugesTimeout)
 	defer cancel()
-	var found []prometheus.Metric
+	var metrics []prometheus.Metric
 	for _, g := range c.gauges {
-		labels, numbers := make([]string, len(g.Labels)), make([]float64, len(g.Values))
+		labels, values := make([]string, len(g.Labels)), make([]float64, len(g.Values))
 		var columns []any
 		for i := range labels {
 			columns = append(columns, &labels[i])
 		}
-		for i := range numbers {
-			columns = append(columns, &numbers[i])
+		for i := range values {
+			columns = append(columns, &values[i])
 		}
 		rows, err := c.pool.Query(ctx, g.Query, g.Args...)
 		if err == nil {
 			_, err = pgx.ForEachRow(rows, columns, func() error {
 				for i, v := range g.Values {
-					found = append(found, prometheus.MustNewConstMetric(g.desc(v), prometheus.GaugeValue, numbers[i], labels...))
+					m := prometheus.MustNewConstMetric(g.desc(v), prometheus.GaugeValue, values[i], labels...)
+					metrics = append(metrics, m)
 				}
 				return nil
 			})
 		}
 		if err != nil {
-			return nil, fmt.Errorf("find %s: %w", g.Values[0].Name, err)
+			return nil, fmt.Errorf("query %s: %w", g.Values[0].Name, err)
 		}
 	}
-	return found, nil
+	return metrics, nil
 }

@@ -12,40 +12,40 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
-// seatGauges count how often they are asked for, too.
+// seatGauges also count how often they are queried.
 var seatGauges = []postgres.Gauges{{
-	Query:  `SELECT 'row ' || id, sold, nextval('asked') FROM seats WHERE id > $1 ORDER BY id`,
+	Query:  `SELECT 'row ' || id, sold, nextval('queries') FROM seats WHERE id > $1 ORDER BY id`,
 	Args:   []any{1},
 	Labels: []string{"row"},
-	Values: []postgres.Gauge{{"seats_sold", "Seats."}, {"seats_asked", "Questions."}},
+	Values: []postgres.Gauge{{"seats_sold", "Seats."}, {"seats_queries", "Queries."}},
 }}
 
-func TestCollectorAsksOnceForMany(t *testing.T) {
+func TestScrapesShareAQuery(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
-	_, err := pool.Exec(t.Context(), `CREATE SEQUENCE asked`)
+	_, err := pool.Exec(t.Context(), `CREATE SEQUENCE queries`)
 	require.NoError(t, err)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(postgres.Collector(pool, seatGauges))
 	for range 3 {
 		require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-			# HELP database_gauges_up 1 if the numbers from the database are there, 0 if it did not give them.
+			# HELP database_gauges_up 1 if the gauges from the database are present, 0 if a query failed.
 			# TYPE database_gauges_up gauge
 			database_gauges_up 1
-			# HELP seats_asked Questions.
-			# TYPE seats_asked gauge
-			seats_asked{row="row 2"} 1
+			# HELP seats_queries Queries.
+			# TYPE seats_queries gauge
+			seats_queries{row="row 2"} 1
 			# HELP seats_sold Seats.
 			# TYPE seats_sold gauge
 			seats_sold{row="row 2"} -1
-		`), "database_gauges_up", "seats_sold", "seats_asked"))
+		`), "database_gauges_up", "seats_sold", "seats_queries"))
 	}
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)
 }
 
-func TestCollectorWithoutItsDatabase(t *testing.T) {
+func TestGaugesAreAbsentIfAQueryFails(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, query string
@@ -57,14 +57,15 @@ func TestCollectorWithoutItsDatabase(t *testing.T) {
 			t.Parallel()
 			pool := postgrestest.New(t)
 			collector := postgres.Collector(pool,
-				[]postgres.Gauges{{Query: `SELECT 1`, Values: []postgres.Gauge{{"first_gauge", "Is found."}}}},
-				[]postgres.Gauges{{Query: tt.query, Values: []postgres.Gauge{{"second_gauge", "Is not."}}}})
+				[]postgres.Gauges{{Query: `SELECT 1`, Values: []postgres.Gauge{{"first_gauge", "Succeeds."}}}},
+				[]postgres.Gauges{{Query: tt.query, Values: []postgres.Gauge{{"second_gauge", "Fails."}}}})
 			require.NoError(t, testutil.CollectAndCompare(collector, strings.NewReader(`
-				# HELP database_gauges_up 1 if the numbers from the database are there, 0 if it did not give them.
+				# HELP database_gauges_up 1 if the gauges from the database are present, 0 if a query failed.
 				# TYPE database_gauges_up gauge
 				database_gauges_up 0
 			`), "database_gauges_up", "first_gauge", "second_gauge"))
-			require.NotZero(t, testutil.CollectAndCount(collector, "database_pool_limit_connections"), "the pool is known all the same")
+			require.NotZero(t, testutil.CollectAndCount(collector, "database_pool_limit_connections"),
+				"the metrics of the pool need no query")
 		})
 	}
 }

@@ -5,15 +5,14 @@ import (
 	"io/fs"
 )
 
-// Migrations are the numbered .sql files of one owner of tables in a database. Each owner counts its versions in a
-// table of its own, so that a shared package's tables and the service's move independently.
+// Migrations are the numbered .sql files of one owner of tables in a database. Each owner has its own version table, so
+// that the tables of a shared package and those of the service are migrated independently.
 type Migrations struct {
 	VersionTable string
 	Files        fs.FS
 }
 
-// Embedded returns the migrations that are embedded in the folder "migrations" of files. It panics if there is no such
-// folder.
+// Embedded returns the migrations in the folder "migrations" of files. It panics if there is no such folder.
 func Embedded(files embed.FS, versionTable string) Migrations {
 	folder, err := fs.Sub(files, "migrations")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package postgres opens a service's own PostgreSQL database.
+// Package postgres opens and migrates the PostgreSQL database of a service, and runs transactions, purges and gauges.
 package postgres
 
 import (
@@ -21,28 +21,29 @@ import (
 )
 
 const (
-	// maxConns is how many connections a replica may have, unless pool_max_conns in the URL says otherwise: a server with a
-	// few cores gets no more done by more of them at once. Two replicas of each of six services make 192 at most.
+	// maxConns is the maximum number of connections of a replica, unless the URL has pool_max_conns. A server with a few
+	// cores does not get more done with more. Two replicas of each of six services have at most 192.
 	maxConns = 16
-	// idleInTx is for how long a transaction may do nothing, unless idle_in_transaction_session_timeout in the URL says
-	// otherwise. None waits for anything but the database, so one that does belongs to a replica that is frozen or cut off, and
-	// the server ends it: everybody else is waiting for the rows that it has locked.
+	// idleInTx is how long a transaction may be idle before the server ends it, unless the URL has
+	// idle_in_transaction_session_timeout. Our transactions wait for nothing but the database, so that an idle one belongs
+	// to a replica that is frozen or disconnected, and others wait for the rows that it has locked.
 	idleInTx = "10s"
-	// patience is how long Open waits for a server that is not there.
-	patience = time.Minute
-	// A look lasts that long at most, and the next one follows after a pause.
-	lookTimeout = 5 * time.Second
-	lookAgain   = time.Second
-	// sayEvery is how many looks go by from one line in the log to the next.
-	sayEvery = 5
+	// startTimeout is how long Open waits for an unreachable server.
+	startTimeout = time.Minute
+	// An attempt to connect lasts at most attemptTimeout. The next one follows after attemptPause.
+	attemptTimeout = 5 * time.Second
+	attemptPause   = time.Second
+	// logEvery is the number of attempts per line in the log.
+	logEvery = 5
 )
 
-// Open connects to the database at url and brings its tables up to date. Replicas that start together
-// take turns under an advisory lock, so that a rollout's first replica migrates and the others find it done. A database
-// that is ahead, since a newer version of the service runs beside this one or did before a rollback, is left as it is:
-// a migration has to leave the version before it working. For a server that cannot be reached, or is just starting or stopping, it
-// waits a minute, so that services and their servers may start in any order; whatever else is wrong, such as a
-// password, it returns at once.
+// Open connects to the database at url and applies the migrations. Replicas that start together migrate one after the
+// other under an advisory lock, so that the first one of a rollout migrates and the others have nothing to do. If the
+// database is newer than the migrations, because a newer version of the service runs beside this one or ran before a
+// rollback, Open leaves it as it is: each migration has to keep the previous version working.
+//
+// Open waits up to a minute for a server that is unreachable, starting or stopping, so that services and servers may
+// start in any order. It returns other errors, such as a wrong password, at once.
 func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -55,9 +56,9 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	if params := config.ConnConfig.RuntimeParams; params[idle] == "" {
 		params[idle] = idleInTx
 	}
-	// Spans of what is done within one, with the SQL but without its arguments.
+	// Queries get spans with the SQL but without its arguments.
 	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())
-	// Else each uuid.UUID would travel as the text that its driver.Valuer makes of it.
+	// Without this, pgx would send a uuid.UUID as text, through its driver.Valuer.
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
 		return nil
@@ -66,23 +67,23 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	address := fmt.Sprintf("%s:%d", config.ConnConfig.Host, config.ConnConfig.Port)
-	for look := 0; ; look++ {
+	for attempt := 0; ; attempt++ {
 		err := prepare(ctx, pool, migrations)
 		if err == nil {
 			return pool, nil
 		}
-		if away(err) {
-			if look%sayEvery == 0 {
-				slog.WarnContext(ctx, "the database is not there yet, waiting for it", "address", address, "error", err.Error())
+		if unavailable(err) {
+			if attempt%logEvery == 0 {
+				slog.WarnContext(ctx, "connect to the database failed", "address", address, "error", err.Error())
 			}
 			select {
-			case <-time.After(lookAgain):
+			case <-time.After(attemptPause):
 				continue
 			case <-waiting.Done():
-				err = fmt.Errorf("%w while waiting for it: %w", waiting.Err(), err)
+				err = fmt.Errorf("%w while waiting for the server: %w", waiting.Err(), err)
 			}
 		}
 		pool.Close()
@@ -90,11 +91,11 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 	}
 }
 
-// prepare looks for the server, and then migrates for as long as that takes.
+// prepare connects to the server, within attemptTimeout, and applies the migrations, without a timeout.
 func prepare(ctx context.Context, pool *pgxpool.Pool, migrations []Migrations) error {
-	look, cancel := context.WithTimeout(ctx, lookTimeout)
+	connecting, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	if err := pool.Ping(look); err != nil {
+	if err := pool.Ping(connecting); err != nil {
 		return err
 	}
 	for _, m := range migrations {
@@ -105,8 +106,8 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, migrations []Migrations) e
 	return nil
 }
 
-// away reports whether err says that there is no server, or not now, rather than that we are at the wrong one.
-func away(err error) bool {
+// unavailable reports whether err means that the server is unreachable, starting, stopping or out of connections.
+func unavailable(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return slices.Contains([]string{adminShutdown, crashShutdown, cannotConnectNow, tooManyConnections}, pg.Code)
 	}
@@ -123,8 +124,10 @@ func (m Migrations) apply(ctx context.Context, conn *pgx.Conn) error {
 		return fmt.Errorf("load migrations of %s: %w", m.VersionTable, err)
 	}
 	err = migrator.Migrate(ctx)
-	if ahead, ok := errors.AsType[migrate.BadVersionError](err); ok { // ours is the last of our files, so it is not at fault
-		slog.WarnContext(ctx, "the database is ahead of this version of the service", "table", m.VersionTable, "cause", ahead.Error())
+	// The target is the version of the last file, so that the bad version is the database's.
+	if newer, ok := errors.AsType[migrate.BadVersionError](err); ok {
+		slog.WarnContext(ctx, "database is newer than this version of the service",
+			"table", m.VersionTable, "cause", newer.Error())
 		return nil
 	}
 	if err != nil {
@@ -133,39 +136,41 @@ func (m Migrations) apply(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// txAttempts bounds how often InTx runs a transaction that lost against another.
+// txAttempts bounds how often InTx runs a transaction that PostgreSQL aborts in favour of another.
 const txAttempts = 4
 
-// InTx runs fn in a transaction and commits it; an error of fn's rolls it back and is returned. When
-// PostgreSQL gave the transaction up for another one's sake (a serialization failure or a deadlock)
-// it runs again, a few times at most, so fn must have no effect but through its tx and AfterCommit.
+// InTx runs fn in a transaction and commits it. If fn returns an error, InTx rolls back and returns it. If PostgreSQL
+// aborts the transaction in favour of another one (a serialization failure or a deadlock), InTx runs it again, up to 4
+// times in total. Therefore fn must have no effects except through its tx and AfterCommit.
 func InTx(ctx context.Context, pool *pgxpool.Pool, fn func(tx pgx.Tx) error) error {
-	return again(func(after *callbacks) error {
-		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return fn(awaited{tx, after}) })
+	return retry(func(after *callbacks) error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return fn(observedTx{tx, after}) })
 	})
 }
 
-// InTxAfter is InTx for a transaction whose first statements are known before it begins, which saves a round trip for each
-// of them: they travel together, BEGIN included. first queues them, with what reads their results; fn runs after that.
+// InTxAfter is InTx for a transaction whose first statements are known before it begins. It sends them in one round
+// trip together with BEGIN. first queues the statements and the functions that read their results; fn runs after them.
 func InTxAfter(ctx context.Context, pool *pgxpool.Pool, first func(*pgx.Batch), fn func(tx pgx.Tx) error) error {
-	return again(func(after *callbacks) error {
+	return retry(func(after *callbacks) error {
 		batch := &pgx.Batch{}
 		batch.BeginTx(pgx.TxOptions{})
 		first(batch)
 		results := pool.SendBatch(ctx, batch)
 		tx := results.Tx()
-		defer func() { _ = tx.Rollback(ctx) }() // does nothing after a commit
+		defer func() { _ = tx.Rollback(ctx) }() // no effect after a commit
 		if err := results.Close(); err != nil {
 			return err
 		}
-		if err := fn(awaited{tx, after}); err != nil {
+		if err := fn(observedTx{tx, after}); err != nil {
 			return err
 		}
 		return tx.Commit(ctx)
 	})
 }
 
-func again(run func(after *callbacks) error) error {
+// retry calls run until it succeeds or fails for another reason than a conflict, at most txAttempts times. After
+// success it calls the callbacks.
+func retry(run func(after *callbacks) error) error {
 	var err error
 	for range txAttempts {
 		var after callbacks
@@ -174,37 +179,38 @@ func again(run func(after *callbacks) error) error {
 				f()
 			}
 		}
-		if !lostToAnother(err) {
+		if !conflict(err) {
 			return err
 		}
 	}
 	return err
 }
 
-// callbacks are what is to be called once a transaction has committed.
+// callbacks are called when a transaction has committed.
 type callbacks []func()
 
-// awaited is a transaction whose commit somebody may wait for. So are its savepoints, whose commit is the whole one's.
-type awaited struct {
+// observedTx is a transaction, or a savepoint in it, that callbacks can be added to.
+type observedTx struct {
 	pgx.Tx
 	after *callbacks
 }
 
-// Begin begins a savepoint.
-func (tx awaited) Begin(ctx context.Context) (pgx.Tx, error) {
+// Begin creates a savepoint. It shares the callbacks of the transaction.
+func (tx observedTx) Begin(ctx context.Context) (pgx.Tx, error) {
 	savepoint, err := tx.Tx.Begin(ctx)
-	return awaited{savepoint, tx.after}, err
+	return observedTx{savepoint, tx.after}, err
 }
 
-// AfterCommit has f called when tx, which is InTx's or a savepoint in it, has committed, and not if the whole is rolled back.
-// A process may die in between: f is for what would happen by itself a little later. For any other transaction it does nothing.
+// AfterCommit calls f when the transaction of tx has committed. tx has to come from InTx or InTxAfter, or to be a
+// savepoint in such a transaction; otherwise AfterCommit does nothing. The process may die between the commit and f, so
+// that f must only do what would also happen without it, a little later.
 func AfterCommit(tx pgx.Tx, f func()) {
-	if tx, ok := tx.(awaited); ok {
+	if tx, ok := tx.(observedTx); ok {
 		*tx.after = append(*tx.after, f)
 	}
 }
 
-// Codes of PostgreSQL's appendix A.
+// Error codes (PostgreSQL documentation, appendix A).
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
@@ -215,13 +221,13 @@ const (
 	cannotConnectNow     = "57P03"
 )
 
-func lostToAnother(err error) bool {
+// conflict reports whether PostgreSQL aborted a transaction in favour of another one.
+func conflict(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code == serializationFailure || pg.Code == deadlockDetected)
 }
 
-// Violates reports whether err says that a row would break the unique constraint or index of this
-// name.
+// Violates reports whether err is a violation of the unique constraint or index with this name.
 func Violates(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == uniqueViolation && pg.ConstraintName == constraint

@@ -23,7 +23,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
-// seats is a table that remembers how often its migration ran.
+// seats has a migration that fails when it runs twice.
 var seats = postgres.Migrations{VersionTable: "seats_version", Files: fstest.MapFS{
 	"001_seats.sql": {Data: []byte(`
 		CREATE TABLE seats (id int PRIMARY KEY, sold int NOT NULL, CONSTRAINT seats_sold_unique UNIQUE (sold));
@@ -32,81 +32,81 @@ var seats = postgres.Migrations{VersionTable: "seats_version", Files: fstest.Map
 		DROP TABLE seats;`)},
 }}
 
-func TestReplicasMigrateTogether(t *testing.T) {
+func TestConcurrentReplicasMigrateOnce(t *testing.T) {
 	t.Parallel()
-	home := postgrestest.New(t)
+	pool := postgrestest.New(t)
 	var g errgroup.Group
 	for range 8 {
 		g.Go(func() error {
-			pool, err := postgres.Open(t.Context(), home.Config().ConnString(), seats)
+			replica, err := postgres.Open(t.Context(), pool.Config().ConnString(), seats)
 			if err == nil {
-				pool.Close()
+				replica.Close()
 			}
 			return err
 		})
 	}
 	require.NoError(t, g.Wait())
 	var rows int
-	require.NoError(t, home.QueryRow(t.Context(), `SELECT count(*) FROM seats`).Scan(&rows))
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM seats`).Scan(&rows))
 	require.Equal(t, 2, rows, "the migration ran once")
 }
 
-// In a rollout, and after one is taken back, a replica of the old version meets what the new one has migrated.
-func TestTheOldVersionRunsBesideTheNew(t *testing.T) {
+// During a rollout, and after a rollback, a replica of the old version opens a database that the new one has migrated.
+func TestOldVersionOpensADatabaseOfTheNewVersion(t *testing.T) {
 	t.Parallel()
-	home := postgrestest.New(t)
+	pool := postgrestest.New(t)
 	next := postgres.Migrations{VersionTable: seats.VersionTable, Files: fstest.MapFS{
 		"001_seats.sql": seats.Files.(fstest.MapFS)["001_seats.sql"],
 		"002_rows.sql":  {Data: []byte(`ALTER TABLE seats ADD row_name text;`)},
 	}}
 	for _, m := range []postgres.Migrations{seats, next, seats} {
-		pool, err := postgres.Open(t.Context(), home.Config().ConnString(), m)
+		replica, err := postgres.Open(t.Context(), pool.Config().ConnString(), m)
 		require.NoError(t, err)
-		pool.Close()
+		replica.Close()
 	}
 	var version int
-	require.NoError(t, home.QueryRow(t.Context(), `SELECT version FROM seats_version`).Scan(&version))
-	require.Equal(t, 2, version, "and leaves it alone")
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT version FROM seats_version`).Scan(&version))
+	require.Equal(t, 2, version, "the old version does not change it")
 }
 
-func TestOpenADeadDatabase(t *testing.T) {
+func TestErrorOfOpenNamesTheServerAndHidesThePassword(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := postgres.Open(ctx, "postgres://ticket_service:hunter2@127.0.0.1:1/ticket_service", seats)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it says what is wrong")
-	require.ErrorContains(t, err, "127.0.0.1:1", "and where it looked")
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "the cause")
+	require.ErrorContains(t, err, "127.0.0.1:1", "the server")
 	require.NotContains(t, err.Error(), "hunter2")
 }
 
-// gate is where the server is to be found, after some connections that come to an end of their own.
-func gate(ctx context.Context, listener net.Listener, server string, ends ...func(net.Conn)) {
+// proxy forwards connections to the server, except for the first ones: each of failures handles one and closes it.
+func proxy(ctx context.Context, listener net.Listener, server string, failures ...func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		if len(ends) > 0 {
-			ends[0](conn)
-			ends = ends[1:]
+		if len(failures) > 0 {
+			failures[0](conn)
+			failures = failures[1:]
 			_ = conn.Close()
 			continue
 		}
 		go func() {
 			defer func() { _ = conn.Close() }()
-			behind, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
+			upstream, err := (&net.Dialer{}).DialContext(ctx, "tcp", server)
 			if err != nil {
 				return
 			}
-			defer func() { _ = behind.Close() }()
-			go func() { _, _ = io.Copy(behind, conn) }()
-			_, _ = io.Copy(conn, behind)
+			defer func() { _ = upstream.Close() }()
+			go func() { _, _ = io.Copy(upstream, conn) }()
+			_, _ = io.Copy(conn, upstream)
 		}()
 	}
 }
 
-// saying answers the beginning of a connection with an error.
-func saying(code string) func(net.Conn) {
+// refuseWith returns a function that refuses a connection with an error code.
+func refuseWith(code string) func(net.Conn) {
 	return func(conn net.Conn) {
 		backend := pgproto3.NewBackend(conn, conn)
 		if _, err := backend.ReceiveStartupMessage(); err != nil {
@@ -117,7 +117,7 @@ func saying(code string) func(net.Conn) {
 	}
 }
 
-// through gives the URL of the test's server behind address, and where that server is.
+// through returns the URL of the test's database with another address, and the address of its server.
 func through(t *testing.T, address string) (database, server string) {
 	t.Helper()
 	u, err := url.Parse(postgrestest.New(t).Config().ConnString())
@@ -126,7 +126,7 @@ func through(t *testing.T, address string) (database, server string) {
 	return u.String(), server
 }
 
-func TestOpenWaitsForAServerThatStarts(t *testing.T) {
+func TestOpenWaitsForAStartingServer(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -143,17 +143,17 @@ func TestOpenWaitsForAServerThatStarts(t *testing.T) {
 	}()
 	select {
 	case err := <-opened:
-		require.NoError(t, err, "it did not wait")
-	case <-time.After(50 * time.Millisecond): // nobody is there
+		require.NoError(t, err, "Open did not wait")
+	case <-time.After(50 * time.Millisecond): // nothing listens yet
 	}
 	listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	go gate(t.Context(), listener, server, saying("57P03"), func(net.Conn) {})
+	go proxy(t.Context(), listener, server, refuseWith("57P03"), func(net.Conn) {})
 	require.NoError(t, <-opened)
 }
 
-func TestOpenTheWrongDatabase(t *testing.T) {
+func TestOpenReturnsOtherErrorsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"28P01", "28000", "3D000"} { // password, role, database
 		t.Run(code, func(t *testing.T) {
@@ -162,16 +162,16 @@ func TestOpenTheWrongDatabase(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = listener.Close() })
 			database, server := through(t, listener.Addr().String())
-			go gate(t.Context(), listener, server, saying(code))
+			go proxy(t.Context(), listener, server, refuseWith(code))
 			_, err = postgres.Open(t.Context(), database, seats)
 			pg, ok := errors.AsType[*pgconn.PgError](err)
 			require.True(t, ok, "%v", err)
-			require.Equal(t, code, pg.Code, "at the first look")
+			require.Equal(t, code, pg.Code, "of the first attempt")
 		})
 	}
 }
 
-func TestAFrozenReplicaLetsGo(t *testing.T) {
+func TestServerEndsIdleTransactions(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
 	var limit string
@@ -187,14 +187,14 @@ func TestAFrozenReplicaLetsGo(t *testing.T) {
 	require.NoError(t, err)
 
 	_, err = pool.Exec(t.Context(), `UPDATE seats SET sold = sold + 1 WHERE id = 1`)
-	require.NoError(t, err, "it waits for the row, and gets it")
+	require.NoError(t, err, "the update waits until the idle transaction is ended")
 	require.Error(t, frozen.Commit(t.Context()))
 	var sold int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
 	require.Equal(t, 1, sold)
 }
 
-func TestInTxRollsBack(t *testing.T) {
+func TestInTxRollsBackOnError(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
 	errRefused := errors.New("refused")
@@ -206,26 +206,26 @@ func TestInTxRollsBack(t *testing.T) {
 		}
 		return errRefused
 	}), errRefused)
-	require.Equal(t, 1, runs, "only what PostgreSQL gave up runs again")
+	require.Equal(t, 1, runs, "only conflicts run again")
 	var rows int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM seats`).Scan(&rows))
 	require.Equal(t, 2, rows)
 }
 
-func TestInTxRunsADeadlockAgain(t *testing.T) {
+func TestInTxRetriesADeadlock(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
 	first := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	var runs atomic.Int32
 	sell := func(me, mine, other int) error {
-		met := false
+		locked := false
 		return postgres.InTx(t.Context(), pool, func(tx pgx.Tx) error {
 			runs.Add(1)
 			if _, err := tx.Exec(t.Context(), `UPDATE seats SET sold = sold + 10 WHERE id = $1`, mine); err != nil {
 				return err
 			}
-			if !met { // each holds one row before it asks for the other's
-				met = true
+			if !locked { // each has locked its row before it needs the other's
+				locked = true
 				close(first[me])
 				<-first[1-me]
 			}
@@ -237,16 +237,16 @@ func TestInTxRunsADeadlockAgain(t *testing.T) {
 	g.Go(func() error { return sell(0, 1, 2) })
 	g.Go(func() error { return sell(1, 2, 1) })
 	require.NoError(t, g.Wait())
-	require.GreaterOrEqual(t, runs.Load(), int32(3), "the victim ran again, and maybe more than once")
+	require.GreaterOrEqual(t, runs.Load(), int32(3), "the victim ran again at least once")
 	var sold int
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
 	require.Equal(t, 20, sold)
 }
 
-func TestAfterCommit(t *testing.T) {
+func TestAfterCommitRunsOnceAfterTheCommit(t *testing.T) {
 	t.Parallel()
 	errRefused := errors.New("refused")
-	for name, in := range map[string]func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error{
+	for name, run := range map[string]func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error{
 		"InTx": func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error { return postgres.InTx(t.Context(), pool, fn) },
 		"InTxAfter": func(pool *pgxpool.Pool, fn func(pgx.Tx) error) error {
 			return postgres.InTxAfter(t.Context(), pool, func(*pgx.Batch) {}, fn)
@@ -257,7 +257,7 @@ func TestAfterCommit(t *testing.T) {
 			pool := postgrestest.New(t, seats)
 			runs, calls := 0, 0
 			sell := func(end error) error {
-				return in(pool, func(tx pgx.Tx) error {
+				return run(pool, func(tx pgx.Tx) error {
 					runs++
 					return pgx.BeginFunc(t.Context(), tx, func(savepoint pgx.Tx) error {
 						if _, err := savepoint.Exec(t.Context(), `UPDATE seats SET sold = sold + 10 WHERE id = 1`); err != nil {
@@ -267,7 +267,7 @@ func TestAfterCommit(t *testing.T) {
 							calls++
 							var sold int
 							require.NoError(t, pool.QueryRow(t.Context(), `SELECT sold FROM seats WHERE id = 1`).Scan(&sold))
-							require.Equal(t, 10, sold, "it is committed")
+							require.Equal(t, 10, sold, "the transaction is committed")
 						})
 						if runs == 1 {
 							_, err := savepoint.Exec(t.Context(), `DO $$ BEGIN RAISE serialization_failure; END $$`)
@@ -282,13 +282,13 @@ func TestAfterCommit(t *testing.T) {
 			runs = 0
 			require.NoError(t, sell(nil))
 			require.Equal(t, 2, runs)
-			require.Equal(t, 1, calls, "of the run that was committed")
+			require.Equal(t, 1, calls, "for the run that was committed")
 		})
 	}
-	postgres.AfterCommit(nil, func() { t.Error("called without a transaction of InTx's") })
+	postgres.AfterCommit(nil, func() { t.Error("called without a transaction of InTx") })
 }
 
-func TestInTxGivesUp(t *testing.T) {
+func TestInTxReturnsTheConflictAfterFourAttempts(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
 	runs := 0
@@ -303,7 +303,7 @@ func TestInTxGivesUp(t *testing.T) {
 	require.Equal(t, 4, runs)
 }
 
-func TestViolates(t *testing.T) {
+func TestViolatesNamesTheConstraint(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, seats)
 	_, err := pool.Exec(t.Context(), `INSERT INTO seats VALUES (3, 0)`)

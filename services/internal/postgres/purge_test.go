@@ -13,8 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
-// visits are of three kinds: those of 2020 and before, which are over, some of which somebody wants to keep, and later
-// ones.
+// visits are rows of 2020 and before, which are to be deleted unless they are kept, and later rows, which are not.
 var visits = postgres.Migrations{VersionTable: "visits_version", Files: fstest.MapFS{
 	"001_visits.sql": {Data: []byte(`
 		CREATE TABLE visits (id int PRIMARY KEY, ended_at timestamptz, kept boolean NOT NULL DEFAULT false);
@@ -29,7 +28,7 @@ var visits = postgres.Migrations{VersionTable: "visits_version", Files: fstest.M
 
 var newYear = time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func TestPurge(t *testing.T) {
+func TestPurgeDeletesExpiredRowsExceptLockedOnes(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, visits)
 	purge := func() int {
@@ -37,26 +36,26 @@ func TestPurge(t *testing.T) {
 		require.NoError(t, err)
 		return rows
 	}
-	left := func(which string) (n int) {
-		require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM visits WHERE `+which).Scan(&n))
+	count := func(condition string) (n int) {
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM visits WHERE `+condition).Scan(&n))
 		return n
 	}
-	before := left("true")
-	// Somebody is at one of the first.
+	before := count("true")
+	// Another transaction has locked one of the first rows.
 	require.NoError(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(t.Context(), `SELECT FROM visits WHERE id = 2998 FOR UPDATE`)
 		require.NoError(t, err)
 		require.Equal(t, 2999, purge())
 		return nil
 	}))
-	require.Equal(t, 1, left("id = 2998"), "it is left")
-	require.Equal(t, 1, purge(), "for the next time")
+	require.Equal(t, 1, count("id = 2998"), "a locked row is skipped")
+	require.Equal(t, 1, purge(), "and deleted by the next purge")
 	require.Zero(t, purge())
-	require.Equal(t, before-3000, left("true"))
-	require.Zero(t, left("ended_at < '2021-01-01 UTC' AND NOT kept"))
+	require.Equal(t, before-3000, count("true"))
+	require.Zero(t, count("ended_at < '2021-01-01 UTC' AND NOT kept"))
 }
 
-func TestPurgeCostsWhatItDeletes(t *testing.T) {
+func TestPurgeDoesNotScanTheTable(t *testing.T) {
 	t.Parallel()
 	pool := postgrestest.New(t, visits)
 	plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {

@@ -1,4 +1,4 @@
-// Package postgrestest gives each test tables of its own in a real PostgreSQL.
+// Package postgrestest creates a schema for each test in a real PostgreSQL, and explains queries.
 package postgrestest
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-// New gives a pool on a new schema in the server at TEST_DATABASE_URL with the migrations applied.
-// The schema is dropped when the test ends. `make test` sets the variable.
+// New returns a pool whose connections use a new schema of the server at TEST_DATABASE_URL, with the migrations
+// applied. The schema is dropped when the test ends. `make test` sets the variable.
 func New(t testing.TB, migrations ...postgres.Migrations) *pgxpool.Pool {
 	t.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
@@ -49,7 +49,7 @@ func New(t testing.TB, migrations ...postgres.Migrations) *pgxpool.Pool {
 	return pool
 }
 
-// Plans gives how the database would find the gauges, with what it knows of its tables now.
+// Plans returns the query plans of the gauges, after it has updated the statistics of the tables.
 func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
 	t.Helper()
 	_, err := pool.Exec(context.Background(), "ANALYZE")
@@ -65,10 +65,10 @@ func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
 	return strings.Join(plans, "\n")
 }
 
-// StatementPlans are plans by statement.
+// StatementPlans maps statements to their query plans.
 type StatementPlans map[string]string
 
-// Of gives the plans of the statements that a pattern matches.
+// Of returns the plans of the statements that match a pattern. The test fails if there are none.
 func (p StatementPlans) Of(t testing.TB, pattern string) string {
 	t.Helper()
 	var found []string
@@ -81,8 +81,9 @@ func (p StatementPlans) Of(t testing.TB, pattern string) string {
 	return strings.Join(found, "\n")
 }
 
-// Explain gives how the database carries out the statements that do sends through its pool, once it has seen them a few
-// times, which is when it stops to look at their arguments. It knows of the tables what was in them before.
+// Explain returns the generic plans of the statements that do sends through its pool. These are the plans that the
+// database uses for a prepared statement after a few executions, whatever the arguments. The statistics of the tables
+// are those from before do.
 func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) StatementPlans {
 	t.Helper()
 	var sent recorder
@@ -119,7 +120,7 @@ func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) Stat
 	return plans
 }
 
-// recorder is a tracer that remembers statements that can be explained, with the number of their arguments.
+// recorder is a tracer that records the statements that can be explained, with the number of their arguments.
 type recorder struct {
 	mu         sync.Mutex
 	statements map[string]int
@@ -139,7 +140,8 @@ func (r *recorder) record(sql string, args []any) {
 	r.statements[sql] = len(args)
 }
 
-// These are pgx.QueryTracer's and pgx.BatchTracer's.
+// The methods below implement pgx.QueryTracer and pgx.BatchTracer.
+
 func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
 	r.record(data.SQL, data.Args)
 	return ctx
