@@ -20,8 +20,8 @@ const appID = "auth-service"
 type config struct {
 	app.Config
 	messaging.Settings
-	// AdminEmail is the address of the first admin, whose password is the secret auth-service-admin-password. Neither has an
-	// effect once there is an admin.
+	// AdminEmail is the address of the first admin, whose password is the secret auth-service-admin-password. Neither has
+	// an effect once there is an admin.
 	AdminEmail account.Email `envconfig:"ADMIN_EMAIL" default:"admin@eventbooking.example"`
 	// FailuresPerAddress is how many logins from one address may fail in 15 minutes. Where many users share an address it
 	// has to be higher.

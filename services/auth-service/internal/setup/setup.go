@@ -1,5 +1,5 @@
-// Package setup creates what auth-service needs before its first request: a signing key and the first admin. Replicas that
-// start together create one of each.
+// Package setup creates what auth-service needs before its first request: a signing key and the first admin. Replicas
+// that start together create one of each.
 package setup
 
 import (
