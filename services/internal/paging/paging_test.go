@@ -65,7 +65,8 @@ func FuzzCursor(f *testing.F) {
 	for _, text := range invalidCursors {
 		f.Add(text)
 	}
-	for _, valid := range []time.Time{at, time.Unix(0, 0), time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)} {
+	first, last := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	for _, valid := range []time.Time{at, time.Unix(0, 0), first, last} {
 		f.Add(paging.Cursor(valid, uuid.Nil))
 		f.Add(paging.Cursor(valid, uuid.Max))
 	}
