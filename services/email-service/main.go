@@ -1,6 +1,7 @@
 // Command email-service is the system's adapter to an SMTP server. It takes a message with its attachments from
-// notification-service, writes it as MIME and hands it to the SMTP server, each message once. It keeps only the ids of the
-// messages that it sent, in the Dapr state store. Retries, circuit breaker and bulkhead are the sidecars', on the hop to it.
+// notification-service, writes it as MIME and hands it to the SMTP server, each message once. It keeps only the ids of
+// the messages that it sent, in the Dapr state store. Retries, circuit breaker and bulkhead are the sidecars', on the
+// hop to it.
 package main
 
 import (
@@ -36,7 +37,9 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	server := email.Server{Host: cfg.SMTPHost, Port: cfg.SMTPPort, Username: cfg.SMTPUsername, From: cfg.SMTPFrom, TLS: cfg.SMTPTLS}
+	server := email.Server{
+		Host: cfg.SMTPHost, Port: cfg.SMTPPort, Username: cfg.SMTPUsername, From: cfg.SMTPFrom, TLS: cfg.SMTPTLS,
+	}
 	if server.Username != "" {
 		if server.Password, err = service.Sidecar.Secret(ctx, "email-service-smtp-password"); err != nil {
 			return err

@@ -35,6 +35,7 @@ func run(ctx context.Context, cfg config) error {
 	defer service.Close()
 	router := web.NewRouter()
 	web.Health(router, service.DatabaseHealth)
-	httpapi.API{Store: store.New(service.Pool), Services: service.Sidecar, Readers: cfg.Readers}.Route(router, service.Guard)
+	api := httpapi.API{Store: store.New(service.Pool), Services: service.Sidecar, Readers: cfg.Readers}
+	api.Route(router, service.Guard)
 	return service.Serve(ctx, router)
 }

@@ -1,6 +1,6 @@
 // Command payment-gateway is the system's adapter to Stripe. It turns the charges and refunds of payment-service into
-// calls of Stripe's PaymentIntents API, and verifies and translates Stripe's webhooks. It has no data of its own. Retries,
-// circuit breaker, bulkhead and rate limit are the sidecars', on the hop to it.
+// calls of Stripe's PaymentIntents API, and verifies and translates Stripe's webhooks. It has no data of its own.
+// Retries, circuit breaker, bulkhead and rate limit are the sidecars', on the hop to it.
 package main
 
 import (

@@ -1,8 +1,9 @@
-// Command payment-service owns orders, the purchase saga and refunds. Package order holds the states of the saga, package
-// saga drives it.
+// Command payment-service owns orders, the purchase saga and refunds. Package order holds the states of the saga,
+// package saga drives it.
 //
-// It publishes payment-events, and saga-compensation-failed for what people have to settle; it consumes ticket-events and
-// event-events from payment-processing-queue. Every few seconds its sidecar triggers a sweep that resumes stalled sagas.
+// It publishes payment-events, and saga-compensation-failed for what people have to settle; it consumes ticket-events
+// and event-events from payment-processing-queue. Every few seconds its sidecar triggers a sweep that resumes stalled
+// sagas.
 package main
 
 import (

@@ -1,7 +1,7 @@
 // Command ticket-service owns ticket types, inventory, reservations and tickets. Package ticket holds its rules.
 //
-// It consumes payment-events and event-events from ticket-processing-queue and publishes ticket-events. Every minute its
-// sidecar triggers a sweep that ends expired reservations and completes the cancellation of events.
+// It consumes payment-events and event-events from ticket-processing-queue and publishes ticket-events. Every minute
+// its sidecar triggers a sweep that ends expired reservations and completes the cancellation of events.
 package main
 
 import (

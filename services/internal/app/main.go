@@ -29,8 +29,8 @@ type Config struct {
 // common lets Main read the embedded part of a service's own struct.
 func (c Config) common() Config { return c }
 
-// Main is the body of a service's main function. It reads C, a struct that embeds Config, from the environment; sets the
-// default logger; exports spans if a collector is configured; and calls run with a context that ends on SIGINT or
+// Main is the body of a service's main function. It reads C, a struct that embeds Config, from the environment; sets
+// the default logger; exports spans if a collector is configured; and calls run with a context that ends on SIGINT or
 // SIGTERM. If any of these fails, the process exits with status 1 after one line that says why.
 func Main[C interface{ common() Config }](service string, run func(ctx context.Context, cfg C) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

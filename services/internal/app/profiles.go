@@ -9,9 +9,8 @@ import (
 	"strconv"
 )
 
-// profiles is a worker that gives Go's profiles at /debug/pprof/ on a port of its own, and on loopback only: they are for
-// whoever is on the machine.
-func profiles(port int) func(context.Context) error {
+// profiles returns a worker that serves Go's profiles at /debug/pprof/ on a port of loopback, for users of the machine.
+func profiles(port int) Worker {
 	return func(ctx context.Context) error {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

@@ -26,9 +26,9 @@ const (
 	flushTimeout = 3 * time.Second
 )
 
-// ShutdownTimeout bounds the time from SIGTERM until the process has exited. Whatever stops a service has to wait longer
-// before it kills the process, or it breaks off a request: Kubernetes (deploy/kubernetes/base/deployment.yaml) and the
-// local stack (deploy/local/stack).
+// ShutdownTimeout bounds the time from SIGTERM until the process has exited. Whatever stops a service has to wait
+// longer before it kills the process, or it breaks off a request: Kubernetes (deploy/kubernetes/base/deployment.yaml)
+// and the local stack (deploy/local/stack).
 const ShutdownTimeout = requestsGrace + recordTimeout + flushTimeout
 
 // Bounds on how slowly a client may send its headers, and on how long it may keep an idle connection.
@@ -40,8 +40,8 @@ const (
 // Worker is a background task. It runs until ctx is done; if it returns an error before that, the service stops.
 type Worker = func(ctx context.Context) error
 
-// Serve serves handler on cfg's address, and Prometheus' metrics beside it, and runs the workers until ctx is done or one
-// of them fails. Then the requests in progress finish, and after them the workers are stopped.
+// Serve serves handler on cfg's address, and Prometheus' metrics beside it, and runs the workers until ctx is done or
+// one of them fails. Then the requests in progress finish, and after them the workers are stopped.
 func Serve(ctx context.Context, cfg Config, handler http.Handler, workers ...Worker) error {
 	address := net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.Port))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

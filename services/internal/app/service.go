@@ -83,8 +83,8 @@ func Connect(ctx context.Context, appID string, cfg Config, access ...Access) (*
 }
 
 // Open connects the service with this app-id to its sidecar and to its database, whose URL is the secret
-// <app-id>-database-url. It applies the migrations and registers the gauges. It waits up to a minute each for the sidecar
-// and for the database.
+// <app-id>-database-url. It applies the migrations and registers the gauges. It waits up to a minute each for the
+// sidecar and for the database.
 func Open(ctx context.Context, appID string, cfg Config, db Database, access ...Access) (*Service, error) {
 	s, err := Connect(ctx, appID, cfg, access...)
 	if err != nil {
@@ -145,8 +145,8 @@ func (s *Service) open(ctx context.Context, appID string, db Database) error {
 	return nil
 }
 
-// Serve is the function [Serve] for this service. With a database, it also runs the relay of its outbox and the purge of
-// old messages.
+// Serve is the function [Serve] for this service. With a database, it also runs the relay of its outbox and the purge
+// of old messages.
 func (s *Service) Serve(ctx context.Context, handler http.Handler, workers ...Worker) error {
 	return Serve(ctx, s.cfg, handler, slices.Concat(s.workers, workers)...)
 }

@@ -83,8 +83,8 @@ func TestLoadBalancerKeepsConnectionsForTheLongestRequest(t *testing.T) {
 		Metadata struct{ Annotations map[string]string }
 	}
 	readYAML(t, "deploy/kubernetes/overlays/aws/ingress.yaml", &ingress)
-	_, delay, found := strings.Cut(
-		ingress.Metadata.Annotations["alb.ingress.kubernetes.io/target-group-attributes"], "deregistration_delay.timeout_seconds=")
+	attributes := ingress.Metadata.Annotations["alb.ingress.kubernetes.io/target-group-attributes"]
+	_, delay, found := strings.Cut(attributes, "deregistration_delay.timeout_seconds=")
 	require.True(t, found)
 	seconds, err := strconv.Atoi(delay)
 	require.NoError(t, err)

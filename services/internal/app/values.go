@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The types below validate the value of a variable while it is read. A value that they reject stops the service at start
-// with an error that names the variable.
+// The types below validate the value of a variable while it is read. A value that they reject stops the service at
+// start with an error that names the variable.
 
 // Positive is a whole number of at least 1.
 type Positive int
