@@ -1,4 +1,4 @@
-// Package printing draws tickets: the QR code as a PNG and the ticket as a PDF.
+// Package printing renders tickets: the QR code as a PNG and the ticket as a PDF.
 package printing
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// QRCode draws a ticket's token as a PNG: modules of eight pixels, so large that a phone's screen shows each, and around
-// them the white frame that the standard asks for (ISO/IEC 18004, quiet zone), whatever the page around it.
+// QRCode renders a ticket's token as a PNG. Each module has eight pixels, so that it is visible on a phone, and the
+// code is surrounded by the quiet zone that ISO/IEC 18004 requires. It returns an error for a text that is too long.
 func QRCode(code string) ([]byte, error) {
-	// M restores about 15 % of a scratched or creased code; more makes the modules smaller.
+	// Level M recovers about 15 % of a damaged code; a higher level makes the modules smaller.
 	symbol, err := qr.Encode(code, qr.M)
 	if err != nil {
 		return nil, fmt.Errorf("QR code: %w", err)
@@ -34,8 +34,8 @@ const (
 	lineSpace = 7.0
 )
 
-// inFont replaces the letters beyond Unicode's first plane, an emoji say, which fpdf refuses to draw.
-func inFont(text string) string {
+// printable replaces characters outside the Basic Multilingual Plane, such as emoji, which fpdf refuses to print.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r > 0xFFFF {
 			return utf8.RuneError
@@ -44,8 +44,8 @@ func inFont(text string) string {
 	}, text)
 }
 
-// PDF draws the ticket on one A5 page in landscape. Its font covers Latin, Greek and Cyrillic; another
-// letter shows as an empty box. Names too long for the page are cut off.
+// PDF renders the ticket on one A5 page in landscape. Its font covers Latin, Greek and Cyrillic; other characters
+// appear as empty boxes. Names that are too long for the page are truncated. The same ticket always has the same PDF.
 func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	picture, err := QRCode(code)
 	if err != nil {
@@ -56,7 +56,7 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	doc.AddUTF8FontFromBytes("Go", "B", gobold.TTF)
 	doc.SetTitle(t.Number, true)
 	doc.SetSubject(e.Name, true)
-	doc.SetCreationDate(t.CreatedAt.UTC()) // the same ticket gives the same file
+	doc.SetCreationDate(t.CreatedAt.UTC()) // not now, so that the file is reproducible
 	doc.SetModificationDate(t.CreatedAt.UTC())
 	doc.SetCatalogSort(true)
 	doc.SetMargins(margin, margin, margin)
@@ -68,9 +68,9 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 	doc.SetFillColor(24, 42, 74)
 	doc.Rect(0, 0, width, 6, "F")
 	doc.SetXY(margin, margin+4)
-	// write sets text in at most maxLines lines, so that the longest name leaves room for the rest.
+	// write prints text in at most maxLines lines, so that a long name leaves room for the other fields.
 	write := func(width, height float64, text string, maxLines int) {
-		lines := doc.SplitText(inFont(text), width)
+		lines := doc.SplitText(printable(text), width)
 		if len(lines) > maxLines {
 			lines = append(lines[:maxLines-1], lines[maxLines-1]+"…")
 		}

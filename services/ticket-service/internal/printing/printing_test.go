@@ -52,8 +52,8 @@ func isWhite(picture image.Image, x, y int) bool {
 	return color.GrayModel.Convert(picture.At(x, y)) == color.Gray{Y: 255}
 }
 
-// A scanner reads from the picture the very token that the signer made.
-func TestQRCode(t *testing.T) {
+// A scanner reads the token of the signer from the picture.
+func TestQRCodeContainsToken(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	content, err := printing.QRCode(b.code)
@@ -62,8 +62,9 @@ func TestQRCode(t *testing.T) {
 	require.NoError(t, err)
 	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 	require.NoError(t, err)
-	// The picture is known to be nothing but the code; the search for one in a photo fails now and then.
-	read, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
+	// The picture contains only the code. Without this hint, the reader searches for a code and sometimes fails.
+	hints := map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true}
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, hints)
 	require.NoError(t, err)
 	require.Equal(t, b.code, read.GetText())
 
@@ -73,7 +74,7 @@ func TestQRCode(t *testing.T) {
 
 	t.Run("QuietZone", func(t *testing.T) {
 		t.Parallel()
-		// The corner of the frame is the corner of the first finder pattern: black, seven modules wide.
+		// The quiet zone ends at the first finder pattern, which is black and seven modules wide.
 		size, first := picture.Bounds().Dx(), 0
 		for isWhite(picture, first, first) {
 			first++
@@ -91,21 +92,21 @@ func TestQRCode(t *testing.T) {
 		}
 	})
 
-	t.Run("TooLongForOne", func(t *testing.T) {
+	t.Run("TextTooLong", func(t *testing.T) {
 		t.Parallel()
 		_, err := printing.QRCode(strings.Repeat("x", 10_000))
 		require.Error(t, err)
 	})
 }
 
-func TestPDF(t *testing.T) {
+func TestPDFIsReproducible(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	content, err := printing.PDF(b.ticket, b.event, b.code)
 	require.NoError(t, err)
 	requirePDF(t, content)
 
-	// fpdf keeps fonts in maps, so that one repetition may be the same by luck.
+	// fpdf keeps fonts in maps, so that a single repetition could be equal by chance.
 	for range 8 {
 		b.ticket.CreatedAt = b.ticket.CreatedAt.In(time.FixedZone("elsewhere", 3600))
 		again, err := printing.PDF(b.ticket, b.event, b.code)
@@ -114,8 +115,7 @@ func TestPDF(t *testing.T) {
 	}
 }
 
-// Whatever letters people have in their names, a ticket that is paid can be printed.
-func TestPDFOfAnyText(t *testing.T) {
+func TestPDFAcceptsAnyText(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text string }{
 		{"Polish", "Łucja Żółć"},
@@ -125,8 +125,8 @@ func TestPDFOfAnyText(t *testing.T) {
 		{"Chinese", "王小明"},
 		{"Combining", "Ame\u0301lie\u200d"},
 		{"Emoji", "Ann 😀"},
-		{"FirstBeyondTheFirstPlane", "\U00010000"},
-		{"LastOfTheFirstPlane", "\uffff"},
+		{"FirstOutsideTheBasicPlane", "\U00010000"},
+		{"LastOfTheBasicPlane", "\uffff"},
 		{"Empty", ""},
 		{"LineBreaks", "Ann\r\n\nO'Hara\n"},
 		{"LongWords", strings.Repeat("W", 200)},
