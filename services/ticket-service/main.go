@@ -50,12 +50,16 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return fmt.Errorf("secret ticket-service-signing-seed: %w", err)
 	}
-	tickets := store.Store{Pool: service.Pool, QRCodeURL: httpapi.QRCodeURL(string(cfg.PublicURL))}
+	publicURL := ticket.PublicURL(cfg.PublicURL)
+	tickets := store.New(service.Pool, publicURL)
 	batcher := batching.New(tickets.Reserve, batching.Limits{
 		Concurrency: int(cfg.ReserveConcurrency), BatchSize: int(cfg.ReserveBatchSize),
 		QueueSize: int(cfg.ReserveQueueSize), MaxWait: time.Duration(cfg.ReserveMaxWait),
 	})
-	api := httpapi.API{Store: tickets, Batcher: batcher, Signer: signer, Services: service.Sidecar, Guard: service.Guard}
+	api := httpapi.API{
+		Pool: service.Pool, Store: tickets, PublicURL: publicURL, Batcher: batcher, Signer: signer,
+		Services: service.Sidecar, Guard: service.Guard,
+	}
 	router := api.Router()
 	service.Consume(router, "/api/tickets", api.Handlers())
 	return service.Serve(ctx, router)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
@@ -31,11 +32,13 @@ type Caller interface {
 
 // API serves ticket-service.
 type API struct {
-	Store    store.Store
-	Batcher  *batching.Batcher // for who reserves
-	Signer   *ticket.Signer
-	Services Caller
-	Guard    identity.Guard
+	Pool      *pgxpool.Pool
+	Store     *store.Store
+	PublicURL ticket.PublicURL
+	Batcher   *batching.Batcher // for who reserves
+	Signer    *ticket.Signer
+	Services  Caller
+	Guard     identity.Guard
 
 	asking *singleflight.Group // for an event that event-service is being asked for
 }
@@ -44,7 +47,7 @@ type API struct {
 func (a API) Router() *mux.Router {
 	a.asking = &singleflight.Group{}
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	web.Health(r, web.Check{Name: "database", Probe: a.Pool.Ping})
 	web.Docs(r, "ticket-service")
 	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
@@ -96,14 +99,12 @@ func (a API) Handlers() []inbox.Handler {
 func (a API) paymentCompleted(ctx context.Context, e inbox.Event[events.PaymentCompleted]) error {
 	p := e.Payload
 	return a.Batcher.Issue(ctx, func(ctx context.Context) error {
-		return a.Store.Fulfil(ctx, e.ID, store.Purchase{
-			ReservationID: p.ReservationID, OrderID: p.OrderID, UserID: p.UserID, HolderName: p.HolderName,
-		}, p)
+		return a.Store.Fulfil(ctx, e.ID, p)
 	})
 }
 
 func (a API) paymentFailed(ctx context.Context, e inbox.Event[events.PaymentFailed]) error {
-	return a.Store.ReleaseFailed(ctx, e.ID, e.Payload)
+	return a.Store.ReleaseUnpaid(ctx, e.ID, e.Payload)
 }
 
 func (a API) eventCreated(ctx context.Context, e inbox.Event[events.EventCreated]) error {
@@ -182,7 +183,7 @@ func (a API) askForEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error
 		ID: id, OrganizerID: answer.OrganizerID, Name: answer.Name, Date: answer.EventDate,
 		VenueName: answer.VenueName, Status: answer.Status,
 	}
-	return e, a.Store.FillEvent(ctx, e)
+	return e, a.Store.SaveFetchedEvent(ctx, e)
 }
 
 // organized gives an event to whoever may act as its organizer, who never changes: our copy is as good as

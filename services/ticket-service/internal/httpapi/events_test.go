@@ -104,7 +104,7 @@ func TestPaymentEvents(t *testing.T) {
 		"errorMessage":"Payment declined by issuing bank","retryable":false}`)
 	require.Equal(t, http.StatusOK, status, body)
 
-	tickets, err := b.store.TicketsOf(t.Context(), user, paging.Page{Limit: 10})
+	tickets, err := b.store.TicketsOfUser(t.Context(), user, paging.Page{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, tickets, 1)
 	require.Equal(t, "Ann O'Hara", tickets[0].HolderName)
@@ -154,7 +154,7 @@ func TestExpireReservations(t *testing.T) {
 		return body
 	}
 	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())
-	_, err := b.store.Pool.Exec(t.Context(), `UPDATE reservations SET expires_at = $1`, time.Now().Add(-time.Hour))
+	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = $1`, time.Now().Add(-time.Hour))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"expired":1,"cancelled":0}`, tick())
 	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())

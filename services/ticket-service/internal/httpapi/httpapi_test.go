@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
@@ -86,6 +87,8 @@ func (e *others) say(event uuid.UUID, status string, failure error) {
 	e.statuses[event], e.failure = status, failure
 }
 
+const publicURL = ticket.PublicURL("https://tickets.test")
+
 // lineLimit is how many wait for the same tickets at most.
 const lineLimit = 30
 
@@ -93,7 +96,8 @@ type bundle struct {
 	server    *httptest.Server
 	url       string
 	apps      contracttest.Apps // whose answers are held to its document
-	store     store.Store
+	pool      *pgxpool.Pool
+	store     *store.Store
 	signer    *ticket.Signer
 	key       ed25519.PrivateKey
 	events    *others
@@ -108,17 +112,15 @@ func setup(t *testing.T) *bundle {
 	signer, err := ticket.NewSigner(base64.StdEncoding.EncodeToString(make([]byte, ed25519.SeedSize)))
 	require.NoError(t, err)
 	b := &bundle{
-		store: store.Store{
-			Pool:      postgrestest.New(t, messaging.Migrations(), store.Migrations()),
-			QRCodeURL: func(id uuid.UUID) string { return "https://tickets.test/" + id.String() + "/qr.png" },
-		},
+		pool:   postgrestest.New(t, messaging.Migrations(), store.Migrations()),
 		signer: signer, key: private, organizer: uuid.New(), event: uuid.New(),
 	}
+	b.store = store.New(b.pool, publicURL)
 	b.events = &others{
 		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
 	}
 	api := httpapi.API{
-		Store: b.store, Batcher: batching.New(b.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 10, QueueSize: lineLimit, MaxWait: time.Minute}),
+		Pool: b.pool, Store: b.store, PublicURL: publicURL, Batcher: batching.New(b.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 10, QueueSize: lineLimit, MaxWait: time.Minute}),
 		Signer: signer, Services: b.events,
 		Guard: identity.Guard{
 			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
@@ -143,7 +145,7 @@ func mountConsumer(router *mux.Router, api httpapi.API) {
 			Service: "ticket-service", API: "/api/tickets", Announce: true,
 			Queues: messaging.Queues{Main: "ticket-processing-queue", Ordered: "event-updates.fifo"},
 		},
-		Pool: api.Store.Pool, Handlers: api.Handlers(),
+		Pool: api.Pool, Handlers: api.Handlers(),
 	}.Mount(router, api.Guard)
 }
 
@@ -151,7 +153,7 @@ func mountConsumer(router *mux.Router, api httpapi.API) {
 // without a request came of nothing that has a correlation id.
 func (b *bundle) requireEvents(t *testing.T) {
 	t.Helper()
-	rows, err := b.store.Pool.Query(context.Background(), `SELECT cloud_event FROM outbox WHERE cloud_event->>'correlationid' <> ''`)
+	rows, err := b.pool.Query(context.Background(), `SELECT cloud_event FROM outbox WHERE cloud_event->>'correlationid' <> ''`)
 	require.NoError(t, err)
 	bodies, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
 	require.NoError(t, err)

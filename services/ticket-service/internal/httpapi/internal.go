@@ -12,7 +12,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -187,7 +186,7 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	p := store.Purchase{HolderName: in.HolderName}
+	p := ticket.Purchase{HolderName: in.HolderName}
 	if err := readIDs(idField{"reservationId", in.ReservationID, &p.ReservationID},
 		idField{"orderId", in.OrderID, &p.OrderID}, idField{"userId", in.UserID, &p.UserID}); err != nil {
 		return err
@@ -220,7 +219,7 @@ func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
 		Tickets   []confirmed `json:"tickets"`
 	}{Confirmed: true, OrderID: p.OrderID}
 	for _, t := range tickets {
-		out.Tickets = append(out.Tickets, confirmed{t.ID, t.Number, a.Store.QRCodeURL(t.ID), t.TypeID})
+		out.Tickets = append(out.Tickets, confirmed{t.ID, t.Number, a.PublicURL.QRCode(t.ID), t.TypeID})
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
@@ -302,7 +301,7 @@ func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	refund := store.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
+	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
 	// Only a request without the field means all tickets: an empty list is somebody's mistake.
 	if in.TicketIDs.Value != nil {
 		if len(*in.TicketIDs.Value) == 0 {
@@ -404,7 +403,7 @@ type ticketJSON struct {
 func (a API) ticketJSON(t ticket.Ticket) ticketJSON {
 	return ticketJSON{
 		TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, EventID: t.EventID, OrderID: t.OrderID,
-		HolderName: t.HolderName, QRCode: a.Store.QRCodeURL(t.ID), Status: t.Status, CreatedAt: t.CreatedAt.UTC(),
+		HolderName: t.HolderName, QRCode: a.PublicURL.QRCode(t.ID), Status: t.Status, CreatedAt: t.CreatedAt.UTC(),
 	}
 }
 

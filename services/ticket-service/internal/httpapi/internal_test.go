@@ -164,7 +164,7 @@ func TestReserveInACrowd(t *testing.T) {
 	kind := b.newType(t, b.event, "Floor", "1000")
 	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1")) // the event is known from now on
 	require.Equal(t, http.StatusOK, status, body)
-	tx, err := b.store.Pool.Begin(t.Context())
+	tx, err := b.pool.Begin(t.Context())
 	require.NoError(t, err)
 	_, err = tx.Exec(t.Context(), `SELECT FROM ticket_types WHERE id = $1 FOR UPDATE`, kind)
 	require.NoError(t, err)
@@ -173,7 +173,7 @@ func TestReserveInACrowd(t *testing.T) {
 	first := b.crowd(t, 1, kind) // whose batch cannot go on
 	require.Eventually(t, func() bool {
 		var blocked bool
-		err := b.store.Pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))`,
+		err := b.pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid)))`,
 			tx.Conn().PgConn().PID()).Scan(&blocked)
 		return err == nil && blocked
 	}, 10*time.Second, 5*time.Millisecond)
@@ -235,7 +235,7 @@ func TestConfirmPurchase(t *testing.T) {
 	ticketJSON := func(k confirmedTicket) string {
 		require.Regexp(t, `^TKT-\d{4}-\d{6}$`, k.TicketNumber)
 		return `{"ticketId":"` + k.TicketID.String() + `","ticketNumber":"` + k.TicketNumber + `",
-			"qrCode":"https://tickets.test/` + k.TicketID.String() + `/qr.png","ticketTypeId":"` + kind.String() + `"}`
+			"qrCode":"` + publicURL.QRCode(k.TicketID) + `","ticketTypeId":"` + kind.String() + `"}`
 	}
 	require.JSONEq(t, `{"confirmed":true,"orderId":"`+order.String()+`","tickets":[
 		`+ticketJSON(confirmed.Tickets[0])+`,`+ticketJSON(confirmed.Tickets[1])+`]}`, body)
@@ -283,7 +283,7 @@ func TestConfirmPurchase(t *testing.T) {
 		require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$`, stamps.CreatedAt)
 		require.JSONEq(t, `{"ticketId":"`+k.TicketID.String()+`","ticketNumber":"`+k.TicketNumber+`",
 			"ticketTypeId":"`+kind.String()+`","eventId":"`+b.event.String()+`","orderId":"`+order.String()+`",
-			"holderName":"Ann O'Hara","qrCode":"https://tickets.test/`+k.TicketID.String()+`/qr.png","status":"ACTIVE",
+			"holderName":"Ann O'Hara","qrCode":"`+publicURL.QRCode(k.TicketID)+`","status":"ACTIVE",
 			"createdAt":"`+stamps.CreatedAt+`"}`, body)
 	})
 	t.Run("PDF", func(t *testing.T) {

@@ -254,7 +254,7 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.organized(r.Context(), id); err != nil {
 		return err
 	}
-	tickets, err := a.Store.TicketsFor(r.Context(), id, "", attendeesBatch)
+	tickets, err := a.Store.TicketsOfEvent(r.Context(), id, "", attendeesBatch)
 	if err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 		if len(tickets) < attendeesBatch {
 			return nil
 		}
-		next, err := a.Store.TicketsFor(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch)
+		next, err := a.Store.TicketsOfEvent(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch)
 		if err != nil {
 			// The status is out. Only a connection that breaks off tells the reader that lines are missing.
 			slog.ErrorContext(r.Context(), "attendees cut off", "error", err.Error())

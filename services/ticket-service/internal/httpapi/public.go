@@ -59,7 +59,7 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tickets, err := a.Store.TicketsOf(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	tickets, err := a.Store.TicketsOfUser(r.Context(), identity.CurrentUser(r.Context()).ID, page)
 	if err != nil {
 		return err
 	}
@@ -174,9 +174,4 @@ func (a API) ownTicket(r *http.Request) (ticket.Ticket, error) {
 		return ticket.Ticket{}, ticket.ErrTicketNotFound
 	}
 	return t, nil
-}
-
-// QRCodeURL returns the function that returns a ticket's URL of its QR code, at publicURL.
-func QRCodeURL(publicURL string) func(ticketID uuid.UUID) string {
-	return func(id uuid.UUID) string { return publicURL + "/api/tickets/" + id.String() + "/qr.png" }
 }

@@ -217,7 +217,7 @@ func TestOwnTickets(t *testing.T) {
 		var mine struct{ Tickets []confirmedTicket }
 		require.NoError(t, json.Unmarshal([]byte(body), &mine))
 		require.ElementsMatch(t, tickets, mine.Tickets)
-		require.Contains(t, body, `"qrCode":"https://tickets.test/`+first.String()+`/qr.png"`)
+		require.Contains(t, body, `"qrCode":"`+publicURL.QRCode(first)+`"`)
 	})
 	t.Run("MineByPages", func(t *testing.T) {
 		t.Parallel()
@@ -451,7 +451,7 @@ func TestCancelTicket(t *testing.T) {
 	_, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
 	require.Contains(t, body, `"quantityAvailable":1`)
 
-	_, err := b.store.Pool.Exec(t.Context(), `UPDATE events SET event_date = now()`)
+	_, err := b.pool.Exec(t.Context(), `UPDATE events SET event_date = now()`)
 	require.NoError(t, err)
 	status, body = cancel(t, tickets[1].TicketID.String(), `{}`, owner)
 	require.Equal(t, http.StatusConflict, status)

@@ -15,20 +15,20 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// CancelBatch is how many tickets or holds of a cancelled event one transaction ends, which bounds its
-// locks.
+// CancelBatch is how many tickets or reservations of a cancelled event one transaction ends at most. It bounds the
+// number of locks.
 const CancelBatch = 200
 
-// CancelEvent takes an event off sale, once, and writes down that its tickets are to be cancelled, which
-// is for CancelTickets to do. No ticket of the event is issued from its commit on.
-func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.EventCancelled) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// CancelEvent takes an event off sale, once per message id, and records that its tickets have to be cancelled, which
+// CancelTickets does. From its commit on, no ticket of the event is issued.
+func (s *Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.EventCancelled) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, messageID, e.Type()); err != nil || !first {
 			return err
 		}
-		// The event may be unknown here still; then this is its first and last word. It is the last one also
-		// after something newer, which has overtaken it. Whoever issues tickets at this moment holds a lock on
-		// its row, for which this waits.
+		// The event is stored even if it is still unknown here, so that later messages cannot put it on sale. The
+		// cancellation takes effect even if a newer message was applied before. The statement waits for
+		// transactions that are issuing tickets: they hold a lock on the event's row.
 		_, err := tx.Exec(ctx, `
 			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
 			VALUES ($1, $2, $3, $4, '', $5, $4)
@@ -42,18 +42,18 @@ func (s Store) CancelEvent(ctx context.Context, messageID uuid.UUID, e events.Ev
 			INSERT INTO event_cancellations (event_id, reason, correlation_id) VALUES ($1, $2, $3)
 			ON CONFLICT (event_id) DO NOTHING`,
 			e.EventID, e.CancellationReason, telemetry.From(ctx).CorrelationID); err != nil {
-			return fmt.Errorf("begin to cancel the tickets of event %s: %w", e.EventID, err)
+			return fmt.Errorf("record cancellation of event %s: %w", e.EventID, err)
 		}
 		return nil
 	})
 }
 
-// CancelTickets voids up to limit tickets of a cancelled event, used ones too, announces each, and tells how many they
-// were. When it finds fewer than limit, the event's cancellation is finished. It does nothing for an event
-// whose cancellation is finished, never began, or is another replica's at this moment.
-func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) (int, error) {
+// CancelTickets cancels up to limit tickets of a cancelled event, used ones included, publishes a TICKET_CANCELLED for
+// each, and returns their number. If it finds fewer than limit, it marks the event's cancellation as finished. It does
+// nothing for an event whose cancellation is finished or was never recorded, or is being processed by another replica.
+func (s *Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) (int, error) {
 	var tickets []ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		c := cancellation{by: events.CancelledByEvent}
 		var correlationID string
 		err := tx.QueryRow(ctx, `
@@ -77,7 +77,7 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 		if err := lockTypesOfTx(ctx, tx, ids); err != nil {
 			return err
 		}
-		// Their owners and refunds may have been faster.
+		// Owners and refunds may have cancelled some of them since.
 		rows, err = tx.Query(ctx, selectTickets+`
 			WHERE k.id = ANY($1) AND k.status <> 'CANCELLED' ORDER BY k.id FOR UPDATE OF k`, ids)
 		if tickets, err = collectTickets(rows, err); err != nil {
@@ -90,18 +90,18 @@ func (s Store) CancelTickets(ctx context.Context, eventID uuid.UUID, limit int) 
 			UPDATE event_cancellations
 			SET tickets_cancelled = tickets_cancelled + $2, finished_at = CASE WHEN $3 THEN now() END
 			WHERE event_id = $1`, eventID, len(tickets), len(ids) < limit); err != nil {
-			return fmt.Errorf("progress of the cancellation of event %s: %w", eventID, err)
+			return fmt.Errorf("update cancellation of event %s: %w", eventID, err)
 		}
 		return nil
 	})
 	return len(tickets), err
 }
 
-// ReleaseCancelled ends up to limit live reservations of cancelled events, gives their tickets back, and
-// tells how many it ended. Replicas that sweep at the same time pass over each other's rows.
-func (s Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
-	// Also of events whose cancellation is finished: a reserve may have overlapped with it. Not for ever: what it holds
-	// expires by itself before that.
+// ReleaseCancelled releases up to limit live reservations of cancelled events and returns their number. Concurrent
+// calls of several replicas skip each other's rows.
+func (s *Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
+	// Includes events whose cancellation is finished, since a concurrent reserve may have committed after it. One hour
+	// is enough: the reservation itself expires before.
 	return s.endReservations(ctx, `
 		UPDATE reservations SET status = 'CANCELLED', reason = 'EVENT_CANCELLED', ended_at = now()
 		WHERE id = ANY(ARRAY(
@@ -111,9 +111,10 @@ func (s Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
 		RETURNING id`, limit)
 }
 
-// CancelAll ends what is left of all cancelled events, a batch to a transaction, and tells how many tickets
-// it cancelled. It resumes whatever died on the way.
-func (s Store) CancelAll(ctx context.Context) (int, error) {
+// CancelAll releases the remaining reservations and cancels the remaining tickets of all cancelled events, and returns
+// the number of tickets cancelled. Each batch is one transaction. It continues cancellations that another process did
+// not finish.
+func (s *Store) CancelAll(ctx context.Context) (int, error) {
 	for {
 		n, err := s.ReleaseCancelled(ctx, CancelBatch)
 		if err != nil {
@@ -123,17 +124,18 @@ func (s Store) CancelAll(ctx context.Context) (int, error) {
 			break
 		}
 	}
-	rows, err := s.Pool.Query(ctx, `SELECT event_id FROM event_cancellations WHERE finished_at IS NULL ORDER BY started_at`)
+	rows, err := s.pool.Query(ctx, `
+		SELECT event_id FROM event_cancellations WHERE finished_at IS NULL ORDER BY started_at`)
 	if err != nil {
-		return 0, fmt.Errorf("cancellations left: %w", err)
+		return 0, fmt.Errorf("list unfinished cancellations: %w", err)
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
-		return 0, fmt.Errorf("cancellations left: %w", err)
+		return 0, fmt.Errorf("list unfinished cancellations: %w", err)
 	}
 	total := 0
 	for _, id := range ids {
-		// A batch of which owners or refunds took some is short and yet not the last: the next tick goes on.
+		// A batch is also short if owners or refunds cancelled some of its tickets: the next tick continues then.
 		for n := CancelBatch; n == CancelBatch; {
 			if n, err = s.CancelTickets(ctx, id, CancelBatch); err != nil {
 				return total, err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -228,7 +227,7 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 			if tt.cancelled {
 				require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 			}
-			refund := store.Refund{OrderID: tickets[0].OrderID, Key: "refund-1", Reason: tt.reason}
+			refund := ticket.Refund{OrderID: tickets[0].OrderID, Key: "refund-1", Reason: tt.reason}
 			_, err := b.store.CancelRefunded(t.Context(), refund)
 			require.NoError(t, err)
 			if !tt.cancelled {
@@ -269,7 +268,7 @@ func TestCheckInAgainstTheCancellation(t *testing.T) {
 			}
 			return err
 		case 1:
-			_, err := b.store.CancelRefunded(t.Context(), store.Refund{OrderID: k.OrderID, Key: "refund-" + k.OrderID.String(), Reason: "Storm"})
+			_, err := b.store.CancelRefunded(t.Context(), ticket.Refund{OrderID: k.OrderID, Key: "refund-" + k.OrderID.String(), Reason: "Storm"})
 			return err
 		default:
 			_, err := b.store.CancelTickets(t.Context(), b.event, 10)
@@ -336,7 +335,7 @@ func TestCancelEventRace(t *testing.T) {
 	b := setup(t)
 	const orders = 40
 	kind := b.newType(t, 1000)
-	purchases := make([]store.Purchase, orders)
+	purchases := make([]ticket.Purchase, orders)
 	for i := range purchases {
 		purchases[i] = b.purchase(b.reserved(t, item(kind, 2)))
 	}

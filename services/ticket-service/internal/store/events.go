@@ -13,11 +13,11 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// FillEvent stores a copy of an event that was asked for. It fills in what no EVENT_* message has told
-// yet, and moves a draft on, whose publication may still be under way to us. Else it never overrides a
-// message, since an answer has no place in their order.
-func (s Store) FillEvent(ctx context.Context, e ticket.Event) error {
-	_, err := s.Pool.Exec(ctx, `
+// SaveFetchedEvent stores an event that was fetched from event-service. It only adds an event that no EVENT_* message
+// has described yet, and updates a draft, whose EVENT_PUBLISHED may still be in transit. It never overrides other
+// messages: a fetched event has no timestamp that orders it among them.
+func (s *Store) SaveFetchedEvent(ctx context.Context, e ticket.Event) error {
+	_, err := s.pool.Exec(ctx, `
 		INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status)
 		VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE
@@ -26,16 +26,16 @@ func (s Store) FillEvent(ctx context.Context, e ticket.Event) error {
 		WHERE known.status = $7 OR known.updated_at = '-infinity'`,
 		e.ID, e.OrganizerID, e.Name, e.Date, e.VenueName, e.Status, ticket.EventDraft)
 	if err != nil {
-		return fmt.Errorf("fill in event %s: %w", e.ID, err)
+		return fmt.Errorf("save fetched event %s: %w", e.ID, err)
 	}
 	return nil
 }
 
-// ApplyEvent stores what an EVENT_* message says, once, and unless something newer is known. An event never
-// goes back to being a draft, nor on from being cancelled: a message that says so was overtaken by an
-// answer that FillEvent kept.
-func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType string, e ticket.Event) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// ApplyEvent stores the event of an EVENT_* message, once per message id, unless a newer message was applied. The
+// status never changes back to draft, and never from cancelled to another one: such a message is older than the event
+// that SaveFetchedEvent stored.
+func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType string, e ticket.Event) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, messageID, messageType); err != nil || !first {
 			return err
 		}
@@ -56,10 +56,10 @@ func (s Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType 
 	})
 }
 
-// Event gives our copy of an event. It returns ticket.ErrEventNotFound.
-func (s Store) Event(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
+// Event returns this service's copy of an event. It returns ticket.ErrEventNotFound.
+func (s *Store) Event(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
 	e := ticket.Event{ID: id}
-	err := s.Pool.QueryRow(ctx, `
+	err := s.pool.QueryRow(ctx, `
 		SELECT organizer_id, name, event_date, venue_name, status FROM events WHERE id = $1`, id).
 		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.VenueName, &e.Status)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -34,7 +34,7 @@ func TestEventMessages(t *testing.T) {
 	}
 	fill := func(status ticket.EventStatus, name string) step {
 		return func(id uuid.UUID) error {
-			return b.store.FillEvent(t.Context(), ticket.Event{ID: id, Name: name, Status: status, Date: first})
+			return b.store.SaveFetchedEvent(t.Context(), ticket.Event{ID: id, Name: name, Status: status, Date: first})
 		}
 	}
 	for _, tt := range []struct {

@@ -23,7 +23,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	s := store.Store{Pool: pool, QRCodeURL: b.store.QRCodeURL}
+	s := store.New(pool, publicURL)
 
 	// 5,000 events that are over, of which every tenth was cancelled, each with a type, five ended reservations and three
 	// tickets, 5,000 of which are for the same one. And 3,000 buyers who hold tickets of the one that is on sale.
@@ -101,7 +101,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"Fulfil", func() error {
-			return s.Fulfil(t.Context(), uuid.New(), second, events.PaymentCompleted{OrderID: second.OrderID, EventID: b.event})
+			return s.Fulfil(t.Context(), uuid.New(), b.paid(second))
 		}},
 		{"Release", func() error {
 			_, err := s.Release(t.Context(), released, "TIMEOUT")
@@ -124,11 +124,11 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"TicketsOf", func() error {
-			_, err := s.TicketsOf(t.Context(), b.user, paging.Page{Limit: 20})
+			_, err := s.TicketsOfUser(t.Context(), b.user, paging.Page{Limit: 20})
 			return err
 		}},
-		{"TicketsFor", func() error {
-			_, err := s.TicketsFor(t.Context(), b.event, "", 100)
+		{"TicketsOfEvent", func() error {
+			_, err := s.TicketsOfEvent(t.Context(), b.event, "", 100)
 			return err
 		}},
 		{"Holdings", func() error {
@@ -149,7 +149,7 @@ func TestHistoryIsNotRead(t *testing.T) {
 			return err
 		}},
 		{"Refund", func() error {
-			_, err := s.CancelRefunded(t.Context(), store.Refund{OrderID: second.OrderID, Key: "key"})
+			_, err := s.CancelRefunded(t.Context(), ticket.Refund{OrderID: second.OrderID, Key: "key"})
 			return err
 		}},
 		{"CancelEvent", func() error {

@@ -9,18 +9,18 @@ import (
 
 var holdsExpired = promauto.NewCounter(prometheus.CounterOpts{
 	Name: "holds_expired_total",
-	Help: "Holds that ended because their time was over, and not by a purchase or a release.",
+	Help: "Holds that expired without being bought or released.",
 })
 
-// Gauges are holds and inventory: of all events on sale together, since a number for each would be a new series with
-// each event, for ever.
+// Gauges report holds, inventory and unfinished cancellations. They sum over all events on sale: a series per event
+// would grow the number of series without bound.
 var Gauges = []postgres.Gauges{{
 	Query: `
 		SELECT count(*), coalesce(extract(epoch FROM greatest(now() - min(expires_at), '0')), 0)
 		FROM reservations WHERE status = 'ACTIVE'`,
 	Values: []postgres.Gauge{
-		{Name: "holds_active", Help: "Holds that were neither bought nor released, and did not expire."},
-		{Name: "holds_overdue_seconds", Help: "For how long the oldest of them should have expired; 0 when none should."},
+		{Name: "holds_active", Help: "Holds that were neither bought nor released and have not expired."},
+		{Name: "holds_overdue_seconds", Help: "How long the oldest active hold is past its expiry; 0 if none is."},
 	},
 }, {
 	Query: `
@@ -29,18 +29,25 @@ var Gauges = []postgres.Gauges{{
 		FROM events e JOIN ticket_types t ON t.event_id = e.id
 		WHERE e.status = 'PUBLISHED' AND e.event_date > now()`,
 	Values: []postgres.Gauge{
-		{Name: "inventory_events", Help: "Events on sale that have ticket types and are to come."},
-		{Name: "inventory_ticket_types", Help: "Their ticket types."},
-		{Name: "inventory_ticket_types_sold_out", Help: "Those of them of which all tickets are sold or held."},
-		{Name: "inventory_tickets_left", Help: "Their tickets that are neither sold nor held."},
-		{Name: "inventory_tickets_held", Help: "Their tickets that are held."},
-		{Name: "inventory_tickets_sold", Help: "Their tickets that are sold."},
+		{Name: "inventory_events", Help: "Upcoming events on sale that have ticket types."},
+		{Name: "inventory_ticket_types", Help: "Ticket types of upcoming events on sale."},
+		{Name: "inventory_ticket_types_sold_out", Help: "Ticket types of upcoming events on sale with no tickets left."},
+		{Name: "inventory_tickets_left", Help: "Tickets of upcoming events on sale that are neither sold nor held."},
+		{Name: "inventory_tickets_held", Help: "Tickets of upcoming events on sale that are held."},
+		{Name: "inventory_tickets_sold", Help: "Tickets of upcoming events on sale that are sold."},
 	},
 }, {
 	Query: `
-		SELECT count(*), coalesce(extract(epoch FROM now() - min(started_at)), 0) FROM event_cancellations WHERE finished_at IS NULL`,
+		SELECT count(*), coalesce(extract(epoch FROM now() - min(started_at)), 0)
+		FROM event_cancellations WHERE finished_at IS NULL`,
 	Values: []postgres.Gauge{
-		{Name: "cancelled_events_with_tickets", Help: "Cancelled events of which not all tickets are cancelled yet."},
-		{Name: "cancelled_events_with_tickets_oldest_seconds", Help: "How long ago the first of these cancellations began; 0 when there is none."},
+		{
+			Name: "cancelled_events_with_tickets",
+			Help: "Cancelled events whose tickets are not all cancelled yet.",
+		},
+		{
+			Name: "cancelled_events_with_tickets_oldest_seconds",
+			Help: "Age of the oldest cancellation whose tickets are not all cancelled yet; 0 if there is none.",
+		},
 	},
 }}

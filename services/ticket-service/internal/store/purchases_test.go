@@ -13,7 +13,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
@@ -82,10 +81,10 @@ func TestConfirm(t *testing.T) {
 		require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 	})
 	t.Run("TicketsOf", func(t *testing.T) {
-		mine, err := b.store.TicketsOf(t.Context(), b.user, paging.Page{Limit: 2})
+		mine, err := b.store.TicketsOfUser(t.Context(), b.user, paging.Page{Limit: 2})
 		require.NoError(t, err)
 		require.ElementsMatch(t, tickets, mine) // one more than a page, which says that there is another
-		nobodys, err := b.store.TicketsOf(t.Context(), uuid.New(), paging.Page{Limit: 2})
+		nobodys, err := b.store.TicketsOfUser(t.Context(), uuid.New(), paging.Page{Limit: 2})
 		require.NoError(t, err)
 		require.Empty(t, nobodys)
 	})
@@ -214,7 +213,7 @@ func TestFulfil(t *testing.T) {
 	type scene struct {
 		*bundle
 		vip, seat uuid.UUID
-		p         store.Purchase
+		p         ticket.Purchase
 	}
 	sellOut := func(t *testing.T, s *scene, kind uuid.UUID) {
 		t.Helper()
@@ -421,7 +420,7 @@ func TestAnnouncements(t *testing.T) {
 	}
 	ticketJSON := func(k ticket.Ticket) string {
 		return `{"ticketId":"` + k.ID.String() + `","ticketNumber":"` + k.Number + `","ticketTypeId":"` + kind.String() + `",
-			"qrCode":"https://tickets.test/` + k.ID.String() + `"}`
+			"qrCode":"` + publicURL.QRCode(k.ID) + `"}`
 	}
 	envelope := func(eventType string, order uuid.UUID, payload string) string {
 		return `{"specversion":"1.0","id":"ID","source":"ticket-service","type":"` + eventType + `",
@@ -463,10 +462,10 @@ func TestFulfilAgain(t *testing.T) {
 	// It is being refunded. That there is stock by now does not matter.
 	for _, tt := range []struct {
 		name   string
-		before func(t *testing.T, b *bundle, p *store.Purchase) (heal func())
+		before func(t *testing.T, b *bundle, p *ticket.Purchase) (heal func())
 		reason string
 	}{
-		{"WasSoldOut", func(t *testing.T, b *bundle, p *store.Purchase) func() {
+		{"WasSoldOut", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
 			t.Helper()
 			kind := b.newType(t, 5)
 			p.ReservationID = b.reserved(t, item(kind, 2))
@@ -474,7 +473,7 @@ func TestFulfilAgain(t *testing.T) {
 			rival := b.reserved(t, item(kind, 5))
 			return func() { b.expire(t, rival) }
 		}, "INSUFFICIENT_INVENTORY"},
-		{"CameBeforeItsReservation", func(t *testing.T, b *bundle, p *store.Purchase) func() {
+		{"CameBeforeItsReservation", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
 			t.Helper()
 			kind := b.newType(t, 5)
 			p.ReservationID = uuid.New()

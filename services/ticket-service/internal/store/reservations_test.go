@@ -72,7 +72,7 @@ func TestReserveRefuses(t *testing.T) {
 	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", other.festival(ticket.EventPublished, time.Now())))
 	elsewhere := other.newType(t, 100)
 	draft := uuid.New()
-	require.NoError(t, b.store.FillEvent(t.Context(), ticket.Event{ID: draft, Status: ticket.EventDraft}))
+	require.NoError(t, b.store.SaveFetchedEvent(t.Context(), ticket.Event{ID: draft, Status: ticket.EventDraft}))
 
 	for _, tt := range []struct {
 		name  string
@@ -266,7 +266,7 @@ func TestReserveAndReleaseRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-func TestReleaseFailed(t *testing.T) {
+func TestReleaseUnpaid(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -275,18 +275,18 @@ func TestReleaseFailed(t *testing.T) {
 	}
 	t.Run("OncePerMessage", func(t *testing.T) {
 		id, message := b.reserved(t, item(kind, 2)), uuid.New()
-		requireAll(t, race(8, func(int) error { return b.store.ReleaseFailed(t.Context(), message, failed(id)) }))
+		requireAll(t, race(8, func(int) error { return b.store.ReleaseUnpaid(t.Context(), message, failed(id)) }))
 		b.requireStatus(t, id, ticket.ReservationCancelled)
 		b.requireInventory(t, kind, 0, 0)
 		// The same message has no second effect, whatever it is taken to say.
 		live := b.reserved(t, item(kind, 1))
-		require.NoError(t, b.store.ReleaseFailed(t.Context(), message, failed(live)))
+		require.NoError(t, b.store.ReleaseUnpaid(t.Context(), message, failed(live)))
 		b.requireInventory(t, kind, 0, 1)
-		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(live)))
+		require.NoError(t, b.store.ReleaseUnpaid(t.Context(), uuid.New(), failed(live)))
 	})
 	t.Run("BeforeReserve", func(t *testing.T) {
 		id := uuid.New()
-		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
+		require.NoError(t, b.store.ReleaseUnpaid(t.Context(), uuid.New(), failed(id)))
 		_, err := b.reserve(t.Context(), id, item(kind, 1))
 		require.ErrorIs(t, err, ticket.ErrReservationEnded)
 	})
@@ -294,7 +294,7 @@ func TestReleaseFailed(t *testing.T) {
 		id := b.reserved(t, item(kind, 2))
 		_, err := b.store.Confirm(t.Context(), b.purchase(id))
 		require.NoError(t, err)
-		require.NoError(t, b.store.ReleaseFailed(t.Context(), uuid.New(), failed(id)))
+		require.NoError(t, b.store.ReleaseUnpaid(t.Context(), uuid.New(), failed(id)))
 		b.requireStatus(t, id, ticket.ReservationCompleted)
 		b.requireInventory(t, kind, 2, 0)
 	})

@@ -14,8 +14,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// BenchmarkReserve holds tickets of one type and of a thousand for many callers at once: each in a transaction of its own, and
-// as the service does it. It means something where the database's commits reach the disk (fsync=on).
+// BenchmarkReserve holds tickets of one type and of a thousand for many callers at once: each in a transaction of its
+// own, and as the service does it. It means something where the database's commits reach the disk (fsync=on).
 func BenchmarkReserve(b *testing.B) {
 	for _, types := range []int{1, 1000} {
 		for _, callers := range []int{64, 256} {

@@ -21,7 +21,7 @@ import (
 )
 
 // office is one as the service has it, but for its patience, since tests run on slow machines.
-func office(s store.Store) *batching.Batcher {
+func office(s *store.Store) *batching.Batcher {
 	return batching.New(s.Reserve, batching.Limits{Concurrency: 2, BatchSize: 20, QueueSize: 10_000, MaxWait: time.Hour})
 }
 
@@ -33,7 +33,7 @@ func (b *bundle) replica(t *testing.T, name string) (*pgxpool.Pool, *batching.Ba
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
-	return pool, office(store.Store{Pool: pool, QRCodeURL: b.store.QRCodeURL})
+	return pool, office(store.New(pool, publicURL))
 }
 
 // requireAnswers asserts what requests that share a transaction get.
@@ -154,8 +154,8 @@ func (b *bundle) crowd(ctx context.Context, o *batching.Batcher, n int, want fun
 	return nil
 }
 
-// Hundreds of buyers of one, two and four tickets, of one type and of several in whatever order, at two replicas: all that is
-// there is sold, to the last ticket, and nobody is told that it is while something is left.
+// Hundreds of buyers of one, two and four tickets, of one type and of several in whatever order, at two replicas: all
+// that is there is sold, to the last ticket, and nobody is told that it is while something is left.
 func TestSellOut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -302,8 +302,8 @@ func TestReserveWhoseAnswerIsLost(t *testing.T) {
 	b.requireInventory(t, kind, 0, 30)
 }
 
-// Connections die at any moment of a sale, two replicas' at once. Whoever was told that tickets are held has them; whoever was
-// told nothing asks again under the same id.
+// Connections die at any moment of a sale, two replicas' at once. Whoever was told that tickets are held has them;
+// whoever was told nothing asks again under the same id.
 func TestReserveWhileConnectionsDie(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

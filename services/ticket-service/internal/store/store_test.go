@@ -22,11 +22,13 @@ import (
 )
 
 type bundle struct {
-	store store.Store
+	store *store.Store
 	pool  *pgxpool.Pool
 	event uuid.UUID // published
 	user  uuid.UUID
 }
+
+const publicURL = ticket.PublicURL("https://tickets.test")
 
 // connections is how many transactions of a test run at the same time.
 const connections = 16
@@ -39,8 +41,7 @@ func setup(t testing.TB) *bundle {
 	require.NoError(t, err)
 	t.Cleanup(pool.Close)
 	b := &bundle{
-		store: store.Store{Pool: pool, QRCodeURL: func(id uuid.UUID) string { return "https://tickets.test/" + id.String() }},
-		pool:  pool, event: uuid.New(), user: uuid.New(),
+		store: store.New(pool, publicURL), pool: pool, event: uuid.New(), user: uuid.New(),
 	}
 	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", b.festival(ticket.EventPublished, time.Now())))
 	return b
@@ -112,15 +113,20 @@ func (b *bundle) expire(t *testing.T, ids ...uuid.UUID) {
 	require.Equal(t, len(ids), n)
 }
 
-func (b *bundle) purchase(reservation uuid.UUID) store.Purchase {
-	return store.Purchase{ReservationID: reservation, OrderID: uuid.New(), UserID: b.user, HolderName: "Ann O'Hara"}
+func (b *bundle) purchase(reservation uuid.UUID) ticket.Purchase {
+	return ticket.Purchase{ReservationID: reservation, OrderID: uuid.New(), UserID: b.user, HolderName: "Ann O'Hara"}
 }
 
 // fulfil delivers the PAYMENT_COMPLETED of a purchase.
-func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p store.Purchase) error {
-	return b.store.Fulfil(ctx, message, p, events.PaymentCompleted{
+func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p ticket.Purchase) error {
+	return b.store.Fulfil(ctx, message, b.paid(p))
+}
+
+// paid is the PAYMENT_COMPLETED of a purchase.
+func (b *bundle) paid(p ticket.Purchase) events.PaymentCompleted {
+	return events.PaymentCompleted{
 		OrderID: p.OrderID, UserID: p.UserID, EventID: b.event, ReservationID: p.ReservationID, HolderName: p.HolderName,
-	})
+	}
 }
 
 // bought gives the tickets of a purchase of that many.

@@ -45,7 +45,7 @@ func collectTickets(rows pgx.Rows, err error) ([]ticket.Ticket, error) {
 	return tickets, nil
 }
 
-// oneTicket gives the one ticket of a query. It returns ticket.ErrTicketNotFound.
+// oneTicket returns the single ticket of a query's result. It returns ticket.ErrTicketNotFound.
 func oneTicket(rows pgx.Rows, err error) (ticket.Ticket, error) {
 	if err != nil {
 		return ticket.Ticket{}, fmt.Errorf("ticket: %w", err)
@@ -60,43 +60,47 @@ func oneTicket(rows pgx.Rows, err error) (ticket.Ticket, error) {
 	return t, nil
 }
 
-// Ticket gives a ticket. It returns ticket.ErrTicketNotFound.
-func (s Store) Ticket(ctx context.Context, id uuid.UUID) (ticket.Ticket, error) {
-	rows, err := s.Pool.Query(ctx, selectTickets+`WHERE k.id = $1`, id)
+// Ticket returns a ticket. It returns ticket.ErrTicketNotFound.
+func (s *Store) Ticket(ctx context.Context, id uuid.UUID) (ticket.Ticket, error) {
+	rows, err := s.pool.Query(ctx, selectTickets+`WHERE k.id = $1`, id)
 	return oneTicket(rows, err)
 }
 
-// TicketsOf gives a page of a user's tickets, the newest first, and one more if there is a next page.
-func (s Store) TicketsOf(ctx context.Context, userID uuid.UUID, page paging.Page) ([]ticket.Ticket, error) {
-	rows, err := s.Pool.Query(ctx, selectTickets+`
+// TicketsOfUser returns a page of a user's tickets, newest first, and one more if there is a next page.
+func (s *Store) TicketsOfUser(ctx context.Context, userID uuid.UUID, page paging.Page) ([]ticket.Ticket, error) {
+	rows, err := s.pool.Query(ctx, selectTickets+`
 		WHERE k.owner_id = $1 AND (k.created_at, k.id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY k.created_at DESC, k.id DESC LIMIT $4`, userID, page.After, page.AfterID, page.Limit+1)
 	return collectTickets(rows, err)
 }
 
-// TicketsFor gives an event's tickets by number, limit at most, from the one after a number on.
-func (s Store) TicketsFor(ctx context.Context, eventID uuid.UUID, after string, limit int) ([]ticket.Ticket, error) {
-	rows, err := s.Pool.Query(ctx, selectTickets+`
+// TicketsOfEvent returns up to limit tickets of an event in the order of their numbers, starting after the number
+// after; the empty string starts at the first.
+func (s *Store) TicketsOfEvent(
+	ctx context.Context, eventID uuid.UUID, after string, limit int,
+) ([]ticket.Ticket, error) {
+	rows, err := s.pool.Query(ctx, selectTickets+`
 		WHERE k.event_id = $1 AND k.number > $2 ORDER BY k.number LIMIT $3`, eventID, after, limit)
 	return collectTickets(rows, err)
 }
 
-// Holdings gives a page of the orders that have valid tickets of an event, the oldest first, and one more if
-// there is a next page.
-func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page paging.Page) ([]ticket.Holding, error) {
-	rows, err := s.Pool.Query(ctx, `
+// Holdings returns a page of the orders that have active tickets of an event, oldest first, and one more if there is a
+// next page.
+func (s *Store) Holdings(ctx context.Context, eventID uuid.UUID, page paging.Page) ([]ticket.Holding, error) {
+	rows, err := s.pool.Query(ctx, `
 		SELECT order_id, created_at, (
 			SELECT jsonb_object_agg(owner_id, tickets) FROM (
 				SELECT owner_id, count(*) AS tickets FROM tickets k
 				WHERE k.order_id = page.order_id AND k.event_id = $1 AND k.status = 'ACTIVE' GROUP BY owner_id) held)
 		FROM (
 			SELECT DISTINCT created_at, order_id FROM tickets
-			WHERE event_id = $1 AND status = 'ACTIVE' AND (created_at, order_id) > (coalesce($2::timestamptz, '-infinity'), $3)
+			WHERE event_id = $1 AND status = 'ACTIVE'
+			  AND (created_at, order_id) > (coalesce($2::timestamptz, '-infinity'), $3)
 			ORDER BY created_at, order_id LIMIT $4) page
 		ORDER BY created_at, order_id`,
 		eventID, page.After, page.AfterID, page.Limit+1)
 	if err != nil {
-		return nil, fmt.Errorf("holders of event %s: %w", eventID, err)
+		return nil, fmt.Errorf("list ticket holders of event %s: %w", eventID, err)
 	}
 	holdings, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (ticket.Holding, error) {
 		var h ticket.Holding
@@ -104,33 +108,33 @@ func (s Store) Holdings(ctx context.Context, eventID uuid.UUID, page paging.Page
 		return h, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("holders of event %s: %w", eventID, err)
+		return nil, fmt.Errorf("list ticket holders of event %s: %w", eventID, err)
 	}
 	return holdings, nil
 }
 
-// lockTicketTx gives a ticket that nobody else can change until the transaction ends, and the time now.
-// It returns ticket.ErrTicketNotFound.
+// lockTicketTx locks a ticket and returns it with the current time. It returns ticket.ErrTicketNotFound.
 func lockTicketTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Ticket, time.Time, error) {
 	rows, err := tx.Query(ctx, selectTickets+`WHERE k.id = $1 FOR UPDATE OF k`, id)
 	t, err := oneTicket(rows, err)
 	if err != nil {
 		return t, time.Time{}, err
 	}
-	// Not now(): that is when this transaction began, and it may have waited for the lock since.
+	// Not now(), which is the start of this transaction: it may have waited for the lock since.
 	var now time.Time
 	if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
-		return t, now, fmt.Errorf("the time: %w", err)
+		return t, now, fmt.Errorf("read clock: %w", err)
 	}
 	return t, now, nil
 }
 
-// CheckIn uses a ticket up, whose code of this version was shown at the gate, and announces it. Of any
-// number of scans one succeeds. Its errors are ticket.ErrTicketNotFound and ticket.Ticket.CheckIn's; with
-// ErrAlreadyCheckedIn it gives the ticket, which says when and where that was.
-func (s Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate string) (ticket.Ticket, error) {
+// CheckIn marks a ticket as used, after a code of the given version was scanned at the gate, and publishes
+// TICKET_CHECKED_IN. Of any number of concurrent scans exactly one succeeds. Its errors are ticket.ErrTicketNotFound
+// and those of ticket.Ticket.CheckIn; with ErrAlreadyCheckedIn it also returns the ticket, which has the time and the
+// gate.
+func (s *Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate string) (ticket.Ticket, error) {
 	var t ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		before, now, err := lockTicketTx(ctx, tx, id)
 		if err != nil {
 			return err
@@ -150,11 +154,11 @@ func (s Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate stri
 	return t, err
 }
 
-// Transfer gives a ticket to another user, whose name goes on it, and announces it. Its errors are
-// ticket.ErrTicketNotFound and ticket.Ticket.Transfer's.
-func (s Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder string) (ticket.Ticket, error) {
+// Transfer changes the owner of a ticket and the name on it, and publishes TICKET_TRANSFERRED. Its errors are
+// ticket.ErrTicketNotFound and those of ticket.Ticket.Transfer.
+func (s *Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder string) (ticket.Ticket, error) {
 	var t ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		before, _, err := lockTicketTx(ctx, tx, id)
 		if err != nil {
 			return err
@@ -173,11 +177,11 @@ func (s Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder stri
 	return t, err
 }
 
-// Cancel voids its owner's ticket, whose place goes on sale again, and announces it. Its errors are
-// ticket.ErrTicketNotFound and ticket.Ticket.Cancel's.
-func (s Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (ticket.Ticket, error) {
+// Cancel cancels a ticket for its owner, returns it to the inventory, and publishes TICKET_CANCELLED. Its errors are
+// ticket.ErrTicketNotFound and those of ticket.Ticket.Cancel.
+func (s *Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (ticket.Ticket, error) {
 	var t ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := lockTypesOfTx(ctx, tx, []uuid.UUID{id}); err != nil {
 			return err
 		}
@@ -187,7 +191,7 @@ func (s Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (
 			return err
 		}
 		if err := tx.QueryRow(ctx, `SELECT event_date FROM events WHERE id = $1`, t.EventID).Scan(&date); err != nil {
-			return fmt.Errorf("date of event %s: %w", t.EventID, err)
+			return fmt.Errorf("read date of event %s: %w", t.EventID, err)
 		}
 		if t, err = t.Cancel(owner, date, now); err != nil {
 			return err
@@ -197,36 +201,28 @@ func (s Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) (
 	return t, err
 }
 
-// Refund is the wish of payment-service's to cancel tickets whose money goes back.
-type Refund struct {
-	OrderID   uuid.UUID
-	TicketIDs []uuid.UUID // nil is all of the order
-	Key       string
-	Reason    string
-}
-
-// codeRefunded is why an order gets no tickets whose money went back before it had any.
+// codeRefunded is the refusal of an order that was refunded before it had tickets.
 const codeRefunded = "ORDER_REFUNDED"
 
-// CancelRefunded voids all tickets that a refund is for, or none, and gives them. Those that were
-// cancelled before stay as they are, so that the same refund may come again. An order that has no tickets
-// is thereby refused them, should its PAYMENT_COMPLETED be under way still. It returns
-// ticket.ErrTicketNotFound for one that is not the order's, and ErrTicketUsed unless the event is cancelled, as
-// we know or the refund says.
-func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, error) {
+// CancelRefunded cancels all tickets of a refund or none, and returns them. Tickets that are already cancelled stay
+// unchanged, so that a refund can be repeated. An order that has no tickets is refused them from now on, in case its
+// PAYMENT_COMPLETED is still in transit. It returns ticket.ErrTicketNotFound for a ticket that does not belong to the
+// order, and ErrTicketUsed for a used ticket, unless the event is cancelled according to this service's copy or to the
+// refund's reason.
+func (s *Store) CancelRefunded(ctx context.Context, r ticket.Refund) ([]ticket.Ticket, error) {
 	var refunded []ticket.Ticket
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		var refusal string
 		if err := tx.QueryRow(ctx, lockOrder, r.OrderID).Scan(&refusal); err != nil {
 			return fmt.Errorf("lock order %s: %w", r.OrderID, err)
 		}
 		rows, err := tx.Query(ctx, `SELECT id FROM tickets WHERE order_id = $1 ORDER BY id`, r.OrderID)
 		if err != nil {
-			return fmt.Errorf("tickets of order %s: %w", r.OrderID, err)
+			return fmt.Errorf("list tickets of order %s: %w", r.OrderID, err)
 		}
 		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 		if err != nil {
-			return fmt.Errorf("tickets of order %s: %w", r.OrderID, err)
+			return fmt.Errorf("list tickets of order %s: %w", r.OrderID, err)
 		}
 		for _, id := range r.TicketIDs {
 			if !slices.Contains(ids, id) {
@@ -247,14 +243,14 @@ func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, e
 			return err
 		}
 		c := cancellation{by: events.CancelledByRefund, reason: r.Reason, refundKey: r.Key}
-		// Money that goes back because the event is cancelled may be faster than the event's own batches. Those
-		// who hold the tickets are told by TICKET_CANCELLED all the same; the buyer, who may be another, has the
-		// money.
+		// The refund of a cancelled event may arrive before the event's own batches. Its TICKET_CANCELLED then has to
+		// name the event as the cause, so that the holders, who need not be the buyer, learn of the cancellation.
 		var eventCancelled bool
 		if err := tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM events e JOIN tickets k ON k.event_id = e.id WHERE k.id = ANY($1) AND e.status = $2)`,
+			SELECT EXISTS (
+				SELECT FROM events e JOIN tickets k ON k.event_id = e.id WHERE k.id = ANY($1) AND e.status = $2)`,
 			ids, ticket.EventCancelled).Scan(&eventCancelled); err != nil {
-			return fmt.Errorf("event of order %s: %w", r.OrderID, err)
+			return fmt.Errorf("read event of order %s: %w", r.OrderID, err)
 		}
 		if eventCancelled || r.Reason == ticket.ErrEventCancelled.Code {
 			c.by = events.CancelledByEvent
@@ -268,48 +264,49 @@ func (s Store) CancelRefunded(ctx context.Context, r Refund) ([]ticket.Ticket, e
 	return refunded, err
 }
 
-// lockTypesOfTx locks the types of tickets, which have to be locked before the tickets are.
+// lockTypesOfTx locks the types of tickets. Types have to be locked before tickets; see the package comment.
 func lockTypesOfTx(ctx context.Context, tx pgx.Tx, ticketIDs []uuid.UUID) error {
 	if _, err := tx.Exec(ctx, `
 		SELECT FROM ticket_types WHERE id IN (SELECT ticket_type_id FROM tickets WHERE id = ANY($1))
 		ORDER BY id FOR NO KEY UPDATE`, ticketIDs); err != nil {
-		return fmt.Errorf("lock the types of tickets: %w", err)
+		return fmt.Errorf("lock types of tickets: %w", err)
 	}
 	return nil
 }
 
-// cancellation says who voids tickets, and why.
+// cancellation is who cancels tickets, and why.
 type cancellation struct {
 	by        string // one of events.CancelledBy...
 	reason    string
-	refundKey string // if there is a refund
+	refundKey string // of the refund, if there is one
 }
 
-// cancelTx voids tickets that are not void yet, locked with their types. Their places go on sale again.
+// cancelTx cancels tickets, returns them to the inventory, and publishes a TICKET_CANCELLED for each. The tickets must
+// not be cancelled yet; they and their types must be locked.
 func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancellation) error {
 	ids := make([]uuid.UUID, len(tickets))
-	places := map[uuid.UUID]int{}
+	counts := map[uuid.UUID]int{} // by type
 	for i, t := range tickets {
 		ids[i] = t.ID
-		places[t.TypeID]++
+		counts[t.TypeID]++
 	}
 	var batch pgx.Batch
 	batch.Queue(`
 		UPDATE tickets
 		SET status = $2, cancelled_at = now(), cancelled_by = $3, cancel_reason = $4, refund_key = nullif($5, '')
 		WHERE id = ANY($1)`, ids, ticket.Cancelled, c.by, c.reason, c.refundKey)
-	for id, n := range places {
-		queueCount(&batch, id, 0, -n)
+	for id, n := range counts {
+		queueInventoryChange(&batch, id, 0, -n)
 	}
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return fmt.Errorf("cancel tickets: %w", err)
 	}
-	told := make([]messaging.Payload, len(tickets))
+	published := make([]messaging.Payload, len(tickets))
 	for i, t := range tickets {
-		told[i] = events.TicketCancelled{
+		published[i] = events.TicketCancelled{
 			TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, OrderID: t.OrderID, UserID: t.OwnerID,
 			EventID: t.EventID, Reason: c.reason, CancelledBy: c.by,
 		}
 	}
-	return outbox.AddTx(ctx, tx, source, told...)
+	return outbox.AddTx(ctx, tx, source, published...)
 }

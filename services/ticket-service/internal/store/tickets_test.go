@@ -12,13 +12,12 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
-	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
 func (b *bundle) cancelRefunded(t *testing.T, order uuid.UUID, ticketIDs ...uuid.UUID) ([]ticket.Ticket, error) {
 	t.Helper()
-	return b.store.CancelRefunded(t.Context(), store.Refund{OrderID: order, TicketIDs: ticketIDs, Key: "refund-1", Reason: "Rain"})
+	return b.store.CancelRefunded(t.Context(), ticket.Refund{OrderID: order, TicketIDs: ticketIDs, Key: "refund-1", Reason: "Rain"})
 }
 
 func (b *bundle) requireTicket(t *testing.T, id uuid.UUID, status ticket.Status) {
@@ -343,7 +342,7 @@ func TestRefundRace(t *testing.T) {
 	b := setup(t)
 	const orders = 12
 	kind := b.newType(t, orders)
-	purchases := make([]store.Purchase, orders)
+	purchases := make([]ticket.Purchase, orders)
 	for i := range purchases {
 		purchases[i] = b.purchase(b.reserved(t, item(kind, 1)))
 	}
@@ -514,7 +513,7 @@ func TestPagesOfTickets(t *testing.T) {
 		owner := all[0].OwnerID
 		page, found := paging.Page{Limit: 2}, []ticket.Ticket{}
 		for {
-			tickets, err := b.store.TicketsOf(t.Context(), owner, page)
+			tickets, err := b.store.TicketsOfUser(t.Context(), owner, page)
 			require.NoError(t, err)
 			found = append(found, tickets[:min(len(tickets), page.Limit)]...)
 			if len(tickets) <= page.Limit {
@@ -530,7 +529,7 @@ func TestPagesOfTickets(t *testing.T) {
 		var after string
 		var found []ticket.Ticket
 		for {
-			tickets, err := b.store.TicketsFor(t.Context(), b.event, after, 4)
+			tickets, err := b.store.TicketsOfEvent(t.Context(), b.event, after, 4)
 			require.NoError(t, err)
 			if len(tickets) == 0 {
 				break

@@ -12,52 +12,57 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// CreateType adds a ticket type to an event that is known here, and gives it as it is stored. It returns
-// ticket.ErrEventNotFound, ErrEventCancelled, ErrTypeExists, ErrCurrencyMixed or ErrSalesEndPast.
-func (s Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, error) {
+// CreateType adds a ticket type to a stored event and returns it as stored. It returns ticket.ErrEventNotFound,
+// ErrEventCancelled, ErrTypeExists, ErrCurrencyMixed or ErrSalesEndPast.
+func (s *Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, error) {
 	var created ticket.Type
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		// The event's row makes concurrent creations see each other's currency.
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// The lock of the event's row serializes concurrent creations, so that each sees the other's currency.
 		var status ticket.EventStatus
-		if err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR UPDATE`, t.EventID).Scan(&status); err != nil {
-			if errors.Is(err, pgx.ErrNoRows) {
-				return ticket.ErrEventNotFound
-			}
+		err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR UPDATE`, t.EventID).Scan(&status)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ticket.ErrEventNotFound
+		}
+		if err != nil {
 			return fmt.Errorf("lock event: %w", err)
 		}
 		if status == ticket.EventCancelled {
 			return ticket.ErrEventCancelled
 		}
-		var mixed, over bool
+		var mixed, ended bool
 		if err := tx.QueryRow(ctx, `
 			SELECT EXISTS (SELECT FROM ticket_types WHERE event_id = $1 AND currency <> $2),
 			       coalesce($3::timestamptz <= now(), false)`,
-			t.EventID, t.Price.Currency, t.SalesEnd).Scan(&mixed, &over); err != nil {
-			return fmt.Errorf("check the ticket type: %w", err)
+			t.EventID, t.Price.Currency, t.SalesEnd).Scan(&mixed, &ended); err != nil {
+			return fmt.Errorf("check ticket type: %w", err)
 		}
 		if mixed {
 			return ticket.ErrCurrencyMixed
 		}
-		if over {
+		if ended {
 			return ticket.ErrSalesEndPast
 		}
 		rows, err := tx.Query(ctx, `
-			INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity, sales_start, sales_end, max_per_order)
+			INSERT INTO ticket_types
+				(id, event_id, name, price_minor, currency, capacity, sales_start, sales_end, max_per_order)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			RETURNING `+typeColumns,
-			t.ID, t.EventID, t.Name, t.Price.Minor, t.Price.Currency, t.Capacity, t.SalesStart, t.SalesEnd, t.MaxPerOrder)
+			t.ID, t.EventID, t.Name, t.Price.Minor, t.Price.Currency, t.Capacity,
+			t.SalesStart, t.SalesEnd, t.MaxPerOrder)
 		created, err = storedType(rows, err)
 		return err
 	})
 	return created, err
 }
 
-// ChangeType stores what change makes of a ticket type, and gives it as it is then. change sees the type
-// as it is while nobody else can touch it, may run more than once, and its error is returned. Others are
-// ticket.ErrTypeNotFound, ErrTypeExists, and ErrCapacityBelowSold for fewer tickets than are sold and held.
-func (s Store) ChangeType(ctx context.Context, id uuid.UUID, change func(ticket.Type) (ticket.Type, error)) (ticket.Type, error) {
+// ChangeType replaces a ticket type by the result of change and returns it as stored. change receives the type while
+// its row is locked, may be called more than once, and its error is returned. The other errors are
+// ticket.ErrTypeNotFound, ErrTypeExists, and ErrCapacityBelowSold for a capacity below the tickets sold and held.
+func (s *Store) ChangeType(
+	ctx context.Context, id uuid.UUID, change func(ticket.Type) (ticket.Type, error),
+) (ticket.Type, error) {
 	var changed ticket.Type
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE id = $1 FOR UPDATE`, id)
 		before, err := storedType(rows, err)
 		if err != nil {
@@ -82,8 +87,9 @@ func (s Store) ChangeType(ctx context.Context, id uuid.UUID, change func(ticket.
 	return changed, err
 }
 
-// typeColumns are those that scanType reads, in its order.
-const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, held, sales_start, sales_end, max_per_order,
+// typeColumns are the columns of typeFields, in the same order.
+const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, held,
+	sales_start, sales_end, max_per_order,
 	coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)`
 
 func scanType(row pgx.CollectableRow) (ticket.Type, error) {
@@ -99,7 +105,7 @@ func typeFields(t *ticket.Type) []any {
 	}
 }
 
-// storedType gives the one type of a statement. It returns ticket.ErrTypeNotFound or ErrTypeExists.
+// storedType returns the single type of a statement's result. It returns ticket.ErrTypeNotFound or ErrTypeExists.
 func storedType(rows pgx.Rows, err error) (ticket.Type, error) {
 	if err != nil {
 		return ticket.Type{}, fmt.Errorf("ticket type: %w", err)
@@ -116,15 +122,16 @@ func storedType(rows pgx.Rows, err error) (ticket.Type, error) {
 	return t, nil
 }
 
-// Type gives a ticket type. It returns ticket.ErrTypeNotFound.
-func (s Store) Type(ctx context.Context, id uuid.UUID) (ticket.Type, error) {
-	rows, err := s.Pool.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE id = $1`, id)
+// Type returns a ticket type. It returns ticket.ErrTypeNotFound.
+func (s *Store) Type(ctx context.Context, id uuid.UUID) (ticket.Type, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE id = $1`, id)
 	return storedType(rows, err)
 }
 
-// Types gives an event's ticket types in the order of their creation.
-func (s Store) Types(ctx context.Context, eventID uuid.UUID) ([]ticket.Type, error) {
-	rows, err := s.Pool.Query(ctx, `SELECT `+typeColumns+` FROM ticket_types WHERE event_id = $1 ORDER BY created_at, id`, eventID)
+// Types returns an event's ticket types in the order of their creation.
+func (s *Store) Types(ctx context.Context, eventID uuid.UUID) ([]ticket.Type, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+typeColumns+` FROM ticket_types WHERE event_id = $1 ORDER BY created_at, id`, eventID)
 	if err != nil {
 		return nil, fmt.Errorf("ticket types: %w", err)
 	}
@@ -135,17 +142,17 @@ func (s Store) Types(ctx context.Context, eventID uuid.UUID) ([]ticket.Type, err
 	return types, nil
 }
 
-// TicketCount tells how many tickets of an event are in people's hands, none of an unknown one.
-func (s Store) TicketCount(ctx context.Context, eventID uuid.UUID) (int, error) {
+// TicketCount returns the number of sold tickets of an event, cancelled ones excluded; 0 for an unknown event.
+func (s *Store) TicketCount(ctx context.Context, eventID uuid.UUID) (int, error) {
 	var n int
-	if err := s.Pool.QueryRow(ctx, `SELECT coalesce(sum(sold), 0) FROM ticket_types WHERE event_id = $1`, eventID).
-		Scan(&n); err != nil {
+	if err := s.pool.QueryRow(ctx, `
+		SELECT coalesce(sum(sold), 0) FROM ticket_types WHERE event_id = $1`, eventID).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count tickets of event %s: %w", eventID, err)
 	}
 	return n, nil
 }
 
-// queueCount queues a change of how many tickets of a type are held and sold.
-func queueCount(b *pgx.Batch, typeID uuid.UUID, held, sold int) {
+// queueInventoryChange queues an update that adds to a type's held and sold tickets.
+func queueInventoryChange(b *pgx.Batch, typeID uuid.UUID, held, sold int) {
 	b.Queue(`UPDATE ticket_types SET held = held + $2, sold = sold + $3 WHERE id = $1`, typeID, held, sold)
 }

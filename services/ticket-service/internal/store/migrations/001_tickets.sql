@@ -1,4 +1,4 @@
--- Our copy of what event-service says, fed by event-events.
+-- A copy of the events of event-service, kept up to date by the topic event-events.
 CREATE TABLE events (
     id           uuid        PRIMARY KEY,
     organizer_id uuid        NOT NULL,
@@ -6,7 +6,7 @@ CREATE TABLE events (
     event_date   timestamptz NOT NULL,
     venue_name   text        NOT NULL,
     status       text        NOT NULL,
-    updated_at   timestamptz NOT NULL DEFAULT '-infinity' -- event-service's; orders updates
+    updated_at   timestamptz NOT NULL DEFAULT '-infinity' -- when event-service changed it; orders messages
 );
 
 CREATE TABLE ticket_types (
@@ -25,8 +25,8 @@ CREATE TABLE ticket_types (
 
 CREATE TABLE reservations (
     id         uuid        PRIMARY KEY, -- chosen by the caller
-    user_id    uuid,                    -- these three are null on a tombstone:
-    event_id   uuid,                    -- a release that came before its reserve
+    user_id    uuid,                    -- these three are null in a tombstone,
+    event_id   uuid,                    -- which a release before its reserve inserts
     expires_at timestamptz,
     status     text        NOT NULL CHECK (status IN ('ACTIVE', 'COMPLETED', 'CANCELLED', 'EXPIRED')),
     order_id   uuid CONSTRAINT reservations_order UNIQUE,
@@ -40,7 +40,7 @@ CREATE TABLE reservation_lines (
     reservation_id   uuid    NOT NULL REFERENCES reservations ON DELETE CASCADE,
     ticket_type_id   uuid    NOT NULL REFERENCES ticket_types,
     quantity         integer NOT NULL CHECK (quantity > 0),
-    unit_price_minor bigint  NOT NULL, -- as it was when reserved: what the buyer pays
+    unit_price_minor bigint  NOT NULL, -- at the time of the reservation: what the buyer pays
     currency         text    NOT NULL,
     PRIMARY KEY (reservation_id, ticket_type_id)
 );
@@ -61,8 +61,8 @@ CREATE TABLE tickets (
 CREATE INDEX tickets_order ON tickets (order_id);
 CREATE INDEX tickets_owner ON tickets (owner_id, created_at DESC);
 
--- TKT-YYYY-NNNNNN from a sequence for each year (UTC). A sequence never waits for another
--- transaction; numbers have gaps where one was rolled back.
+-- Returns TKT-YYYY-NNNNNN, from a sequence per year (UTC). A sequence never waits for another transaction;
+-- rolled-back transactions leave gaps.
 CREATE FUNCTION next_ticket_number() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     year text := to_char(now() AT TIME ZONE 'UTC', 'YYYY');
@@ -74,7 +74,7 @@ BEGIN
             BEGIN
                 EXECUTE 'CREATE SEQUENCE ticket_number_' || year;
             EXCEPTION WHEN duplicate_table OR unique_violation THEN
-                NULL; -- another transaction made it first
+                NULL; -- another transaction created it first
             END;
         END;
     END LOOP;

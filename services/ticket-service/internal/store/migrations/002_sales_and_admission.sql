@@ -1,15 +1,15 @@
--- What organizers say of sales. Null is no bound.
+-- Terms of sale, set by the organizer. Null is no bound.
 ALTER TABLE ticket_types
     ADD COLUMN sales_start   timestamptz,
     ADD COLUMN sales_end     timestamptz,
     ADD COLUMN max_per_order integer CHECK (max_per_order > 0),
     ADD CONSTRAINT sales_window CHECK (sales_start < sales_end);
 
--- Orders whose tickets somebody asked for. The row's lock makes those who give out an order's tickets,
--- refuse them or cancel them take turns.
+-- Orders that requested their tickets or were refunded. The row's lock serializes issuing, refusing and cancelling the
+-- tickets of an order.
 CREATE TABLE orders (
     id      uuid PRIMARY KEY,
-    refusal text -- why it gets no tickets, ever: its money goes back
+    refusal text -- the code with which it was refused its tickets for good
 );
 
 ALTER TABLE tickets
@@ -18,14 +18,14 @@ ALTER TABLE tickets
     ADD COLUMN cancelled_at  timestamptz,
     ADD COLUMN cancelled_by  text,
     ADD COLUMN cancel_reason text,
-    ADD COLUMN refund_key    text, -- payment-service's, of the refund that it was cancelled for
+    ADD COLUMN refund_key    text, -- payment-service's key of the refund that cancelled it
     ADD CONSTRAINT tickets_status CHECK (status IN ('ACTIVE', 'USED', 'CANCELLED')),
     ADD CONSTRAINT tickets_used CHECK ((status = 'USED') = (checked_in_at IS NOT NULL)),
     ADD CONSTRAINT tickets_cancelled CHECK ((status = 'CANCELLED') = (cancelled_at IS NOT NULL));
 CREATE INDEX tickets_reservation ON tickets (reservation_id);
 CREATE INDEX tickets_event ON tickets (event_id, number);
 DROP INDEX tickets_owner;
-CREATE INDEX tickets_owner ON tickets (owner_id, created_at DESC, id DESC); -- pages of one's own
+CREATE INDEX tickets_owner ON tickets (owner_id, created_at DESC, id DESC); -- for the pages of /mine
 
 ---- create above / drop below ----
 

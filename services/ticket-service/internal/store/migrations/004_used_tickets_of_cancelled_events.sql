@@ -1,4 +1,4 @@
--- A used ticket is cancelled with its event. When and where it let somebody in stays known.
+-- A used ticket is cancelled with its event, and keeps the time and gate of its check-in.
 ALTER TABLE tickets
     DROP CONSTRAINT tickets_used,
     ADD CONSTRAINT tickets_used CHECK (status = 'CANCELLED' OR (status = 'USED') = (checked_in_at IS NOT NULL));

@@ -1,4 +1,4 @@
--- Sweeps look at what is not finished or was a short while ago.
+-- Sweeps read unfinished cancellations and recently finished ones.
 CREATE INDEX event_cancellations_finished ON event_cancellations (finished_at);
 
 ---- create above / drop below ----

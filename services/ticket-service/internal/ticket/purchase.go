@@ -1,0 +1,19 @@
+package ticket
+
+import "github.com/google/uuid"
+
+// Purchase completes a reservation for a paid order.
+type Purchase struct {
+	ReservationID uuid.UUID
+	OrderID       uuid.UUID
+	UserID        uuid.UUID
+	HolderName    string
+}
+
+// Refund cancels the tickets of an order because payment-service refunds them.
+type Refund struct {
+	OrderID   uuid.UUID
+	TicketIDs []uuid.UUID // nil is all tickets of the order
+	Key       string      // payment-service's key of the refund
+	Reason    string
+}
