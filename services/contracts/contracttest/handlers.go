@@ -7,11 +7,11 @@ import (
 )
 
 // Handlers checks that a service has a handler for each event type that asyncapi.yaml says it receives, and no other.
-func Handlers[H interface{ Type() string }](t testing.TB, handlers []H, service string) {
-	t.Helper()
+func Handlers[H interface{ Type() string }](tb testing.TB, handlers []H, service string) {
+	tb.Helper()
 	subscriptions, err := contracts.Subscriptions()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	described, handled := map[string]bool{}, map[string]bool{}
 	for _, s := range subscriptions {
@@ -23,9 +23,9 @@ func Handlers[H interface{ Type() string }](t testing.TB, handlers []H, service 
 		handled[h.Type()] = true
 	}
 	for _, eventType := range missing(described, handled) {
-		t.Errorf("%s: %s of asyncapi.yaml has no handler", service, eventType)
+		tb.Errorf("%s: %s of asyncapi.yaml has no handler", service, eventType)
 	}
 	for _, eventType := range missing(handled, described) {
-		t.Errorf("%s: the handler of %s has no entry in asyncapi.yaml", service, eventType)
+		tb.Errorf("%s: the handler of %s has no entry in asyncapi.yaml", service, eventType)
 	}
 }

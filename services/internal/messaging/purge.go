@@ -12,56 +12,59 @@ import (
 )
 
 const (
-	// redelivery is how long after it was published an event may still come: it lies in its queue for four days, and in the
-	// queue's dead-letter queue for as long. After that it can come only out of dead_letters.
+	// redelivery is the time after its publication in which an event can be delivered: four days in its queue and four
+	// days in the dead-letter queue. After that it can only be redriven from dead_letters.
 	redelivery = 8 * 24 * time.Hour
-	// minRetention leaves time to see what became of an event.
+	// minRetention leaves operators time to look up an event.
 	minRetention = 24 * time.Hour
-	// purgeEvery is how often we look for what is over.
+	// purgeEvery is the interval between two sweeps.
 	purgeEvery = 10 * time.Minute
 )
 
-// Settings are the part of a service's configuration that is about its messages.
+// Settings is the part of a service's configuration that concerns its messages.
 type Settings struct {
-	// EventRetention is how long an event is kept after it was published.
+	// EventRetention is the time for which an event is kept after its publication.
 	EventRetention Retention `envconfig:"EVENT_RETENTION" default:"720h"`
 }
 
-// Retention is a duration of a day at least.
+// Retention is a duration of at least one day.
 type Retention time.Duration
 
-// Decode reads the retention from its variable.
+// Decode implements envconfig.Decoder.
 func (r *Retention) Decode(value string) error {
 	d, err := time.ParseDuration(value)
 	if err != nil {
 		return err
 	}
 	if d < minRetention {
-		return fmt.Errorf("it must be %s at least", minRetention)
+		return fmt.Errorf("must be at least %s", minRetention)
 	}
 	*r = Retention(d)
 	return nil
 }
 
-// Purge deletes the messages that are over in a service's database: published events and those of unknown types once they
-// have been kept for the retention, and the records of what was processed (the inbox, and dead letters that were handled)
-// eight days later, when nothing can bring the event again. The record of an event that has an open dead letter stays as
-// long as that: its redrive has to see whether the event took effect. saga_events are history, and none of this.
+// Purge deletes expired messages from a service's database.
 //
-// How far it came is in the table purged, before anything goes: of what is older, its absence says nothing.
+// Published events and unknown events expire after the retention. The inbox and closed dead letters expire eight days
+// later, when no queue can deliver their events any more. The inbox row of an event with an open dead letter does not
+// expire, because a redrive has to know whether the event took effect. Purge does not touch saga_events, which are a
+// history.
 //
-// An event whose publisher died between the broker's answer and the mark, and was away for longer than all that, would take
-// effect again.
+// Before it deletes rows, Purge stores in the table purged up to which time. An auditor can conclude nothing from a
+// missing row that is older.
+//
+// An event takes effect twice if its relay dies between the broker's answer and the mark and no relay runs for longer
+// than all that.
 type Purge struct {
 	Pool     *pgxpool.Pool
 	Settings Settings
 }
 
-// Run purges every now and then until ctx ends.
+// Run sweeps every 10 minutes until ctx is done.
 func (p Purge) Run(ctx context.Context) error {
 	for {
 		if err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
-			slog.ErrorContext(ctx, "messages not purged, trying again later", "error", err.Error())
+			slog.ErrorContext(ctx, "purge messages failed", "retryIn", purgeEvery, "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -71,10 +74,10 @@ func (p Purge) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep purges what is over now.
+// Sweep deletes the rows that have expired by now.
 func (p Purge) Sweep(ctx context.Context) error {
 	kept := time.Duration(p.Settings.EventRetention)
-	for _, over := range []struct {
+	for _, expired := range []struct {
 		table, column, condition string
 		keep                     time.Duration
 	}{
@@ -88,15 +91,15 @@ func (p Purge) Sweep(ctx context.Context) error {
 		if err := p.Pool.QueryRow(ctx, `
 			INSERT INTO purged AS p (relation, before) VALUES ($1, now() - $2::interval)
 			ON CONFLICT (relation) DO UPDATE SET before = greatest(p.before, excluded.before)
-			RETURNING before`, over.table, over.keep).Scan(&before); err != nil {
-			return fmt.Errorf("purge %s: %w", over.table, err)
+			RETURNING before`, expired.table, expired.keep).Scan(&before); err != nil {
+			return fmt.Errorf("purge %s: %w", expired.table, err)
 		}
-		rows, err := postgres.Purge(ctx, p.Pool, over.table, over.column, before, over.condition)
+		rows, err := postgres.Purge(ctx, p.Pool, expired.table, expired.column, before, expired.condition)
 		if err != nil {
 			return err
 		}
 		if rows > 0 {
-			slog.InfoContext(ctx, "messages purged", "table", over.table, "rows", rows, "before", before)
+			slog.InfoContext(ctx, "messages purged", "table", expired.table, "rows", rows, "before", before)
 		}
 	}
 	return nil

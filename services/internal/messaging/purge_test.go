@@ -29,7 +29,8 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 			('expired', '', '', now() - interval '31 days'), ('recent', '', '', now() - interval '29 days');
 		INSERT INTO inbox (event_id, type, processed_at)
 		SELECT md5(name)::uuid, name, now() - since FROM (VALUES
-			('expired', interval '39 days'), ('handled', '39 days'), ('redelivery possible', '37 days'), ('can be redriven', '90 days')) i (name, since);
+			('expired', interval '39 days'), ('handled', '39 days'),
+			('redelivery possible', '37 days'), ('can be redriven', '90 days')) i (name, since);
 		INSERT INTO dead_letters (queue, event_id, type, body, message_id, reason, state, first_seen, handled_at)
 		SELECT '', md5(name)::uuid, name, '', '', '', state, now() - interval '90 days', now() - since FROM (VALUES
 			('handled', 'REDRIVEN', interval '39 days'), ('discarded', 'DISCARDED', '39 days'),
@@ -41,7 +42,9 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 	for range 2 {
 		require.NoError(t, purge.Sweep(t.Context()))
 		left := map[string][]string{}
-		for table, name := range map[string]string{"outbox": "topic", "unknown_events": "event_id", "inbox": "type", "dead_letters": "type"} {
+		for table, name := range map[string]string{
+			"outbox": "topic", "unknown_events": "event_id", "inbox": "type", "dead_letters": "type",
+		} {
 			rows, err := pool.Query(t.Context(), `SELECT `+name+` FROM `+table+` ORDER BY 1`)
 			require.NoError(t, err)
 			left[table], err = pgx.CollectRows(rows, pgx.RowTo[string])
@@ -67,7 +70,9 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 		return marks
 	}
 	for range 2 {
-		require.InDeltaMapValues(t, map[string]float64{"outbox": 30, "unknown_events": 30, "inbox": 38, "dead_letters": 38}, purged(), 0.01)
+		require.InDeltaMapValues(t, map[string]float64{
+			"outbox": 30, "unknown_events": 30, "inbox": 38, "dead_letters": 38,
+		}, purged(), 0.01)
 		purge.Settings.EventRetention *= 2 // deleted rows do not return
 		require.NoError(t, purge.Sweep(t.Context()))
 	}
@@ -97,7 +102,9 @@ func TestRetention(t *testing.T) {
 	var settings messaging.Settings
 	require.NoError(t, envconfig.Process("", &settings))
 	require.Equal(t, messaging.Retention(30*24*time.Hour), settings.EventRetention)
-	for value, ok := range map[string]bool{"24h": true, "2400h": true, "23h59m": false, "-720h": false, "30": false, "30d": false, "": false} {
+	for value, ok := range map[string]bool{
+		"24h": true, "2400h": true, "23h59m": false, "-720h": false, "30": false, "30d": false, "": false,
+	} {
 		t.Setenv("EVENT_RETENTION", value)
 		err := envconfig.Process("", &settings)
 		if ok {

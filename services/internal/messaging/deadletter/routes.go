@@ -1,7 +1,6 @@
 package deadletter
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -35,8 +34,8 @@ func (a Archive) Mount(r *mux.Router, guard identity.Guard) {
 	r.Handle(letters, admin(a.handleList)).Methods(http.MethodGet)
 	post(letters+"/redrive", admin(a.handleRedriveAll))
 	r.Handle(letters+"/{deadLetterId}", admin(a.handleFind)).Methods(http.MethodGet)
-	post(letters+"/{deadLetterId}/redrive", admin(a.handle("dead letter redriven", a.redrive)))
-	post(letters+"/{deadLetterId}/discard", admin(a.handle("dead letter discarded", a.discard)))
+	post(letters+"/{deadLetterId}/redrive", admin(a.handleRedrive))
+	post(letters+"/{deadLetterId}/discard", admin(a.handleDiscard))
 }
 
 // receive archives the messages of a queue's dead-letter queue.
@@ -113,21 +112,30 @@ func (a Archive) handleFind(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, letterJSON(found))
 }
 
-// handle does something with the dead letter in the path, logs it under the admin's id, and answers with the dead
-// letter.
-func (a Archive) handle(done string, do func(ctx context.Context, id uuid.UUID) error) web.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := web.PathID(r, "deadLetterId")
-		if err != nil {
-			return err
-		}
-		ctx := r.Context()
-		if err := do(ctx, id); err != nil {
-			return err
-		}
-		slog.InfoContext(ctx, done, "deadLetterId", id, "userId", identity.CurrentUser(ctx).ID)
-		return a.handleFind(w, r)
+func (a Archive) handleRedrive(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "deadLetterId")
+	if err != nil {
+		return err
 	}
+	ctx := r.Context()
+	if err := a.redrive(ctx, id); err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "dead letter redriven", "deadLetterId", id, "userId", identity.CurrentUser(ctx).ID)
+	return a.handleFind(w, r)
+}
+
+func (a Archive) handleDiscard(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "deadLetterId")
+	if err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if err := a.discard(ctx, id); err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "dead letter discarded", "deadLetterId", id, "userId", identity.CurrentUser(ctx).ID)
+	return a.handleFind(w, r)
 }
 
 func (a Archive) handleRedriveAll(w http.ResponseWriter, r *http.Request) error {

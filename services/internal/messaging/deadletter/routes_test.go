@@ -42,7 +42,8 @@ func TestRedrive(t *testing.T) {
 	require.Equal(t, "REDRIVEN", redriven.State)
 	require.NotNil(t, redriven.HandledAt)
 	var processed int
-	require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM inbox WHERE event_id = $1`, eventID).Scan(&processed))
+	require.NoError(t, pool.QueryRow(t.Context(),
+		`SELECT count(*) FROM inbox WHERE event_id = $1`, eventID).Scan(&processed))
 	require.Equal(t, 1, processed)
 	for _, action := range []string{"/redrive", "/discard"} {
 		require.Equal(t, "DEAD_LETTER_NOT_OPEN", ask[failure](t, http.MethodPost, path+action, http.StatusConflict).Error)
@@ -158,7 +159,8 @@ func TestDeadLettersAreForAdminsAndTheSidecar(t *testing.T) {
 		status, _ = messagingtest.Do(t, method, url+path, "")
 		require.Equal(t, http.StatusUnauthorized, status, path)
 	}
-	for _, path := range []string{"/bindings/dead-letters", "/bindings/ordered-dead-letters", "/bindings/monitor-dead-letters"} {
+	for _, binding := range []string{"dead-letters", "ordered-dead-letters", "monitor-dead-letters"} {
+		path := "/bindings/" + binding
 		status, _ := messagingtest.Do(t, http.MethodPost, url+path, "", as(t, identity.RoleAdmin)...)
 		require.Equal(t, http.StatusUnauthorized, status, path)
 	}

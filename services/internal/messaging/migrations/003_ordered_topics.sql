@@ -1,4 +1,4 @@
--- Topics whose events keep their order: of all relays one publishes there, until then.
+-- Leases on ordered topics. Of all relays, the holder alone publishes to the topic until the lease expires.
 CREATE TABLE ordered_topics (
     topic        text        PRIMARY KEY,
     holder       uuid        NOT NULL,

@@ -1,5 +1,5 @@
--- A dead letter's event is tried again when it is archived, and by the sweeps after that, so many times.
--- Why it was refused before tells nobody anything any more: the try says it.
+-- The number of attempts at the event of a dead letter. Each attempt stores its own reason, so the
+-- reasons of failed deliveries are not needed any more.
 ALTER TABLE dead_letters ADD COLUMN tries integer NOT NULL DEFAULT 0;
 DROP TABLE failed_deliveries;
 

@@ -1,5 +1,6 @@
--- Transactions that notify somebody commit one after the other, in all databases of a server, each waiting for the disk
--- alone. So the relay is woken by the process that committed. One of the version before finds events when it looks, every 2 s.
+-- PostgreSQL serializes the commits of transactions that notify, in all databases of a server, and each of these commits
+-- waits for the disk. Now the process that commits wakes its relay. A relay of the previous version finds events by
+-- polling every 2 s.
 DROP TRIGGER outbox_notify ON outbox;
 DROP FUNCTION outbox_notify();
 

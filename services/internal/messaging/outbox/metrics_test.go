@@ -40,7 +40,8 @@ func TestPublishedEventsAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 	count := func() int {
-		_, after, _ := strings.Cut(messagingtest.Scrape(t), `events_published_total{topic="seat-events",type="`+countedType+`"} `)
+		series := `events_published_total{topic="seat-events",type="` + countedType + `"} `
+		_, after, _ := strings.Cut(messagingtest.Scrape(t), series)
 		digits, _, _ := strings.Cut(after, "\n")
 		n, _ := strconv.Atoi(digits) // 0 if there is no such series yet
 		return n

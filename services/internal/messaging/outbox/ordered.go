@@ -35,7 +35,7 @@ func (r Relay) publishTopic(ctx context.Context, topic string) error {
 		defer cancel()
 		if _, err := r.Pool.Exec(ctx, `
 			UPDATE ordered_topics SET leased_until = '-infinity' WHERE topic = $1 AND holder = $2`, topic, holder); err != nil {
-			slog.WarnContext(ctx, "release ordered topic failed, its lease must expire first", "topic", topic, "error", err.Error())
+			slog.WarnContext(ctx, "release lease on ordered topic failed", "topic", topic, "error", err.Error())
 		}
 	}()
 	for held := []string{}; ; { // subjects with a refused event

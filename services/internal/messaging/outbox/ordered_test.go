@@ -94,9 +94,10 @@ func TestNextRelayTakesOverOrderedTopicOfHungRelay(t *testing.T) {
 	pool := setup(t)
 	hung, next := &broker{hold: make(chan struct{})}, &broker{}
 	add(t.Context(), t, pool, 1, 2, 3)
-	stop := relay(t, outbox.Relay{Pool: pool, Publisher: hung, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+	const lease = 200 * time.Millisecond
+	stop := relay(t, outbox.Relay{Pool: pool, Publisher: hung, Poll: tick, Lease: lease, Ordered: ordered})
 	require.Eventually(t, func() bool { return len(hung.events()) > 0 }, deadline, tick)
-	relay(t, outbox.Relay{Pool: pool, Publisher: next, Poll: tick, Lease: 200 * time.Millisecond, Ordered: ordered})
+	relay(t, outbox.Relay{Pool: pool, Publisher: next, Poll: tick, Lease: lease, Ordered: ordered})
 	waitPublished(t, pool)
 	require.Equal(t, []int{1, 2, 3}, next.seats())
 	for _, seat := range hung.seats() {
