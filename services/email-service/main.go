@@ -45,16 +45,15 @@ func run(ctx context.Context, cfg config) error {
 			return err
 		}
 	}
-	states := service.Sidecar.Dapr
 	sender, err := email.NewSender(server, claim.Claims{
-		States: states, Store: stateStore, Consumer: appID, Lease: email.Lease, Keep: 24 * time.Hour,
+		States: service.Sidecar.Dapr, Store: stateStore, Consumer: appID, Lease: email.Lease, Keep: 24 * time.Hour,
 	})
 	if err != nil {
 		return err
 	}
 	return service.Serve(ctx, httpapi.New(sender, service.Guard, web.Check{
 		Name: stateStore, Degrades: true, Probe: func(ctx context.Context) error {
-			_, err := states.GetState(ctx, stateStore, "health-check", nil)
+			_, err := service.Sidecar.Dapr.GetState(ctx, stateStore, "health-check", nil)
 			return err
 		},
 	}))
