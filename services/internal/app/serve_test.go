@@ -76,7 +76,7 @@ func TestServeFinishesRequestsBeforeItStopsWorkers(t *testing.T) {
 
 	status := make(chan int, 1)
 	go func() {
-		res, err := http.Get(r.url) //nolint:noctx // ends with the server
+		res, err := http.Get(r.url)
 		if err != nil {
 			status <- 0
 			return

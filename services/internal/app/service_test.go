@@ -78,8 +78,10 @@ func TestAccessDecidesWhetherTheServiceSecretIsRead(t *testing.T) {
 		{"AcceptsServices", []app.Access{app.AcceptsServices}, []string{"service-auth-secret"}, false, true, false},
 		{"CallsServices", []app.Access{app.CallsServices}, []string{"service-auth-secret"}, false, false, true},
 		{
-			"All", []app.Access{app.AcceptsUsers, app.AcceptsServices, app.CallsServices},
-			[]string{"service-auth-secret"}, true, true, true,
+			"All",
+			[]app.Access{app.AcceptsUsers, app.AcceptsServices, app.CallsServices},
+			[]string{"service-auth-secret"},
+			true, true, true,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

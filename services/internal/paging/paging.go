@@ -38,7 +38,7 @@ func Cut[T any](p Page, found []T, key func(T) (time.Time, uuid.UUID)) (entries 
 // Cursor returns the cursor of the page that follows the entry with this time and id. It keeps microseconds, the
 // precision of PostgreSQL.
 func Cursor(at time.Time, id uuid.UUID) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())) //nolint:gosec // two's complement there and back
+	b := binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro()))
 	return base64.RawURLEncoding.EncodeToString(append(b, id[:]...))
 }
 

@@ -36,7 +36,8 @@ func TestCutReturnsTheCursorOfTheNextPage(t *testing.T) {
 	require.Equal(t, found[:2], entries)
 	gotAt, gotID, ok := paging.ParseCursor(next)
 	require.True(t, ok)
-	require.Equal(t, found[1], entry{gotAt, gotID})
+	require.Equal(t, found[1].at, gotAt)
+	require.Equal(t, found[1].id, gotID)
 }
 
 // invalidCursors are texts that Cursor never returns for a time in PostgreSQL's range.

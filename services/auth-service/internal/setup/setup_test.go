@@ -28,7 +28,8 @@ func (s secrets) Secret(_ context.Context, name string) (string, error) {
 }
 
 func keySecret(letter string) secrets {
-	return secrets{"auth-service-key-encryption-key": base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 32)))}
+	key := []byte(strings.Repeat(letter, 32))
+	return secrets{"auth-service-key-encryption-key": base64.StdEncoding.EncodeToString(key)}
 }
 
 func newStore(t *testing.T) *store.Store {

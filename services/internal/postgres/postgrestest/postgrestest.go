@@ -20,46 +20,46 @@ import (
 
 // New returns a pool whose connections use a new schema of the server at TEST_DATABASE_URL, with the migrations
 // applied. The schema is dropped when the test ends. `make test` sets the variable.
-func New(t testing.TB, migrations ...postgres.Migrations) *pgxpool.Pool {
-	t.Helper()
+func New(tb testing.TB, migrations ...postgres.Migrations) *pgxpool.Pool {
+	tb.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
-	require.NotEmpty(t, server, "set TEST_DATABASE_URL to a PostgreSQL server's URL, or run `make test`")
+	require.NotEmpty(tb, server, "set TEST_DATABASE_URL to a PostgreSQL server's URL, or run `make test`")
 
 	schema := "test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	ctx := context.Background()
 	admin, err := pgx.Connect(ctx, server)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	_, err = admin.Exec(ctx, "CREATE SCHEMA "+schema)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
 	u, err := url.Parse(server)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	q := u.Query()
 	q.Set("search_path", schema)
 	u.RawQuery = q.Encode()
 	pool, err := postgres.Open(ctx, u.String(), migrations...)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		pool.Close()
 		_, err := admin.Exec(ctx, "DROP SCHEMA "+schema+" CASCADE")
-		require.NoError(t, err)
-		require.NoError(t, admin.Close(ctx))
+		require.NoError(tb, err)
+		require.NoError(tb, admin.Close(ctx))
 	})
 	return pool
 }
 
 // Plans returns the query plans of the gauges, after it has updated the statistics of the tables.
-func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
-	t.Helper()
+func Plans(tb testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
+	tb.Helper()
 	_, err := pool.Exec(context.Background(), "ANALYZE")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	var plans []string
 	for _, g := range gauges {
 		rows, err := pool.Query(context.Background(), "EXPLAIN "+g.Query, g.Args...)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		plans = append(plans, plan...)
 	}
 	return strings.Join(plans, "\n")
@@ -69,53 +69,53 @@ func Plans(t testing.TB, pool *pgxpool.Pool, gauges []postgres.Gauges) string {
 type StatementPlans map[string]string
 
 // Of returns the plans of the statements that match a pattern. The test fails if there are none.
-func (p StatementPlans) Of(t testing.TB, pattern string) string {
-	t.Helper()
+func (p StatementPlans) Of(tb testing.TB, pattern string) string {
+	tb.Helper()
 	var found []string
 	for sql, plan := range p {
 		if regexp.MustCompile(pattern).MatchString(sql) {
 			found = append(found, sql, plan)
 		}
 	}
-	require.NotEmpty(t, found, "a statement like %s", pattern)
+	require.NotEmpty(tb, found, "a statement like %s", pattern)
 	return strings.Join(found, "\n")
 }
 
 // Explain returns the generic plans of the statements that do sends through its pool. These are the plans that the
 // database uses for a prepared statement after a few executions, whatever the arguments. The statistics of the tables
 // are those from before do.
-func Explain(t testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) StatementPlans {
-	t.Helper()
+func Explain(tb testing.TB, pool *pgxpool.Pool, do func(pool *pgxpool.Pool)) StatementPlans {
+	tb.Helper()
 	var sent recorder
 	config := pool.Config()
 	config.ConnConfig.Tracer = &sent
-	recorded, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
+	recorded, err := pgxpool.NewWithConfig(tb.Context(), config)
+	require.NoError(tb, err)
 	defer recorded.Close()
-	_, err = pool.Exec(t.Context(), "ANALYZE")
-	require.NoError(t, err)
+	_, err = pool.Exec(tb.Context(), "ANALYZE")
+	require.NoError(tb, err)
 	do(recorded)
 
-	conn, err := pgx.ConnectConfig(t.Context(), pool.Config().ConnConfig)
-	require.NoError(t, err)
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	_, err = conn.Exec(t.Context(), "SET plan_cache_mode = force_generic_plan")
-	require.NoError(t, err)
+	conn, err := pgx.ConnectConfig(tb.Context(), pool.Config().ConnConfig)
+	require.NoError(tb, err)
+	defer conn.Close(context.WithoutCancel(tb.Context()))
+	_, err = conn.Exec(tb.Context(), "SET plan_cache_mode = force_generic_plan")
+	require.NoError(tb, err)
 	plans := StatementPlans{}
 	for sql, arguments := range sent.statements {
 		nulls := ""
 		if arguments > 0 {
 			nulls = "(NULL" + strings.Repeat(", NULL", arguments-1) + ")"
 		}
-		_, err = conn.Exec(t.Context(), "PREPARE explained AS "+sql)
-		require.NoError(t, err, sql)
-		rows, err := conn.Query(t.Context(), "EXPLAIN EXECUTE explained"+nulls)
-		require.NoError(t, err)
+		_, err = conn.Exec(tb.Context(), "PREPARE explained AS "+sql)
+		require.NoError(tb, err, sql)
+		rows, err := conn.Query(tb.Context(), "EXPLAIN EXECUTE explained"+nulls)
+		require.NoError(tb, err)
 		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		require.NoError(t, err, sql)
+		require.NoError(tb, err, sql)
 		plans[sql] = strings.Join(plan, "\n")
-		_, err = conn.Exec(t.Context(), "DEALLOCATE explained")
-		require.NoError(t, err)
+		_, err = conn.Exec(tb.Context(), "DEALLOCATE explained")
+		require.NoError(tb, err)
 	}
 	return plans
 }
