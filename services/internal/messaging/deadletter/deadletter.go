@@ -10,7 +10,7 @@
 // After the third attempt only an admin redrives the event, or discards it. An attempt is counted before it is
 // made, so an event that kills the process is also retried at most three times.
 //
-// Every attempt passes the event to the same handler as a delivery, and the inbox tells the handler whether the
+// Every attempt passes the event to the same handler as a delivery, and the inbox reports to the handler whether the
 // event took effect before.
 package deadletter
 

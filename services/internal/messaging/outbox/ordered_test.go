@@ -14,7 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-// ordered makes seat-events an ordered topic.
+// ordered declares seat-events an ordered topic.
 var ordered = map[string]string{"seat-events": "pubsub"}
 
 func TestOrderedTopicKeepsItsOrder(t *testing.T) {
