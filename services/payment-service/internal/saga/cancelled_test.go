@@ -19,7 +19,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// newEvent makes the orders that follow be for another event.
+// newEvent creates an event with a ticket type. The orders that are placed afterwards are for it.
 func (b *bundle) newEvent() {
 	b.event = uuid.New()
 	b.newType(5000)
@@ -27,23 +27,25 @@ func (b *bundle) newEvent() {
 
 func (b *bundle) cancelEvent(t *testing.T, message uuid.UUID) {
 	t.Helper()
-	require.NoError(t, b.store.EventCancelled(t.Context(), message, events.EventCancelled{EventID: b.event, CancellationReason: "Storm"}))
+	require.NoError(t, b.store.EventCancelled(t.Context(), message, events.EventCancelled{
+		EventID: b.event, CancellationReason: "Storm",
+	}))
 }
 
-// requireRefundedOnce asserts that an order of a cancelled event has all its money back, and no tickets.
+// requireRefundedOnce asserts that an order of a cancelled event was refunded exactly once and has no valid tickets.
 func (b *bundle) requireRefundedOnce(t *testing.T, id uuid.UUID) {
 	t.Helper()
 	o := b.order(t, id)
 	require.Equal(t, order.Refunded, o.Status)
 	charged, refunded := b.services.Money(id)
 	require.Equal(t, []money.Decimal{"100.00"}, charged)
-	back := money.Of(0, "USD")
+	sum := money.Of(0, "USD")
 	for _, r := range refunded {
 		amount, err := r.In("USD")
 		require.NoError(t, err)
-		back = back.Plus(amount)
+		sum = sum.Plus(amount)
 	}
-	require.Equal(t, o.Total, back)
+	require.Equal(t, o.Total, sum)
 	require.Empty(t, b.services.Tickets(id))
 	refunds, err := b.store.RefundsOf(t.Context(), id, paging.Page{Limit: 100})
 	require.NoError(t, err)
@@ -51,44 +53,47 @@ func (b *bundle) requireRefundedOnce(t *testing.T, id uuid.UUID) {
 	require.Len(t, whole, 1)
 }
 
-// settleEvent lets messages arrive and the sweeper go on until all is done.
+// settleEvent delivers messages and sweeps until the orders and their refunds are done.
 func (b *bundle) settleEvent(t *testing.T, ids ...uuid.UUID) {
 	t.Helper()
 	for _, id := range ids {
-		b.settle(t, id, b.sweeps)
+		b.settle(t, id, b.sweep)
 	}
-	require.NoError(t, b.sweeps(t.Context(), uuid.Nil))
+	require.NoError(t, b.sweep(t.Context(), uuid.Nil))
 	for _, id := range ids {
-		b.settleRefunds(t, id, b.sweeps)
+		b.settleRefunds(t, id, b.sweep)
 	}
 }
 
-// Wherever its orders stand when an event is cancelled, each that is paid is refunded once.
-func TestEventCancelled(t *testing.T) {
+// When an event is cancelled, each of its orders that is or will be paid is refunded once, whatever its step.
+func TestOrdersOfACancelledEventAreRefunded(t *testing.T) {
 	b := setup(t)
+	at := func(call sagatest.Call) func(t *testing.T) uuid.UUID {
+		return func(t *testing.T) uuid.UUID { t.Helper(); return b.orderAt(t, call) }
+	}
 	for _, tt := range []struct {
 		name   string
 		order  func(t *testing.T) uuid.UUID
 		status order.Status
 	}{
-		{"NotReserved", func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Reserve) }, order.Failed},
-		{"PaidLater", func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Charge) }, order.Refunded},
-		{"PaymentKnownLater", func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Ask) }, order.Refunded},
-		{"Declined", func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Release) }, order.Failed},
+		{"NotReserved", at(sagatest.Reserve), order.Failed},
+		{"PaidLater", at(sagatest.Charge), order.Refunded},
+		{"PaymentKnownLater", at(sagatest.Ask), order.Refunded},
+		{"Declined", at(sagatest.Release), order.Failed},
 		{"FulfilledLater", b.paid, order.Refunded},
-		{"RefundedAnyway", func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Refund) }, order.Refunded},
+		{"RefundAlreadyDue", at(sagatest.Refund), order.Refunded},
 		{"Bought", b.bought, order.Refunded},
 		{"PartlyRefunded", func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.bought(t)
-			_, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds["Ticket"](b, id)))
+			_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds["Ticket"](b, id)))
 			require.NoError(t, err)
 			return id
 		}, order.Refunded},
 		{"BeingRefunded", func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.bought(t)
-			b.ask(t.Context(), t, id, kinds["Whole"](b, id))
+			b.request(t.Context(), t, id, kinds["Whole"](b, id))
 			return id
 		}, order.Refunded},
 	} {
@@ -102,7 +107,7 @@ func TestEventCancelled(t *testing.T) {
 			message := uuid.New()
 			b.cancelEvent(t, message)
 			b.cancelEvent(t, message)    // delivered twice
-			b.cancelEvent(t, uuid.New()) // and said twice
+			b.cancelEvent(t, uuid.New()) // published twice
 			b.settleEvent(t, id)
 			b.cancelEvent(t, uuid.New())
 			b.settleEvent(t, id)
@@ -110,7 +115,7 @@ func TestEventCancelled(t *testing.T) {
 			if tt.status == order.Refunded {
 				b.requireRefundedOnce(t, id)
 			}
-			require.Equal(t, order.Completed, b.order(t, untouched).Status, "of another event")
+			require.Equal(t, order.Completed, b.order(t, untouched).Status, "the order of another event")
 		})
 	}
 	t.Run("Free", func(t *testing.T) {
@@ -122,30 +127,30 @@ func TestEventCancelled(t *testing.T) {
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
 		require.Empty(t, b.services.Tickets(id))
 	})
-	t.Run("SomebodyIsIn", func(t *testing.T) { // of an event that broke off
+	t.Run("ATicketWasUsed", func(t *testing.T) { // the event was cancelled while it went on
 		b.newEvent()
 		id := b.bought(t)
 		b.services.Use(b.services.TicketIDs(id)[0])
 		b.cancelEvent(t, uuid.New())
 		b.settleEvent(t, id)
 		b.requireRefundedOnce(t, id)
-		announced, _ := b.outbox(t, id)
-		require.NotContains(t, announced, "COMPENSATION_FAILED")
+		published, _ := b.outbox(t, id)
+		require.NotContains(t, published, "COMPENSATION_FAILED")
 	})
-	// An organizer's refund took all that was left, so that there was nothing to refund with the event. Then it
-	// failed, because ticket-service knew of the used ticket and not of the event's end.
-	for kind, makeRefund := range map[string]func(b *bundle, id uuid.UUID) refund.Refund{"Whole": kinds["Whole"], "Ticket": kinds["Ticket"]} {
-		t.Run("RefundFailsAfterwards"+kind, func(t *testing.T) {
+	// An organizer's refund claimed all that was left, so nothing was left to refund when the event was cancelled. Then
+	// the refund failed, because ticket-service had not received the cancellation and refused the used tickets.
+	for _, kind := range []string{"Whole", "Ticket"} {
+		t.Run("EarlierRefundFails"+kind, func(t *testing.T) {
 			b.newEvent()
 			id := b.bought(t)
-			made := b.ask(t.Context(), t, id, makeRefund(b, id))
+			refundID := b.request(t.Context(), t, id, kinds[kind](b, id))
 			for _, ticket := range b.services.TicketIDs(id) {
 				b.services.Use(ticket)
 			}
 			b.cancelEvent(t, uuid.New())
 			_, err := b.store.RefundCancelled(t.Context(), 10)
 			require.NoError(t, err)
-			r, err := b.saga.DriveRefund(t.Context(), made)
+			r, err := b.saga.DriveRefund(t.Context(), refundID)
 			require.NoError(t, err)
 			require.Equal(t, refund.ErrTicketUsed.Code, r.Failure.Code)
 			b.settleEvent(t, id)
@@ -157,11 +162,11 @@ func TestEventCancelled(t *testing.T) {
 	}
 }
 
-// The process dies in the middle of a batch, or between two, and the next one goes on where it was; many
-// at once share the work. Each order is refunded once.
-func TestEventCancelledInBatches(t *testing.T) {
+// The orders of a cancelled event are refunded in batches. A process that dies in or between batches, and concurrent
+// sweepers, refund each order once.
+func TestCancelledEventIsRefundedInBatches(t *testing.T) {
 	b := setup(t)
-	many := func(t *testing.T) []uuid.UUID {
+	cancelled := func(t *testing.T) []uuid.UUID {
 		t.Helper()
 		b.newEvent()
 		ids := make([]uuid.UUID, capacity/quantity)
@@ -172,13 +177,13 @@ func TestEventCancelledInBatches(t *testing.T) {
 		return ids
 	}
 	t.Run("OneByOne", func(t *testing.T) {
-		ids := many(t)
+		ids := cancelled(t)
 		for more := true; more; {
 			var err error
-			ctx, die := context.WithCancel(t.Context())
+			ctx, cancel := context.WithCancel(t.Context())
 			more, err = b.store.RefundCancelled(ctx, 1)
 			require.NoError(t, err)
-			die()
+			cancel()
 			_, err = b.store.RefundCancelled(ctx, 1)
 			require.ErrorIs(t, err, context.Canceled)
 		}
@@ -188,7 +193,7 @@ func TestEventCancelledInBatches(t *testing.T) {
 		}
 	})
 	t.Run("WhileStoring", func(t *testing.T) {
-		ids := many(t)
+		ids := cancelled(t)
 		for _, table := range []string{"refunds", "saga_events", "event_refunds"} {
 			b.exec(t.Context(), t, `ALTER TABLE `+table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
 			_, err := b.store.RefundCancelled(t.Context(), 2)
@@ -206,7 +211,7 @@ func TestEventCancelledInBatches(t *testing.T) {
 		}
 	})
 	t.Run("ManySweepers", func(t *testing.T) {
-		ids := many(t)
+		ids := cancelled(t)
 		errs := make([]error, 8)
 		var sweepers sync.WaitGroup
 		for i := range errs {
@@ -241,7 +246,7 @@ func TestEventCancelledInBatches(t *testing.T) {
 	})
 	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
 		t.Run("DiesAt"+string(call), func(t *testing.T) {
-			ids := many(t)
+			ids := cancelled(t)
 			p := b.start(t)
 			b.services.Next(call, p.before)
 			if _, err := b.saga.Sweep(p.ctx); err != nil {
@@ -253,7 +258,7 @@ func TestEventCancelledInBatches(t *testing.T) {
 			if _, err := b.saga.Sweep(p.ctx); err != nil {
 				require.NotErrorIs(t, err, sidecar.ErrUnavailable)
 			}
-			require.Zero(t, b.services.Pending(), "the points were reached")
+			require.Zero(t, b.services.Pending(), "every point was reached")
 			b.settleEvent(t, ids...)
 			for _, id := range ids {
 				b.requireRefundedOnce(t, id)

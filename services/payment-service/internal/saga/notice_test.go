@@ -18,9 +18,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// A notice as payment-gateway reads it.
+// notice is a webhook event as payment-gateway parses it.
 type notice map[string]any
 
+// succeeded returns a notice that the charge of the order succeeded.
 func succeeded(id uuid.UUID) notice {
 	return notice{
 		"id": "evt_" + uuid.NewString(), "type": "payment_intent.succeeded", "status": "SUCCEEDED",
@@ -28,6 +29,7 @@ func succeeded(id uuid.UUID) notice {
 	}
 }
 
+// declined returns a notice that the charge of the order was declined.
 func declined(id uuid.UUID) notice {
 	n := succeeded(id)
 	n["type"], n["status"] = "payment_intent.payment_failed", "DECLINED"
@@ -40,6 +42,7 @@ func (n notice) with(field string, value any) notice {
 	return n
 }
 
+// notify handles a genuine webhook with the notice.
 func (b *bundle) notify(ctx context.Context, t *testing.T, n notice) error {
 	t.Helper()
 	body, err := json.Marshal(n)
@@ -47,7 +50,7 @@ func (b *bundle) notify(ctx context.Context, t *testing.T, n notice) error {
 	return b.saga.Notice(ctx, string(body), sagatest.Genuine)
 }
 
-// everything gives all that is stored of orders, refunds and events, as text.
+// everything returns all rows of orders, refunds and events as text.
 func (b *bundle) everything(t *testing.T) string {
 	t.Helper()
 	var all string
@@ -59,11 +62,11 @@ func (b *bundle) everything(t *testing.T) string {
 	return all
 }
 
-// A charge without an answer is decided by a notice: as the answer would, and what follows follows.
-func TestNotice(t *testing.T) {
+// A notice moves an order whose charge has no outcome yet, as the response to the charge would.
+func TestNoticeMovesTheOrder(t *testing.T) {
 	b := setup(t)
 	t.Run("Succeeded", func(t *testing.T) {
-		id := b.to(t, sagatest.Charge) // with the answer lost, it took the money
+		id := b.orderAt(t, sagatest.Charge) // the card was charged and the response lost
 		require.NoError(t, b.notify(t.Context(), t, succeeded(id)))
 		o := b.order(t, id)
 		require.Equal(t, order.Fulfil, o.Step)
@@ -79,34 +82,36 @@ func TestNotice(t *testing.T) {
 		_, err := b.saga.Drive(t.Context(), id)
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 		require.NoError(t, b.notify(t.Context(), t, declined(id)))
-		o := b.requirePromises(t, id) // nobody had to sweep
-		require.Equal(t, order.Failure{Code: "INSUFFICIENT_FUNDS", Message: "Your card has insufficient funds."}, o.Failure)
+		o := b.requirePromises(t, id) // without a sweep
+		require.Equal(t,
+			order.Failure{Code: "INSUFFICIENT_FUNDS", Message: "Your card has insufficient funds."}, o.Failure)
 		require.Equal(t, capacity, b.services.Left(b.typeID))
 	})
-	t.Run("DeclinedAndTicketServiceAway", func(t *testing.T) {
+	t.Run("DeclinedAndReleaseFails", func(t *testing.T) {
 		b.newType(5000)
 		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
 		b.services.Next(sagatest.Release, sagatest.CallLost)
 		id := b.place(t, sagatest.DeclinedCard)
 		_, err := b.saga.Drive(t.Context(), id)
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
-		require.NoError(t, b.notify(t.Context(), t, declined(id)), "the notice has had its effect")
-		b.settle(t, id, b.sweeps)
+		require.NoError(t, b.notify(t.Context(), t, declined(id)), "the notice has taken effect")
+		b.settle(t, id, b.sweep)
 		b.requirePromises(t, id)
 	})
-	t.Run("BeforeTheAnswer", func(t *testing.T) {
+	t.Run("BeforeTheResponse", func(t *testing.T) {
 		for name, tt := range map[string]struct {
 			card   string
 			notice func(uuid.UUID) notice
 			status order.Status
 		}{
-			"Succeeded": {sagatest.GoodCard, succeeded, order.Completed}, "Declined": {sagatest.DeclinedCard, declined, order.Failed},
+			"Succeeded": {sagatest.GoodCard, succeeded, order.Completed},
+			"Declined":  {sagatest.DeclinedCard, declined, order.Failed},
 		} {
 			t.Run(name, func(t *testing.T) {
 				b.newType(5000)
 				id := b.place(t, tt.card)
-				b.services.Next(sagatest.Charge, func(ctx context.Context, deed func() (any, error)) (any, error) {
-					answer, err := deed()
+				b.services.Next(sagatest.Charge, func(ctx context.Context, act func() (any, error)) (any, error) {
+					answer, err := act()
 					require.NoError(t, b.notify(ctx, t, tt.notice(id)))
 					return answer, err
 				})
@@ -120,11 +125,11 @@ func TestNotice(t *testing.T) {
 	})
 }
 
-// Whatever is made up, repeated, late, out of order or about something else changes nothing.
+// A notice that is repeated, late, contradictory or about something else changes nothing.
 func TestNoticeWithoutEffect(t *testing.T) {
 	b := setup(t)
 	paid := func(t *testing.T) uuid.UUID { t.Helper(); return b.bought(t) }
-	charging := func(t *testing.T) uuid.UUID { t.Helper(); return b.to(t, sagatest.Charge) }
+	charging := func(t *testing.T) uuid.UUID { t.Helper(); return b.orderAt(t, sagatest.Charge) }
 	failed := func(t *testing.T) uuid.UUID {
 		t.Helper()
 		id := b.place(t, sagatest.DeclinedCard)
@@ -135,7 +140,7 @@ func TestNoticeWithoutEffect(t *testing.T) {
 	refunded := func(t *testing.T) uuid.UUID {
 		t.Helper()
 		id := b.bought(t)
-		_, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, refund.Refund{Whole: true}))
+		_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Whole: true}))
 		require.NoError(t, err)
 		return id
 	}
@@ -150,21 +155,25 @@ func TestNoticeWithoutEffect(t *testing.T) {
 		{"SucceededOfARefundedOrder", refunded, succeeded},
 		{"DeclinedOfARefundedOrder", refunded, declined},
 		{"UnknownOrder", charging, func(uuid.UUID) notice {
-			nobodys := uuid.New()
-			return succeeded(nobodys)
+			unknown := uuid.New()
+			return succeeded(unknown)
 		}},
 		{"NoOrder", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "") }},
-		{"OrderNoUUID", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "1 OR 1=1") }},
-		{"AttemptOfAnother", charging, func(id uuid.UUID) notice {
+		{"OrderIsNoUUID", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "1 OR 1=1") }},
+		{"AttemptOfAnotherOrder", charging, func(id uuid.UUID) notice {
 			return succeeded(id).with("attemptKey", order.Order{ID: uuid.New()}.AttemptKey())
 		}},
-		{"OrderOfAnother", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", uuid.New()) }},
+		{"OrderOfAnotherAttempt", charging, func(id uuid.UUID) notice {
+			return succeeded(id).with("orderId", uuid.New())
+		}},
 		{"NoAttempt", charging, func(id uuid.UUID) notice { return succeeded(id).with("attemptKey", "") }},
 		{"StillPending", charging, func(id uuid.UUID) notice { return succeeded(id).with("status", "PENDING") }},
-		{"UnknownStatus", charging, func(id uuid.UUID) notice { return succeeded(id).with("status", "ELATED") }},
-		{"NothingButATypeAndAnID", charging, func(uuid.UUID) notice { return notice{"id": "evt_" + uuid.NewString(), "type": "customer.created"} }},
-		{"RefundOfNobodys", paid, func(uuid.UUID) notice {
-			return notice{"id": "evt_" + uuid.NewString(), "type": "charge.refunded", "transactionId": "pi_of_nobody"}
+		{"UnknownStatus", charging, func(id uuid.UUID) notice { return succeeded(id).with("status", "UNKNOWN") }},
+		{"OnlyATypeAndAnID", charging, func(uuid.UUID) notice {
+			return notice{"id": "evt_" + uuid.NewString(), "type": "customer.created"}
+		}},
+		{"RefundOfAnUnknownTransaction", paid, func(uuid.UUID) notice {
+			return notice{"id": "evt_" + uuid.NewString(), "type": "charge.refunded", "transactionId": "pi_unknown"}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -177,10 +186,12 @@ func TestNoticeWithoutEffect(t *testing.T) {
 			}
 			require.Equal(t, before, b.everything(t))
 			var received int
-			require.NoError(t, b.pool.QueryRow(t.Context(),
-				`SELECT count(*) FROM inbox WHERE type = $1 AND processed_at > now() - interval '1 minute' AND event_id = $2`,
-				n["type"], uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+n["id"].(string)))).Scan(&received))
-			require.Equal(t, 1, received, "recorded, once")
+			messageID := uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+n["id"].(string)))
+			require.NoError(t, b.pool.QueryRow(t.Context(), `
+				SELECT count(*) FROM inbox
+				WHERE type = $1 AND processed_at > now() - interval '1 minute' AND event_id = $2`,
+				n["type"], messageID).Scan(&received))
+			require.Equal(t, 1, received, "the notice is recorded once")
 		})
 	}
 
@@ -190,20 +201,21 @@ func TestNoticeWithoutEffect(t *testing.T) {
 		before := b.everything(t)
 		body, err := json.Marshal(succeeded(id))
 		require.NoError(t, err)
-		require.ErrorIs(t, b.saga.Notice(t.Context(), string(body), "made up"), saga.ErrForged)
+		require.ErrorIs(t, b.saga.Notice(t.Context(), string(body), "refundID up"), saga.ErrForged)
 		require.Equal(t, before, b.everything(t))
 	})
 	for name, fault := range map[string]sagatest.Fault{
-		"GatewayAway":   sagatest.CallLost,
-		"NotOurRefusal": sagatest.Refused(problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "No")),
-		"AnswersHalf":   sagatest.Answered(map[string]any{"verified": true}),
+		"CallLost":           sagatest.CallLost,
+		"Forbidden":          sagatest.Refused(problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "No")),
+		"ResponseHasNoEvent": sagatest.Answered(map[string]any{"verified": true}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.newType(5000)
 			id := charging(t)
 			n := succeeded(id)
 			b.services.Next(sagatest.Verify, fault)
-			require.ErrorIs(t, b.notify(t.Context(), t, n), sidecar.ErrUnavailable, "it shall come again")
+			require.ErrorIs(t, b.notify(t.Context(), t, n), sidecar.ErrUnavailable,
+				"the card processor has to send it again")
 			require.Equal(t, order.Charge, b.order(t, id).Step)
 			require.NoError(t, b.notify(t.Context(), t, n))
 			require.Equal(t, order.Fulfil, b.order(t, id).Step)
@@ -211,17 +223,17 @@ func TestNoticeWithoutEffect(t *testing.T) {
 	}
 }
 
-// The same notice many times at once, with its opposite: one of them decides, once.
-func TestNoticeRace(t *testing.T) {
+// Of concurrent contradictory notices, the first moves the order.
+func TestConcurrentNotices(t *testing.T) {
 	b := setup(t)
 	for range 4 {
 		b.newType(5000)
-		id := b.to(t, sagatest.Charge)
+		id := b.orderAt(t, sagatest.Charge)
 		yes, no := succeeded(id).with("transactionId", b.services.Transaction(id)), declined(id)
 		errs := make([]error, 16)
-		var couriers sync.WaitGroup
+		var deliveries sync.WaitGroup
 		for i := range errs {
-			couriers.Go(func() {
+			deliveries.Go(func() {
 				if i%2 == 0 {
 					errs[i] = b.notify(t.Context(), t, yes)
 				} else {
@@ -229,24 +241,24 @@ func TestNoticeRace(t *testing.T) {
 				}
 			})
 		}
-		couriers.Wait()
+		deliveries.Wait()
 		for _, err := range errs {
 			require.NoError(t, err)
 		}
-		announced, _ := b.outbox(t, id)
+		published, _ := b.outbox(t, id)
 		if b.order(t, id).Status == order.Completed {
-			require.Equal(t, []string{"PAYMENT_COMPLETED"}, announced)
+			require.Equal(t, []string{"PAYMENT_COMPLETED"}, published)
 			continue
 		}
-		// It said no and then yes, which no processor should: the money goes back.
-		b.settleRefunds(t, id, b.sweeps)
+		// The order failed first, so the charge is refunded.
+		b.settleRefunds(t, id, b.sweep)
 		charged, refunded := b.services.Money(id)
 		require.Equal(t, charged, refunded)
 	}
 }
 
-// An order that was given up on, and then the charge turns out to have been made: it goes back.
-func TestChargedTooLate(t *testing.T) {
+// If a notice reports the charge of an order that failed without one, the charge is refunded.
+func TestLateChargeIsRefunded(t *testing.T) {
 	b := setup(t)
 	b.services.Next(sagatest.Charge, sagatest.AnswerLost)
 	id := b.place(t, sagatest.GoodCard)
@@ -255,7 +267,7 @@ func TestChargedTooLate(t *testing.T) {
 	b.age(t, order.ChargeSearchLag)
 	b.services.Next(sagatest.Ask, sagatest.Answered(map[string]any{"status": "NOT_FOUND"}))
 	b.timeOut(t)
-	require.NoError(t, b.sweeps(t.Context(), id))
+	require.NoError(t, b.sweep(t.Context(), id))
 	require.Equal(t, order.CodePaymentAbandoned, b.order(t, id).Failure.Code)
 
 	n := succeeded(id).with("transactionId", b.services.Transaction(id))
@@ -263,33 +275,33 @@ func TestChargedTooLate(t *testing.T) {
 		require.NoError(t, b.notify(t.Context(), t, n))
 		require.NoError(t, b.notify(t.Context(), t, succeeded(id).with("transactionId", n["transactionId"])))
 	}
-	b.settleRefunds(t, id, b.sweeps)
+	b.settleRefunds(t, id, b.sweep)
 	o := b.order(t, id)
-	require.Equal(t, order.Failed, o.Status, "it stays what the buyer was told")
+	require.Equal(t, order.Failed, o.Status, "the order stays as it was reported to the buyer")
 	require.Equal(t, o.Total, o.Refunded)
 	charged, refunded := b.services.Money(id)
 	require.Equal(t, []money.Decimal{"100.00"}, charged)
 	require.Equal(t, charged, refunded)
 	require.Empty(t, b.services.Tickets(id))
-	announced, _ := b.outbox(t, id)
-	require.Equal(t, []string{"PAYMENT_FAILED", "REFUND_PROCESSED"}, announced)
-	require.Contains(t, b.story(t, id), "PAYMENT_TOO_LATE FAILED")
+	published, _ := b.outbox(t, id)
+	require.Equal(t, []string{"PAYMENT_FAILED", "REFUND_PROCESSED"}, published)
+	require.Contains(t, b.history(t, id), "PAYMENT_TOO_LATE FAILED")
 }
 
-// A refund that the bank takes its time for need not be asked about until it is said to have moved.
-func TestNoticeHastensRefund(t *testing.T) {
+// A notice about a refund makes it due. It does not decide it.
+func TestNoticeMakesARefundDue(t *testing.T) {
 	b := setup(t)
-	id, made := b.toRefund(t, sagatest.Refund)
+	id, refundID := b.refundAt(t, sagatest.Refund)
 	b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{"status": "PENDING"}))
-	require.NoError(t, b.sweeps(t.Context(), id))
+	require.NoError(t, b.sweep(t.Context(), id))
 	n, err := b.saga.Sweep(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, n, "it is not its time yet")
+	require.Zero(t, n, "it is not due yet")
 
 	require.NoError(t, b.notify(t.Context(), t, notice{
 		"id": "evt_1", "type": "refund.updated", "status": "SUCCEEDED", "transactionId": b.order(t, id).TransactionID,
 	}))
-	require.Equal(t, refund.Pending, b.refund(t, made).Status, "a hint, and no more")
-	require.NoError(t, b.sweeps(t.Context(), id))
+	require.Equal(t, refund.Pending, b.refund(t, refundID).Status, "the notice alone does not complete it")
+	require.NoError(t, b.sweep(t.Context(), id))
 	require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
 }

@@ -3,10 +3,7 @@ package saga_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -22,7 +19,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// bought is an order whose buyer has the tickets.
+// bought returns a done order with its tickets.
 func (b *bundle) bought(t *testing.T) uuid.UUID {
 	t.Helper()
 	id := b.place(t, sagatest.GoodCard)
@@ -33,7 +30,7 @@ func (b *bundle) bought(t *testing.T) uuid.UUID {
 	return id
 }
 
-// Kinds of refunds, by name.
+// kinds are the kinds of refunds, by name.
 var kinds = map[string]func(b *bundle, id uuid.UUID) refund.Refund{
 	"Whole": func(*bundle, uuid.UUID) refund.Refund { return refund.Refund{Whole: true} },
 	"Ticket": func(b *bundle, id uuid.UUID) refund.Refund {
@@ -42,14 +39,14 @@ var kinds = map[string]func(b *bundle, id uuid.UUID) refund.Refund{
 	"Amount": func(*bundle, uuid.UUID) refund.Refund { return refund.Refund{Amount: money.Of(1234, "USD")} },
 }
 
-// ask stores a refund of the order and leases it, as the request of an organizer does before it drives it.
-func (b *bundle) ask(ctx context.Context, t *testing.T, id uuid.UUID, r refund.Refund) uuid.UUID {
+// request stores a refund of the order and leases it, as an organizer's request does before it drives the refund.
+func (b *bundle) request(ctx context.Context, t *testing.T, id uuid.UUID, r refund.Refund) uuid.UUID {
 	t.Helper()
 	r.ID, r.OrderID, r.RequestedBy, r.Reason = uuid.New(), id, uuid.New(), "Cannot come"
-	made, created, err := b.store.CreateRefund(ctx, r, uuid.NewString(), []byte("hash"))
+	stored, created, err := b.store.CreateRefund(ctx, r, uuid.NewString(), []byte("hash"))
 	require.NoError(t, err)
 	require.True(t, created)
-	return made
+	return stored
 }
 
 func (b *bundle) refund(t *testing.T, id uuid.UUID) refund.Refund {
@@ -59,7 +56,7 @@ func (b *bundle) refund(t *testing.T, id uuid.UUID) refund.Refund {
 	return r
 }
 
-// settleRefunds lets somebody take the order's refunds up again until they have ended.
+// settleRefunds resumes the order's refunds until they are done.
 func (b *bundle) settleRefunds(t *testing.T, id uuid.UUID, resume func(ctx context.Context, id uuid.UUID) error) {
 	t.Helper()
 	for range 20 {
@@ -73,48 +70,48 @@ func (b *bundle) settleRefunds(t *testing.T, id uuid.UUID, resume func(ctx conte
 			require.ErrorIs(t, err, sidecar.ErrUnavailable)
 		}
 	}
-	require.Fail(t, "the refunds do not end")
+	require.Fail(t, "the refunds are not done")
 }
 
-// requireBooks asserts what must be true of a bought order whose refunds have ended, whatever happened on
-// the way: what went back is what the refunds say that succeeded, once each and never more than was
-// charged; each is announced once; their tickets, and no others, are void.
+// requireBooks asserts what must be true of an order whose refunds are done, whatever happened before: each successful
+// refund was refundID once, their sum is not more than the charge, each was published once, and exactly their tickets
+// are cancelled.
 func (b *bundle) requireBooks(t *testing.T, id uuid.UUID) order.Order {
 	t.Helper()
 	o := b.order(t, id)
 	refunds, err := b.store.RefundsOf(t.Context(), id, paging.Page{Limit: 100})
 	require.NoError(t, err)
-	back := money.Of(0, o.Total.Currency)
+	sum := money.Of(0, o.Total.Currency)
 	var amounts []money.Decimal
-	wantAnnounced := []string{"PAYMENT_COMPLETED"}
-	void := map[uuid.UUID]bool{}
+	wantPublished := []string{"PAYMENT_COMPLETED"}
+	cancelled := map[uuid.UUID]bool{}
 	for _, r := range refunds {
 		require.Equal(t, refund.Done, r.Step)
 		require.NotEqual(t, refund.Pending, r.Status)
 		if r.Status == refund.Failed {
 			continue
 		}
-		back = back.Plus(r.Amount)
+		sum = sum.Plus(r.Amount)
 		if r.Amount.Minor > 0 {
 			amounts = append(amounts, r.Amount.Decimal())
 		}
-		wantAnnounced = append(wantAnnounced, "REFUND_PROCESSED")
+		wantPublished = append(wantPublished, "REFUND_PROCESSED")
 		for _, ticket := range r.TicketIDs {
-			require.False(t, void[ticket], "a ticket is refunded once")
-			void[ticket] = true
+			require.False(t, cancelled[ticket], "a ticket was refunded twice")
+			cancelled[ticket] = true
 		}
 	}
-	require.LessOrEqual(t, back.Minor, o.Total.Minor)
-	require.Equal(t, back, o.Refunded)
-	require.Equal(t, back == o.Total, o.Status == order.Refunded)
+	require.LessOrEqual(t, sum.Minor, o.Total.Minor)
+	require.Equal(t, sum, o.Refunded)
+	require.Equal(t, sum == o.Total, o.Status == order.Refunded)
 	charged, refunded := b.services.Money(id)
 	require.Equal(t, []money.Decimal{o.Total.Decimal()}, charged)
 	require.ElementsMatch(t, amounts, refunded)
-	announced, bodies := b.outbox(t, id)
-	announced = slices.DeleteFunc(announced, func(eventType string) bool { return eventType == "COMPENSATION_FAILED" })
-	require.Equal(t, wantAnnounced, announced)
-	require.Equal(t, quantity-len(void), b.services.Tickets(id)[b.typeID])
-	require.Equal(t, capacity-quantity+len(void), b.services.Left(b.typeID))
+	published, bodies := b.outbox(t, id)
+	published = slices.DeleteFunc(published, func(eventType string) bool { return eventType == "COMPENSATION_FAILED" })
+	require.Equal(t, wantPublished, published)
+	require.Equal(t, quantity-len(cancelled), b.services.Tickets(id)[b.typeID])
+	require.Equal(t, capacity-quantity+len(cancelled), b.services.Left(b.typeID))
 
 	if len(bodies) > 1 {
 		var last struct {
@@ -137,32 +134,36 @@ func TestRefund(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cents  int64
 		status order.Status
-		lines  []string
+		events []string
 	}{
-		"Whole":  {10000, order.Refunded, []string{"REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED"}},
-		"Ticket": {5000, order.Completed, []string{"REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED"}},
+		"Whole": {10000, order.Refunded, []string{
+			"REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED",
+		}},
+		"Ticket": {5000, order.Completed, []string{
+			"REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED",
+		}},
 		"Amount": {1234, order.Completed, []string{"REFUND_REQUESTED PENDING", "PAYMENT_REFUNDED COMPENSATED"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.newType(5000)
 			id := b.bought(t)
-			before := b.story(t, id)
-			r, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds[name](b, id)))
+			before := b.history(t, id)
+			r, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds[name](b, id)))
 			require.NoError(t, err)
 			require.Equal(t, refund.Succeeded, r.Status)
 			require.Equal(t, money.Of(tt.cents, "USD"), r.Amount)
 			o := b.requireBooks(t, id)
 			require.Equal(t, tt.status, o.Status)
 			require.Equal(t, order.Done, o.Step)
-			require.Equal(t, tt.lines, b.story(t, id)[len(before):])
+			require.Equal(t, tt.events, b.history(t, id)[len(before):])
 		})
 	}
 
-	t.Run("BitByBit", func(t *testing.T) {
+	t.Run("InParts", func(t *testing.T) {
 		b.newType(5000)
 		id := b.bought(t)
 		for _, name := range []string{"Amount", "Ticket", "Amount", "Whole"} {
-			_, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds[name](b, id)))
+			_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds[name](b, id)))
 			require.NoError(t, err)
 			require.Equal(t, name == "Whole", b.requireBooks(t, id).Status == order.Refunded)
 		}
@@ -173,18 +174,18 @@ func TestRefund(t *testing.T) {
 	t.Run("Free", func(t *testing.T) {
 		b.newType(0)
 		id := b.bought(t)
-		_, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds["Ticket"](b, id)))
+		_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds["Ticket"](b, id)))
 		require.NoError(t, err)
-		require.Equal(t, order.Completed, b.order(t, id).Status, "a free ticket less is not all of a free order")
-		_, err = b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds["Whole"](b, id)))
+		require.Equal(t, order.Completed, b.order(t, id).Status, "one ticket of a free order is not the whole order")
+		_, err = b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds["Whole"](b, id)))
 		require.NoError(t, err)
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
 		require.Empty(t, b.services.Tickets(id))
 	})
 }
 
-// What can never go back ends the refund, and all that it took hold of can be asked for again.
-func TestRefundFails(t *testing.T) {
+// A refund that is refused ends FAILED, and its amount and tickets can be refunded by another one.
+func TestRefusedRefundEndsFailed(t *testing.T) {
 	b := setup(t)
 	for _, tt := range []struct {
 		name  string
@@ -192,15 +193,33 @@ func TestRefundFails(t *testing.T) {
 		fault sagatest.Fault
 		code  string
 	}{
-		{"TicketUsed", sagatest.Cancel, sagatest.Refused(problem.New(problem.Conflict, "TICKET_USED", "Used")), "TICKET_USED"},
-		{"TicketOfAnother", sagatest.Cancel, sagatest.Refused(problem.New(problem.NotFound, "TICKET_NOT_FOUND", "None")), "TICKET_NOT_FOUND"},
+		{
+			"TicketUsed", sagatest.Cancel,
+			sagatest.Refused(problem.New(problem.Conflict, "TICKET_USED", "Used")), "TICKET_USED",
+		},
+		{
+			"TicketOfAnotherOrder", sagatest.Cancel,
+			sagatest.Refused(problem.New(problem.NotFound, "TICKET_NOT_FOUND", "None")), "TICKET_NOT_FOUND",
+		},
 		{
 			"BankRefuses", sagatest.Refund,
-			sagatest.Answered(map[string]any{"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD", "message": "Lost"}), "LOST_OR_STOLEN_CARD",
+			sagatest.Answered(map[string]any{
+				"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD", "message": "Lost",
+			}), "LOST_OR_STOLEN_CARD",
 		},
-		{"BankRefusesWithoutReason", sagatest.Refund, sagatest.Answered(map[string]any{"status": "FAILED"}), "REFUND_REFUSED"},
-		{"AmountRefused", sagatest.Refund, sagatest.Refused(problem.New(problem.Invalid, "UNSUPPORTED_AMOUNT", "No")), "UNSUPPORTED_AMOUNT"},
-		{"RequestRefused", sagatest.Refund, sagatest.Refused(problem.New(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED", "No")), "PAYMENT_REQUEST_REFUSED"},
+		{
+			"BankRefusesWithoutReason", sagatest.Refund,
+			sagatest.Answered(map[string]any{"status": "FAILED"}), "REFUND_REFUSED",
+		},
+		{
+			"AmountRefused", sagatest.Refund,
+			sagatest.Refused(problem.New(problem.Invalid, "UNSUPPORTED_AMOUNT", "No")), "UNSUPPORTED_AMOUNT",
+		},
+		{
+			"RequestRefused", sagatest.Refund,
+			sagatest.Refused(problem.New(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED", "No")),
+			"PAYMENT_REQUEST_REFUSED",
+		},
 	} {
 		for kind := range kinds {
 			if tt.call == sagatest.Cancel && kind == "Amount" {
@@ -210,7 +229,7 @@ func TestRefundFails(t *testing.T) {
 				b.newType(5000)
 				id := b.bought(t)
 				b.services.Next(tt.call, tt.fault)
-				r, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, kinds[kind](b, id)))
+				r, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, kinds[kind](b, id)))
 				require.NoError(t, err)
 				require.Equal(t, refund.Failed, r.Status)
 				require.Equal(t, tt.code, r.Failure.Code)
@@ -219,256 +238,77 @@ func TestRefundFails(t *testing.T) {
 				require.Zero(t, o.Refunded.Minor)
 				_, refunded := b.services.Money(id)
 				require.Empty(t, refunded)
-				announced, _ := b.outbox(t, id)
+				published, _ := b.outbox(t, id)
 				want := []string{"PAYMENT_COMPLETED"}
-				if tt.call == sagatest.Refund { // of which nobody else tells that the buyer waits for the money
+				if tt.call == sagatest.Refund { // the alert
 					want = append(want, "COMPENSATION_FAILED")
 				}
-				require.Equal(t, want, announced)
+				require.Equal(t, want, published)
 				if tt.call == sagatest.Cancel {
-					require.Equal(t, quantity, b.services.Tickets(id)[b.typeID], "no ticket is cancelled in vain")
+					require.Equal(t, quantity, b.services.Tickets(id)[b.typeID], "no ticket is cancelled")
 				}
 
-				_, err = b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, refund.Refund{Whole: true}))
+				_, err = b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Whole: true}))
 				require.NoError(t, err)
 				require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
 			})
 		}
 	}
 
-	// Money without tickets that the bank will not take back: the order is done, and a person can try again.
-	t.Run("OfTheSaga", func(t *testing.T) {
+	// The order has no tickets, and the bank refuses its refund. The order is done, and a person can request another
+	// refund.
+	t.Run("RequestedByTheSaga", func(t *testing.T) {
 		b.newType(5000)
-		id := b.to(t, sagatest.Refund)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD"}))
-		require.NoError(t, b.sweeps(t.Context(), id))
+		id := b.orderAt(t, sagatest.Refund)
+		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
+			"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD",
+		}))
+		require.NoError(t, b.sweep(t.Context(), id))
 		o := b.order(t, id)
 		require.Equal(t, order.Completed, o.Status)
 		require.Equal(t, order.Done, o.Step)
 		require.Equal(t, "INSUFFICIENT_INVENTORY", o.Failure.Code)
 
-		b.services.Next(sagatest.Cancel, sagatest.Refused(problem.New(problem.NotFound, "TICKET_NOT_FOUND", "there are none")))
-		_, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, refund.Refund{Whole: true}))
+		refused := sagatest.Refused(problem.New(problem.NotFound, "TICKET_NOT_FOUND", "There are none"))
+		b.services.Next(sagatest.Cancel, refused)
+		_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Whole: true}))
 		require.NoError(t, err)
-		require.Equal(t, 1, b.services.Pending(), "nobody was asked to cancel what there is not")
+		require.Equal(t, 1, b.services.Pending(), "ticket-service was not asked to cancel tickets that do not exist")
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
 	})
-	// Somebody gave it back with Stripe's own tools.
+	// A person refunded the charge in Stripe's dashboard.
 	t.Run("RefundedAlready", func(t *testing.T) {
 		b.newType(5000)
-		id := b.to(t, sagatest.Refund)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{"status": "FAILED", "failureCode": "ALREADY_REFUNDED"}))
-		require.NoError(t, b.sweeps(t.Context(), id))
+		id := b.orderAt(t, sagatest.Refund)
+		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
+			"status": "FAILED", "failureCode": "ALREADY_REFUNDED",
+		}))
+		require.NoError(t, b.sweep(t.Context(), id))
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
 	})
-	t.Run("UsedMeanwhile", func(t *testing.T) {
+	t.Run("UsedAfterTheRequest", func(t *testing.T) {
 		b.newType(5000)
 		id := b.bought(t)
-		made := b.ask(t.Context(), t, id, refund.Refund{Whole: true})
+		refundID := b.request(t.Context(), t, id, refund.Refund{Whole: true})
 		b.services.Use(b.services.TicketIDs(id)[0])
-		r, err := b.saga.DriveRefund(t.Context(), made)
+		r, err := b.saga.DriveRefund(t.Context(), refundID)
 		require.NoError(t, err)
 		require.Equal(t, "TICKET_USED", r.Failure.Code)
 		require.Equal(t, order.Completed, b.requireBooks(t, id).Status)
 	})
 }
 
-// toRefund brings a new refund to the step at which it makes the call.
-func (b *bundle) toRefund(t *testing.T, call sagatest.Call) (id, made uuid.UUID) {
-	t.Helper()
-	b.newType(5000)
-	id = b.bought(t)
-	made = b.ask(t.Context(), t, id, refund.Refund{Whole: true})
-	if call == sagatest.Refund {
-		b.services.Next(sagatest.Refund, sagatest.CallLost)
-		_, err := b.saga.DriveRefund(t.Context(), made)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
-	}
-	b.timeOut(t)
-	return id, made
-}
-
-func TestRefundNotAnAnswer(t *testing.T) {
-	b := setup(t)
-	refused := func(kind problem.Kind, code string) sagatest.Fault {
-		return sagatest.Refused(problem.New(kind, code, "Refused"))
-	}
-	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
-		for name, fault := range map[string]sagatest.Fault{
-			"Lost":            sagatest.CallLost,
-			"AnswerLost":      sagatest.AnswerLost,
-			"Unauthenticated": refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID"),
-			"Forbidden":       refused(problem.Forbidden, "SERVICE_FORBIDDEN"),
-			"RouteNotFound":   refused(problem.NotFound, "NOT_FOUND"),
-			"OtherConflict":   refused(problem.Conflict, "KEY_REUSED"),
-			"AnswersNothing":  sagatest.Answered(map[string]any{}),
-			"SaysNo":          sagatest.Answered(map[string]any{"cancelled": false, "status": "PENDING"}),
-		} {
-			t.Run(string(call)+"/"+name, func(t *testing.T) {
-				id, made := b.toRefund(t, call)
-				before, story := b.refund(t, made), b.story(t, id)
-				b.services.Next(call, fault)
-				_, err := b.saga.DriveRefund(t.Context(), made)
-				require.ErrorIs(t, err, sidecar.ErrUnavailable)
-				require.Equal(t, problem.Unavailable, problem.KindOf(err))
-				require.Equal(t, before, b.refund(t, made))
-				require.Equal(t, story, b.story(t, id))
-				b.settleRefunds(t, id, b.peopleReturn)
-				require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
-			})
-		}
-	}
-}
-
-// The process dies at every point of a refund, and again there when it resumes; then somebody else takes it
-// up. Whatever it was, the books are right.
-func TestRefundCrash(t *testing.T) {
-	b := setup(t)
-	for kind, calls := range map[string][]sagatest.Call{
-		"Whole": {sagatest.Cancel, sagatest.Refund}, "Ticket": {sagatest.Cancel, sagatest.Refund}, "Amount": {sagatest.Refund},
-	} {
-		for rescuer, resume := range map[string]func(context.Context, uuid.UUID) error{"Sweeper": b.sweeps, "Organizer": b.peopleReturn} {
-			run := func(t *testing.T, plan map[sagatest.Call][]func(*process) sagatest.Fault) {
-				t.Helper()
-				b.newType(5000)
-				p := b.start(t)
-				id := b.bought(t)
-				made := b.ask(t.Context(), t, id, kinds[kind](b, id))
-				for call, deaths := range plan {
-					for _, death := range deaths {
-						b.services.Next(call, death(p))
-					}
-				}
-				_, _ = b.saga.DriveRefund(p.ctx, made)
-				b.settleRefunds(t, id, func(context.Context, uuid.UUID) error {
-					if p.ctx.Err() != nil {
-						p.restart(t)
-					}
-					_ = resume(p.ctx, id) // a process that dies tells nobody
-					return nil
-				})
-				require.Zero(t, b.services.Pending(), "the points were reached")
-				require.Equal(t, kind == "Whole", b.requireBooks(t, id).Status == order.Refunded)
-				require.Equal(t, refund.Succeeded, b.refund(t, made).Status)
-			}
-			before := func(p *process) sagatest.Fault { return p.before }
-			after := func(p *process) sagatest.Fault { return p.after }
-			everyCall := map[sagatest.Call][]func(*process) sagatest.Fault{}
-			for _, call := range calls {
-				everyCall[call] = []func(*process) sagatest.Fault{before, after}
-				t.Run(kind+"/Before"+string(call)+"/"+rescuer, func(t *testing.T) {
-					run(t, map[sagatest.Call][]func(*process) sagatest.Fault{call: {before}})
-				})
-				t.Run(kind+"/After"+string(call)+"/"+rescuer, func(t *testing.T) {
-					run(t, map[sagatest.Call][]func(*process) sagatest.Fault{call: {after}})
-				})
-			}
-			t.Run(kind+"/EveryCallTwice/"+rescuer, func(t *testing.T) { run(t, everyCall) })
-		}
-	}
-}
-
-func TestRefundCrashWhileStoring(t *testing.T) {
-	b := setup(t)
-	for name, tt := range map[string]struct {
-		call  sagatest.Call
-		table string
-		fault sagatest.Fault
-	}{
-		"Cancelled":   {sagatest.Cancel, "saga_events", nil},
-		"NotToCancel": {sagatest.Cancel, "saga_events", sagatest.Refused(refund.ErrTicketUsed)},
-		"Refunded":    {sagatest.Refund, "outbox", nil},
-		"Refused":     {sagatest.Refund, "saga_events", sagatest.Answered(map[string]any{"status": "FAILED"})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			id, made := b.toRefund(t, tt.call)
-			before, story, o := b.refund(t, made), b.story(t, id), b.order(t, id)
-			if tt.fault != nil {
-				b.services.Next(tt.call, tt.fault)
-			}
-			b.exec(t.Context(), t, `ALTER TABLE `+tt.table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
-			_, err := b.saga.DriveRefund(t.Context(), made)
-			b.exec(t.Context(), t, `ALTER TABLE `+tt.table+` DROP CONSTRAINT broken`)
-			require.Error(t, err)
-			require.NotErrorIs(t, err, sidecar.ErrUnavailable)
-			after := b.order(t, id)
-			after.ChargeAge = o.ChargeAge
-			require.Equal(t, o, after)
-			require.Equal(t, before, b.refund(t, made))
-			require.Equal(t, story, b.story(t, id))
-			b.settleRefunds(t, id, b.peopleReturn)
-			require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
-		})
-	}
-}
-
-// Two drivers believe at once that the refund is theirs, and their calls cross.
-func TestRefundTwoDrivers(t *testing.T) {
-	b := setup(t)
-	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
-		t.Run(string(call), func(t *testing.T) {
-			id, made := b.toRefund(t, call)
-			ctx, cancel := context.WithTimeout(t.Context(), deadline)
-			defer cancel()
-			var arrived atomic.Int32
-			both := make(chan struct{})
-			meet := func(ctx context.Context, deed func() (any, error)) (any, error) {
-				if arrived.Add(1) == 2 {
-					close(both)
-				}
-				select {
-				case <-both:
-					return deed()
-				case <-ctx.Done():
-					return nil, ctx.Err()
-				}
-			}
-			b.services.Next(call, meet, meet)
-			var drivers sync.WaitGroup
-			errs := make([]error, 2)
-			for i := range errs {
-				drivers.Go(func() { _, errs[i] = b.saga.DriveRefund(ctx, made) })
-			}
-			drivers.Wait()
-			require.NoError(t, errors.Join(errs...))
-			require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
-		})
-	}
-}
-
-// A driver's call takes so long that its lease ends, and the sweeper brings the refund to its end.
-func TestRefundOvertaken(t *testing.T) {
-	b := setup(t)
-	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
-		for name, deedFirst := range map[string]bool{"BeforeItArrives": false, "BeforeItsAnswer": true} {
-			t.Run(string(call)+"/"+name, func(t *testing.T) {
-				id, made := b.toRefund(t, call)
-				b.services.Next(call, func(_ context.Context, deed func() (any, error)) (any, error) {
-					if deedFirst {
-						_, _ = deed()
-					}
-					b.timeOut(t)
-					require.NoError(t, b.sweeps(t.Context(), id))
-					require.Equal(t, refund.Done, b.refund(t, made).Step)
-					return deed()
-				})
-				_, err := b.saga.DriveRefund(t.Context(), made)
-				require.NoError(t, err)
-				require.Equal(t, order.Refunded, b.requireBooks(t, id).Status)
-			})
-		}
-	}
-}
-
-// What a sweep publishes goes by the ids of the request that it came of: the purchase's, or the refund's.
-func TestSweepsGoByTheirOrigin(t *testing.T) {
+// The events that a sweep publishes have the trace of the request that caused them: of the purchase or of the refund.
+func TestSweepKeepsTheTraceOfTheRequest(t *testing.T) {
 	b := setup(t)
 	under := func(name string) context.Context {
 		return telemetry.With(t.Context(), telemetry.Trace{
 			CorrelationID: name, Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "vendor=1",
 		})
 	}
-	sweeper := telemetry.With(t.Context(), telemetry.Trace{Parent: "00-00000000000000000000000000000001-0000000000000001-01"})
+	sweeper := telemetry.With(t.Context(), telemetry.Trace{
+		Parent: "00-00000000000000000000000000000001-0000000000000001-01",
+	})
 	origins := func(id uuid.UUID) map[string]string {
 		_, bodies := b.outbox(t, id)
 		found := map[string]string{}
@@ -484,7 +324,8 @@ func TestSweepsGoByTheirOrigin(t *testing.T) {
 		b.newType(5000)
 		id, _, err := b.store.Create(under("purchase"), order.Order{
 			ID: uuid.New(), UserID: uuid.New(), EventID: b.event, ReservationID: uuid.New(), HolderName: "Ann O'Hara",
-			Items: []order.Item{{TicketTypeID: b.typeID, Quantity: quantity}}, Method: order.CreditCard, PaymentToken: sagatest.GoodCard,
+			Items:  []order.Item{{TicketTypeID: b.typeID, Quantity: quantity}},
+			Method: order.CreditCard, PaymentToken: sagatest.GoodCard,
 		}, uuid.NewString(), []byte("hash"))
 		require.NoError(t, err)
 		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
@@ -504,14 +345,16 @@ func TestSweepsGoByTheirOrigin(t *testing.T) {
 		sweep()
 		b.deliver(t, id)
 		sweep()
-		require.Equal(t, map[string]string{"PAYMENT_COMPLETED": "purchase", "REFUND_PROCESSED": "purchase"}, origins(id))
+		require.Equal(t,
+			map[string]string{"PAYMENT_COMPLETED": "purchase", "REFUND_PROCESSED": "purchase"}, origins(id))
 	})
 	t.Run("Refund", func(t *testing.T) {
 		id := place()
 		sweep()
 		b.deliver(t, id)
-		b.ask(under("refund"), t, id, refund.Refund{Whole: true})
+		b.request(under("refund"), t, id, refund.Refund{Whole: true})
 		sweep()
-		require.Equal(t, map[string]string{"PAYMENT_COMPLETED": "purchase", "REFUND_PROCESSED": "refund"}, origins(id))
+		require.Equal(t,
+			map[string]string{"PAYMENT_COMPLETED": "purchase", "REFUND_PROCESSED": "refund"}, origins(id))
 	})
 }

@@ -14,26 +14,25 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// told tells how often people heard that the order's compensation failed: by event, and in its history.
-func (b *bundle) told(t *testing.T, id uuid.UUID) (announced, lines int) {
+// alerts returns the number of alerts about an order, as published events and as events of its history.
+func (b *bundle) alerts(t *testing.T, id uuid.UUID) (alerts, recorded int) {
 	t.Helper()
 	types, _ := b.outbox(t, id)
 	for _, eventType := range types {
 		if eventType == "COMPENSATION_FAILED" {
-			announced++
+			alerts++
 		}
 	}
-	for _, line := range b.story(t, id) {
-		if line == "COMPENSATION_FAILED FAILED" {
-			lines++
+	for _, event := range b.history(t, id) {
+		if event == "COMPENSATION_FAILED FAILED" {
+			recorded++
 		}
 	}
-	return announced, lines
+	return alerts, recorded
 }
 
-// What undoes something is never given up: people are told once that it is in vain, and it ends well as
-// soon as its callee does, even if processes die meanwhile.
-func TestCompensationInVain(t *testing.T) {
+// A compensation that fails is repeated until it succeeds, even if processes die, and operations are alerted once.
+func TestFailingCompensationAlertsOnceAndGoesOn(t *testing.T) {
 	b := setup(t)
 	for _, tt := range []struct {
 		name   string
@@ -43,22 +42,24 @@ func TestCompensationInVain(t *testing.T) {
 	}{
 		{"Release", sagatest.Release, order.Failed, func(t *testing.T) uuid.UUID {
 			t.Helper()
-			b.services.Next(sagatest.Charge, sagatest.Answered(map[string]any{"status": "DECLINED", "declineCode": "INSUFFICIENT_FUNDS"}))
+			b.services.Next(sagatest.Charge, sagatest.Answered(map[string]any{
+				"status": "DECLINED", "declineCode": "INSUFFICIENT_FUNDS",
+			}))
 			return b.place(t, sagatest.GoodCard)
 		}},
 		{"CancelTickets", sagatest.Cancel, order.Refunded, func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.bought(t)
-			b.ask(t.Context(), t, id, refund.Refund{Whole: true})
+			b.request(t.Context(), t, id, refund.Refund{Whole: true})
 			return id
 		}},
 		{"ReturnMoney", sagatest.Refund, order.Refunded, func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.bought(t)
-			b.ask(t.Context(), t, id, refund.Refund{Whole: true})
+			b.request(t.Context(), t, id, refund.Refund{Whole: true})
 			return id
 		}},
-		{"ReturnMoneyOfTheSaga", sagatest.Refund, order.Refunded, func(t *testing.T) uuid.UUID {
+		{"ReturnMoneyRequestedByTheSaga", sagatest.Refund, order.Refunded, func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.paid(t)
 			b.services.ExpireAndSellOut(b.typeID)
@@ -70,39 +71,39 @@ func TestCompensationInVain(t *testing.T) {
 			b.newType(5000)
 			id := tt.begin(t)
 			p := b.start(t)
-			inVain := slices.Repeat([]sagatest.Fault{sagatest.CallLost, sagatest.AnswerLost}, order.MaxTries)
-			b.services.Next(tt.call, append([]sagatest.Fault{p.before, p.after}, inVain...)...)
+			failures := slices.Repeat([]sagatest.Fault{sagatest.CallLost, sagatest.AnswerLost}, order.MaxTries)
+			b.services.Next(tt.call, append([]sagatest.Fault{p.before, p.after}, failures...)...)
 			_ = b.drive(p.ctx, id)
-			for try := range len(inVain) + 1 {
-				announced, _ := b.told(t, id)
-				require.LessOrEqual(t, announced, 1)
+			for try := range len(failures) + 1 {
+				alerts, _ := b.alerts(t, id)
+				require.LessOrEqual(t, alerts, 1)
 				if try < order.MaxTries-1 {
-					require.Zero(t, announced, "not yet")
+					require.Zero(t, alerts, "too early")
 				}
 				p.restart(t)
 				b.timeOut(t)
-				_ = b.sweeps(p.ctx, id)
+				_ = b.sweep(p.ctx, id)
 			}
-			announced, lines := b.told(t, id)
-			require.Equal(t, 1, announced)
-			require.Equal(t, 1, lines)
+			alerts, recorded := b.alerts(t, id)
+			require.Equal(t, 1, alerts)
+			require.Equal(t, 1, recorded)
 			stuck, err := b.store.Unfinished(t.Context(), true, paging.Page{Limit: 100})
 			require.NoError(t, err)
 			require.Len(t, stuck, 1)
 			require.Equal(t, id, stuck[0].OrderID)
 
 			require.NoError(t, b.store.Retry(t.Context(), id, uuid.New()))
-			require.NoError(t, b.sweeps(t.Context(), id))
-			b.settleRefunds(t, id, b.sweeps)
-			b.settle(t, id, b.sweeps)
+			require.NoError(t, b.sweep(t.Context(), id))
+			b.settleRefunds(t, id, b.sweep)
+			b.settle(t, id, b.sweep)
 			require.Zero(t, b.services.Pending())
 			o := b.order(t, id)
 			require.Equal(t, tt.status, o.Status)
 			require.Equal(t, order.Done, o.Step)
 			require.False(t, b.services.Holds(o.ReservationID))
-			announced, lines = b.told(t, id)
-			require.Equal(t, 1, announced)
-			require.Equal(t, 1, lines)
+			alerts, recorded = b.alerts(t, id)
+			require.Equal(t, 1, alerts)
+			require.Equal(t, 1, recorded)
 			stuck, err = b.store.Unfinished(t.Context(), false, paging.Page{Limit: 100})
 			require.NoError(t, err)
 			require.Empty(t, stuck)
@@ -115,15 +116,15 @@ func TestCompensationInVain(t *testing.T) {
 	}
 }
 
-// A bank that has promised a refund is taking its time, and nobody is alarmed.
-func TestPromisedRefund(t *testing.T) {
+func TestPendingRefundDoesNotAlert(t *testing.T) {
 	b := setup(t)
 	id := b.bought(t)
-	b.ask(t.Context(), t, id, refund.Refund{Whole: true})
-	b.services.Next(sagatest.Refund, slices.Repeat([]sagatest.Fault{sagatest.Answered(map[string]any{"status": "PENDING"})}, 2*order.MaxTries)...)
-	b.settleRefunds(t, id, b.sweeps)
-	announced, lines := b.told(t, id)
-	require.Zero(t, announced)
-	require.Zero(t, lines)
+	b.request(t.Context(), t, id, refund.Refund{Whole: true})
+	pending := sagatest.Answered(map[string]any{"status": "PENDING"})
+	b.services.Next(sagatest.Refund, slices.Repeat([]sagatest.Fault{pending}, 2*order.MaxTries)...)
+	b.settleRefunds(t, id, b.sweep)
+	alerts, recorded := b.alerts(t, id)
+	require.Zero(t, alerts)
+	require.Zero(t, recorded)
 	require.Equal(t, order.Refunded, b.order(t, id).Status)
 }

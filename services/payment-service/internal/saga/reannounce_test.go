@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// paid is an order at FULFIL whose events have not reached anybody yet.
+// paid returns an order at FULFIL whose events have not been delivered.
 func (b *bundle) paid(t *testing.T) uuid.UUID {
 	t.Helper()
 	id := b.place(t, sagatest.GoodCard)
@@ -26,30 +26,33 @@ func (b *bundle) paid(t *testing.T) uuid.UUID {
 	return id
 }
 
-// wait lets the time pass until the sweeper looks after the order.
+// wait makes every order at FULFIL ten minutes older and due.
 func (b *bundle) wait(t *testing.T) {
 	t.Helper()
-	b.exec(t.Context(), t, `UPDATE orders SET completed_at = completed_at - interval '10 minutes', resume_at = now(), leased_until = '-infinity' WHERE step = 'FULFIL'`)
+	b.exec(t.Context(), t, `
+		UPDATE orders SET completed_at = completed_at - interval '10 minutes',
+		                  resume_at = now(), leased_until = '-infinity'
+		WHERE step = 'FULFIL'`)
 }
 
-// lost is an order that was announced as often as it ever is, while no message arrived.
-func (b *bundle) lost(t *testing.T) uuid.UUID {
+// overdue returns an order that was announced as often as an order is, while every message was lost.
+func (b *bundle) overdue(t *testing.T) uuid.UUID {
 	t.Helper()
 	id := b.paid(t)
 	for range order.MinReannouncements {
 		b.wait(t)
-		require.NoError(t, b.sweeps(t.Context(), id))
+		require.NoError(t, b.sweep(t.Context(), id))
 		require.Equal(t, order.Fulfil, b.order(t, id).Step)
 	}
 	b.wait(t)
 	return id
 }
 
-// requireGivenUp asserts what must be true of an order that was refunded for want of an answer: charged
-// and refunded once, no valid tickets now or ever, people alerted once.
+// requireGivenUp asserts what must be true of an order that was refunded because ticket-service reported no outcome: it
+// was charged and refunded once, has no valid tickets, and operations were alerted once.
 func (b *bundle) requireGivenUp(t *testing.T, id uuid.UUID) {
 	t.Helper()
-	b.deliver(t, id) // what was late
+	b.deliver(t, id) // the late messages
 	o := b.order(t, id)
 	require.Equal(t, order.Refunded, o.Status)
 	require.Equal(t, order.Done, o.Step)
@@ -58,15 +61,15 @@ func (b *bundle) requireGivenUp(t *testing.T, id uuid.UUID) {
 	require.Equal(t, []money.Decimal{"100.00"}, charged)
 	require.Equal(t, charged, refunded)
 	require.Empty(t, b.services.Tickets(id))
-	announced, _ := b.outbox(t, id)
+	published, _ := b.outbox(t, id)
 	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.MinReannouncements),
-		"COMPENSATION_FAILED", "REFUND_PROCESSED"), announced)
+		"COMPENSATION_FAILED", "REFUND_PROCESSED"), published)
 }
 
-// Whatever was lost, the announcement or its answer, the next one brings the tickets, once.
-func TestReannounced(t *testing.T) {
+// If PAYMENT_COMPLETED or the event that answers it was lost, the next announcement leads to the tickets, once.
+func TestReannouncementLeadsToTheTickets(t *testing.T) {
 	b := setup(t)
-	for name, arrived := range map[string]bool{"AnnouncementLost": false, "AnswerLost": true} {
+	for name, arrived := range map[string]bool{"AnnouncementLost": false, "OutcomeLost": true} {
 		t.Run(name, func(t *testing.T) {
 			b.newType(5000)
 			id := b.paid(t)
@@ -79,10 +82,10 @@ func TestReannounced(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, n, "ticket-service has two minutes")
 			b.wait(t)
-			require.NoError(t, b.sweeps(t.Context(), id))
+			require.NoError(t, b.sweep(t.Context(), id))
 			n, err = b.saga.Sweep(t.Context())
 			require.NoError(t, err)
-			require.Zero(t, n, "and more now")
+			require.Zero(t, n, "and four after that")
 
 			b.deliver(t, id)
 			o := b.order(t, id)
@@ -92,7 +95,7 @@ func TestReannounced(t *testing.T) {
 			require.Equal(t, []string{
 				"ORDER_CREATED COMPLETED", "TICKETS_RESERVED COMPLETED", "PAYMENT_STARTED PENDING",
 				"PAYMENT_COMPLETED COMPLETED", "REANNOUNCED PENDING", "TICKETS_GENERATED COMPLETED",
-			}, b.story(t, id))
+			}, b.history(t, id))
 			_, bodies := b.outbox(t, id)
 			require.Len(t, bodies, 2)
 			b.wait(t)
@@ -103,68 +106,68 @@ func TestReannounced(t *testing.T) {
 	}
 }
 
-// An order that hears nothing is refunded in the end, and no late message gives it tickets.
-func TestNeverAnswered(t *testing.T) {
+// An order without an outcome is finally refunded, and no late message gives it tickets.
+func TestOrderWithoutTicketsIsRefunded(t *testing.T) {
 	b := setup(t)
-	for name, arrived := range map[string]bool{"NothingArrived": false, "TicketsAreThere": true} {
+	for name, arrived := range map[string]bool{"NoTickets": false, "TicketsExist": true} {
 		t.Run(name, func(t *testing.T) {
 			b.newType(5000)
-			id := b.lost(t)
+			id := b.overdue(t)
 			if arrived {
 				_, bodies := b.outbox(t, id)
 				_, err := b.services.Deliver(bodies[0])
 				require.NoError(t, err)
 				require.NotEmpty(t, b.services.Tickets(id))
 			}
-			require.NoError(t, b.sweeps(t.Context(), id))
-			b.settleRefunds(t, id, b.sweeps)
+			require.NoError(t, b.sweep(t.Context(), id))
+			b.settleRefunds(t, id, b.sweep)
 			b.requireGivenUp(t, id)
-			story := b.story(t, id)
 			require.Equal(t, []string{
 				"PAYMENT_COMPLETED COMPLETED", "REANNOUNCED PENDING", "REANNOUNCED PENDING", "REANNOUNCED PENDING",
-				"TICKETS_NOT_GENERATED FAILED", "REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED", "PAYMENT_REFUNDED COMPENSATED",
-			}, story[3:])
+				"TICKETS_NOT_GENERATED FAILED", "REFUND_REQUESTED PENDING", "TICKETS_CANCELLED COMPENSATED",
+				"PAYMENT_REFUNDED COMPENSATED",
+			}, b.history(t, id)[3:])
 		})
 	}
-	t.Run("NotInAHurry", func(t *testing.T) {
+	t.Run("NotBeforeTheWindowHasPassed", func(t *testing.T) {
 		b.newType(5000)
 		id := b.paid(t)
-		for range order.MinReannouncements + 2 { // within the window, however often it is looked after
+		for range order.MinReannouncements + 2 { // within the window, however often it is announced
 			b.exec(t.Context(), t, `UPDATE orders SET resume_at = now() WHERE id = $1`, id)
-			require.NoError(t, b.sweeps(t.Context(), id))
+			require.NoError(t, b.sweep(t.Context(), id))
 			require.Equal(t, order.Fulfil, b.order(t, id).Step)
 		}
 	})
-	t.Run("SomebodyIsIn", func(t *testing.T) {
+	t.Run("ATicketWasUsed", func(t *testing.T) {
 		b.newType(5000)
-		id := b.lost(t)
+		id := b.overdue(t)
 		_, bodies := b.outbox(t, id)
 		_, err := b.services.Deliver(bodies[0])
 		require.NoError(t, err)
 		b.services.Use(b.services.TicketIDs(id)[0])
-		require.NoError(t, b.sweeps(t.Context(), id))
-		b.settleRefunds(t, id, b.sweeps)
+		require.NoError(t, b.sweep(t.Context(), id))
+		b.settleRefunds(t, id, b.sweep)
 		o := b.order(t, id)
 		require.Equal(t, order.Completed, o.Status)
 		require.Equal(t, order.Done, o.Step)
 		require.Equal(t, quantity, b.services.Tickets(id)[b.typeID])
-		r, err := b.saga.DriveRefund(t.Context(), b.ask(t.Context(), t, id, refund.Refund{Whole: true}))
+		r, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Whole: true}))
 		require.NoError(t, err)
-		require.Equal(t, refund.ErrTicketUsed.Code, r.Failure.Code, "nobody gets both")
+		require.Equal(t, refund.ErrTicketUsed.Code, r.Failure.Code, "a used ticket is not refunded")
 	})
 }
 
-// What becomes of an order without an answer is stored whole or not at all.
-func TestUnansweredCrash(t *testing.T) {
+// A reannouncement, and giving up, are committed whole or not at all.
+func TestCrashDuringReannouncement(t *testing.T) {
 	b := setup(t)
-	for name, to := range map[string]func(*testing.T) uuid.UUID{
+	for name, newOrder := range map[string]func(*testing.T) uuid.UUID{
 		"Reannounced": func(t *testing.T) uuid.UUID {
 			t.Helper()
 			id := b.paid(t)
 			b.wait(t)
 			return id
 		},
-		"GivenUp": b.lost,
+		"GivenUp": b.overdue,
 	} {
 		for _, table := range []string{"saga_events", "outbox", "refunds"} {
 			if name == "Reannounced" && table == "refunds" {
@@ -172,45 +175,45 @@ func TestUnansweredCrash(t *testing.T) {
 			}
 			t.Run(name+"Without_"+table, func(t *testing.T) {
 				b.newType(5000)
-				id := to(t)
-				story := b.story(t, id)
-				announced, _ := b.outbox(t, id)
+				id := newOrder(t)
+				history := b.history(t, id)
+				published, _ := b.outbox(t, id)
 				b.exec(t.Context(), t, `ALTER TABLE `+table+` ADD CONSTRAINT broken CHECK (false) NOT VALID`)
-				require.NoError(t, b.sweeps(t.Context(), id), "the other sagas are not held up")
+				require.NoError(t, b.sweep(t.Context(), id), "other sagas are not affected")
 				b.exec(t.Context(), t, `ALTER TABLE `+table+` DROP CONSTRAINT broken`)
-				require.Equal(t, story, b.story(t, id))
+				require.Equal(t, history, b.history(t, id))
 				after, _ := b.outbox(t, id)
-				require.Equal(t, announced, after)
+				require.Equal(t, published, after)
 				require.Equal(t, order.Fulfil, b.order(t, id).Step)
 
 				b.wait(t)
-				require.NoError(t, b.sweeps(t.Context(), id))
-				require.NotEqual(t, story, b.story(t, id))
+				require.NoError(t, b.sweep(t.Context(), id))
+				require.NotEqual(t, history, b.history(t, id))
 			})
 		}
 	}
 	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
 		t.Run("RefundDiesAt"+string(call), func(t *testing.T) {
 			b.newType(5000)
-			id := b.lost(t)
+			id := b.overdue(t)
 			p := b.start(t)
 			b.services.Next(call, p.before, p.after)
-			_ = b.sweeps(p.ctx, id)
+			_ = b.sweep(p.ctx, id)
 			b.settleRefunds(t, id, func(context.Context, uuid.UUID) error {
 				if p.ctx.Err() != nil {
 					p.restart(t)
 				}
-				_ = b.sweeps(p.ctx, id) // a process that dies tells nobody
+				_ = b.sweep(p.ctx, id) // a process that dies reports no error
 				return nil
 			})
-			require.Zero(t, b.services.Pending(), "the points were reached")
+			require.Zero(t, b.services.Pending(), "every point was reached")
 			b.requireGivenUp(t, id)
 		})
 	}
 }
 
-// Of many sweepers that look after an order at once, or while its answer comes, one has an effect.
-func TestUnansweredRace(t *testing.T) {
+// Of concurrent sweepers, or a sweeper and the arriving outcome, only one has an effect.
+func TestConcurrentReannouncements(t *testing.T) {
 	b := setup(t)
 	const sweepers = 8
 	race := func(t *testing.T, id uuid.UUID, also func()) (gaveUp int) {
@@ -231,31 +234,31 @@ func TestUnansweredRace(t *testing.T) {
 		}
 		return gaveUp
 	}
-	nothing := func() {}
+	alone := func() {}
 	t.Run("Reannounced", func(t *testing.T) {
 		id := b.paid(t)
 		b.wait(t)
-		require.Zero(t, race(t, id, nothing))
-		announced, _ := b.outbox(t, id)
-		require.Len(t, announced, 2)
+		require.Zero(t, race(t, id, alone))
+		published, _ := b.outbox(t, id)
+		require.Len(t, published, 2)
 	})
 	t.Run("GivenUp", func(t *testing.T) {
-		id := b.lost(t)
-		require.Equal(t, 1, race(t, id, nothing))
-		b.settleRefunds(t, id, b.sweeps)
+		id := b.overdue(t)
+		require.Equal(t, 1, race(t, id, alone))
+		b.settleRefunds(t, id, b.sweep)
 		b.requireGivenUp(t, id)
 	})
-	t.Run("WhileTheAnswerComes", func(t *testing.T) {
+	t.Run("WhileTheOutcomeArrives", func(t *testing.T) {
 		for range 4 {
 			b.newType(5000)
-			id := b.lost(t)
+			id := b.overdue(t)
 			_, bodies := b.outbox(t, id)
 			answer, err := b.services.Deliver(bodies[0])
 			require.NoError(t, err)
 			var late error
 			gaveUp := race(t, id, func() { late = b.store.Fulfilled(t.Context(), answer.ID, *answer.Generated) })
 			require.NoError(t, late)
-			b.settleRefunds(t, id, b.sweeps)
+			b.settleRefunds(t, id, b.sweep)
 			if gaveUp == 1 {
 				b.requireGivenUp(t, id)
 				continue
@@ -266,15 +269,15 @@ func TestUnansweredRace(t *testing.T) {
 	})
 }
 
-// A buyer who looks after the order all the time does not keep the sweeper away.
-func TestUnansweredIsNotLeased(t *testing.T) {
+// A buyer who repeats the request does not keep the sweeper from the order.
+func TestOrderAtFulfilIsNotLeasedToItsBuyer(t *testing.T) {
 	b := setup(t)
 	id := b.paid(t)
 	b.wait(t)
 	leased, err := b.store.Lease(t.Context(), id)
 	require.NoError(t, err)
 	require.False(t, leased)
-	if err := b.peopleReturn(t.Context(), id); err != nil {
+	if err := b.clientsRetry(t.Context(), id); err != nil {
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	}
 	n, err := b.saga.Sweep(t.Context())
