@@ -2,6 +2,7 @@ package email
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,9 +29,9 @@ var (
 )
 
 const (
-	// timeout bounds connecting, and again sending. As a rule both together stay under the sidecar's timeout on the
-	// hop to this service: were the sidecar to give up first, it would ask again, and find the message held.
-	timeout = 2 * time.Second
+	// defaultTimeout is the default of Server.Timeout. Twice this is less than the sidecar's timeout of a call to this
+	// service. If the sidecar timed out first, it would repeat the call and find the message claimed.
+	defaultTimeout = 2 * time.Second
 	// Lease is how long the claims given to a Sender must last: all that is done under one, with time to write
 	// down that it is done.
 	Lease = 15 * time.Second
@@ -46,6 +47,8 @@ type Server struct {
 	Password string
 	From     string // RFC 5322 address of the sender
 	TLS      string // none, starttls or tls
+	// Timeout limits connecting, and again sending. 0 means 2 s.
+	Timeout time.Duration
 }
 
 // Sender sends messages. It is safe for concurrent use.
@@ -64,7 +67,7 @@ func NewSender(s Server, claims claim.Claims) (*Sender, error) {
 	if s.Port < 1 || s.Port > 65535 {
 		return nil, fmt.Errorf("SMTP_PORT: %d is not a port", s.Port)
 	}
-	options := []mail.Option{mail.WithPort(s.Port), mail.WithTimeout(timeout)}
+	options := []mail.Option{mail.WithPort(s.Port), mail.WithTimeout(cmp.Or(s.Timeout, defaultTimeout))}
 	switch s.TLS {
 	case "none":
 		ip := net.ParseIP(s.Host)

@@ -68,6 +68,8 @@ func setup(t *testing.T) *bundle {
 	go func() { _ = mailServer.Serve(b.listener) }()
 	sender, err := email.NewSender(email.Server{
 		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port, From: "tickets@eventbooking.example", TLS: "none",
+		// A large attachment takes longer than the default on a busy machine with the race detector.
+		Timeout: email.Lease,
 	}, claim.Claims{States: &claimtest.States{}, Lease: email.Lease, Keep: time.Hour})
 	require.NoError(t, err)
 	server := httptest.NewServer(httpapi.New(sender, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken},
