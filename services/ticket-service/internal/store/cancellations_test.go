@@ -14,7 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// cancelEvent delivers the EVENT_CANCELLED of the bundle's event.
+// cancelEvent processes the EVENT_CANCELLED of the bundle's event.
 func (b *bundle) cancelEvent(ctx context.Context, message uuid.UUID) error {
 	return b.store.CancelEvent(ctx, message, events.EventCancelled{
 		EventID: b.event, EventName: "Festival", OrganizerID: uuid.New(), CancellationReason: "Storm",
@@ -22,21 +22,21 @@ func (b *bundle) cancelEvent(ctx context.Context, message uuid.UUID) error {
 	})
 }
 
-// requireAllCancelled asserts that the event has no hold and no ticket but void ones, and that each
-// of these tickets, and no other, was announced once as cancelled with the event.
+// requireAllCancelled asserts that no reservation is live and all tickets are cancelled, and that a TICKET_CANCELLED
+// with the event as its cause was published for exactly the given tickets, once each.
 func (b *bundle) requireAllCancelled(t *testing.T, tickets ...ticket.Ticket) {
 	t.Helper()
 	var live, valid int
 	require.NoError(t, b.pool.QueryRow(t.Context(), `
-		SELECT (SELECT count(*) FROM reservations WHERE status = 'ACTIVE'), (SELECT count(*) FROM tickets WHERE status <> 'CANCELLED')`).
-		Scan(&live, &valid))
+		SELECT (SELECT count(*) FROM reservations WHERE status = 'ACTIVE'),
+		       (SELECT count(*) FROM tickets WHERE status <> 'CANCELLED')`).Scan(&live, &valid))
 	require.Zero(t, live, "live reservations")
-	require.Zero(t, valid, "tickets that are not void")
+	require.Zero(t, valid, "tickets that are not cancelled")
 	var want, got []uuid.UUID
 	for _, k := range tickets {
 		want = append(want, k.ID)
 	}
-	for _, m := range b.announced(t, "TICKET_CANCELLED") {
+	for _, m := range b.published(t, "TICKET_CANCELLED") {
 		if m.Data.Payload.CancelledBy == events.CancelledByEvent {
 			got = append(got, m.Data.Payload.TicketID)
 			require.Equal(t, "Storm", m.Data.Payload.Reason)
@@ -45,16 +45,15 @@ func (b *bundle) requireAllCancelled(t *testing.T, tickets ...ticket.Ticket) {
 	require.ElementsMatch(t, want, got)
 }
 
-// A process that dies between two batches leaves what another goes on with, since nothing is kept but in
-// the database.
-func TestCancelEvent(t *testing.T) {
+// Each batch is independent of the process that ran the one before: all progress is in the database.
+func TestCancelEventEndsReservationsAndTickets(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 10), b.newType(t, 20)
 	tickets := append(b.bought(t, vip, 3), b.bought(t, seat, 5)...)
-	given, used, returned := b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0]
+	transferred, used, returned := b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0], b.bought(t, seat, 1)[0]
 	friend := uuid.New()
-	_, err := b.store.Transfer(t.Context(), given.ID, b.user, friend, "Bob Lee")
+	_, err := b.store.Transfer(t.Context(), transferred.ID, b.user, friend, "Bob Lee")
 	require.NoError(t, err)
 	_, err = b.store.CheckIn(t.Context(), used.ID, 1, "")
 	require.NoError(t, err)
@@ -79,29 +78,30 @@ func TestCancelEvent(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}
-	tickets = append(tickets, given, used)
+	tickets = append(tickets, transferred, used)
 	b.requireAllCancelled(t, tickets...)
 	b.requireInventory(t, vip, 0, 0)
 	b.requireInventory(t, seat, 0, 0)
 	kept, err := b.store.Ticket(t.Context(), used.ID)
 	require.NoError(t, err)
-	require.False(t, kept.CheckedInAt.IsZero(), "that it let somebody in stays known")
+	require.False(t, kept.CheckedInAt.IsZero(), "the time of the check-in is kept")
 	_, err = b.store.CheckIn(t.Context(), used.ID, 1, "")
 	require.ErrorIs(t, err, ticket.ErrNotActive)
 
-	for _, m := range b.announced(t, "TICKET_CANCELLED") {
-		if m.Data.Payload.TicketID == given.ID {
+	for _, m := range b.published(t, "TICKET_CANCELLED") {
+		if m.Data.Payload.TicketID == transferred.ID {
 			require.Equal(t, friend, m.Data.Payload.UserID)
 		}
 	}
-	var named, cancelled int
+	var correlated, cancelled int
 	require.NoError(t, b.pool.QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM outbox WHERE cloud_event->'data'->>'correlationId' = 'corr-123456'),
-		       (SELECT tickets_cancelled FROM event_cancellations WHERE finished_at IS NOT NULL)`).Scan(&named, &cancelled))
-	require.Equal(t, len(tickets), named)
+		       (SELECT tickets_cancelled FROM event_cancellations WHERE finished_at IS NOT NULL)`).
+		Scan(&correlated, &cancelled))
+	require.Equal(t, len(tickets), correlated)
 	require.Equal(t, len(tickets), cancelled)
 
-	t.Run("Again", func(t *testing.T) {
+	t.Run("Repeated", func(t *testing.T) {
 		for _, m := range []uuid.UUID{message, uuid.New()} {
 			require.NoError(t, b.cancelEvent(t.Context(), m))
 			n, err := b.store.CancelAll(t.Context())
@@ -110,15 +110,15 @@ func TestCancelEvent(t *testing.T) {
 		}
 		b.requireAllCancelled(t, tickets...)
 	})
-	t.Run("OtherEventsGoOn", func(t *testing.T) {
+	t.Run("OtherEvent", func(t *testing.T) {
 		n, err := b.store.CancelTickets(t.Context(), uuid.New(), 10)
 		require.NoError(t, err)
 		require.Zero(t, n)
 	})
 }
 
-// A tick ends thousands of tickets and holds, a batch to a transaction.
-func TestCancelAll(t *testing.T) {
+// One sweep ends hundreds of tickets and reservations, in several batches.
+func TestCancelAllRunsUntilNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 2000)
@@ -136,7 +136,7 @@ func TestCancelAll(t *testing.T) {
 
 	n, err := b.store.CancelAll(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, n, "nothing is cancelled yet")
+	require.Zero(t, n, "no event is cancelled yet")
 	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 	n, err = b.store.CancelAll(t.Context())
 	require.NoError(t, err)
@@ -145,8 +145,9 @@ func TestCancelAll(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-// An order that is paid after the event was cancelled is refused its tickets, whatever became of its hold.
-func TestPaidAfterTheEventWasCancelled(t *testing.T) {
+// An order that is paid after the event was cancelled is refused its tickets, whether its reservation is still live or
+// not.
+func TestOrderPaidAfterCancellationIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -181,9 +182,9 @@ func TestPaidAfterTheEventWasCancelled(t *testing.T) {
 			b.requireInventory(t, kind, 0, 0)
 		})
 	}
-	// TICKETS_GENERATED is out, and its order's PAYMENT_COMPLETED comes late: the answer is the same tickets,
-	// which stay cancelled.
-	t.Run("ItHadItsTickets", func(t *testing.T) {
+	// The tickets were issued before, and PAYMENT_COMPLETED arrives late: the answer has the same tickets, which stay
+	// cancelled.
+	t.Run("HadTickets", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
@@ -197,13 +198,13 @@ func TestPaidAfterTheEventWasCancelled(t *testing.T) {
 		require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
 		b.requireAllCancelled(t, tickets...)
 		b.requireInventory(t, kind, 0, 0)
-		require.Len(t, b.announced(t, "TICKETS_GENERATED"), 3)
-		require.Empty(t, b.announced(t, "TICKET_GENERATION_FAILED"))
+		require.Len(t, b.published(t, "TICKETS_GENERATED"), 3)
+		require.Empty(t, b.published(t, "TICKET_GENERATION_FAILED"))
 	})
 }
 
-// Who holds tickets of a cancelled event hears that from TICKET_CANCELLED, even if the money goes back first.
-func TestRefundOfACancelledEvent(t *testing.T) {
+// TICKET_CANCELLED names the event as the cause, even if the refund arrives before the cancellation's own batches.
+func TestRefundOfCancelledEvent(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name      string
@@ -211,9 +212,9 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 		reason    string
 		by        string
 	}{
-		{"KnownHere", true, "Storm", events.CancelledByEvent},
-		{"NotKnownHereYet", false, "EVENT_CANCELLED", events.CancelledByEvent},
-		{"OfAnotherReason", false, "Storm", events.CancelledByRefund},
+		{"CancellationKnown", true, "Storm", events.CancelledByEvent},
+		{"CancellationInTransit", false, "EVENT_CANCELLED", events.CancelledByEvent},
+		{"OtherReason", false, "Storm", events.CancelledByRefund},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -236,7 +237,7 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 			n, err := b.store.CancelAll(t.Context())
 			require.NoError(t, err)
 			require.Zero(t, n)
-			out := b.announced(t, "TICKET_CANCELLED")
+			out := b.published(t, "TICKET_CANCELLED")
 			require.Len(t, out, 2)
 			for _, m := range out {
 				require.Equal(t, tt.by, m.Data.Payload.CancelledBy)
@@ -246,9 +247,9 @@ func TestRefundOfACancelledEvent(t *testing.T) {
 	}
 }
 
-// Gates, refunds and the batches of several replicas meet: whoever comes first, nobody is left with a ticket, each
-// is cancelled once, and every refund is made.
-func TestCheckInAgainstTheCancellation(t *testing.T) {
+// In whatever order check-ins, refunds and the batches of several replicas run, every ticket is cancelled once, and
+// every refund succeeds.
+func TestConcurrentCheckInsRefundsAndCancellation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 40
@@ -268,7 +269,9 @@ func TestCheckInAgainstTheCancellation(t *testing.T) {
 			}
 			return err
 		case 1:
-			_, err := b.store.CancelRefunded(t.Context(), ticket.Refund{OrderID: k.OrderID, Key: "refund-" + k.OrderID.String(), Reason: "Storm"})
+			_, err := b.store.CancelRefunded(t.Context(), ticket.Refund{
+				OrderID: k.OrderID, Key: "refund-" + k.OrderID.String(), Reason: "Storm",
+			})
 			return err
 		default:
 			_, err := b.store.CancelTickets(t.Context(), b.event, 10)
@@ -281,26 +284,28 @@ func TestCheckInAgainstTheCancellation(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-// A cancellation is the last word, even if something newer overtook it.
-func TestCancellationIsOvertaken(t *testing.T) {
+// A cancellation takes effect even if a newer message was processed before it.
+func TestStaleCancellationTakesEffect(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
 	tickets := b.bought(t, kind, 2)
 	newest := time.Now().Add(2 * time.Hour)
-	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", b.festival(ticket.EventPublished, newest)))
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED",
+		b.festival(ticket.EventPublished, newest)))
 	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 	_, err := b.store.CancelAll(t.Context())
 	require.NoError(t, err)
 	b.requireAllCancelled(t, tickets...)
-	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", b.festival(ticket.EventPublished, newest.Add(time.Hour))))
+	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED",
+		b.festival(ticket.EventPublished, newest.Add(time.Hour))))
 	_, err = b.reserve(t.Context(), uuid.New(), item(kind, 1))
 	require.ErrorIs(t, err, ticket.ErrEventNotOnSale)
 }
 
-// Who issues tickets while a cancellation is about to commit waits for it: else the cancellation could be
-// finished before these tickets are there.
-func TestPurchaseWaitsForTheCancellation(t *testing.T) {
+// A purchase waits for a concurrent cancellation to commit. Otherwise the cancellation could finish before the tickets
+// exist.
+func TestPurchaseWaitsForConcurrentCancellation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -328,9 +333,9 @@ func TestPurchaseWaitsForTheCancellation(t *testing.T) {
 	b.requireInventory(t, kind, 0, 2)
 }
 
-// However holds, purchases, replicas and the cancellation fall, nobody ends with a valid ticket, and every
-// order is told one thing.
-func TestCancelEventRace(t *testing.T) {
+// In whatever order reservations, purchases, sweeps and the cancellation run, no ticket stays active, and every order
+// gets one answer.
+func TestConcurrentPurchasesAndCancellation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 40
@@ -361,7 +366,7 @@ func TestCancelEventRace(t *testing.T) {
 	require.NoError(t, err)
 	b.requireInventory(t, kind, 0, 0)
 
-	said := map[uuid.UUID]string{}
+	outcomes := map[uuid.UUID]string{}
 	var tickets []ticket.Ticket
 	for _, m := range b.outbox(t) {
 		switch m.Type {
@@ -371,10 +376,10 @@ func TestCancelEventRace(t *testing.T) {
 			}
 			fallthrough
 		case "TICKET_GENERATION_FAILED":
-			require.Empty(t, said[m.Data.Payload.OrderID])
-			said[m.Data.Payload.OrderID] = m.Type
+			require.Empty(t, outcomes[m.Data.Payload.OrderID])
+			outcomes[m.Data.Payload.OrderID] = m.Type
 		}
 	}
-	require.Len(t, said, orders)
+	require.Len(t, outcomes, orders)
 	b.requireAllCancelled(t, tickets...)
 }

@@ -11,15 +11,18 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-const cancelled = ticket.EventCancelled
-
-// What is known of an event is what the newest message said, in whatever order they come.
-func TestEventMessages(t *testing.T) {
+// The newest message determines the stored event, in whatever order messages and fetched events arrive.
+func TestNewestMessageWins(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	const (
+		draft     = ticket.EventDraft
+		published = ticket.EventPublished
+		cancelled = ticket.EventCancelled
+	)
 	first := time.Now().UTC().Truncate(time.Microsecond)
 	at := func(seconds int) time.Time { return first.Add(time.Duration(seconds) * time.Second) }
-	// step is a message or an answer of event-service's, by its place in the event's history.
+	// step processes a message or a fetched event; second is the message's place in the history of the event.
 	type step func(id uuid.UUID) error
 	apply := func(status ticket.EventStatus, second int, name string) step {
 		return func(id uuid.UUID) error {
@@ -29,10 +32,11 @@ func TestEventMessages(t *testing.T) {
 	}
 	cancel := func(second int) step {
 		return func(id uuid.UUID) error {
-			return b.store.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: id, EventName: "cancelled", UpdatedAt: at(second)})
+			return b.store.CancelEvent(t.Context(), uuid.New(),
+				events.EventCancelled{EventID: id, EventName: "cancelled", UpdatedAt: at(second)})
 		}
 	}
-	fill := func(status ticket.EventStatus, name string) step {
+	fetch := func(status ticket.EventStatus, name string) step {
 		return func(id uuid.UUID) error {
 			return b.store.SaveFetchedEvent(t.Context(), ticket.Event{ID: id, Name: name, Status: status, Date: first})
 		}
@@ -41,24 +45,27 @@ func TestEventMessages(t *testing.T) {
 		name   string
 		steps  []step
 		status ticket.EventStatus
-		known  string
+		stored string // name
 	}{
-		{"InOrder", []step{apply(ticket.EventDraft, 1, "a"), apply(ticket.EventPublished, 2, "b")}, ticket.EventPublished, "b"},
-		{"StaleUpdate", []step{apply(ticket.EventPublished, 2, "b"), apply(ticket.EventDraft, 1, "a")}, ticket.EventPublished, "b"},
-		{"SameMoment", []step{apply(ticket.EventPublished, 1, "a"), apply(ticket.EventDraft, 1, "b")}, ticket.EventPublished, "a"},
-		{"CancelledLast", []step{apply(ticket.EventPublished, 1, "a"), cancel(2)}, cancelled, "a"},
-		{"CancelledBeforeCreated", []step{cancel(3), apply(ticket.EventDraft, 1, "a"), apply(ticket.EventPublished, 2, "b")}, cancelled, "cancelled"},
-		{"OvertakenCancel", []step{apply(ticket.EventPublished, 2, "b"), cancel(1), apply(ticket.EventPublished, 3, "c")}, cancelled, "c"},
-		{"FillBeforeAnyMessage", []step{fill(ticket.EventPublished, "asked")}, ticket.EventPublished, "asked"},
-		{"FillOverFill", []step{fill(ticket.EventPublished, "asked"), fill(cancelled, "asked again")}, cancelled, "asked again"},
-		{"LateDraftUnderFill", []step{fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 1, "a")}, ticket.EventPublished, "a"},
-		{"LateDraftUnderFilledDraft", []step{apply(ticket.EventDraft, 1, "a"), fill(ticket.EventPublished, "asked"), apply(ticket.EventDraft, 2, "b")}, ticket.EventPublished, "b"},
-		{"LatePublicationUnderFill", []step{fill(cancelled, "asked"), apply(ticket.EventPublished, 1, "a")}, cancelled, "a"},
-		{"MessageOverFill", []step{fill(ticket.EventDraft, "asked"), apply(ticket.EventPublished, 1, "a")}, ticket.EventPublished, "a"},
-		{"FillOverADraft", []step{apply(ticket.EventDraft, 1, "a"), fill(ticket.EventPublished, "asked")}, ticket.EventPublished, "asked"},
-		{"FillUnderAMessage", []step{apply(ticket.EventPublished, 1, "a"), fill(ticket.EventDraft, "asked")}, ticket.EventPublished, "a"},
-		{"FillUnderACancel", []step{cancel(1), fill(ticket.EventPublished, "asked")}, cancelled, "cancelled"},
-		{"CancelOverFill", []step{fill(ticket.EventPublished, "asked"), cancel(1)}, cancelled, "asked"},
+		{"InOrder", []step{apply(draft, 1, "a"), apply(published, 2, "b")}, published, "b"},
+		{"StaleUpdate", []step{apply(published, 2, "b"), apply(draft, 1, "a")}, published, "b"},
+		{"SameTime", []step{apply(published, 1, "a"), apply(draft, 1, "b")}, published, "a"},
+		{"CancelledLast", []step{apply(published, 1, "a"), cancel(2)}, cancelled, "a"},
+		{"CancelledFirst", []step{cancel(3), apply(draft, 1, "a"), apply(published, 2, "b")}, cancelled, "cancelled"},
+		{"StaleCancel", []step{apply(published, 2, "b"), cancel(1), apply(published, 3, "c")}, cancelled, "c"},
+		{"OnlyFetched", []step{fetch(published, "fetched")}, published, "fetched"},
+		{"FetchedTwice", []step{fetch(published, "fetched"), fetch(cancelled, "again")}, cancelled, "again"},
+		{"DraftAfterFetch", []step{fetch(published, "fetched"), apply(draft, 1, "a")}, published, "a"},
+		{
+			"DraftAfterFetchedUpdate", []step{apply(draft, 1, "a"), fetch(published, "fetched"), apply(draft, 2, "b")},
+			published, "b",
+		},
+		{"PublishedAfterFetchedCancel", []step{fetch(cancelled, "fetched"), apply(published, 1, "a")}, cancelled, "a"},
+		{"PublishedAfterFetchedDraft", []step{fetch(draft, "fetched"), apply(published, 1, "a")}, published, "a"},
+		{"FetchUpdatesDraft", []step{apply(draft, 1, "a"), fetch(published, "fetched")}, published, "fetched"},
+		{"FetchDoesNotOverrideMessage", []step{apply(published, 1, "a"), fetch(draft, "fetched")}, published, "a"},
+		{"FetchDoesNotOverrideCancel", []step{cancel(1), fetch(published, "fetched")}, cancelled, "cancelled"},
+		{"CancelAfterFetch", []step{fetch(published, "fetched"), cancel(1)}, cancelled, "fetched"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -69,14 +76,15 @@ func TestEventMessages(t *testing.T) {
 			e, err := b.store.Event(t.Context(), id)
 			require.NoError(t, err)
 			require.Equal(t, tt.status, e.Status)
-			require.Equal(t, tt.known, e.Name)
+			require.Equal(t, tt.stored, e.Name)
 		})
 	}
 
 	t.Run("OncePerMessage", func(t *testing.T) {
 		t.Parallel()
 		id, message := uuid.New(), uuid.New()
-		require.NoError(t, b.store.CancelEvent(t.Context(), message, events.EventCancelled{EventID: id, UpdatedAt: at(1)}))
+		require.NoError(t, b.store.CancelEvent(t.Context(), message,
+			events.EventCancelled{EventID: id, UpdatedAt: at(1)}))
 		require.NoError(t, b.store.ApplyEvent(t.Context(), message, "EVENT_UPDATED",
 			ticket.Event{ID: id, Status: ticket.EventPublished, UpdatedAt: at(2), Date: first}))
 		e, err := b.store.Event(t.Context(), id)

@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 )
 
-// requireGauges asserts what is found now: lines, or how they begin.
+// requireGauges asserts that the gauges contain lines that start with the given ones.
 func (b *bundle) requireGauges(t *testing.T, lines ...string) {
 	t.Helper()
 	collector := postgres.Collector(b.pool, store.Gauges)
@@ -28,7 +28,7 @@ func (b *bundle) requireGauges(t *testing.T, lines ...string) {
 	}
 }
 
-func TestGauges(t *testing.T) {
+func TestGaugesCountHoldsAndInventory(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	floor, stand := b.newType(t, 10), b.newType(t, 2)
@@ -40,26 +40,30 @@ func TestGauges(t *testing.T) {
 		"inventory_tickets_held 4\n", "inventory_tickets_left 5\n", "inventory_tickets_sold 3\n",
 		"holds_active 3\n", "holds_overdue_seconds 0\n", "cancelled_events_with_tickets 0\n")
 
-	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = now() - interval '1 hour' WHERE id = $1`, last)
+	_, err := b.pool.Exec(t.Context(), `
+		UPDATE reservations SET expires_at = now() - interval '1 hour' WHERE id = $1`, last)
 	require.NoError(t, err)
 	b.requireGauges(t, "holds_overdue_seconds 360")
 
 	cancelled := events.EventCancelled{EventID: b.event, OrganizerID: uuid.New(), UpdatedAt: time.Now().Add(time.Hour)}
 	require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(), cancelled))
-	// What is cancelled is not for sale.
+	// A cancelled event is not on sale.
 	b.requireGauges(t, "cancelled_events_with_tickets 1\n", "inventory_tickets_left 0\n")
 }
 
-func TestGaugesDoNotReadHistory(t *testing.T) {
+func TestGaugesDoNotScanHistory(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.newType(t, 10)
 	for _, history := range []string{
 		`INSERT INTO events (id, organizer_id, name, event_date, venue_name, status)
-		 SELECT gen_random_uuid(), gen_random_uuid(), '', now() - interval '1 day', '', 'PUBLISHED' FROM generate_series(1, 5000)`,
-		`INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity) SELECT gen_random_uuid(), id, '', 0, '', 1 FROM events`,
+		 SELECT gen_random_uuid(), gen_random_uuid(), '', now() - interval '1 day', '', 'PUBLISHED'
+		 FROM generate_series(1, 5000)`,
+		`INSERT INTO ticket_types (id, event_id, name, price_minor, currency, capacity)
+		 SELECT gen_random_uuid(), id, '', 0, '', 1 FROM events`,
 		`INSERT INTO reservations (id, status) SELECT gen_random_uuid(), 'CANCELLED' FROM generate_series(1, 5000)`,
-		`INSERT INTO event_cancellations (event_id, reason, correlation_id, finished_at) SELECT id, '', '', now() FROM events`,
+		`INSERT INTO event_cancellations (event_id, reason, correlation_id, finished_at)
+		 SELECT id, '', '', now() FROM events`,
 	} {
 		_, err := b.pool.Exec(t.Context(), history)
 		require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-func TestConfirm(t *testing.T) {
+func TestConfirmIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
@@ -40,13 +40,13 @@ func TestConfirm(t *testing.T) {
 	require.Equal(t, map[uuid.UUID]int{vip: 1, seat: 2}, count)
 	b.requireStatus(t, id, ticket.ReservationCompleted)
 
-	t.Run("SameAgain", func(t *testing.T) {
+	t.Run("Repeated", func(t *testing.T) {
 		again, err := b.store.Confirm(t.Context(), p)
 		require.NoError(t, err)
 		require.Equal(t, tickets, again)
 		require.Len(t, b.outbox(t), 1)
 	})
-	t.Run("ReserveAgain", func(t *testing.T) {
+	t.Run("RepeatedReserve", func(t *testing.T) {
 		r, err := b.reserve(t.Context(), id, item(vip, 1), item(seat, 2))
 		require.NoError(t, err)
 		require.Equal(t, ticket.ReservationCompleted, r.Status)
@@ -80,23 +80,23 @@ func TestConfirm(t *testing.T) {
 		_, err = b.store.Ticket(t.Context(), uuid.New())
 		require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 	})
-	t.Run("TicketsOf", func(t *testing.T) {
+	t.Run("TicketsOfUser", func(t *testing.T) {
 		mine, err := b.store.TicketsOfUser(t.Context(), b.user, paging.Page{Limit: 2})
 		require.NoError(t, err)
-		require.ElementsMatch(t, tickets, mine) // one more than a page, which says that there is another
-		nobodys, err := b.store.TicketsOfUser(t.Context(), uuid.New(), paging.Page{Limit: 2})
+		require.ElementsMatch(t, tickets, mine) // one more than the limit: there is a next page
+		others, err := b.store.TicketsOfUser(t.Context(), uuid.New(), paging.Page{Limit: 2})
 		require.NoError(t, err)
-		require.Empty(t, nobodys)
+		require.Empty(t, others)
 	})
 }
 
-func TestConfirmRefuses(t *testing.T) {
+func TestConfirmRefusesEndedReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
 	for _, tt := range []struct {
-		name   string
-		ending func(t *testing.T, id uuid.UUID)
+		name string
+		end  func(t *testing.T, id uuid.UUID)
 	}{
 		{"Expired", func(t *testing.T, id uuid.UUID) { t.Helper(); b.expire(t, id) }},
 		{"Released", func(t *testing.T, id uuid.UUID) {
@@ -104,11 +104,11 @@ func TestConfirmRefuses(t *testing.T) {
 			_, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED")
 			require.NoError(t, err)
 		}},
-		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.runOut(t, id) }}, // no sweep needed
+		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.makeDue(t, id) }}, // not swept yet
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := b.reserved(t, item(kind, 1))
-			tt.ending(t, id)
+			tt.end(t, id)
 			for range 2 {
 				_, err := b.store.Confirm(t.Context(), b.purchase(id))
 				require.ErrorIs(t, err, ticket.ErrReservationNotFound)
@@ -122,13 +122,13 @@ func TestConfirmRefuses(t *testing.T) {
 	require.Empty(t, b.outbox(t))
 }
 
-// A new year's first tickets are numbered although every transaction finds no sequence yet.
-func TestTicketNumbers(t *testing.T) {
+// The first tickets of a year have numbers although each concurrent transaction finds no sequence for the year.
+func TestFirstTicketNumbersOfYear(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ids := make([]uuid.UUID, connections)
 	for i := range ids {
-		ids[i] = b.reserved(t, item(b.newType(t, 3), 3)) // a type each, whose rows make nobody wait
+		ids[i] = b.reserved(t, item(b.newType(t, 3), 3)) // a type each, so that no transaction waits for a row
 	}
 	tickets := make([][]ticket.Ticket, len(ids))
 	requireAll(t, race(len(ids), func(i int) (err error) {
@@ -147,7 +147,7 @@ func TestTicketNumbers(t *testing.T) {
 	require.Contains(t, seen, "TKT-"+strconv.Itoa(time.Now().UTC().Year())+"-000001")
 }
 
-func TestConfirmRace(t *testing.T) {
+func TestConcurrentConfirmsIssueOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
@@ -165,8 +165,8 @@ func TestConfirmRace(t *testing.T) {
 		b.requireInventory(t, kind, 2, 0)
 		require.Len(t, b.outbox(t), 1)
 	})
-	// Either the buyer has the tickets or the stock has, never both.
-	t.Run("AgainstReleaseAndSweep", func(t *testing.T) {
+	// Either the buyer has a ticket or it is back in the inventory.
+	t.Run("BesideReleaseAndSweep", func(t *testing.T) {
 		const pairs = 20
 		confirmed := make([]bool, pairs)
 		ids := make([]uuid.UUID, pairs)
@@ -207,15 +207,15 @@ func TestConfirmRace(t *testing.T) {
 	})
 }
 
-// A paid order gets its tickets from wherever they are, or word that it will not.
-func TestFulfil(t *testing.T) {
+// A paid order gets its tickets if they are held or available, and a TICKET_GENERATION_FAILED otherwise.
+func TestFulfilIssuesOrRefuses(t *testing.T) {
 	t.Parallel()
-	type scene struct {
+	type fixture struct {
 		*bundle
 		vip, seat uuid.UUID
 		p         ticket.Purchase
 	}
-	sellOut := func(t *testing.T, s *scene, kind uuid.UUID) {
+	sellOut := func(t *testing.T, s *fixture, kind uuid.UUID) {
 		t.Helper()
 		types, err := s.store.Types(t.Context(), s.event)
 		require.NoError(t, err)
@@ -225,45 +225,53 @@ func TestFulfil(t *testing.T) {
 			}
 		}
 	}
-	release := func(t *testing.T, s *scene) {
+	release := func(t *testing.T, s *fixture) {
 		t.Helper()
 		_, err := s.store.Release(t.Context(), s.p.ReservationID, "TIMEOUT")
 		require.NoError(t, err)
 	}
 	for _, tt := range []struct {
 		name     string
-		before   func(t *testing.T, s *scene)
-		reason   string // of TICKET_GENERATION_FAILED, if that is the outcome
+		before   func(t *testing.T, s *fixture)
+		reason   string // of TICKET_GENERATION_FAILED; empty for TICKETS_GENERATED
 		seatHeld int    // of other buyers
 	}{
-		{"Live", func(*testing.T, *scene) {}, "", 0},
-		{"OverdueButHeld", func(t *testing.T, s *scene) { t.Helper(); s.runOut(t, s.p.ReservationID) }, "", 0},
-		{"OverdueAndSoldOut", func(t *testing.T, s *scene) {
+		{"Live", func(*testing.T, *fixture) {}, "", 0},
+		{"DueButHeld", func(t *testing.T, s *fixture) { t.Helper(); s.makeDue(t, s.p.ReservationID) }, "", 0},
+		{"DueAndSoldOut", func(t *testing.T, s *fixture) {
 			t.Helper()
 			sellOut(t, s, s.seat)
-			s.runOut(t, s.p.ReservationID)
+			s.makeDue(t, s.p.ReservationID)
 		}, "", 8},
-		{"ExpiredWithStock", func(t *testing.T, s *scene) { t.Helper(); s.expire(t, s.p.ReservationID) }, "", 0},
-		{"ReleasedWithStock", func(t *testing.T, s *scene) { t.Helper(); release(t, s) }, "", 0},
-		{"ExpiredAndSoldOut", func(t *testing.T, s *scene) {
+		{"ExpiredAndAvailable", func(t *testing.T, s *fixture) { t.Helper(); s.expire(t, s.p.ReservationID) }, "", 0},
+		{"ReleasedAndAvailable", func(t *testing.T, s *fixture) { t.Helper(); release(t, s) }, "", 0},
+		{"ExpiredAndSoldOut", func(t *testing.T, s *fixture) {
 			t.Helper()
 			s.expire(t, s.p.ReservationID)
-			sellOut(t, s, s.seat) // and the other type is not
+			sellOut(t, s, s.seat) // the other type is available
 		}, "INSUFFICIENT_INVENTORY", 10},
-		{"ReleasedAndSoldOut", func(t *testing.T, s *scene) {
+		{"ReleasedAndSoldOut", func(t *testing.T, s *fixture) {
 			t.Helper()
 			release(t, s)
 			sellOut(t, s, s.seat)
 		}, "INSUFFICIENT_INVENTORY", 10},
-		{"UnknownReservation", func(t *testing.T, s *scene) { t.Helper(); release(t, s); s.p.ReservationID = uuid.New() }, "RESERVATION_NOT_FOUND", 0},
-		{"Tombstone", func(t *testing.T, s *scene) {
+		{"UnknownReservation", func(t *testing.T, s *fixture) {
+			t.Helper()
+			release(t, s)
+			s.p.ReservationID = uuid.New()
+		}, "RESERVATION_NOT_FOUND", 0},
+		{"Tombstone", func(t *testing.T, s *fixture) {
 			t.Helper()
 			release(t, s)
 			s.p.ReservationID = uuid.New()
 			release(t, s)
 		}, "RESERVATION_NOT_FOUND", 0},
-		{"SomebodyElses", func(t *testing.T, s *scene) { t.Helper(); release(t, s); s.p.UserID = uuid.New() }, "RESERVATION_NOT_FOUND", 0},
-		{"CancelledEvent", func(t *testing.T, s *scene) {
+		{"OtherUser", func(t *testing.T, s *fixture) {
+			t.Helper()
+			release(t, s)
+			s.p.UserID = uuid.New()
+		}, "RESERVATION_NOT_FOUND", 0},
+		{"CancelledEvent", func(t *testing.T, s *fixture) {
 			t.Helper()
 			require.NoError(t, s.cancelEvent(t.Context(), uuid.New()))
 			_, err := s.store.CancelAll(t.Context())
@@ -273,11 +281,11 @@ func TestFulfil(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			s := &scene{bundle: b, vip: b.newType(t, 5), seat: b.newType(t, 10)}
+			s := &fixture{bundle: b, vip: b.newType(t, 5), seat: b.newType(t, 10)}
 			s.p = b.purchase(b.reserved(t, item(s.vip, 1), item(s.seat, 2)))
 			tt.before(t, s)
 			message := uuid.New()
-			for range 3 { // one effect
+			for range 3 { // the message has one effect
 				require.NoError(t, b.fulfil(t.Context(), message, s.p))
 			}
 
@@ -297,7 +305,7 @@ func TestFulfil(t *testing.T) {
 			b.requireInventory(t, s.vip, 1, 0)
 			b.requireInventory(t, s.seat, 2, tt.seatHeld)
 
-			// A confirm that comes late finds what is there.
+			// A late confirm returns the same tickets.
 			tickets, err := b.store.Confirm(t.Context(), s.p)
 			require.NoError(t, err)
 			require.Len(t, tickets, 3)
@@ -306,7 +314,7 @@ func TestFulfil(t *testing.T) {
 	}
 }
 
-func TestFulfilOtherOrder(t *testing.T) {
+func TestFulfilRefusesSecondOrderOfReservation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -324,7 +332,7 @@ func TestFulfilOtherOrder(t *testing.T) {
 	b.requireInventory(t, kind, 1, 0)
 }
 
-func TestFulfilRace(t *testing.T) {
+func TestConcurrentFulfils(t *testing.T) {
 	t.Parallel()
 	t.Run("SameMessage", func(t *testing.T) {
 		t.Parallel()
@@ -348,7 +356,7 @@ func TestFulfilRace(t *testing.T) {
 			return b.fulfil(t.Context(), uuid.New(), p)
 		}))
 		b.requireInventory(t, kind, 2, 0)
-		// Each message is answered, and so is the confirm that was first, if one was.
+		// Each message is answered, and the first confirm too if it ran before them.
 		out := b.outbox(t)
 		require.GreaterOrEqual(t, len(out), connections/2)
 		require.LessOrEqual(t, len(out), connections/2+1)
@@ -357,8 +365,8 @@ func TestFulfilRace(t *testing.T) {
 			require.Equal(t, out[0].Data.Payload.Tickets, m.Data.Payload.Tickets)
 		}
 	})
-	// Paid orders whose holds are gone race for what is left: each ends in tickets or in a refund.
-	t.Run("ForTheLastTickets", func(t *testing.T) {
+	// Paid orders with expired reservations compete for the last tickets: each gets its tickets or is refused.
+	t.Run("LastTickets", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 40)
@@ -378,8 +386,8 @@ func TestFulfilRace(t *testing.T) {
 	})
 }
 
-// What goes out is the contract's envelope in a CloudEvent, with the trace that the purchase came with.
-func TestAnnouncements(t *testing.T) {
+// A published event is a CloudEvent that contains the contract's envelope and continues the trace of the purchase.
+func TestPublishedEvents(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -397,8 +405,9 @@ func TestAnnouncements(t *testing.T) {
 		var id uuid.UUID
 		var topic string
 		var body []byte
-		require.NoError(t, b.pool.QueryRow(t.Context(),
-			`SELECT id, topic, cloud_event FROM outbox WHERE cloud_event->>'subject' = $1`, order.String()).Scan(&id, &topic, &body))
+		require.NoError(t, b.pool.QueryRow(t.Context(), `
+			SELECT id, topic, cloud_event FROM outbox WHERE cloud_event->>'subject' = $1`,
+			order.String()).Scan(&id, &topic, &body))
 		require.Equal(t, events.TopicTickets, topic)
 		var stamps struct {
 			ID   uuid.UUID
@@ -410,7 +419,7 @@ func TestAnnouncements(t *testing.T) {
 		require.WithinDuration(t, time.Now(), stamps.Time, time.Minute)
 		require.Equal(t, stamps.Time, stamps.Data.Timestamp)
 
-		// What is another one each time, and checked above, is named here by its kind.
+		// The values checked above differ in each run; constants replace them.
 		var event map[string]any
 		require.NoError(t, json.Unmarshal(body, &event))
 		event["id"], event["time"], event["data"].(map[string]any)["timestamp"] = "ID", "TIME", "TIME"
@@ -437,10 +446,10 @@ func TestAnnouncements(t *testing.T) {
 		"reservationId":"`+lost.ReservationID.String()+`","reason":"RESERVATION_NOT_FOUND"}`), read(lost.OrderID))
 }
 
-// The same order under another message id, because the answer to the first was late or lost.
-func TestFulfilAgain(t *testing.T) {
+// An order that arrives again under another message id gets the same answer.
+func TestFulfilRepeatsItsAnswer(t *testing.T) {
 	t.Parallel()
-	t.Run("HasItsTickets", func(t *testing.T) {
+	t.Run("HasTickets", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 5)
@@ -459,13 +468,13 @@ func TestFulfilAgain(t *testing.T) {
 		require.NotEqual(t, out[0].ID, out[1].ID)
 		b.requireInventory(t, kind, 2, 0)
 	})
-	// It is being refunded. That there is stock by now does not matter.
+	// The order is being refunded: tickets that become available later do not change the answer.
 	for _, tt := range []struct {
 		name   string
-		before func(t *testing.T, b *bundle, p *ticket.Purchase) (heal func())
+		before func(t *testing.T, b *bundle, p *ticket.Purchase) (makeAvailable func())
 		reason string
 	}{
-		{"WasSoldOut", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
+		{"SoldOut", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
 			t.Helper()
 			kind := b.newType(t, 5)
 			p.ReservationID = b.reserved(t, item(kind, 2))
@@ -473,7 +482,7 @@ func TestFulfilAgain(t *testing.T) {
 			rival := b.reserved(t, item(kind, 5))
 			return func() { b.expire(t, rival) }
 		}, "INSUFFICIENT_INVENTORY"},
-		{"CameBeforeItsReservation", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
+		{"BeforeReserve", func(t *testing.T, b *bundle, p *ticket.Purchase) func() {
 			t.Helper()
 			kind := b.newType(t, 5)
 			p.ReservationID = uuid.New()
@@ -487,9 +496,9 @@ func TestFulfilAgain(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			p := b.purchase(uuid.Nil)
-			heal := tt.before(t, b, &p)
+			makeAvailable := tt.before(t, b, &p)
 			require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
-			heal()
+			makeAvailable()
 			for range 2 {
 				require.NoError(t, b.fulfil(t.Context(), uuid.New(), p))
 			}
@@ -507,8 +516,8 @@ func TestFulfilAgain(t *testing.T) {
 			require.Zero(t, tickets)
 		})
 	}
-	// All answers to one order say the same, even while stock comes and goes.
-	t.Run("Race", func(t *testing.T) {
+	// All answers to one order are equal, even while the number of available tickets changes.
+	t.Run("Concurrent", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
 		kind := b.newType(t, 1)
@@ -523,14 +532,14 @@ func TestFulfilAgain(t *testing.T) {
 				}
 				return b.fulfil(t.Context(), uuid.New(), p)
 			}))
-			said := map[string]int{}
+			outcomes := map[string]int{}
 			for _, m := range b.outbox(t) {
 				if m.Data.Payload.OrderID == p.OrderID {
-					said[m.Type]++
+					outcomes[m.Type]++
 				}
 			}
-			require.Len(t, said, 1)
-			if said["TICKETS_GENERATED"] > 0 {
+			require.Len(t, outcomes, 1)
+			if outcomes["TICKETS_GENERATED"] > 0 {
 				_, err := b.cancelRefunded(t, p.OrderID)
 				require.NoError(t, err)
 			}

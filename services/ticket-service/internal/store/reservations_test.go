@@ -14,7 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-func TestReserve(t *testing.T) {
+func TestReserveIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 10)
@@ -31,13 +31,13 @@ func TestReserve(t *testing.T) {
 	b.requireInventory(t, vip, 0, 1)
 	b.requireInventory(t, seat, 0, 2)
 
-	t.Run("SameAgain", func(t *testing.T) {
+	t.Run("Repeated", func(t *testing.T) {
 		again, err := b.reserve(t.Context(), id, item(seat, 2), item(vip, 1))
 		require.NoError(t, err)
 		require.Equal(t, r, again)
 		b.requireInventory(t, seat, 0, 2)
 	})
-	t.Run("PriceStaysAsReserved", func(t *testing.T) {
+	t.Run("PriceChanged", func(t *testing.T) {
 		_, err := b.pool.Exec(t.Context(), `UPDATE ticket_types SET price_minor = 9900`)
 		require.NoError(t, err)
 		again, err := b.reserve(t.Context(), id, item(seat, 2), item(vip, 1))
@@ -49,13 +49,15 @@ func TestReserve(t *testing.T) {
 		user, event uuid.UUID
 		items       []ticket.LineItem
 	}{
-		{"OtherLines", b.user, b.event, []ticket.LineItem{item(seat, 2)}},
+		{"OtherItems", b.user, b.event, []ticket.LineItem{item(seat, 2)}},
 		{"OtherQuantity", b.user, b.event, []ticket.LineItem{item(vip, 2), item(seat, 2)}},
 		{"OtherUser", uuid.New(), b.event, []ticket.LineItem{item(vip, 1), item(seat, 2)}},
 		{"OtherEvent", b.user, uuid.New(), []ticket.LineItem{item(vip, 1), item(seat, 2)}},
 	} {
 		t.Run("SameIDFor"+tt.name, func(t *testing.T) {
-			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: tt.user, EventID: tt.event, Items: tt.items})
+			_, err := b.reserveOne(t.Context(), ticket.Request{
+				ReservationID: id, UserID: tt.user, EventID: tt.event, Items: tt.items,
+			})
 			require.ErrorIs(t, err, ticket.ErrReservationReused)
 			b.requireInventory(t, vip, 0, 1)
 			b.requireInventory(t, seat, 0, 2)
@@ -63,13 +65,13 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// A reserve that is refused leaves nothing: neither tickets of the types that had some, nor its id.
-func TestReserveRefuses(t *testing.T) {
+// A refused request holds no tickets of any type, and creates no reservation.
+func TestRefusedReserveHoldsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	scarce, plenty := b.newType(t, 1), b.newType(t, 100)
 	other := &bundle{store: b.store, pool: b.pool, event: uuid.New(), user: b.user}
-	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", other.festival(ticket.EventPublished, time.Now())))
+	require.NoError(t, other.publish(t.Context()))
 	elsewhere := other.newType(t, 100)
 	draft := uuid.New()
 	require.NoError(t, b.store.SaveFetchedEvent(t.Context(), ticket.Event{ID: draft, Status: ticket.EventDraft}))
@@ -80,8 +82,8 @@ func TestReserveRefuses(t *testing.T) {
 		items []ticket.LineItem
 		err   error
 	}{
-		{"AllOrNothing", b.event, []ticket.LineItem{item(plenty, 2), item(scarce, 2)}, ticket.ErrInsufficientInventory},
-		{"AllOrNothingInOtherOrder", b.event, []ticket.LineItem{item(scarce, 2), item(plenty, 2)}, ticket.ErrInsufficientInventory},
+		{"SecondItem", b.event, []ticket.LineItem{item(plenty, 2), item(scarce, 2)}, ticket.ErrInsufficientInventory},
+		{"FirstItem", b.event, []ticket.LineItem{item(scarce, 2), item(plenty, 2)}, ticket.ErrInsufficientInventory},
 		{"UnknownType", b.event, []ticket.LineItem{item(plenty, 2), item(uuid.New(), 1)}, ticket.ErrTypeNotFound},
 		{"TypeOfAnotherEvent", b.event, []ticket.LineItem{item(plenty, 2), item(elsewhere, 1)}, ticket.ErrTypeNotFound},
 		{"DraftEvent", draft, []ticket.LineItem{item(plenty, 1)}, ticket.ErrEventNotOnSale},
@@ -89,7 +91,9 @@ func TestReserveRefuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			id := uuid.New()
-			_, err := b.ask(t.Context(), ticket.Request{ReservationID: id, UserID: b.user, EventID: tt.event, Items: tt.items})
+			_, err := b.reserveOne(t.Context(), ticket.Request{
+				ReservationID: id, UserID: b.user, EventID: tt.event, Items: tt.items,
+			})
 			require.ErrorIs(t, err, tt.err)
 			_, err = b.store.Confirm(t.Context(), b.purchase(id))
 			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
@@ -100,8 +104,7 @@ func TestReserveRefuses(t *testing.T) {
 	require.Zero(t, taken)
 }
 
-// The last tickets go to as many buyers as there are tickets, and to nobody else.
-func TestReserveRace(t *testing.T) {
+func TestConcurrentReservesShareTheLastTickets(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const left = 10
@@ -125,8 +128,7 @@ func TestReserveRace(t *testing.T) {
 	b.requireInventory(t, last, 90, left)
 }
 
-// The constraint stands behind every statement that this service may ever have.
-func TestNeverOversold(t *testing.T) {
+func TestConstraintsPreventOverselling(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 10)
@@ -136,8 +138,8 @@ func TestNeverOversold(t *testing.T) {
 	}
 }
 
-// Workers that want two types in opposite orders, while holds are released and expire, all get an answer.
-func TestOppositeOrders(t *testing.T) {
+// Concurrent reserves of two types in opposite orders, releases and sweeps all succeed.
+func TestConcurrentReservesInOppositeOrder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	x, y := b.newType(t, 1000), b.newType(t, 1000)
@@ -146,18 +148,18 @@ func TestOppositeOrders(t *testing.T) {
 		releasing = append(releasing, b.reserved(t, item(x, 1), item(y, 1)))
 		due = append(due, b.reserved(t, item(y, 1), item(x, 1)))
 	}
-	b.runOut(t, due...)
+	b.makeDue(t, due...)
 	const workers = 64
 	requireAll(t, race(workers, func(i int) error {
-		lines := []ticket.LineItem{item(x, 1), item(y, 2)}
+		items := []ticket.LineItem{item(x, 1), item(y, 2)}
 		if i%2 == 0 {
-			lines = []ticket.LineItem{item(y, 2), item(x, 1)}
+			items = []ticket.LineItem{item(y, 2), item(x, 1)}
 		}
-		if _, err := b.reserve(t.Context(), uuid.New(), lines...); err != nil {
+		if _, err := b.reserve(t.Context(), uuid.New(), items...); err != nil {
 			return err
 		}
 		if i < connections {
-			// One that a sweep may be ending at this moment, and one that it is not.
+			// A sweep may be ending the second one at the same time.
 			for _, id := range []uuid.UUID{releasing[i], due[i]} {
 				if _, err := b.store.Release(t.Context(), id, "PAYMENT_FAILED"); err != nil {
 					return err
@@ -171,7 +173,7 @@ func TestOppositeOrders(t *testing.T) {
 	b.requireInventory(t, y, 0, 2*workers)
 }
 
-func TestSameReserveRace(t *testing.T) {
+func TestConcurrentRepetitionsReserveOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, id := b.newType(t, 10), uuid.New()
@@ -182,7 +184,7 @@ func TestSameReserveRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, 3)
 }
 
-func TestRelease(t *testing.T) {
+func TestReleaseIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
@@ -243,8 +245,8 @@ func TestRelease(t *testing.T) {
 	})
 }
 
-// However a reserve and its release fall, no ticket stays held.
-func TestReserveAndReleaseRace(t *testing.T) {
+// In whatever order a reserve and its release run, no ticket remains held.
+func TestConcurrentReserveAndRelease(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
@@ -266,7 +268,7 @@ func TestReserveAndReleaseRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-func TestReleaseUnpaid(t *testing.T) {
+func TestReleaseUnpaidSparesCompletedReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -278,7 +280,7 @@ func TestReleaseUnpaid(t *testing.T) {
 		requireAll(t, race(8, func(int) error { return b.store.ReleaseUnpaid(t.Context(), message, failed(id)) }))
 		b.requireStatus(t, id, ticket.ReservationCancelled)
 		b.requireInventory(t, kind, 0, 0)
-		// The same message has no second effect, whatever it is taken to say.
+		// A message id that was processed has no second effect, whatever the message contains.
 		live := b.reserved(t, item(kind, 1))
 		require.NoError(t, b.store.ReleaseUnpaid(t.Context(), message, failed(live)))
 		b.requireInventory(t, kind, 0, 1)
@@ -300,13 +302,13 @@ func TestReleaseUnpaid(t *testing.T) {
 	})
 }
 
-func TestExpire(t *testing.T) {
+func TestExpireReturnsTicketsToInventory(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 5), b.newType(t, 5)
 	live := b.reserved(t, item(seat, 1))
 	overdue := []uuid.UUID{b.reserved(t, item(vip, 1), item(seat, 1)), b.reserved(t, item(seat, 2))}
-	b.runOut(t, overdue...)
+	b.makeDue(t, overdue...)
 
 	n, err := b.store.ExpireDue(t.Context(), 1) // a batch of one
 	require.NoError(t, err)
@@ -329,8 +331,7 @@ func TestExpire(t *testing.T) {
 	require.ErrorIs(t, err, ticket.ErrReservationEnded)
 }
 
-// Sweepers of several replicas give each hold back once.
-func TestExpireRace(t *testing.T) {
+func TestConcurrentSweepsEndReservationsOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
@@ -339,7 +340,7 @@ func TestExpireRace(t *testing.T) {
 		overdue[i] = b.reserved(t, item(kind, 1))
 	}
 	live := b.reserved(t, item(kind, 1))
-	b.runOut(t, overdue...)
+	b.makeDue(t, overdue...)
 	ended := make([]int, 4)
 	requireAll(t, race(len(ended), func(i int) error {
 		for {
@@ -355,16 +356,17 @@ func TestExpireRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, 1)
 }
 
-// Thousands of holds end at once, of orders that name the types in this order and in that, while replicas sweep
-// side by side and buyers take the tickets that come back.
-func TestExpireThousands(t *testing.T) {
+// Thousands of reservations expire at once. Several replicas sweep while buyers reserve the tickets, naming the types
+// in different orders.
+func TestSweepsOfThousandsOfReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const overdue, buyers, replicas = 3000, 24, 3
 	x, y := b.newType(t, 2*overdue), b.newType(t, overdue)
 	_, err := b.pool.Exec(t.Context(), `
 		WITH held AS (INSERT INTO reservations (id, user_id, event_id, status, expires_at)
-			SELECT gen_random_uuid(), $3, $4, 'ACTIVE', now() - interval '1 second' * i FROM generate_series(1, $5) i RETURNING id),
+			SELECT gen_random_uuid(), $3, $4, 'ACTIVE', now() - interval '1 second' * i FROM generate_series(1, $5) i
+			RETURNING id),
 		lines AS (INSERT INTO reservation_lines
 			SELECT id, $1::uuid, 2, 5000, 'USD' FROM held UNION ALL SELECT id, $2::uuid, 1, 5000, 'USD' FROM held)
 		UPDATE ticket_types SET held = capacity WHERE id IN ($1, $2)`, x, y, b.user, b.event, overdue)
@@ -376,12 +378,12 @@ func TestExpireThousands(t *testing.T) {
 			_, err := b.store.ExpireAllDue(t.Context())
 			return err
 		}
-		lines := []ticket.LineItem{item(x, 1), item(y, 1)}
+		items := []ticket.LineItem{item(x, 1), item(y, 1)}
 		if i%2 == 0 {
-			slices.Reverse(lines)
+			slices.Reverse(items)
 		}
-		// While all is under way it may seem that nothing is left: others are giving it back at this moment.
-		_, err := b.reserve(t.Context(), uuid.New(), lines...)
+		// Refusals are possible: concurrent sweeps may not have returned the tickets yet.
+		_, err := b.reserve(t.Context(), uuid.New(), items...)
 		if errors.Is(err, ticket.ErrInsufficientInventory) {
 			return nil
 		}
@@ -398,8 +400,7 @@ func TestExpireThousands(t *testing.T) {
 	b.requireInventory(t, y, 0, taken)
 }
 
-// A buyer need not wait for the sweep to get what nobody holds any more.
-func TestReserveTakesExpiredHolds(t *testing.T) {
+func TestReserveTakesTicketsOfDueReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 2)
@@ -407,18 +408,17 @@ func TestReserveTakesExpiredHolds(t *testing.T) {
 	_, err := b.reserve(t.Context(), uuid.New(), item(kind, 1))
 	require.ErrorIs(t, err, ticket.ErrInsufficientInventory)
 
-	b.runOut(t, abandoned)
+	b.makeDue(t, abandoned)
 	b.reserved(t, item(kind, 1))
 	b.requireStatus(t, abandoned, ticket.ReservationExpired)
 	b.requireInventory(t, kind, 0, 1)
 }
 
-// A hold lives on while somebody says so, within its limit; what is over stays over.
-func TestExtend(t *testing.T) {
+func TestExtendIsLimitedToLiveReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 10)
-	began := func(t *testing.T, id uuid.UUID) (at time.Time) {
+	created := func(t *testing.T, id uuid.UUID) (at time.Time) {
 		t.Helper()
 		require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT created_at FROM reservations WHERE id = $1`, id).Scan(&at))
 		return at
@@ -427,32 +427,33 @@ func TestExtend(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		hold time.Duration
-		want time.Duration // from when it began
+		want time.Duration // after its creation
 	}{
-		{"NeverShortened", time.Minute, 15 * time.Minute},
+		{"Shorter", time.Minute, 15 * time.Minute},
 		{"Longer", 20 * time.Minute, 20 * time.Minute},
-		{"Again", 20 * time.Minute, 20 * time.Minute},
+		{"Repeated", 20 * time.Minute, 20 * time.Minute},
 		{"Capped", ticket.MaxHoldTime, ticket.MaxHoldTime},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			expiresAt, err := b.store.Extend(t.Context(), id, tt.hold)
 			require.NoError(t, err)
-			require.WithinDuration(t, began(t, id).Add(tt.want), expiresAt, 30*time.Second)
-			require.False(t, expiresAt.After(began(t, id).Add(ticket.MaxHoldTime)))
+			require.WithinDuration(t, created(t, id).Add(tt.want), expiresAt, 30*time.Second)
+			require.False(t, expiresAt.After(created(t, id).Add(ticket.MaxHoldTime)))
 		})
 	}
-	t.Run("OldHold", func(t *testing.T) {
+	t.Run("OldReservation", func(t *testing.T) {
 		old := b.reserved(t, item(kind, 1))
 		_, err := b.pool.Exec(t.Context(), `
-			UPDATE reservations SET created_at = now() - interval '28 minutes', expires_at = now() + interval '1 second' WHERE id = $1`, old)
+			UPDATE reservations
+			SET created_at = now() - interval '28 minutes', expires_at = now() + interval '1 second' WHERE id = $1`, old)
 		require.NoError(t, err)
 		expiresAt, err := b.store.Extend(t.Context(), old, 10*time.Minute)
 		require.NoError(t, err)
-		require.Equal(t, began(t, old).Add(ticket.MaxHoldTime), expiresAt)
+		require.Equal(t, created(t, old).Add(ticket.MaxHoldTime), expiresAt)
 	})
 	for _, tt := range []struct {
-		name   string
-		ending func(t *testing.T, id uuid.UUID)
+		name string
+		end  func(t *testing.T, id uuid.UUID)
 	}{
 		{"Expired", func(t *testing.T, id uuid.UUID) { t.Helper(); b.expire(t, id) }},
 		{"Released", func(t *testing.T, id uuid.UUID) {
@@ -465,12 +466,12 @@ func TestExtend(t *testing.T) {
 			_, err := b.store.Confirm(t.Context(), b.purchase(id))
 			require.NoError(t, err)
 		}},
-		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.runOut(t, id) }},
+		{"Overdue", func(t *testing.T, id uuid.UUID) { t.Helper(); b.makeDue(t, id) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			over := b.reserved(t, item(kind, 1))
-			tt.ending(t, over)
-			_, err := b.store.Extend(t.Context(), over, time.Minute)
+			ended := b.reserved(t, item(kind, 1))
+			tt.end(t, ended)
+			_, err := b.store.Extend(t.Context(), ended, time.Minute)
 			require.ErrorIs(t, err, ticket.ErrReservationNotFound)
 		})
 	}
@@ -487,8 +488,8 @@ func TestExtend(t *testing.T) {
 	})
 }
 
-// Either the sweep has a hold or its extension has.
-func TestExtendAgainstSweep(t *testing.T) {
+// A reservation is either extended or ended by the sweep.
+func TestConcurrentExtendAndSweep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
@@ -496,7 +497,8 @@ func TestExtendAgainstSweep(t *testing.T) {
 	for i := range ids {
 		ids[i] = b.reserved(t, item(kind, 1))
 	}
-	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = clock_timestamp() + random() * interval '20 milliseconds'`)
+	_, err := b.pool.Exec(t.Context(), `
+		UPDATE reservations SET expires_at = clock_timestamp() + random() * interval '20 milliseconds'`)
 	require.NoError(t, err)
 	extended := make([]bool, len(ids))
 	requireAll(t, race(2*len(ids), func(i int) error {
@@ -511,7 +513,7 @@ func TestExtendAgainstSweep(t *testing.T) {
 		}
 		return err
 	}))
-	require.Eventually(t, func() bool { // those that were too late for the sweeps of the race
+	require.Eventually(t, func() bool { // ends those that became due after the sweeps of the race
 		var due int
 		_, err := b.store.ExpireAllDue(t.Context())
 		require.NoError(t, err)

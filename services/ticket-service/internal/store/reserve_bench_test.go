@@ -14,19 +14,22 @@ import (
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// BenchmarkReserve holds tickets of one type and of a thousand for many callers at once: each in a transaction of its
-// own, and as the service does it. It means something where the database's commits reach the disk (fsync=on).
+// BenchmarkReserve reserves tickets of one type and of a thousand types for many concurrent callers: in a transaction
+// per request ("plain"), and in batches. Its results are meaningful only if the database flushes commits to disk
+// (fsync=on).
 func BenchmarkReserve(b *testing.B) {
 	for _, types := range []int{1, 1000} {
 		for _, callers := range []int{64, 256} {
-			for _, way := range []string{"plain", "grouped"} {
+			for _, way := range []string{"plain", "batched"} {
 				b.Run("types="+strconv.Itoa(types)+"/callers="+strconv.Itoa(callers)+"/"+way, func(b *testing.B) {
 					bundle := setup(b)
 					kinds := make([]uuid.UUID, types)
 					for i := range kinds {
 						kinds[i] = bundle.newType(b, ticket.MaxCapacity)
 					}
-					office := batching.New(bundle.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 50, QueueSize: 1000, MaxWait: time.Minute})
+					batcher := batching.New(bundle.store.Reserve, batching.Limits{
+						Concurrency: 2, BatchSize: 50, QueueSize: 1000, MaxWait: time.Minute,
+					})
 					b.ResetTimer()
 					errs := make([]error, callers)
 					race(callers, func(i int) error {
@@ -35,7 +38,7 @@ func BenchmarkReserve(b *testing.B) {
 							if way == "plain" {
 								errs[i] = bundle.plain(b.Context(), q)
 							} else {
-								_, errs[i] = office.Reserve(b.Context(), q)
+								_, errs[i] = batcher.Reserve(b.Context(), q)
 							}
 						}
 						return nil
@@ -50,7 +53,7 @@ func BenchmarkReserve(b *testing.B) {
 	}
 }
 
-// plain holds the tickets of a request in the way that comes to mind first.
+// plain reserves the tickets of a request in a transaction of its own, in the simplest way.
 func (b *bundle) plain(ctx context.Context, q ticket.Request) error {
 	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
 		var price int64

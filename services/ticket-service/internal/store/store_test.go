@@ -30,7 +30,7 @@ type bundle struct {
 
 const publicURL = ticket.PublicURL("https://tickets.test")
 
-// connections is how many transactions of a test run at the same time.
+// connections is how many transactions of a test can run at the same time.
 const connections = 16
 
 func setup(t testing.TB) *bundle {
@@ -43,8 +43,13 @@ func setup(t testing.TB) *bundle {
 	b := &bundle{
 		store: store.New(pool, publicURL), pool: pool, event: uuid.New(), user: uuid.New(),
 	}
-	require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_PUBLISHED", b.festival(ticket.EventPublished, time.Now())))
+	require.NoError(t, b.publish(t.Context()))
 	return b
+}
+
+// publish processes the EVENT_PUBLISHED of the bundle's event.
+func (b *bundle) publish(ctx context.Context) error {
+	return b.store.ApplyEvent(ctx, uuid.New(), "EVENT_PUBLISHED", b.festival(ticket.EventPublished, time.Now()))
 }
 
 // festival is the bundle's event.
@@ -70,25 +75,25 @@ func item(typeID uuid.UUID, quantity int) ticket.LineItem {
 	return ticket.LineItem{TypeID: typeID, Quantity: quantity}
 }
 
-// request asks for tickets of the bundle's event.
+// request is a request of the bundle's user for tickets of its event.
 func (b *bundle) request(id uuid.UUID, items ...ticket.LineItem) ticket.Request {
 	return ticket.Request{ReservationID: id, UserID: b.user, EventID: b.event, Hold: ticket.HoldTime, Items: items}
 }
 
-// ask sends a request that shares its transaction with no other.
-func (b *bundle) ask(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
-	answers, err := b.store.Reserve(ctx, []ticket.Request{q})
+// reserveOne reserves for a single request.
+func (b *bundle) reserveOne(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
+	results, err := b.store.Reserve(ctx, []ticket.Request{q})
 	if err != nil {
 		return ticket.Reservation{}, err
 	}
-	return answers[0].Reservation, answers[0].Err
+	return results[0].Reservation, results[0].Err
 }
 
 func (b *bundle) reserve(ctx context.Context, id uuid.UUID, items ...ticket.LineItem) (ticket.Reservation, error) {
-	return b.ask(ctx, b.request(id, items...))
+	return b.reserveOne(ctx, b.request(id, items...))
 }
 
-// reserved makes a reservation that is live.
+// reserved creates a live reservation and returns its id.
 func (b *bundle) reserved(t *testing.T, items ...ticket.LineItem) uuid.UUID {
 	t.Helper()
 	id := uuid.New()
@@ -97,17 +102,18 @@ func (b *bundle) reserved(t *testing.T, items ...ticket.LineItem) uuid.UUID {
 	return id
 }
 
-// runOut ends the reservations' time, which no sweep has noticed yet.
-func (b *bundle) runOut(t *testing.T, ids ...uuid.UUID) {
+// makeDue lets reservations expire without a sweep that ends them.
+func (b *bundle) makeDue(t *testing.T, ids ...uuid.UUID) {
 	t.Helper()
-	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = now() - interval '1 second' WHERE id = ANY($1)`, ids)
+	_, err := b.pool.Exec(t.Context(), `
+		UPDATE reservations SET expires_at = now() - interval '1 second' WHERE id = ANY($1)`, ids)
 	require.NoError(t, err)
 }
 
-// expire runs the reservations' time out and sweeps.
+// expire lets reservations expire and ends them with a sweep.
 func (b *bundle) expire(t *testing.T, ids ...uuid.UUID) {
 	t.Helper()
-	b.runOut(t, ids...)
+	b.makeDue(t, ids...)
 	n, err := b.store.ExpireAllDue(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, len(ids), n)
@@ -117,7 +123,7 @@ func (b *bundle) purchase(reservation uuid.UUID) ticket.Purchase {
 	return ticket.Purchase{ReservationID: reservation, OrderID: uuid.New(), UserID: b.user, HolderName: "Ann O'Hara"}
 }
 
-// fulfil delivers the PAYMENT_COMPLETED of a purchase.
+// fulfil processes the PAYMENT_COMPLETED of a purchase.
 func (b *bundle) fulfil(ctx context.Context, message uuid.UUID, p ticket.Purchase) error {
 	return b.store.Fulfil(ctx, message, b.paid(p))
 }
@@ -129,7 +135,7 @@ func (b *bundle) paid(p ticket.Purchase) events.PaymentCompleted {
 	}
 }
 
-// bought gives the tickets of a purchase of that many.
+// bought buys a quantity of tickets and returns them.
 func (b *bundle) bought(t *testing.T, typeID uuid.UUID, quantity int) []ticket.Ticket {
 	t.Helper()
 	tickets, err := b.store.Confirm(t.Context(), b.purchase(b.reserved(t, item(typeID, quantity))))
@@ -138,19 +144,20 @@ func (b *bundle) bought(t *testing.T, typeID uuid.UUID, quantity int) []ticket.T
 	return tickets
 }
 
-// requireInventory asserts what of a type is sold and held, and that the counters say what the rows say.
+// requireInventory asserts the sold and held counters of a type, and that they agree with the rows of its tickets and
+// reservations.
 func (b *bundle) requireInventory(t *testing.T, typeID uuid.UUID, sold, held int) {
 	t.Helper()
-	var got struct{ Sold, Held, Tickets, Lines int }
+	var got struct{ Sold, Held, Tickets, Reserved int }
 	require.NoError(t, b.pool.QueryRow(t.Context(), `
 		SELECT sold, held, (SELECT count(*) FROM tickets WHERE ticket_type_id = y.id AND status <> 'CANCELLED'),
 		       (SELECT coalesce(sum(quantity), 0) FROM reservation_lines l JOIN reservations r ON r.id = l.reservation_id
 		        WHERE ticket_type_id = y.id AND r.status = 'ACTIVE')
-		FROM ticket_types y WHERE id = $1`, typeID).Scan(&got.Sold, &got.Held, &got.Tickets, &got.Lines))
+		FROM ticket_types y WHERE id = $1`, typeID).Scan(&got.Sold, &got.Held, &got.Tickets, &got.Reserved))
 	require.Equal(t, sold, got.Sold, "sold")
 	require.Equal(t, held, got.Held, "held")
 	require.Equal(t, got.Sold, got.Tickets, "tickets that are not cancelled")
-	require.Equal(t, got.Held, got.Lines, "tickets on live reservations")
+	require.Equal(t, got.Held, got.Reserved, "tickets of live reservations")
 }
 
 func (b *bundle) requireStatus(t *testing.T, id uuid.UUID, status ticket.ReservationStatus) {
@@ -160,7 +167,7 @@ func (b *bundle) requireStatus(t *testing.T, id uuid.UUID, status ticket.Reserva
 	require.Equal(t, status, got)
 }
 
-// message is what a test looks at in an event of the outbox.
+// message is the part of a published event that tests read.
 type message struct {
 	ID   uuid.UUID
 	Type string
@@ -180,7 +187,7 @@ type message struct {
 	}
 }
 
-// outbox gives the events that were written, in their order.
+// outbox returns the published events in their order.
 func (b *bundle) outbox(t *testing.T) []message {
 	t.Helper()
 	rows, err := b.pool.Query(t.Context(), `SELECT cloud_event FROM outbox ORDER BY position`)
@@ -194,13 +201,13 @@ func (b *bundle) outbox(t *testing.T) []message {
 	return messages
 }
 
-// announced gives the events of one type.
-func (b *bundle) announced(t *testing.T, eventType string) []message {
+// published returns the published events of one type.
+func (b *bundle) published(t *testing.T, eventType string) []message {
 	t.Helper()
 	return slices.DeleteFunc(b.outbox(t), func(m message) bool { return m.Type != eventType })
 }
 
-// race runs n workers at once and gives their errors.
+// race runs n workers at once and returns their errors.
 func race(n int, worker func(i int) error) []error {
 	errs := make([]error, n)
 	var wg sync.WaitGroup

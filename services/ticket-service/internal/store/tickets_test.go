@@ -17,7 +17,9 @@ import (
 
 func (b *bundle) cancelRefunded(t *testing.T, order uuid.UUID, ticketIDs ...uuid.UUID) ([]ticket.Ticket, error) {
 	t.Helper()
-	return b.store.CancelRefunded(t.Context(), ticket.Refund{OrderID: order, TicketIDs: ticketIDs, Key: "refund-1", Reason: "Rain"})
+	return b.store.CancelRefunded(t.Context(), ticket.Refund{
+		OrderID: order, TicketIDs: ticketIDs, Key: "refund-1", Reason: "Rain",
+	})
 }
 
 func (b *bundle) requireTicket(t *testing.T, id uuid.UUID, status ticket.Status) {
@@ -27,7 +29,7 @@ func (b *bundle) requireTicket(t *testing.T, id uuid.UUID, status ticket.Status)
 	require.Equal(t, status, k.Status)
 }
 
-func TestCheckIn(t *testing.T) {
+func TestCheckInUsesTicketOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
@@ -43,9 +45,9 @@ func TestCheckIn(t *testing.T) {
 
 	again, err := b.store.CheckIn(t.Context(), k.ID, 1, "South")
 	require.ErrorIs(t, err, ticket.ErrAlreadyCheckedIn)
-	require.Equal(t, used, again) // says when and where
+	require.Equal(t, used, again) // has the time and the gate
 
-	out := b.announced(t, "TICKET_CHECKED_IN")
+	out := b.published(t, "TICKET_CHECKED_IN")
 	require.Len(t, out, 1)
 	require.Equal(t, k.ID, out[0].Data.Payload.TicketID)
 	require.Equal(t, k.OrderID, out[0].Data.Payload.OrderID)
@@ -54,7 +56,7 @@ func TestCheckIn(t *testing.T) {
 
 	_, err = b.store.CheckIn(t.Context(), uuid.New(), 1, "")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
-	// A used ticket stays with whom it let in.
+	// A used ticket cannot be transferred or cancelled.
 	_, err = b.store.Transfer(t.Context(), k.ID, b.user, uuid.New(), "Bob")
 	require.ErrorIs(t, err, ticket.ErrNotActive)
 	_, err = b.store.Cancel(t.Context(), k.ID, b.user, "")
@@ -62,8 +64,7 @@ func TestCheckIn(t *testing.T) {
 	b.requireInventory(t, kind, 1, 0)
 }
 
-// Two gates scan the same code at the same moment: one opens.
-func TestCheckInRace(t *testing.T) {
+func TestConcurrentScansAdmitOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	k := b.bought(t, b.newType(t, 5), 1)[0]
@@ -84,27 +85,27 @@ func TestCheckInRace(t *testing.T) {
 		require.Equal(t, seen[0].Gate, same.Gate)
 		require.True(t, seen[0].CheckedInAt.Equal(same.CheckedInAt))
 	}
-	require.Len(t, b.announced(t, "TICKET_CHECKED_IN"), 1)
+	require.Len(t, b.published(t, "TICKET_CHECKED_IN"), 1)
 }
 
-func TestTransfer(t *testing.T) {
+func TestTransferInvalidatesFormerCode(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, bob := b.newType(t, 5), uuid.New()
 	k := b.bought(t, kind, 1)[0]
 	_, err := b.store.Transfer(t.Context(), k.ID, bob, uuid.New(), "Bob")
-	require.ErrorIs(t, err, ticket.ErrTicketNotFound) // not his to give
+	require.ErrorIs(t, err, ticket.ErrTicketNotFound) // Bob does not own it
 
-	given, err := b.store.Transfer(t.Context(), k.ID, b.user, bob, "Bob")
+	transferred, err := b.store.Transfer(t.Context(), k.ID, b.user, bob, "Bob")
 	require.NoError(t, err)
-	require.Equal(t, bob, given.OwnerID)
-	require.Equal(t, "Bob", given.HolderName)
-	require.Equal(t, 2, given.CodeVersion)
+	require.Equal(t, bob, transferred.OwnerID)
+	require.Equal(t, "Bob", transferred.HolderName)
+	require.Equal(t, 2, transferred.CodeVersion)
 	stored, err := b.store.Ticket(t.Context(), k.ID)
 	require.NoError(t, err)
-	require.Equal(t, given, stored)
+	require.Equal(t, transferred, stored)
 
-	// The former owner has nothing any more: not the ticket, not a code that works.
+	// The former owner has neither the ticket nor a valid code.
 	_, err = b.store.Transfer(t.Context(), k.ID, b.user, bob, "Bob")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 	_, err = b.store.Cancel(t.Context(), k.ID, b.user, "")
@@ -112,7 +113,7 @@ func TestTransfer(t *testing.T) {
 	_, err = b.store.CheckIn(t.Context(), k.ID, 1, "")
 	require.ErrorIs(t, err, ticket.ErrCodeSuperseded)
 
-	// Back again, the first code stays void.
+	// After a transfer back, the first code is still invalid.
 	_, err = b.store.Transfer(t.Context(), k.ID, bob, b.user, "Ann O'Hara")
 	require.NoError(t, err)
 	_, err = b.store.CheckIn(t.Context(), k.ID, 1, "")
@@ -120,47 +121,47 @@ func TestTransfer(t *testing.T) {
 	_, err = b.store.CheckIn(t.Context(), k.ID, 3, "")
 	require.NoError(t, err)
 
-	out := b.announced(t, "TICKET_TRANSFERRED")
+	out := b.published(t, "TICKET_TRANSFERRED")
 	require.Len(t, out, 2)
 	require.Equal(t, b.user, out[0].Data.Payload.FromUserID)
 	require.Equal(t, bob, out[0].Data.Payload.ToUserID)
 	b.requireInventory(t, kind, 1, 0)
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelReturnsTicketToInventory(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 3)
 	tickets := b.bought(t, kind, 3)
-	_, err := b.store.Cancel(t.Context(), tickets[0].ID, uuid.New(), "Mine!")
+	_, err := b.store.Cancel(t.Context(), tickets[0].ID, uuid.New(), "Rain")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 	_, err = b.store.Cancel(t.Context(), uuid.New(), b.user, "")
 	require.ErrorIs(t, err, ticket.ErrTicketNotFound)
 
-	void, err := b.store.Cancel(t.Context(), tickets[0].ID, b.user, "Cannot come")
+	cancelled, err := b.store.Cancel(t.Context(), tickets[0].ID, b.user, "Cannot come")
 	require.NoError(t, err)
-	require.Equal(t, ticket.Cancelled, void.Status)
-	b.requireTicket(t, void.ID, ticket.Cancelled)
+	require.Equal(t, ticket.Cancelled, cancelled.Status)
+	b.requireTicket(t, cancelled.ID, ticket.Cancelled)
 	b.requireInventory(t, kind, 2, 0)
-	b.reserved(t, item(kind, 1)) // its place is on sale again
+	b.reserved(t, item(kind, 1)) // it is available again
 
-	// Once: nothing brings the ticket back or gives its place back a second time.
-	_, err = b.store.Cancel(t.Context(), void.ID, b.user, "")
+	// CANCELLED is final, and the ticket returns to the inventory once.
+	_, err = b.store.Cancel(t.Context(), cancelled.ID, b.user, "")
 	require.ErrorIs(t, err, ticket.ErrNotActive)
-	_, err = b.store.Transfer(t.Context(), void.ID, b.user, uuid.New(), "Bob")
+	_, err = b.store.Transfer(t.Context(), cancelled.ID, b.user, uuid.New(), "Bob")
 	require.ErrorIs(t, err, ticket.ErrNotActive)
-	_, err = b.store.CheckIn(t.Context(), void.ID, 1, "")
+	_, err = b.store.CheckIn(t.Context(), cancelled.ID, 1, "")
 	require.ErrorIs(t, err, ticket.ErrNotActive)
 	b.requireInventory(t, kind, 2, 1)
 
-	out := b.announced(t, "TICKET_CANCELLED")
+	out := b.published(t, "TICKET_CANCELLED")
 	require.Len(t, out, 1)
-	require.Equal(t, void.ID, out[0].Data.Payload.TicketID)
+	require.Equal(t, cancelled.ID, out[0].Data.Payload.TicketID)
 	require.Equal(t, b.user, out[0].Data.Payload.UserID)
 	require.Equal(t, "Cannot come", out[0].Data.Payload.Reason)
 	require.Equal(t, "OWNER", out[0].Data.Payload.CancelledBy)
 
-	t.Run("OnceTheEventHasBegun", func(t *testing.T) {
+	t.Run("EventStarted", func(t *testing.T) {
 		_, err := b.pool.Exec(t.Context(), `UPDATE events SET event_date = now()`)
 		require.NoError(t, err)
 		_, err = b.store.Cancel(t.Context(), tickets[1].ID, b.user, "")
@@ -169,14 +170,14 @@ func TestCancel(t *testing.T) {
 	})
 }
 
-// A ticket is used, given away or given back, and only one of these.
-func TestTicketRace(t *testing.T) {
+// A ticket is used, transferred or cancelled, but only one of these.
+func TestConcurrentTransitionsOfTicket(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const n = 20
 	kind := b.newType(t, n)
 	tickets := b.bought(t, kind, n)
-	ways := []func(k ticket.Ticket) error{
+	transitions := []func(k ticket.Ticket) error{
 		func(k ticket.Ticket) error { _, err := b.store.CheckIn(t.Context(), k.ID, 1, ""); return err },
 		func(k ticket.Ticket) error {
 			_, err := b.store.Transfer(t.Context(), k.ID, b.user, uuid.New(), "Bob")
@@ -184,13 +185,14 @@ func TestTicketRace(t *testing.T) {
 		},
 		func(k ticket.Ticket) error { _, err := b.store.Cancel(t.Context(), k.ID, b.user, ""); return err },
 	}
-	errs := race(n*2*len(ways), func(i int) error { return ways[i%len(ways)](tickets[i/(2*len(ways))]) })
+	attempts := 2 * len(transitions) // per ticket
+	errs := race(n*attempts, func(i int) error { return transitions[i%len(transitions)](tickets[i/attempts]) })
 	cancelled := 0
 	for i, k := range tickets {
 		won := []int{}
-		for j, err := range errs[i*2*len(ways) : (i+1)*2*len(ways)] {
+		for j, err := range errs[i*attempts : (i+1)*attempts] {
 			if err == nil {
-				won = append(won, j%len(ways))
+				won = append(won, j%len(transitions))
 				continue
 			}
 			require.NotEqual(t, problem.Internal, problem.KindOf(err), "%v", err)
@@ -203,10 +205,10 @@ func TestTicketRace(t *testing.T) {
 		}
 	}
 	b.requireInventory(t, kind, n-cancelled, 0)
-	require.Len(t, b.outbox(t), n+1) // the purchase, and one thing of each ticket
+	require.Len(t, b.outbox(t), n+1) // the purchase, and one event per ticket
 }
 
-func TestCancelRefunded(t *testing.T) {
+func TestCancelRefundedIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 10), b.newType(t, 10)
@@ -226,14 +228,14 @@ func TestCancelRefunded(t *testing.T) {
 
 	t.Run("Whole", func(t *testing.T) {
 		tickets := buy(t)
-		for range 3 { // one effect, one answer
+		for range 3 { // one effect, the same result
 			refunded, err := b.cancelRefunded(t, tickets[0].OrderID)
 			require.NoError(t, err)
 			require.ElementsMatch(t, ids(tickets), ids(refunded))
 		}
 		b.requireInventory(t, vip, 0, 0)
 		b.requireInventory(t, seat, 0, 0)
-		out := b.announced(t, "TICKET_CANCELLED")
+		out := b.published(t, "TICKET_CANCELLED")
 		require.Len(t, out, 3)
 		for _, m := range out {
 			require.Equal(t, "REFUND", m.Data.Payload.CancelledBy)
@@ -250,30 +252,30 @@ func TestCancelRefunded(t *testing.T) {
 		b.requireTicket(t, tickets[1].ID, ticket.Active)
 		_, err = b.cancelRefunded(t, tickets[0].OrderID)
 		require.NoError(t, err)
-		// The first one again, late.
+		// A late repetition of the first refund.
 		refunded, err = b.cancelRefunded(t, tickets[0].OrderID, part...)
 		require.NoError(t, err)
 		require.ElementsMatch(t, part, ids(refunded))
 		b.requireInventory(t, vip, 0, 0)
 		b.requireInventory(t, seat, 0, 0)
 	})
-	t.Run("GivenBackBeforeAndSoldToOthers", func(t *testing.T) {
+	t.Run("CancelledByOwnerAndSoldAgain", func(t *testing.T) {
 		tickets := buy(t)
 		for _, k := range tickets {
 			_, err := b.store.Cancel(t.Context(), k.ID, b.user, "")
 			require.NoError(t, err)
 		}
 		others := buy(t)
-		before := len(b.announced(t, "TICKET_CANCELLED"))
+		before := len(b.published(t, "TICKET_CANCELLED"))
 		_, err := b.cancelRefunded(t, tickets[0].OrderID)
 		require.NoError(t, err)
 		b.requireInventory(t, vip, 1, 0)
 		b.requireInventory(t, seat, 2, 0)
-		require.Len(t, b.announced(t, "TICKET_CANCELLED"), before)
+		require.Len(t, b.published(t, "TICKET_CANCELLED"), before)
 		_, err = b.cancelRefunded(t, others[0].OrderID)
 		require.NoError(t, err)
 	})
-	t.Run("GivenAway", func(t *testing.T) {
+	t.Run("Transferred", func(t *testing.T) {
 		tickets, bob := buy(t), uuid.New()
 		_, err := b.store.Transfer(t.Context(), tickets[0].ID, b.user, bob, "Bob")
 		require.NoError(t, err)
@@ -281,11 +283,11 @@ func TestCancelRefunded(t *testing.T) {
 		require.NoError(t, err)
 		_, err = b.store.CheckIn(t.Context(), tickets[0].ID, 2, "")
 		require.ErrorIs(t, err, ticket.ErrNotActive)
-		out := b.announced(t, "TICKET_CANCELLED")
+		out := b.published(t, "TICKET_CANCELLED")
 		i := slices.IndexFunc(out, func(m message) bool { return m.Data.Payload.TicketID == tickets[0].ID })
 		require.Equal(t, bob, out[i].Data.Payload.UserID)
 	})
-	t.Run("OneWasUsed", func(t *testing.T) {
+	t.Run("OneUsed", func(t *testing.T) {
 		tickets := buy(t)
 		_, err := b.store.CheckIn(t.Context(), tickets[1].ID, 1, "")
 		require.NoError(t, err)
@@ -293,7 +295,7 @@ func TestCancelRefunded(t *testing.T) {
 		require.ErrorIs(t, err, ticket.ErrTicketUsed)
 		_, err = b.cancelRefunded(t, tickets[0].OrderID, ids(tickets)...)
 		require.ErrorIs(t, err, ticket.ErrTicketUsed)
-		b.requireTicket(t, tickets[0].ID, ticket.Active) // none of them
+		b.requireTicket(t, tickets[0].ID, ticket.Active) // none is cancelled
 		_, err = b.cancelRefunded(t, tickets[0].OrderID, tickets[0].ID, tickets[2].ID)
 		require.NoError(t, err)
 		n, err := b.store.TicketCount(t.Context(), b.event)
@@ -311,14 +313,14 @@ func TestCancelRefunded(t *testing.T) {
 	})
 }
 
-// A refund that overtakes PAYMENT_COMPLETED leaves word, so that nobody gets tickets and money back.
-func TestCancelRefundedBeforeTheTickets(t *testing.T) {
+// A refund that arrives before PAYMENT_COMPLETED refuses the order its tickets.
+func TestRefundBeforeTicketsRefusesOrder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 10)
 	p := b.purchase(b.reserved(t, item(kind, 2)))
 	_, err := b.cancelRefunded(t, p.OrderID, uuid.New())
-	require.ErrorIs(t, err, ticket.ErrTicketNotFound) // not whole: nothing is decided
+	require.ErrorIs(t, err, ticket.ErrTicketNotFound) // a partial refund decides nothing
 	for range 2 {
 		refunded, err := b.cancelRefunded(t, p.OrderID)
 		require.NoError(t, err)
@@ -335,9 +337,9 @@ func TestCancelRefundedBeforeTheTickets(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-// However refunds, purchases and scans of the same orders fall, no order ends with tickets that somebody
-// got money back for, and each place is given back once.
-func TestRefundRace(t *testing.T) {
+// In whatever order refunds and purchases of the same orders run, no refunded order has tickets, and each ticket
+// returns to the inventory once.
+func TestConcurrentRefundsAndPurchases(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 12
@@ -367,10 +369,10 @@ func TestRefundRace(t *testing.T) {
 			generated[m.Data.Payload.OrderID] = true
 		}
 	}
-	for _, m := range b.announced(t, "TICKET_GENERATION_FAILED") {
+	for _, m := range b.published(t, "TICKET_GENERATION_FAILED") {
 		require.False(t, generated[m.Data.Payload.OrderID])
 	}
-	require.Len(t, b.announced(t, "TICKET_CANCELLED"), len(generated))
+	require.Len(t, b.published(t, "TICKET_CANCELLED"), len(generated))
 	b.expire(t, func() (left []uuid.UUID) {
 		for _, p := range purchases {
 			if !generated[p.OrderID] {
@@ -382,8 +384,8 @@ func TestRefundRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
-// A ticket is used or its money goes back, never both.
-func TestRefundAgainstCheckIn(t *testing.T) {
+// A ticket is either used or refunded.
+func TestConcurrentRefundAndCheckIn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 16
@@ -417,33 +419,33 @@ func TestRefundAgainstCheckIn(t *testing.T) {
 	b.requireInventory(t, kind, 2*used, 0)
 }
 
-// The promise of inventory under all that can happen to it, by many at once.
-func TestNeverOversoldWhateverHappens(t *testing.T) {
+// Many workers run all operations at once; no type is oversold, and its counters agree with its rows.
+func TestConcurrentOperationsNeverOversell(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	x, y := b.newType(t, 12), b.newType(t, 8)
 	const workers, rounds = 48, 12
-	doors := b.bought(t, x, 2)
+	admitted := b.bought(t, x, 2)
 	requireAll(t, race(workers, func(i int) error {
-		dice := rand.New(rand.NewPCG(7, uint64(i))) // the same run every time, as far as races go
+		dice := rand.New(rand.NewPCG(7, uint64(i))) // the same choices in each run
 		expected := func(err error) error {
 			if err == nil || problem.KindOf(err) != problem.Internal {
-				return nil // or a refusal; which one depends on who was first
+				return nil // or a refusal, depending on the order of the workers
 			}
 			return err
 		}
 		if i%8 == 0 {
-			if _, err := b.store.CheckIn(t.Context(), doors[i/8%2].ID, 1, ""); expected(err) != nil {
+			if _, err := b.store.CheckIn(t.Context(), admitted[i/8%2].ID, 1, ""); expected(err) != nil {
 				return err
 			}
 		}
 		for range rounds {
 			id := uuid.New()
-			lines := []ticket.LineItem{item(x, 1+dice.IntN(2)), item(y, 1)}
+			items := []ticket.LineItem{item(x, 1+dice.IntN(2)), item(y, 1)}
 			if dice.IntN(2) == 0 {
-				slices.Reverse(lines)
+				slices.Reverse(items)
 			}
-			if _, err := b.reserve(t.Context(), id, lines...); expected(err) != nil {
+			if _, err := b.reserve(t.Context(), id, items...); expected(err) != nil {
 				return err
 			}
 			p := b.purchase(id)
@@ -452,10 +454,11 @@ func TestNeverOversoldWhateverHappens(t *testing.T) {
 			release := func() error { _, err := b.store.Release(t.Context(), id, "TIMEOUT"); return err }
 			refund := func() error { _, err := b.cancelRefunded(t, p.OrderID); return err }
 			sweep := func() error {
-				if _, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = now() WHERE id = $1`, id); err != nil {
+				_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = now() WHERE id = $1`, id)
+				if err != nil {
 					return err
 				}
-				_, err := b.store.ExpireDue(t.Context(), 3)
+				_, err = b.store.ExpireDue(t.Context(), 3)
 				return err
 			}
 			resize := func() error {
@@ -490,20 +493,22 @@ func TestNeverOversoldWhateverHappens(t *testing.T) {
 	for _, kind := range []uuid.UUID{x, y} {
 		got, err := b.store.Type(t.Context(), kind)
 		require.NoError(t, err)
-		b.requireInventory(t, kind, got.Sold, got.Held) // what the counters say is what there is
+		b.requireInventory(t, kind, got.Sold, got.Held)
 	}
-	// And all of it did happen.
-	for _, eventType := range []string{"TICKETS_GENERATED", "TICKET_GENERATION_FAILED", "TICKET_CANCELLED", "TICKET_CHECKED_IN"} {
-		require.NotEmpty(t, b.announced(t, eventType), eventType)
+	// Each kind of outcome has occurred.
+	for _, eventType := range []string{
+		"TICKETS_GENERATED", "TICKET_GENERATION_FAILED", "TICKET_CANCELLED", "TICKET_CHECKED_IN",
+	} {
+		require.NotEmpty(t, b.published(t, eventType), eventType)
 	}
 }
 
-func TestPagesOfTickets(t *testing.T) {
+func TestPagesContainEveryTicketOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 50)
 	var all []ticket.Ticket
-	for range 3 { // of three moments, which a page ends within
+	for range 3 { // three purchases, so that pages end between tickets of equal time
 		all = append(all, b.bought(t, kind, 3)...)
 	}
 	b.user = uuid.New()
@@ -523,7 +528,9 @@ func TestPagesOfTickets(t *testing.T) {
 			page.After, page.AfterID = &last.CreatedAt, last.ID
 		}
 		require.ElementsMatch(t, all, found)
-		require.True(t, slices.IsSortedFunc(found, func(a, b ticket.Ticket) int { return b.CreatedAt.Compare(a.CreatedAt) }))
+		require.True(t, slices.IsSortedFunc(found, func(a, b ticket.Ticket) int {
+			return b.CreatedAt.Compare(a.CreatedAt)
+		}))
 	})
 	t.Run("Event", func(t *testing.T) {
 		var after string

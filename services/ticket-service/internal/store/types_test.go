@@ -8,16 +8,17 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-func TestCreateType(t *testing.T) {
+func TestCreateTypeRefusesDuplicatesAndMixedCurrencies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	newType := func(name string, c money.Currency) ticket.Type {
-		return ticket.Type{ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true}
+		return ticket.Type{
+			ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true,
+		}
 	}
 	create := func(y ticket.Type) error {
 		_, err := b.store.CreateType(t.Context(), y)
@@ -44,8 +45,7 @@ func TestCreateType(t *testing.T) {
 	require.Empty(t, types)
 }
 
-// Types that are made at the same time end up in one currency too.
-func TestCreateTypeRace(t *testing.T) {
+func TestConcurrentTypesHaveOneCurrency(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	currencies := []money.Currency{"USD", "EUR"}
@@ -72,7 +72,7 @@ func TestCreateTypeRace(t *testing.T) {
 	}
 }
 
-func TestCreateTypeTerms(t *testing.T) {
+func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -87,8 +87,8 @@ func TestCreateTypeTerms(t *testing.T) {
 		start, end *time.Time
 		inSales    bool
 	}{
-		{"Begun", new(now.Add(-time.Hour)), new(now.Add(time.Hour)), true},
-		{"NotBegun", new(now.Add(time.Hour)), new(now.Add(2 * time.Hour)), false},
+		{"Started", new(now.Add(-time.Hour)), new(now.Add(time.Hour)), true},
+		{"NotStarted", new(now.Add(time.Hour)), new(now.Add(2 * time.Hour)), false},
 		{"NoEnd", new(now.Add(-time.Hour)), nil, true},
 		{"NoStart", nil, new(now.Add(time.Hour)), true},
 	} {
@@ -107,18 +107,18 @@ func TestCreateTypeTerms(t *testing.T) {
 			}
 		})
 	}
-	t.Run("NeverOnSale", func(t *testing.T) {
+	t.Run("EndInThePast", func(t *testing.T) {
 		_, err := create(nil, new(now.Add(-time.Second)))
 		require.ErrorIs(t, err, ticket.ErrSalesEndPast)
 	})
 	t.Run("CancelledEvent", func(t *testing.T) {
-		require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: b.event, UpdatedAt: now.Add(time.Hour)}))
+		require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
 		_, err := create(nil, nil)
 		require.ErrorIs(t, err, ticket.ErrEventCancelled)
 	})
 }
 
-func TestChangeType(t *testing.T) {
+func TestChangeTypeKeepsCapacityAboveSales(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, other := b.newType(t, 10), b.newType(t, 10)
@@ -145,7 +145,7 @@ func TestChangeType(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, changed, stored)
 
-	t.Run("BoundsTakenAway", func(t *testing.T) {
+	t.Run("TermsRemoved", func(t *testing.T) {
 		changed, err := changeTo(func(y *ticket.Type) { y.SalesStart, y.SalesEnd, y.MaxPerOrder = nil, nil, nil })
 		require.NoError(t, err)
 		require.Nil(t, changed.SalesStart)
@@ -153,24 +153,26 @@ func TestChangeType(t *testing.T) {
 		require.Nil(t, changed.MaxPerOrder)
 		require.True(t, changed.InSales)
 	})
-	t.Run("ToWhatIsSoldAndHeld", func(t *testing.T) {
+	t.Run("CapacityEqual", func(t *testing.T) {
 		changed, err := changeTo(func(y *ticket.Type) { y.Capacity = 5 })
 		require.NoError(t, err)
 		require.Zero(t, changed.Available())
 	})
-	t.Run("BelowThat", func(t *testing.T) {
+	t.Run("CapacityBelow", func(t *testing.T) {
 		_, err := changeTo(func(y *ticket.Type) { y.Name, y.Capacity = "Cheaper", 4 })
 		require.ErrorIs(t, err, ticket.ErrCapacityBelowSold)
 		stored, err := b.store.Type(t.Context(), kind)
 		require.NoError(t, err)
-		require.Equal(t, "VIP", stored.Name) // nothing of it
+		require.Equal(t, "VIP", stored.Name) // nothing was changed
 	})
-	t.Run("NameOfAnother", func(t *testing.T) {
+	t.Run("DuplicateName", func(t *testing.T) {
 		_, err := changeTo(func(y *ticket.Type) { y.Name = other.String() })
 		require.ErrorIs(t, err, ticket.ErrTypeExists)
 	})
 	t.Run("RefusedByTheChange", func(t *testing.T) {
-		_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) { return y, ticket.ErrNotOrganizer })
+		_, err := b.store.ChangeType(t.Context(), kind, func(y ticket.Type) (ticket.Type, error) {
+			return y, ticket.ErrNotOrganizer
+		})
 		require.ErrorIs(t, err, ticket.ErrNotOrganizer)
 	})
 	t.Run("Unknown", func(t *testing.T) {
@@ -181,8 +183,8 @@ func TestChangeType(t *testing.T) {
 	})
 }
 
-// What an organizer says of sales binds who wants to hold tickets, and nobody who holds or paid them.
-func TestReserveKeepsToTheTerms(t *testing.T) {
+// The terms of sale apply to new reservations, and not to existing ones and paid orders.
+func TestTermsOfSaleApplyToNewReservations(t *testing.T) {
 	t.Parallel()
 	past, future := new(time.Now().Add(-time.Hour)), new(time.Now().Add(time.Hour))
 	for _, tt := range []struct {
@@ -192,7 +194,7 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 		quantity   int
 		err        error
 	}{
-		{"Free", nil, nil, nil, 3, nil},
+		{"NoTerms", nil, nil, nil, 3, nil},
 		{"WithinAll", past, future, new(3), 3, nil},
 		{"NotStarted", future, nil, nil, 1, ticket.ErrSalesNotStarted},
 		{"NotStartedAndTooMany", future, nil, nil, 21, ticket.ErrSalesNotStarted},
@@ -203,7 +205,7 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			kind, innocent := b.newType(t, 10), b.newType(t, 10)
+			kind, other := b.newType(t, 10), b.newType(t, 10)
 			before, late := b.reserved(t, item(kind, 5)), b.reserved(t, item(kind, 5))
 			b.expire(t, late)
 			paid := b.purchase(before)
@@ -212,15 +214,15 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 				return y, nil
 			})
 			require.NoError(t, err)
-			_, err = b.reserve(t.Context(), uuid.New(), item(innocent, 1), item(kind, tt.quantity))
+			_, err = b.reserve(t.Context(), uuid.New(), item(other, 1), item(kind, tt.quantity))
 			if tt.err == nil {
 				require.NoError(t, err)
 				return
 			}
 			require.ErrorIs(t, err, tt.err)
-			b.requireInventory(t, innocent, 0, 0)
+			b.requireInventory(t, other, 0, 0)
 
-			// The same reserve again, a confirm and a payment that was slow get what they would have got.
+			// A repeated reserve, a confirm and a late payment are not affected.
 			r, err := b.reserve(t.Context(), before, item(kind, 5))
 			require.NoError(t, err)
 			require.Equal(t, ticket.ReservationActive, r.Status)
@@ -232,8 +234,8 @@ func TestReserveKeepsToTheTerms(t *testing.T) {
 	}
 }
 
-// Whoever is first, a type never has more tickets out than it has.
-func TestCapacityRace(t *testing.T) {
+// In whatever order reservations and changes of the capacity run, the tickets held never exceed the capacity.
+func TestConcurrentReservesAndCapacityChanges(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 40)
@@ -268,11 +270,11 @@ func TestCapacityRace(t *testing.T) {
 	b.requireInventory(t, kind, 0, held)
 }
 
-func TestTicketCount(t *testing.T) {
+func TestTicketCountExcludesHeldAndCancelledTickets(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	vip, seat := b.newType(t, 10), b.newType(t, 10)
-	b.reserved(t, item(vip, 1)) // is nobody's yet
+	b.reserved(t, item(vip, 1))
 	b.bought(t, seat, 2)
 	mine := b.bought(t, vip, 3)
 	_, err := b.store.Cancel(t.Context(), mine[0].ID, b.user, "")
