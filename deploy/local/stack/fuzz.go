@@ -18,7 +18,7 @@ const (
 	// fuzzBudget is the time for all fuzz targets together. No target is started after it.
 	fuzzBudget = 5 * time.Minute
 	// fuzzTimeout bounds a single target, with the time to build it.
-	fuzzTimeout = 3 * time.Minute
+	fuzzTimeout = 5 * time.Minute
 )
 
 // fuzzTarget is a function FuzzXxx of a package.
@@ -57,12 +57,23 @@ func (c *Config) fuzzOne(ctx context.Context, env []string, t fuzzTarget) error 
 		"-fuzztime="+fuzzTime.String(), "-fuzzminimizetime="+fuzzTime.String(), t.pkg)
 	cmd.Dir, cmd.Env = c.Root, env
 	interruptible(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := cmd.CombinedOutput(); err != nil && !endedByFuzzTime(string(out)) {
 		done("failed")
 		return fmt.Errorf("fuzz %s of %s: %w\n%s", t.name, t.pkg, err, out)
 	}
 	done("passed")
 	return nil
+}
+
+// endedByFuzzTime reports whether a fuzz target failed only because its time was up. Before Go 1.27, go test sometimes
+// fails with this error at the end of -fuzztime (https://go.dev/issue/75804). It has found no failing input then.
+func endedByFuzzTime(output string) bool {
+	_, failure, found := strings.Cut(output, "\n--- FAIL: ")
+	if !found || strings.Contains(output, "Failing input written to") {
+		return false
+	}
+	lines := strings.Split(failure, "\n")
+	return len(lines) > 2 && strings.TrimSpace(lines[1]) == "context deadline exceeded" && lines[2] == "FAIL"
 }
 
 // fuzzTargets returns the fuzz targets of some packages.

@@ -22,6 +22,25 @@ ok  	example.com/c	0.004s
 	require.Equal(t, want, got)
 }
 
+func TestFuzzTimeIsNoFinding(t *testing.T) {
+	t.Parallel()
+	require.True(t, endedByFuzzTime(`fuzz: elapsed: 5s, execs: 167819 (42021/sec), new interesting: 10 (total: 37)
+--- FAIL: FuzzCursor (5.10s)
+    context deadline exceeded
+FAIL
+exit status 1
+`))
+	require.False(t, endedByFuzzTime(`fuzz: elapsed: 0s, gathering baseline coverage: 0/192 completed
+--- FAIL: FuzzCursor (0.02s)
+    --- FAIL: FuzzCursor (0.00s)
+        paging_test.go:70: context deadline exceeded
+
+    Failing input written to testdata/fuzz/FuzzCursor/771e938e4458e983
+FAIL
+`))
+	require.False(t, endedByFuzzTime("# example.com/a\na.go:1: syntax error\nFAIL\n"), "a build error")
+}
+
 func TestHasFuzzTarget(t *testing.T) {
 	t.Parallel()
 	write := func(name, content string) string {
