@@ -8,15 +8,27 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	"golang.org/x/term"
-
-	"github.com/eventbooking/eventbooking/deploy/local/demo"
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
 const usage = "usage: stack demo | up | servers | down | clean | status | logs | images | test"
+
+// commands has the function of each command.
+var commands = map[string]func(context.Context, stack.Config) error{
+	"demo":   runDemo,
+	"up":     runUp,
+	"down":   stack.Down,
+	"clean":  stack.Clean,
+	"images": stack.Images,
+	"test":   stack.Test,
+	"servers": func(ctx context.Context, cfg stack.Config) error {
+		_, err := stack.UpServers(ctx, cfg)
+		return err
+	},
+	"status": func(ctx context.Context, cfg stack.Config) error { return stack.Status(ctx, cfg, os.Stdout) },
+	"logs":   func(ctx context.Context, cfg stack.Config) error { return stack.Logs(ctx, cfg, os.Stdout) },
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -28,7 +40,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) != 1 {
+	if len(args) != 1 || commands[args[0]] == nil {
 		return errors.New(usage)
 	}
 	root, err := stack.FindRoot()
@@ -39,50 +51,5 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	switch args[0] {
-	case "up":
-		st, err := stack.Up(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("\nStarted after %s.\n\n", time.Since(began).Round(100*time.Millisecond))
-		return st.Describe(os.Stdout)
-	case "demo":
-		st, err := stack.Up(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		_, err = demo.Run(ctx, demo.Config{
-			// The sidecar of any app can be used.
-			Sidecar: st.App("auth-service").SidecarURL(), Mail: demo.Sink(st.MailURL()),
-			Out: os.Stdout, Color: term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "",
-		})
-		if err != nil {
-			return fmt.Errorf("demo: %w", err)
-		}
-		fmt.Printf("The system is still running:\n\n")
-		if err := st.Describe(os.Stdout); err != nil {
-			return err
-		}
-		fmt.Printf("\nmake logs follows the logs, make down stops everything and keeps the data.\n")
-		return nil
-	case "servers":
-		_, err := stack.UpServers(ctx, cfg)
-		return err
-	case "down":
-		return stack.Down(ctx, cfg)
-	case "clean":
-		return stack.Clean(ctx, cfg)
-	case "status":
-		return stack.Status(ctx, cfg, os.Stdout)
-	case "logs":
-		return stack.Logs(ctx, cfg, os.Stdout)
-	case "images":
-		return stack.Images(ctx, cfg)
-	case "test":
-		return stack.Test(ctx, cfg)
-	default:
-		return errors.New(usage)
-	}
+	return commands[args[0]](ctx, cfg)
 }
