@@ -285,7 +285,8 @@ func TestManifests(t *testing.T) {
 	}
 	for _, s := range subscriptions {
 		require.Equal(t, components[s.Spec.PubsubName].Scopes, s.Scopes, s.Metadata.Name)
-		require.Equal(t, map[string]any{"default": "/events"}, s.Spec.Routes, "%s: the service routes by type", s.Metadata.Name)
+		require.Equal(t, map[string]any{"default": "/events"}, s.Spec.Routes,
+			"%s: the service itself routes events by their type", s.Metadata.Name)
 	}
 	for file, resources := range manifests(t, "resiliency/*.yaml") {
 		require.Len(t, resources, 1, "%s: a sidecar reads only the first document of a file", file)
