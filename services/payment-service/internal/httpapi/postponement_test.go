@@ -16,19 +16,21 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// update delivers EVENT_UPDATED: a postponement to the date, or something else without one.
+// update delivers EVENT_UPDATED with the date, as a postponement or as another change.
 func (b *bundle) update(t *testing.T, message uuid.UUID, updatedAt time.Time, date time.Time, postponed bool) {
 	t.Helper()
 	var from string
 	if postponed {
 		from = `, "postponedFrom": "2026-01-01T20:00:00Z", "reason": "Storm"`
 	}
-	a := b.deliver(t, "/events/event-updated", message, "EVENT_UPDATED", fmt.Sprintf(`{"eventId": %q, "organizerId": %q, "eventName": "Fest",
-		"eventDate": %q, "venueName": "Hall", "category": "MUSIC", "status": "PUBLISHED", "updatedAt": %q%s}`,
+	a := b.deliver(t, "/events/event-updated", message, "EVENT_UPDATED", fmt.Sprintf(`{"eventId": %q, "organizerId": %q,
+		"eventName": "Fest", "eventDate": %q, "venueName": "Hall", "category": "MUSIC", "status": "PUBLISHED",
+		"updatedAt": %q%s}`,
 		b.event, uuid.New(), date.UTC().Format(time.RFC3339), updatedAt.UTC().Format(time.RFC3339), from))
 	require.Equal(t, http.StatusOK, a.status, a.body)
 }
 
+// returnAs returns the tickets of a postponed event as the user.
 func (b *bundle) returnAs(t *testing.T, user identity.User, id, key string) answer {
 	t.Helper()
 	header := b.as(t, user)
@@ -36,7 +38,7 @@ func (b *bundle) returnAs(t *testing.T, user identity.User, id, key string) answ
 	return b.send(t, http.MethodPost, orders+"/"+id+"/postponement-refund", "", header)
 }
 
-// passes lets time pass for what is known of postponements, and for the orders before them.
+// passes makes all postponements and orders older.
 func (b *bundle) passes(t *testing.T, by time.Duration) {
 	t.Helper()
 	for _, sql := range []string{
@@ -48,12 +50,11 @@ func (b *bundle) passes(t *testing.T, by time.Duration) {
 	}
 }
 
-// Who bought before an event was postponed keeps the tickets or has the money back, once, and while there
-// is time.
-func TestPostponement(t *testing.T) {
+// A buyer who bought before the event was postponed can return the tickets once, for a limited time.
+func TestPostponementRefund(t *testing.T) {
 	const day = 24 * time.Hour
 	later := time.Now().Add(90 * day)
-	closed := func(t *testing.T, a answer) {
+	requireClosed := func(t *testing.T, a answer) {
 		t.Helper()
 		a.requireFailure(t, http.StatusConflict, "REFUND_WINDOW_CLOSED", "")
 	}
@@ -61,37 +62,39 @@ func TestPostponement(t *testing.T) {
 		b := setup(t)
 		id, tickets := b.bought(t)
 		kept, _ := b.bought(t)
-		closed(t, b.returnAs(t, b.buyer, id, "too soon"))
+		requireClosed(t, b.returnAs(t, b.buyer, id, "too soon"))
 		b.update(t, uuid.New(), time.Now(), later, false)
-		closed(t, b.returnAs(t, b.buyer, id, "not postponed"))
+		requireClosed(t, b.returnAs(t, b.buyer, id, "not postponed"))
 		b.update(t, uuid.New(), time.Now(), later, true)
 
-		b.returnAs(t, person(identity.RoleUser), id, "key").requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
-		b.returnAs(t, person(identity.RoleAdmin), id, "key").requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
+		for _, role := range []identity.Role{identity.RoleUser, identity.RoleAdmin} {
+			b.returnAs(t, person(role), id, "key").requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
+		}
 		b.returnAs(t, b.buyer, uuid.NewString(), "key").requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
-		b.returnAs(t, b.buyer, id, "").requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "Idempotency-Key")
+		b.returnAs(t, b.buyer, id, "").requireInvalid(t, "Idempotency-Key")
 
 		returned := b.returnAs(t, b.buyer, id, "key")
 		require.Equal(t, http.StatusCreated, returned.status, returned.body)
-		made := returned.fields(t)
-		require.Equal(t, "SUCCEEDED", made["status"])
-		require.Equal(t, "EVENT_POSTPONED", made["reason"])
-		require.ElementsMatch(t, []any{tickets[0], tickets[1]}, made["ticketIds"])
+		stored := returned.fields(t)
+		require.Equal(t, "SUCCEEDED", stored["status"])
+		require.Equal(t, "EVENT_POSTPONED", stored["reason"])
+		require.ElementsMatch(t, []any{tickets[0], tickets[1]}, stored["ticketIds"])
 		require.Contains(t, returned.body, `"amount":100.00`)
 		b.passes(t, 15*day)
-		require.Equal(t, returned.body, b.returnAs(t, b.buyer, id, "key").body, "the same answer, whenever")
-		closed(t, b.returnAs(t, b.buyer, kept, "too late"))
-		require.Contains(t, b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer)).body, `"paymentStatus":"REFUNDED"`)
-		require.Contains(t, b.send(t, http.MethodGet, orders+"/"+kept, "", b.as(t, b.buyer)).body, `"paymentStatus":"COMPLETED"`)
+		require.Equal(t, returned.body, b.returnAs(t, b.buyer, id, "key").body,
+			"a repeated request has the same response, even after the window")
+		requireClosed(t, b.returnAs(t, b.buyer, kept, "too late"))
+		require.Contains(t, b.get(t, orders+"/"+id, b.as(t, b.buyer)).body, `"paymentStatus":"REFUNDED"`)
+		require.Contains(t, b.get(t, orders+"/"+kept, b.as(t, b.buyer)).body, `"paymentStatus":"COMPLETED"`)
 	})
-	t.Run("OfPeopleWhoAreIn", func(t *testing.T) {
+	t.Run("UsedTicket", func(t *testing.T) {
 		b := setup(t)
 		id, tickets := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
 		b.services.Use(uuid.MustParse(tickets[0]))
 		b.returnAs(t, b.buyer, id, "key").requireFailure(t, http.StatusConflict, "TICKET_USED", "")
 	})
-	t.Run("AnswerLost", func(t *testing.T) {
+	t.Run("ResponseLost", func(t *testing.T) {
 		b := setup(t)
 		id, _ := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
@@ -101,7 +104,7 @@ func TestPostponement(t *testing.T) {
 		_, refunded := b.services.Money(uuid.MustParse(id))
 		require.Equal(t, []money.Decimal{"100.00"}, refunded)
 	})
-	t.Run("ManyAtOnce", func(t *testing.T) {
+	t.Run("ConcurrentRequests", func(t *testing.T) {
 		b := setup(t)
 		id, _ := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
@@ -129,23 +132,23 @@ func TestPostponement(t *testing.T) {
 		_, refunded := b.services.Money(uuid.MustParse(id))
 		require.Equal(t, []money.Decimal{"100.00"}, refunded)
 	})
-	t.Run("UntilTheNewDate", func(t *testing.T) {
+	t.Run("ClosesAtTheNewDate", func(t *testing.T) {
 		b := setup(t)
 		id, _ := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), time.Now().Add(3*day), true)
 		b.passes(t, 4*day)
-		closed(t, b.returnAs(t, b.buyer, id, "key"))
+		requireClosed(t, b.returnAs(t, b.buyer, id, "key"))
 	})
-	t.Run("BoughtSince", func(t *testing.T) {
+	t.Run("BoughtAfterThePostponement", func(t *testing.T) {
 		b := setup(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
 		id, _ := b.bought(t)
-		closed(t, b.returnAs(t, b.buyer, id, "key"))
-		b.update(t, uuid.New(), time.Now().Add(time.Minute), later, true) // once more
+		requireClosed(t, b.returnAs(t, b.buyer, id, "key"))
+		b.update(t, uuid.New(), time.Now().Add(time.Minute), later, true) // postponed again
 		require.Equal(t, http.StatusCreated, b.returnAs(t, b.buyer, id, "another key").status)
 	})
-	// A message that comes again, or of an older postponement, opens nothing again.
-	t.Run("TwiceAndLate", func(t *testing.T) {
+	// A repeated message, or one about an older postponement, does not open the window again.
+	t.Run("RepeatedAndLateMessages", func(t *testing.T) {
 		b := setup(t)
 		id, _ := b.bought(t)
 		message, at := uuid.New(), time.Now()
@@ -155,23 +158,25 @@ func TestPostponement(t *testing.T) {
 		b.update(t, uuid.New(), at, later, true)
 		b.update(t, uuid.New(), at.Add(-day), later, true)
 		b.update(t, uuid.New(), at.Add(day), later, false)
-		closed(t, b.returnAs(t, b.buyer, id, "key"))
+		requireClosed(t, b.returnAs(t, b.buyer, id, "key"))
 	})
-	t.Run("AndCancelledAtLast", func(t *testing.T) {
+	t.Run("CancelledAfterThePostponement", func(t *testing.T) {
 		b := setup(t)
 		id, _ := b.bought(t)
 		kept, _ := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
 		require.Equal(t, http.StatusCreated, b.returnAs(t, b.buyer, id, "key").status)
-		cancelled := fmt.Sprintf(`{"eventId": %q, "eventName": "Fest", "organizerId": %q, "cancellationReason": "Storm", "affectedTicketCount": 2,
-			"updatedAt": "2026-01-01T20:00:00Z"}`, b.event, uuid.New())
-		for _, message := range []uuid.UUID{uuid.New(), uuid.New()} {
-			require.Equal(t, http.StatusOK, b.deliver(t, "/events/event-cancelled", message, "EVENT_CANCELLED", cancelled).status)
-			require.Equal(t, http.StatusOK, b.send(t, http.MethodPost, "/bindings/resume-sagas", "", sidecarHeader).status)
+		cancelled := fmt.Sprintf(`{"eventId": %q, "eventName": "Fest", "organizerId": %q, "cancellationReason": "Storm",
+			"affectedTicketCount": 2, "updatedAt": "2026-01-01T20:00:00Z"}`, b.event, uuid.New())
+		for range 2 {
+			a := b.deliver(t, "/events/event-cancelled", uuid.New(), "EVENT_CANCELLED", cancelled)
+			require.Equal(t, http.StatusOK, a.status)
+			a = b.send(t, http.MethodPost, "/bindings/resume-sagas", "", sidecarHeader)
+			require.Equal(t, http.StatusOK, a.status)
 		}
-		for _, order := range []string{id, kept} {
-			_, refunded := b.services.Money(uuid.MustParse(order))
-			require.Equal(t, []money.Decimal{"100.00"}, refunded, "once")
+		for _, orderID := range []string{id, kept} {
+			_, refunded := b.services.Money(uuid.MustParse(orderID))
+			require.Equal(t, []money.Decimal{"100.00"}, refunded, "refunded once")
 		}
 		b.returnAs(t, b.buyer, kept, "key").requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
 	})

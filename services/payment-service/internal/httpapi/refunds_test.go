@@ -18,11 +18,12 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
+// person returns a new user with the roles.
 func person(roles ...identity.Role) identity.User {
-	return identity.User{ID: uuid.New(), Name: "Eve", Roles: roles}
+	return identity.User{ID: uuid.New(), Name: "Bob", Roles: roles}
 }
 
-// bought is an order of two tickets for 100.00 in all, and their ids.
+// bought buys two tickets for 100.00 in total, and returns the ids of the order and of the tickets.
 func (b *bundle) bought(t *testing.T) (id string, tickets []string) {
 	t.Helper()
 	id = b.buy(t, uuid.NewString(), nil).id(t)
@@ -30,7 +31,9 @@ func (b *bundle) bought(t *testing.T) (id string, tickets []string) {
 	for range 2 {
 		ticket := uuid.NewString()
 		tickets = append(tickets, ticket)
-		generated = append(generated, fmt.Sprintf(`{"ticketId": %q, "ticketNumber": "TKT-2024-001234", "ticketTypeId": %q}`, ticket, b.typeID))
+		generated = append(generated, fmt.Sprintf(
+			`{"ticketId": %q, "ticketNumber": "TKT-2024-001234", "ticketTypeId": %q}`, ticket, b.typeID,
+		))
 		b.services.AddTicket(uuid.MustParse(id), uuid.MustParse(ticket), b.typeID)
 	}
 	a := b.deliver(t, "/events/tickets-generated", uuid.New(), "TICKETS_GENERATED",
@@ -39,20 +42,22 @@ func (b *bundle) bought(t *testing.T) (id string, tickets []string) {
 	return id, tickets
 }
 
-// organizer is the one of the event.
+// organizer returns the organizer of the event.
 func (b *bundle) organizer() identity.User {
 	user := person(identity.RoleUser, identity.RoleOrganizer)
 	b.services.Organize(b.event, user.ID)
 	return user
 }
 
-func (b *bundle) askAs(t *testing.T, user identity.User, id, key, body string) answer {
+// requestRefundAs requests a refund as the user.
+func (b *bundle) requestRefundAs(t *testing.T, user identity.User, id, key, body string) answer {
 	t.Helper()
 	header := b.as(t, user)
 	header.Set("Idempotency-Key", key)
 	return b.send(t, http.MethodPost, orders+"/"+id+"/refunds", body, header)
 }
 
+// fields returns the fields of the response.
 func (a answer) fields(t *testing.T) map[string]any {
 	t.Helper()
 	var fields map[string]any
@@ -65,55 +70,60 @@ func TestRequestRefund(t *testing.T) {
 	organizer := b.organizer()
 	id, tickets := b.bought(t)
 
-	ticket := b.askAs(t, organizer, id, "one", fmt.Sprintf(`{"ticketIds": [%q], "reason": " Cannot come "}`, tickets[0]))
+	body := fmt.Sprintf(`{"ticketIds": [%q], "reason": " Cannot come "}`, tickets[0])
+	ticket := b.requestRefundAs(t, organizer, id, "one", body)
 	require.Equal(t, http.StatusCreated, ticket.status, ticket.body)
-	made := ticket.fields(t)
-	require.JSONEq(t, fmt.Sprintf(`{"refundId": %q, "orderId": %q, "status": "SUCCEEDED", "amount": 50.00, "currency": "USD",
-		"reason": "Cannot come", "ticketIds": [%q], "createdAt": %q}`, made["refundId"], id, tickets[0], made["createdAt"]), ticket.body)
-	again := b.askAs(t, organizer, id, "one", fmt.Sprintf(`{"ticketIds": [%q], "reason": " Cannot come "}`, tickets[0]))
+	stored := ticket.fields(t)
+	require.JSONEq(t, fmt.Sprintf(`{"refundId": %q, "orderId": %q, "status": "SUCCEEDED", "amount": 50.00,
+		"currency": "USD", "reason": "Cannot come", "ticketIds": [%q], "createdAt": %q}`,
+		stored["refundId"], id, tickets[0], stored["createdAt"]), ticket.body)
+	again := b.requestRefundAs(t, organizer, id, "one", body)
 	require.Equal(t, http.StatusCreated, again.status)
 	require.Equal(t, ticket.body, again.body)
-	b.askAs(t, organizer, id, "one", `{"reason": "Cannot come"}`).requireFailure(t, http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED", "")
+	b.requestRefundAs(t, organizer, id, "one", `{"reason": "Cannot come"}`).
+		requireFailure(t, http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED", "")
 
-	amount := b.askAs(t, person(identity.RoleAdmin), id, "two", `{"amount": 12.3, "reason": "Bad view"}`)
+	amount := b.requestRefundAs(t, person(identity.RoleAdmin), id, "two", `{"amount": 12.3, "reason": "Bad view"}`)
 	require.Equal(t, http.StatusCreated, amount.status, amount.body)
-	require.Contains(t, amount.body, `"amount":12.30`, "with the currency's digits")
-	o := b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer))
+	require.Contains(t, amount.body, `"amount":12.30`, "amounts have the currency's digits")
+	o := b.get(t, orders+"/"+id, b.as(t, b.buyer))
 	require.Contains(t, o.body, `"refundedAmount":62.30,"paymentStatus":"COMPLETED"`)
 
-	b.askAs(t, organizer, id, "three", `{"amount": 37.71, "reason": "x"}`).requireFailure(t, http.StatusConflict, "REFUND_EXCEEDS_PAYMENT", "")
-	b.askAs(t, organizer, id, "four", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, tickets[1])).
+	b.requestRefundAs(t, organizer, id, "three", `{"amount": 37.71, "reason": "x"}`).
 		requireFailure(t, http.StatusConflict, "REFUND_EXCEEDS_PAYMENT", "")
-	b.askAs(t, organizer, id, "five", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, tickets[0])).
+	b.requestRefundAs(t, organizer, id, "four", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, tickets[1])).
+		requireFailure(t, http.StatusConflict, "REFUND_EXCEEDS_PAYMENT", "")
+	b.requestRefundAs(t, organizer, id, "five", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, tickets[0])).
 		requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
-	b.askAs(t, organizer, id, "six", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, uuid.New())).
+	b.requestRefundAs(t, organizer, id, "six", fmt.Sprintf(`{"ticketIds": [%q], "reason": "x"}`, uuid.New())).
 		requireFailure(t, http.StatusNotFound, "TICKET_NOT_FOUND", "")
 
-	rest := b.askAs(t, organizer, id, "seven", `{"reason": "Cancelled"}`)
+	rest := b.requestRefundAs(t, organizer, id, "seven", `{"reason": "Cancelled"}`)
 	require.Equal(t, http.StatusCreated, rest.status, rest.body)
 	require.Equal(t, []any{tickets[1]}, rest.fields(t)["ticketIds"])
 	require.Contains(t, rest.body, `"amount":37.70`)
-	o = b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer))
+	o = b.get(t, orders+"/"+id, b.as(t, b.buyer))
 	require.Contains(t, o.body, `"refundedAmount":100.00,"paymentStatus":"REFUNDED"`)
-	b.askAs(t, organizer, id, "eight", `{"reason": "x"}`).requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
+	b.requestRefundAs(t, organizer, id, "eight", `{"reason": "x"}`).
+		requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
 	charged, refunded := b.services.Money(uuid.MustParse(id))
 	require.Equal(t, []money.Decimal{"100.00"}, charged)
 	require.ElementsMatch(t, []money.Decimal{"50.00", "12.30", "37.70"}, refunded)
 
 	t.Run("List", func(t *testing.T) {
 		path := orders + "/" + id + "/refunds"
-		list := b.send(t, http.MethodGet, path, "", b.as(t, b.buyer))
+		list := b.get(t, path, b.as(t, b.buyer))
 		require.Equal(t, http.StatusOK, list.status)
 		require.JSONEq(t, `{"refunds": [`+ticket.body+`,`+amount.body+`,`+rest.body+`]}`, list.body)
-		first := b.send(t, http.MethodGet, path+"?limit=2", "", b.as(t, organizer))
+		first := b.get(t, path+"?limit=2", b.as(t, organizer))
 		next, ok := first.fields(t)["nextCursor"].(string)
 		require.True(t, ok, first.body)
-		second := b.send(t, http.MethodGet, path+"?limit=2&cursor="+next, "", b.as(t, person(identity.RoleAdmin)))
+		second := b.get(t, path+"?limit=2&cursor="+next, b.as(t, person(identity.RoleAdmin)))
 		require.JSONEq(t, `{"refunds": [`+rest.body+`]}`, second.body)
-		b.send(t, http.MethodGet, path+"?limit=0", "", b.as(t, b.buyer)).requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "limit")
+		b.get(t, path+"?limit=0", b.as(t, b.buyer)).requireInvalid(t, "limit")
 	})
 	t.Run("History", func(t *testing.T) {
-		history := b.send(t, http.MethodGet, orders+"/"+id+"/history", "", b.as(t, b.buyer))
+		history := b.get(t, orders+"/"+id+"/history", b.as(t, b.buyer))
 		for _, text := range []string{
 			"The order got 2 tickets.", "A refund of 50.00 USD was begun: Cannot come.",
 			"For the refund, 1 ticket of the order stopped being valid.", "50.00 USD went back to the card.",
@@ -123,8 +133,7 @@ func TestRequestRefund(t *testing.T) {
 	})
 }
 
-// What cannot be refunded says so, whatever is asked for.
-func TestNotRefundable(t *testing.T) {
+func TestOrdersThatCannotBeRefunded(t *testing.T) {
 	b := setup(t)
 	organizer := b.organizer()
 	b.services.Next(sagatest.Reserve, sagatest.CallLost)
@@ -135,8 +144,12 @@ func TestNotRefundable(t *testing.T) {
 		"NoTicketsYet": b.buy(t, "d", nil).id(t),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for i, body := range []string{`{"reason": "x"}`, `{"amount": 1, "reason": "x"}`, `{"ticketIds": ["` + uuid.NewString() + `"], "reason": "x"}`} {
-				b.askAs(t, organizer, id, strconv.Itoa(i), body).requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
+			for i, body := range []string{
+				`{"reason": "x"}`, `{"amount": 1, "reason": "x"}`,
+				`{"ticketIds": ["` + uuid.NewString() + `"], "reason": "x"}`,
+			} {
+				b.requestRefundAs(t, organizer, id, strconv.Itoa(i), body).
+					requireFailure(t, http.StatusConflict, "NOT_REFUNDABLE", "")
 			}
 		})
 	}
@@ -150,18 +163,21 @@ func TestRefundOutcomes(t *testing.T) {
 		id, _ := b.bought(t)
 		b.services.Next(sagatest.Cancel, sagatest.Refused(problem.New(problem.Conflict, "TICKET_USED", "Used")))
 		for range 2 {
-			b.askAs(t, organizer, id, "key", everything).requireFailure(t, http.StatusConflict, "TICKET_USED", "")
+			b.requestRefundAs(t, organizer, id, "key", everything).
+				requireFailure(t, http.StatusConflict, "TICKET_USED", "")
 		}
 		b.requireMoney(t, id, "100.00")
 	})
-	for name, call := range map[string]sagatest.Call{"TicketServiceAway": sagatest.Cancel, "GatewayAway": sagatest.Refund} {
+	for name, call := range map[string]sagatest.Call{
+		"CancellationUnknown": sagatest.Cancel, "RefundUnknown": sagatest.Refund,
+	} {
 		t.Run(name, func(t *testing.T) {
 			id, _ := b.bought(t)
 			b.services.Next(call, sagatest.AnswerLost)
-			unknown := b.askAs(t, organizer, id, "key", everything)
+			unknown := b.requestRefundAs(t, organizer, id, "key", everything)
 			require.Equal(t, http.StatusAccepted, unknown.status, unknown.body)
 			require.Equal(t, "PENDING", unknown.fields(t)["status"])
-			known := b.askAs(t, organizer, id, "key", everything)
+			known := b.requestRefundAs(t, organizer, id, "key", everything)
 			require.Equal(t, http.StatusCreated, known.status)
 			require.Equal(t, "SUCCEEDED", known.fields(t)["status"])
 			require.Equal(t, unknown.fields(t)["refundId"], known.fields(t)["refundId"])
@@ -171,23 +187,26 @@ func TestRefundOutcomes(t *testing.T) {
 	}
 	t.Run("BankRefuses", func(t *testing.T) {
 		id, _ := b.bought(t)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD"}))
+		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
+			"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD",
+		}))
 		for range 2 {
-			failed := b.askAs(t, organizer, id, "key", everything)
+			failed := b.requestRefundAs(t, organizer, id, "key", everything)
 			require.Equal(t, http.StatusCreated, failed.status)
 			require.Equal(t, "FAILED", failed.fields(t)["status"])
 		}
-		o := b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer))
+		o := b.get(t, orders+"/"+id, b.as(t, b.buyer))
 		require.NotContains(t, o.body, "refundedAmount")
 		require.Equal(t, "COMPLETED", o.order(t)["paymentStatus"])
 	})
-	t.Run("EventServiceAway", func(t *testing.T) {
+	t.Run("OrganizerUnknown", func(t *testing.T) {
 		id, _ := b.bought(t)
 		b.services.Next(sagatest.Whose, sagatest.CallLost)
-		b.askAs(t, organizer, id, "key", everything).requireFailure(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "")
+		b.requestRefundAs(t, organizer, id, "key", everything).
+			requireFailure(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "")
 		b.requireMoney(t, id, "100.00")
 	})
-	t.Run("ManyAtOnce", func(t *testing.T) {
+	t.Run("ConcurrentEqualRequests", func(t *testing.T) {
 		id, _ := b.bought(t)
 		header := b.as(t, organizer)
 		header.Set("Idempotency-Key", "key")
@@ -195,7 +214,8 @@ func TestRefundOutcomes(t *testing.T) {
 		var requests sync.WaitGroup
 		for i := range answers {
 			requests.Go(func() {
-				answers[i], errs[i] = b.try(t.Context(), http.MethodPost, orders+"/"+id+"/refunds", everything, header.Clone())
+				path := orders + "/" + id + "/refunds"
+				answers[i], errs[i] = b.try(t.Context(), http.MethodPost, path, everything, header.Clone())
 			})
 		}
 		requests.Wait()
@@ -208,7 +228,7 @@ func TestRefundOutcomes(t *testing.T) {
 	})
 }
 
-func TestWhoMayRefund(t *testing.T) {
+func TestOnlyAdminsAndTheOrganizerMayRefund(t *testing.T) {
 	b := setup(t)
 	b.organizer()
 	id, _ := b.bought(t)
@@ -220,25 +240,30 @@ func TestWhoMayRefund(t *testing.T) {
 		status, list int
 		code         string
 	}{
-		"Buyer":                {b.buyer, 403, 200, "FORBIDDEN"},
-		"Stranger":             {person(identity.RoleUser), 403, 404, "FORBIDDEN"},
-		"Nobody":               {person(), 403, 404, "FORBIDDEN"},
-		"OrganizerOfAnother":   {other, 403, 403, "NOT_EVENT_ORGANIZER"},
-		"BuyerWhoOrganizesToo": {identity.User{ID: b.buyer.ID, Roles: []identity.Role{identity.RoleOrganizer}}, 403, 200, "NOT_EVENT_ORGANIZER"},
+		"Buyer":                   {b.buyer, 403, 200, "FORBIDDEN"},
+		"OtherUser":               {person(identity.RoleUser), 403, 404, "FORBIDDEN"},
+		"WithoutRoles":            {person(), 403, 404, "FORBIDDEN"},
+		"OrganizerOfAnotherEvent": {other, 403, 403, "NOT_EVENT_ORGANIZER"},
+		"BuyerWithTheRoleOrganizer": {
+			identity.User{ID: b.buyer.ID, Roles: []identity.Role{identity.RoleOrganizer}},
+			403, 200, "NOT_EVENT_ORGANIZER",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.askAs(t, tt.user, id, "key", everything).requireFailure(t, tt.status, tt.code, "")
-			list := b.send(t, http.MethodGet, orders+"/"+id+"/refunds", "", b.as(t, tt.user))
+			b.requestRefundAs(t, tt.user, id, "key", everything).requireFailure(t, tt.status, tt.code, "")
+			list := b.get(t, orders+"/"+id+"/refunds", b.as(t, tt.user))
 			require.Equal(t, tt.list, list.status, list.body)
 		})
 	}
 	b.requireMoney(t, id, "100.00")
 	unknown := uuid.NewString()
-	b.askAs(t, other, unknown, "key", everything).requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
-	b.send(t, http.MethodGet, orders+"/"+unknown+"/refunds", "", b.as(t, other)).requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
+	b.requestRefundAs(t, other, unknown, "key", everything).
+		requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
+	b.get(t, orders+"/"+unknown+"/refunds", b.as(t, other)).
+		requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
 }
 
-func TestBadRefunds(t *testing.T) {
+func TestInvalidRefundsAreRejected(t *testing.T) {
 	b := setup(t)
 	organizer := b.organizer()
 	id, tickets := b.bought(t)
@@ -250,11 +275,20 @@ func TestBadRefunds(t *testing.T) {
 		{"BlankReason", `{"reason": " \t"}`, "VALIDATION_ERROR", "reason"},
 		{"LongReason", `{"reason": "` + strings.Repeat("å", 501) + `"}`, "VALIDATION_ERROR", "reason"},
 		{"NULInReason", `{"reason": "a\u0000"}`, "VALIDATION_ERROR", "reason"},
-		{"Both", `{"reason": "x", "amount": 1, "ticketIds": ["` + tickets[0] + `"]}`, "VALIDATION_ERROR", "amount"},
+		{
+			"AmountAndTickets", `{"reason": "x", "amount": 1, "ticketIds": ["` + tickets[0] + `"]}`,
+			"VALIDATION_ERROR", "amount",
+		},
 		{"NoTickets", `{"reason": "x", "ticketIds": []}`, "VALIDATION_ERROR", "ticketIds"},
 		{"NullTickets", `{"reason": "x", "ticketIds": null}`, "VALIDATION_ERROR", "ticketIds"},
-		{"TicketNoUUID", `{"reason": "x", "ticketIds": ["` + tickets[0] + `", "7"]}`, "VALIDATION_ERROR", "ticketIds[1]"},
-		{"TicketTwice", `{"reason": "x", "ticketIds": ["` + tickets[0] + `", "` + tickets[0] + `"]}`, "VALIDATION_ERROR", "ticketIds"},
+		{
+			"TicketIsNoUUID", `{"reason": "x", "ticketIds": ["` + tickets[0] + `", "7"]}`,
+			"VALIDATION_ERROR", "ticketIds[1]",
+		},
+		{
+			"TicketTwice", `{"reason": "x", "ticketIds": ["` + tickets[0] + `", "` + tickets[0] + `"]}`,
+			"VALIDATION_ERROR", "ticketIds",
+		},
 		{"TicketsWrongType", `{"reason": "x", "ticketIds": "all"}`, "VALIDATION_ERROR", "ticketIds"},
 		{"AmountZero", `{"reason": "x", "amount": 0}`, "VALIDATION_ERROR", "amount"},
 		{"AmountNegative", `{"reason": "x", "amount": -1}`, "VALIDATION_ERROR", "amount"},
@@ -265,17 +299,18 @@ func TestBadRefunds(t *testing.T) {
 		{"AmountNull", `{"reason": "x", "amount": null}`, "VALIDATION_ERROR", "amount"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b.askAs(t, organizer, id, "key", tt.body).requireFailure(t, http.StatusBadRequest, tt.code, tt.field)
+			b.requestRefundAs(t, organizer, id, "key", tt.body).
+				requireFailure(t, http.StatusBadRequest, tt.code, tt.field)
 		})
 	}
-	b.askAs(t, organizer, id, "", `{"reason": "x"}`).requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "Idempotency-Key")
-	b.askAs(t, organizer, "7", "key", `{"reason": "x"}`).requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", "orderId")
+	b.requestRefundAs(t, organizer, id, "", `{"reason": "x"}`).requireInvalid(t, "Idempotency-Key")
+	b.requestRefundAs(t, organizer, "7", "key", `{"reason": "x"}`).requireInvalid(t, "orderId")
 	var stored int
 	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT count(*) FROM refunds`).Scan(&stored))
 	require.Zero(t, stored)
 }
 
-func TestOwnOrders(t *testing.T) {
+func TestOrdersOfTheBuyer(t *testing.T) {
 	b := setup(t)
 	var bodies []string
 	for i := range 3 {
@@ -285,63 +320,19 @@ func TestOwnOrders(t *testing.T) {
 	header.Set("Idempotency-Key", "key")
 	b.send(t, http.MethodPost, orders, b.request(nil), header)
 
-	all := b.send(t, http.MethodGet, orders, "", b.as(t, b.buyer))
+	all := b.get(t, orders, b.as(t, b.buyer))
 	require.Equal(t, http.StatusOK, all.status)
 	require.JSONEq(t, `{"orders": [`+strings.Join(bodies, ",")+`]}`, all.body)
-	first := b.send(t, http.MethodGet, orders+"?limit=2", "", b.as(t, b.buyer))
+	first := b.get(t, orders+"?limit=2", b.as(t, b.buyer))
 	next, ok := first.fields(t)["nextCursor"].(string)
 	require.True(t, ok, first.body)
-	rest := b.send(t, http.MethodGet, orders+"?limit=2&cursor="+next, "", b.as(t, b.buyer))
+	rest := b.get(t, orders+"?limit=2&cursor="+next, b.as(t, b.buyer))
 	require.JSONEq(t, `{"orders": [`+bodies[2]+`]}`, rest.body)
-	none := b.send(t, http.MethodGet, orders, "", b.as(t, person(identity.RoleUser)))
+	none := b.get(t, orders, b.as(t, person(identity.RoleUser)))
 	require.JSONEq(t, `{"orders": []}`, none.body)
-	for query, field := range map[string]string{"limit=101": "limit", "limit=x": "limit", "cursor=x": "cursor", "cursor=": "cursor"} {
-		b.send(t, http.MethodGet, orders+"?"+query, "", b.as(t, b.buyer)).requireFailure(t, http.StatusBadRequest, "VALIDATION_ERROR", field)
-	}
-}
-
-// Every line that a saga writes is told in words, and so is one that this version does not know.
-func TestHistoryInWords(t *testing.T) {
-	b := setup(t)
-	id := b.buy(t, "key", nil).id(t)
-	for _, line := range [][2]string{
-		{"RESERVATION_REFUSED", `{"reason": "INSUFFICIENT_INVENTORY"}`},
-		{"RESERVATION_ABANDONED", `{"reason": "ORDER_ABANDONED"}`},
-		{"PAYMENT_DECLINED", `{"reason": "INSUFFICIENT_FUNDS"}`},
-		{"PAYMENT_TOO_LATE", `{"transactionId": "pi_1"}`},
-		{"RESERVATION_RELEASED", `{"ticketsReleased": 1}`},
-		{"TICKETS_GENERATED", `{"tickets": 2}`},
-		{"TICKET_GENERATION_FAILED", `{"reason": "INSUFFICIENT_INVENTORY"}`},
-		{"REFUND_REQUESTED", `{"amount": 50.00, "currency": "USD", "reason": "Bad view.", "tickets": 1}`},
-		{"TICKETS_CANCELLED", `{"amount": 50.00, "currency": "USD", "tickets": 1}`},
-		{"PAYMENT_REFUNDED", `{"amount": 50.00, "currency": "USD"}`},
-		{"REFUND_FAILED", `{"amount": 50.00, "currency": "USD", "reason": "LOST_OR_STOLEN_CARD"}`},
-		{"TICKETS_FOLDED", `null`},
+	for query, field := range map[string]string{
+		"limit=101": "limit", "limit=x": "limit", "cursor=x": "cursor", "cursor=": "cursor",
 	} {
-		_, err := b.pool.Exec(t.Context(), `
-			INSERT INTO saga_events (saga_id, saga_type, event_type, payload, status) VALUES ($1, 'X', $2, $3, 'COMPLETED')`, id, line[0], line[1])
-		require.NoError(t, err)
+		b.get(t, orders+"?"+query, b.as(t, b.buyer)).requireInvalid(t, field)
 	}
-	history := b.send(t, http.MethodGet, orders+"/"+id+"/history", "", b.as(t, b.buyer))
-	require.Equal(t, http.StatusOK, history.status, history.body)
-	var got struct{ Events []struct{ Text string } }
-	require.NoError(t, json.Unmarshal([]byte(history.body), &got))
-	var texts []string
-	for _, e := range got.Events[4:] {
-		texts = append(texts, e.Text)
-	}
-	require.Equal(t, []string{
-		"The tickets could not be reserved: insufficient inventory. Nothing was charged.",
-		"The order could not be processed in time and was given up. Nothing was charged.",
-		"The payment failed: insufficient funds. Nothing was charged.",
-		"The card was charged after the order had failed. The money goes back.",
-		"What was held for the order (1 ticket) is on sale again.",
-		"The order got 2 tickets.",
-		"The tickets could not be issued: insufficient inventory. The money goes back.",
-		"A refund of 50.00 USD was begun: Bad view.",
-		"For the refund, 1 ticket of the order stopped being valid.",
-		"50.00 USD went back to the card.",
-		"The refund of 50.00 USD failed: lost or stolen card.",
-		"tickets folded.",
-	}, texts)
 }

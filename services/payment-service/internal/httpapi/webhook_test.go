@@ -13,12 +13,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-const hook = "/api/payments/webhooks/stripe"
+const webhookPath = "/api/payments/webhooks/stripe"
 
-// report is a webhook as the fake of payment-gateway reads it.
+// report returns the body of a webhook, as the stand-in of payment-gateway parses it, that reports the status of a
+// charge.
 func report(id, status string) string {
-	return fmt.Sprintf(`{"id": "evt_%s", "type": "payment_intent.x", "status": %q, "attemptKey": "charge-%s", "orderId": %q,
-		"transactionId": "pi_1", "declineCode": "EXPIRED_CARD", "message": "Your card has expired."}`, uuid.NewString(), status, id, id)
+	return fmt.Sprintf(`{"id": "evt_%s", "type": "payment_intent.x", "status": %q, "attemptKey": "charge-%s",
+		"orderId": %q, "transactionId": "pi_1", "declineCode": "EXPIRED_CARD", "message": "Your card has expired."}`,
+		uuid.NewString(), status, id, id)
 }
 
 var signed = http.Header{"Stripe-Signature": {sagatest.Genuine}}
@@ -29,11 +31,11 @@ func TestWebhook(t *testing.T) {
 		return b.buy(t, key, map[string]any{"paymentToken": sagatest.PendingCard}).id(t)
 	}
 	status := func(id string) any {
-		return b.send(t, http.MethodGet, orders+"/"+id, "", b.as(t, b.buyer)).order(t)["paymentStatus"]
+		return b.get(t, orders+"/"+id, b.as(t, b.buyer)).order(t)["paymentStatus"]
 	}
-	taken := func(t *testing.T, body string) {
+	requireReceived := func(t *testing.T, body string) {
 		t.Helper()
-		a := b.send(t, http.MethodPost, hook, body, signed)
+		a := b.send(t, http.MethodPost, webhookPath, body, signed)
 		require.Equal(t, http.StatusOK, a.status, a.body)
 		require.JSONEq(t, `{"received": true}`, a.body)
 	}
@@ -42,26 +44,26 @@ func TestWebhook(t *testing.T) {
 		id := pending("a")
 		body := report(id, "SUCCEEDED")
 		for range 2 {
-			taken(t, body)
+			requireReceived(t, body)
 		}
 		require.Equal(t, "COMPLETED", status(id))
-		taken(t, report(id, "DECLINED"))
-		require.Equal(t, "COMPLETED", status(id), "orders only ever move forward")
-		history := b.send(t, http.MethodGet, orders+"/"+id+"/history", "", b.as(t, b.buyer))
+		requireReceived(t, report(id, "DECLINED"))
+		require.Equal(t, "COMPLETED", status(id), "an order does not move back")
+		history := b.get(t, orders+"/"+id+"/history", b.as(t, b.buyer))
 		require.Equal(t, 1, strings.Count(history.body, `"PAYMENT_COMPLETED"`))
 	})
 	t.Run("Declined", func(t *testing.T) {
 		id := pending("b")
 		left := b.services.Left(b.typeID)
-		taken(t, report(id, "DECLINED"))
+		requireReceived(t, report(id, "DECLINED"))
 		require.Equal(t, "FAILED", status(id))
 		require.Equal(t, left+2, b.services.Left(b.typeID))
 		again := b.buy(t, "b", map[string]any{"paymentToken": sagatest.PendingCard})
 		again.requireFailure(t, http.StatusPaymentRequired, "PAYMENT_DECLINED", "")
 	})
-	t.Run("OfNobody", func(t *testing.T) {
-		taken(t, report(uuid.NewString(), "SUCCEEDED"))
-		taken(t, `{"id": "evt_1", "type": "customer.created"}`)
+	t.Run("NotAboutAnOrder", func(t *testing.T) {
+		requireReceived(t, report(uuid.NewString(), "SUCCEEDED"))
+		requireReceived(t, `{"id": "evt_1", "type": "customer.created"}`)
 	})
 
 	id := pending("c")
@@ -79,22 +81,22 @@ func TestWebhook(t *testing.T) {
 			"NoBody":           {"", signed["Stripe-Signature"]},
 		} {
 			t.Run(name, func(t *testing.T) {
-				a := b.send(t, http.MethodPost, hook, tt.body, http.Header{"Stripe-Signature": tt.signature})
+				a := b.send(t, http.MethodPost, webhookPath, tt.body, http.Header{"Stripe-Signature": tt.signature})
 				a.requireFailure(t, http.StatusBadRequest, "INVALID_SIGNATURE", "")
 			})
 		}
-		b.send(t, http.MethodPost, hook, strings.Repeat("a", web.MaxBody+1), signed).
+		b.send(t, http.MethodPost, webhookPath, strings.Repeat("a", web.MaxBody+1), signed).
 			requireFailure(t, http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", "")
 		require.Equal(t, "PENDING", status(id))
 	})
-	t.Run("NobodyCanTell", func(t *testing.T) {
+	t.Run("VerificationUnavailable", func(t *testing.T) {
 		b.services.Next(sagatest.Verify, sagatest.CallLost)
 		body := report(id, "SUCCEEDED")
-		a := b.send(t, http.MethodPost, hook, body, signed)
+		a := b.send(t, http.MethodPost, webhookPath, body, signed)
 		a.requireFailure(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "")
 		require.Equal(t, "5", a.header.Get("Retry-After"))
 		require.Equal(t, "PENDING", status(id))
-		taken(t, body)
+		requireReceived(t, body)
 		require.Equal(t, "COMPLETED", status(id))
 	})
 }
