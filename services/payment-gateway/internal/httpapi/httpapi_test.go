@@ -1,7 +1,9 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,14 +20,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/httpapi"
 )
 
-var secret = []byte("service secret of this test")
+var serviceSecret = []byte("service secret of this test")
 
 const (
 	appToken      = "app-api-token"
 	webhookSecret = "whsec_test"
 )
 
-// bundle is the service over HTTP, before a simulated Stripe.
+// bundle is the service over HTTP, which calls a simulated Stripe.
 type bundle struct {
 	t         *testing.T
 	url       string
@@ -39,7 +41,8 @@ func setup(t *testing.T) *bundle {
 	stripe := httptest.NewServer(sim.Handler())
 	cards, err := gateway.New(stripe.URL, "sk_test_123")
 	require.NoError(t, err)
-	server := httptest.NewServer(httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret}, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken}))
+	server := httptest.NewServer(httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret},
+		identity.Guard{ServiceSecret: serviceSecret, AppAPIToken: appToken}))
 	t.Cleanup(func() {
 		server.Close()
 		stripe.Close()
@@ -48,10 +51,10 @@ func setup(t *testing.T) *bundle {
 	return &bundle{t: t, url: server.URL, simulator: stripe.URL}
 }
 
-// as calls the service as the named one.
+// as sends a request as the named service.
 func (b *bundle) as(service, method, path, body string) (int, map[string]any) {
 	b.t.Helper()
-	token, err := identity.SignServiceToken(secret, service)
+	token, err := identity.SignServiceToken(serviceSecret, service)
 	require.NoError(b.t, err)
 	request, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
 	require.NoError(b.t, err)
@@ -72,7 +75,7 @@ const (
 	verify  = "/api/gateway/internal/webhooks/verify"
 )
 
-// chargeBody is a valid charge with the given pairs of fields changed, as raw JSON.
+// chargeBody returns a valid charge request, with the given pairs of field and raw JSON value changed.
 func chargeBody(pairs ...string) string {
 	fields := map[string]json.RawMessage{
 		"attemptKey":     json.RawMessage(`"attempt-1"`),
@@ -93,7 +96,7 @@ func chargeBody(pairs ...string) string {
 	return string(body)
 }
 
-func TestChargeFindRefund(t *testing.T) {
+func TestChargeLookupAndRefund(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 
@@ -103,32 +106,36 @@ func TestChargeFindRefund(t *testing.T) {
 	require.Equal(t, "attempt-1", charged["attemptKey"])
 	require.Equal(t, false, charged["retryable"])
 
-	status, found := b.as("payment-service", http.MethodGet, charges+"?attemptedSince=2024-01-15T10:30:00Z&attemptKey=attempt-1", "")
+	const query = "?attemptedSince=2024-01-15T10:30:00Z&attemptKey="
+	status, found := b.as("payment-service", http.MethodGet, charges+query+"attempt-1", "")
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, charged, found)
 
-	status, nothing := b.as("payment-service", http.MethodGet, charges+"?attemptedSince=2024-01-15T10:30:00Z&attemptKey=attempt-2", "")
-	require.Equal(t, http.StatusOK, status, "a daily answer is no failure")
-	require.Equal(t, "NOT_FOUND", nothing["status"])
+	status, missing := b.as("payment-service", http.MethodGet, charges+query+"attempt-2", "")
+	require.Equal(t, http.StatusOK, status, "an attempt without a charge is an outcome")
+	require.Equal(t, "NOT_FOUND", missing["status"])
 
-	body := `{"refundKey":"refund-1","transactionId":"` + charged["transactionId"].(string) + `","amount":150.00,"currency":"USD","reason":"TICKET_GENERATION_FAILED"}`
+	body := fmt.Sprintf(`{"refundKey":"refund-1","transactionId":%q,"amount":150.00,"currency":"USD",
+		"reason":"TICKET_GENERATION_FAILED"}`, charged["transactionId"])
 	status, refunded := b.as("payment-service", http.MethodPost, refunds, body)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, "SUCCEEDED", refunded["status"])
 	require.NotEmpty(t, refunded["refundId"])
 }
 
-func TestDeclineIsAnAnswer(t *testing.T) {
+func TestDeclineIsAnOutcome(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ field, value, code string }{
-		"ByTheBank":            {"paymentToken", `"pm_card_visa_chargeDeclinedInsufficientFunds"`, "INSUFFICIENT_FUNDS"},
-		"UnknownPaymentMethod": {"paymentToken", `"pm_card_nobody"`, "UNKNOWN_PAYMENT_METHOD"},
-		"ACardNumber":          {"paymentToken", `"4242424242424242"`, "UNKNOWN_PAYMENT_METHOD"},
+		"ByTheBank": {
+			"paymentToken", `"pm_card_visa_chargeDeclinedInsufficientFunds"`, "INSUFFICIENT_FUNDS",
+		},
+		"UnknownPaymentMethod": {"paymentToken", `"pm_card_unknown"`, "UNKNOWN_PAYMENT_METHOD"},
+		"CardNumber":           {"paymentToken", `"4242424242424242"`, "UNKNOWN_PAYMENT_METHOD"},
 		"BelowStripesMinimum":  {"amount", `0.49`, "UNSUPPORTED_AMOUNT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t) // the bodies share their attempt key
+			b := setup(t) // one for each, because the bodies have the same attempt key
 			status, answer := b.as("payment-service", http.MethodPost, charges, chargeBody(tt.field, tt.value))
 			require.Equal(t, http.StatusOK, status, answer)
 			require.Equal(t, "DECLINED", answer["status"])
@@ -139,50 +146,58 @@ func TestDeclineIsAnAnswer(t *testing.T) {
 	}
 }
 
-func TestBadInput(t *testing.T) {
+func TestInvalidRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for name, tt := range map[string]struct {
-		method, path, body string
-		status             int
-		code, field        string
-	}{
-		"Malformed":        {path: charges, body: `{`, status: 400, code: "MALFORMED_JSON"},
-		"NoKey":            {path: charges, body: chargeBody("attemptKey", `""`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
-		"KeyWithAQuote":    {path: charges, body: chargeBody("attemptKey", `"a' OR 'b"`), status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
-		"NoTime":           {path: charges, body: chargeBody("attemptedSince", `""`), status: 400, code: "VALIDATION_ERROR", field: "attemptedSince"},
-		"FindWithoutTime":  {method: http.MethodGet, path: charges + "?attemptKey=attempt-1", status: 400, code: "VALIDATION_ERROR", field: "attemptedSince"},
-		"OrderID":          {path: charges, body: chargeBody("orderId", `"1"`), status: 400, code: "VALIDATION_ERROR", field: "orderId"},
-		"NoAmount":         {path: charges, body: chargeBody("amount", `null`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
-		"Zero":             {path: charges, body: chargeBody("amount", `0`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
-		"Negative":         {path: charges, body: chargeBody("amount", `-1`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
-		"TooPrecise":       {path: charges, body: chargeBody("amount", `1.001`), status: 400, code: "VALIDATION_ERROR", field: "amount"},
-		"Currency":         {path: charges, body: chargeBody("currency", `"usd"`), status: 400, code: "VALIDATION_ERROR", field: "currency"},
-		"LongDescription":  {path: charges, body: chargeBody("description", `"`+strings.Repeat("x", 501)+`"`), status: 400, code: "VALIDATION_ERROR", field: "description"},
-		"FindWithoutKey":   {method: http.MethodGet, path: charges, status: 400, code: "VALIDATION_ERROR", field: "attemptKey"},
-		"RefundOfNothing":  {path: refunds, body: `{"refundKey":"r","transactionId":"pi_none","amount":1,"currency":"USD"}`, status: 404, code: "UNKNOWN_TRANSACTION", field: "transactionId"},
-		"RefundWithoutKey": {path: refunds, body: `{"transactionId":"pi_none","amount":1,"currency":"USD"}`, status: 400, code: "VALIDATION_ERROR", field: "refundKey"},
+	long := `"` + strings.Repeat("x", 501) + `"`
+	for name, tt := range map[string]struct{ method, path, body, field string }{
+		"NoKey":               {path: charges, body: chargeBody("attemptKey", `""`), field: "attemptKey"},
+		"KeyWithAQuote":       {path: charges, body: chargeBody("attemptKey", `"a' OR 'b"`), field: "attemptKey"},
+		"NoTime":              {path: charges, body: chargeBody("attemptedSince", `""`), field: "attemptedSince"},
+		"OrderIDIsNoUUID":     {path: charges, body: chargeBody("orderId", `"1"`), field: "orderId"},
+		"NoAmount":            {path: charges, body: chargeBody("amount", `null`), field: "amount"},
+		"Zero":                {path: charges, body: chargeBody("amount", `0`), field: "amount"},
+		"Negative":            {path: charges, body: chargeBody("amount", `-1`), field: "amount"},
+		"TooPrecise":          {path: charges, body: chargeBody("amount", `1.001`), field: "amount"},
+		"CurrencyInLowerCase": {path: charges, body: chargeBody("currency", `"usd"`), field: "currency"},
+		"LongDescription":     {path: charges, body: chargeBody("description", long), field: "description"},
+		"LookupWithoutKey":    {method: http.MethodGet, path: charges, field: "attemptKey"},
+		"LookupWithoutTime": {
+			method: http.MethodGet, path: charges + "?attemptKey=attempt-1", field: "attemptedSince",
+		},
+		"RefundWithoutKey": {
+			path: refunds, body: `{"transactionId":"pi_none","amount":1,"currency":"USD"}`, field: "refundKey",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if tt.method == "" {
-				tt.method = http.MethodPost
-			}
-			status, answer := b.as("payment-service", tt.method, tt.path, tt.body)
-			require.Equal(t, tt.status, status, answer)
-			require.Equal(t, tt.code, answer["error"])
-			if tt.field != "" {
-				require.Equal(t, tt.field, answer["field"])
-			}
-			require.NotContains(t, answer["message"], "4242")
+			status, answer := b.as("payment-service", cmp.Or(tt.method, http.MethodPost), tt.path, tt.body)
+			require.Equal(t, http.StatusBadRequest, status, answer)
+			require.Equal(t, "VALIDATION_ERROR", answer["error"])
+			require.Equal(t, tt.field, answer["field"])
 		})
 	}
+	t.Run("MalformedJSON", func(t *testing.T) {
+		t.Parallel()
+		status, answer := b.as("payment-service", http.MethodPost, charges, `{`)
+		require.Equal(t, http.StatusBadRequest, status, answer)
+		require.Equal(t, "MALFORMED_JSON", answer["error"])
+	})
+	t.Run("RefundOfAnUnknownTransaction", func(t *testing.T) {
+		t.Parallel()
+		status, answer := b.as("payment-service", http.MethodPost, refunds,
+			`{"refundKey":"r","transactionId":"pi_none","amount":1,"currency":"USD"}`)
+		require.Equal(t, http.StatusNotFound, status, answer)
+		require.Equal(t, "UNKNOWN_TRANSACTION", answer["error"])
+		require.Equal(t, "transactionId", answer["field"])
+	})
 }
 
-func TestStripeAway(t *testing.T) {
+func TestStripeUnavailable(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.simulator+"/_faults", strings.NewReader(`{"fail":-1,"status":500}`))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, b.simulator+"/_faults",
+		strings.NewReader(`{"fail":-1,"status":500}`))
 	require.NoError(t, err)
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
@@ -192,10 +207,10 @@ func TestStripeAway(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Equal(t, "PAYMENT_GATEWAY_UNAVAILABLE", answer["error"])
 	status, _ = b.as("payment-service", http.MethodGet, "/actuator/health", "")
-	require.Equal(t, http.StatusOK, status, "Stripe's health is not ours")
+	require.Equal(t, http.StatusOK, status, "the service is healthy without Stripe")
 }
 
-func TestOnlyPaymentService(t *testing.T) {
+func TestOnlyPaymentServiceMayCall(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	status, answer := b.as("ticket-service", http.MethodPost, charges, chargeBody())
@@ -203,7 +218,8 @@ func TestOnlyPaymentService(t *testing.T) {
 	require.Equal(t, "SERVICE_FORBIDDEN", answer["error"])
 
 	for _, path := range []string{charges, refunds, verify} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+path, strings.NewReader(chargeBody()))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+path,
+			strings.NewReader(chargeBody()))
 		require.NoError(t, err)
 		response, err := http.DefaultClient.Do(request)
 		require.NoError(t, err)
@@ -212,8 +228,8 @@ func TestOnlyPaymentService(t *testing.T) {
 	}
 }
 
-// Whether a webhook is Stripe's is an answer, either way, and what it says is in the words of a charge.
-func TestVerify(t *testing.T) {
+// A forged webhook is an outcome too, and a genuine one is translated to a charge.
+func TestVerifyWebhook(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	body := `{"id": "evt_1", "object": "event", "type": "payment_intent.payment_failed", "data": {"object": {
@@ -222,13 +238,13 @@ func TestVerify(t *testing.T) {
 		"last_payment_error": {"type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds",
 			"message": "Your card has insufficient <funds> & \u00e5."}}}}`
 	signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(body), Secret: webhookSecret})
-	ask := func(body, signature string) (int, map[string]any) {
+	verifyWebhook := func(body, signature string) (int, map[string]any) {
 		request, err := json.Marshal(map[string]string{"payload": body, "signature": signature})
 		require.NoError(t, err)
 		return b.as("payment-service", http.MethodPost, verify, string(request))
 	}
 
-	status, answer := ask(body, signed.Header)
+	status, answer := verifyWebhook(body, signed.Header)
 	require.Equal(t, http.StatusOK, status, answer)
 	require.Equal(t, map[string]any{"verified": true, "event": map[string]any{
 		"id": "evt_1", "type": "payment_intent.payment_failed", "attemptKey": "attempt-1",
@@ -236,15 +252,15 @@ func TestVerify(t *testing.T) {
 		"declineCode": "INSUFFICIENT_FUNDS", "message": "Your card has insufficient <funds> & å.",
 	}}, answer)
 
-	for range 20 { // which would open any breaker
-		status, answer = ask(body+" ", signed.Header)
+	for range 20 { // as many failures would open a circuit breaker
+		status, answer = verifyWebhook(body+" ", signed.Header)
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, map[string]any{"verified": false}, answer)
 	}
 
 	large := `{"id": "evt_2", "type": "x", "description": "` + strings.Repeat("<", web.MaxBody-100) + `"}`
 	signed = webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(large), Secret: webhookSecret})
-	status, answer = ask(large, signed.Header)
+	status, answer = verifyWebhook(large, signed.Header)
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, map[string]any{"verified": true, "event": map[string]any{"id": "evt_2", "type": "x"}}, answer)
 
