@@ -56,7 +56,7 @@ func (s Saga) Notice(ctx context.Context, body, signature string) error {
 			return err
 		}
 	}
-	ctx, span := under(ctx, o.Trace, "heed notice")
+	ctx, span := startSpan(ctx, o.Trace, "heed notice")
 	defer span.End()
 	moved, err := s.Store.Notified(ctx, n, o)
 	if err != nil {

@@ -21,7 +21,7 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 	if err != nil {
 		return r, err
 	}
-	ctx, span := under(ctx, r.Trace, "drive refund")
+	ctx, span := startSpan(ctx, r.Trace, "drive refund")
 	defer span.End()
 	for {
 		switch r.Step {

@@ -1,18 +1,3 @@
-// Package saga drives orders through the purchase saga and refunds through theirs: it makes the calls
-// that the steps of packages order and refund ask for and stores what came of them.
-//
-// Whoever drives an order or a refund holds its lease: first the request that placed it, later the sweeper, which
-// takes over when that one died or gave up. Each call is made outside any transaction and between two
-// of them: the one that wrote the step, and the one that writes the outcome. A crash in between leaves
-// the step to be done again, which is safe, because every call is repeatable: a reserve and a release
-// by their reservation id, a charge by its attempt key, a cancellation and a refund by the refund key.
-//
-// The sweeper also looks after what has no driver: it announces a paid order again that hears nothing of its
-// tickets, and begins the refunds of cancelled events. Nothing that undoes an effect is ever given up; when
-// it goes on in vain, people are told by COMPENSATION_FAILED.
-//
-// The card processor's notices come in between, from the side. They make the same moves in the store as
-// the answers to our calls do, and whoever comes second changes nothing.
 package saga
 
 import (
@@ -23,12 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -39,12 +22,12 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
 
-// Caller calls other services; *sidecar.Client is one.
+// Caller calls other services. *sidecar.Client implements it.
 type Caller interface {
 	Call(ctx context.Context, app, method, path string, in, out any) error
 }
 
-// Saga drives orders.
+// Saga drives orders and refunds. Its methods may be called concurrently.
 type Saga struct {
 	Store    *store.Store
 	Services Caller
@@ -52,25 +35,25 @@ type Saga struct {
 	Charges *admission.Pacer
 }
 
-// under begins a span under the ids of the request that things came of, whoever does them now. That request
-// itself goes on in its own trace, of which it may know more.
-func under(ctx context.Context, t telemetry.Trace, name string) (context.Context, trace.Span) {
+// startSpan starts a span with the trace of the request that caused the work. That request itself keeps its own trace,
+// which may have more in it than the stored one.
+func startSpan(ctx context.Context, t telemetry.Trace, name string) (context.Context, trace.Span) {
 	if t.CorrelationID == "" || t.CorrelationID == telemetry.From(ctx).CorrelationID {
 		return telemetry.Start(ctx, name)
 	}
 	return telemetry.Resume(ctx, t, name)
 }
 
-// Drive takes an order whose lease the caller holds as far as it goes: to its end, to FULFIL, where
-// ticket-service goes on, to REFUND, where a refund does, or to a step that gets no answer, which it
-// leaves to the sweeper. Only the last is an error, sidecar.ErrUnavailable; the order tells how far it
-// came.
+// Drive drives an order whose lease the caller holds, as far as possible: until it is done, to FULFIL, where
+// ticket-service goes on, to REFUND, where the refund saga does, or until a call has no outcome. In the last case Drive
+// backs off and returns sidecar.ErrUnavailable; a sweep goes on later. The returned order is the one that Drive last
+// read.
 func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	o, err := s.Store.Order(ctx, id)
 	if err != nil {
 		return o, err
 	}
-	ctx, span := under(ctx, o.Trace, "drive order")
+	ctx, span := startSpan(ctx, o.Trace, "drive order")
 	defer span.End()
 	for {
 		switch o.Step {
@@ -84,113 +67,18 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 			return o, nil
 		}
 		if err != nil {
-			slog.WarnContext(ctx, "saga waits", "orderId", id, "step", o.Step, "error", err.Error())
-			alerted, postponed := s.Store.BackOff(ctx, o)
+			slog.WarnContext(ctx, "saga step failed", "orderId", id, "step", o.Step, "error", err.Error())
+			alerted, backedOff := s.Store.BackOff(ctx, o)
 			if alerted {
-				slog.ErrorContext(ctx, "compensation failed", "orderId", id, "step", o.Step)
+				slog.ErrorContext(ctx, "compensation failed repeatedly", "orderId", id, "step", o.Step)
 			}
-			return o, errors.Join(err, postponed)
+			return o, errors.Join(err, backedOff)
 		}
 		slog.InfoContext(ctx, "saga step done", "orderId", id, "step", o.Step)
 		if o, err = s.Store.Order(ctx, id); err != nil {
 			return o, err
 		}
 	}
-}
-
-// How many sagas a sweep drives at once, and for how long it takes up more of them: a tick or so, so that the
-// sweeps of a bad day, which wait for every call, do not pile up. And how many orders of cancelled events it
-// looks through, in batches that lock no order for long.
-const (
-	sweepWorkers = 8
-	sweepTime    = 10 * time.Second
-	eventBatches = 20
-	eventBatch   = 50
-)
-
-// Sweep resumes the sagas that stopped moving and tells how many it took up. It is called every few
-// seconds on each replica.
-func (s Saga) Sweep(ctx context.Context) (int, error) {
-	began := time.Now()
-	unread := s.refundCancelled(ctx)
-	var taken atomic.Int64
-	var g errgroup.Group
-	// A worker leases what it drives next and no more: the lease of one that waited its turn would be over.
-	for range sweepWorkers {
-		g.Go(func() error {
-			for time.Since(began) < sweepTime {
-				orders, err := s.Store.LeaseDue(ctx, 1)
-				if err != nil {
-					return err
-				}
-				for _, id := range orders {
-					logFailure(ctx, "orderId", id, s.resume(ctx, id))
-				}
-				refunds, err := s.Store.LeaseDueRefunds(ctx, 1)
-				if err != nil {
-					return err
-				}
-				for _, id := range refunds {
-					_, err := s.DriveRefund(ctx, id)
-					logFailure(ctx, "refundId", id, err)
-				}
-				n := len(orders) + len(refunds)
-				if n == 0 {
-					break
-				}
-				taken.Add(int64(n))
-			}
-			return nil
-		})
-	}
-	err := g.Wait()
-	return int(taken.Load()), errors.Join(unread, err)
-}
-
-// logFailure logs what became of a saga that another sweep will take up, but for what its driver has logged.
-func logFailure(ctx context.Context, what string, id uuid.UUID, err error) {
-	if err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
-		slog.ErrorContext(ctx, "saga not resumed", what, id, "error", err.Error())
-	}
-}
-
-// refundCancelled begins the refunds of cancelled events.
-func (s Saga) refundCancelled(ctx context.Context) error {
-	for range eventBatches {
-		if more, err := s.Store.RefundCancelled(ctx, eventBatch); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// resume drives an order that its buyer no longer waits for. One that is not reserved yet is given up:
-// the buyer was told that nothing was bought, or was told nothing and can look. One that ticket-service
-// has left without an answer is announced again, or given up in the end.
-func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
-	o, err := s.Store.Order(ctx, id)
-	if err != nil {
-		return err
-	}
-	ctx, span := under(ctx, o.Trace, "resume order")
-	defer span.End()
-	switch o.Step {
-	case order.Reserve:
-		if err := s.Store.GiveUp(ctx, id, order.Failure{
-			Code: order.CodeAbandoned, Message: "The order could not be processed; place a new one", Retryable: true,
-		}); err != nil {
-			return err
-		}
-	case order.Fulfil:
-		gaveUp, err := s.Store.Reannounce(ctx, o)
-		if gaveUp {
-			slog.ErrorContext(ctx, "tickets not generated, the order is refunded", "orderId", id)
-		}
-		return err
-	case order.Charge, order.Release, order.Refund, order.Done:
-	}
-	_, err = s.Drive(ctx, id)
-	return err
 }
 
 func (s Saga) reserve(ctx context.Context, o order.Order) error {
@@ -223,8 +111,8 @@ func (s Saga) reserve(ctx context.Context, o order.Order) error {
 		return s.Store.Refused(ctx, o.ID, order.Failure{Code: refusal.Code, Message: refusal.Message})
 	}
 
-	// The price is what will be charged: an answer that lacks it, or is about other tickets, must not
-	// pass for a free order.
+	// The price is what will be charged: an answer that lacks it, or is about other tickets, must not pass for a free
+	// order.
 	currency, err := money.ParseCurrency(answer.Currency)
 	if err != nil {
 		return sidecar.ErrUnavailable.Because(fmt.Errorf("currency of ticket-service's: %w", err))
@@ -274,8 +162,8 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	}
 	var refusal *problem.Error
 	if !held || o.ChargeAge > order.ChargeWindow || o.LookupAge > 0 {
-		// The hold may be gone: no new charge any more, only the question what became of the old one. To
-		// refuse the question is no answer to it.
+		// The hold may be gone: no new charge any more, only the question what became of the old one. To refuse the
+		// question is no answer to it.
 		if err := s.Store.StopCharging(ctx, o.ID); err != nil {
 			return err
 		}
@@ -291,8 +179,8 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		return err
 	}
 	if refusal != nil {
-		// The card processor refused the request under this key: nothing was charged, and nothing will be.
-		// That the gateway cannot read it, one of another version say, would tell nothing of earlier attempts.
+		// The card processor refused the request under this key: nothing was charged, and nothing will be. That the
+		// gateway cannot read it, one of another version say, would tell nothing of earlier attempts.
 		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
 	}
 	switch answer.Status {
@@ -315,8 +203,8 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	}
 }
 
-// keepHold lets the order's hold live longer, and tells whether there may be one. Only ticket-service can
-// say that there is none; if it does not answer, the payment can be asked for all the same.
+// keepHold lets the order's hold live longer, and tells whether there may be one. Only ticket-service can say that
+// there is none; if it does not answer, the payment can be asked for all the same.
 func (s Saga) keepHold(ctx context.Context, o order.Order) bool {
 	var answer struct{}
 	refusal, err := s.call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/extend-reservation",
@@ -338,9 +226,9 @@ func (s Saga) release(ctx context.Context, o order.Order) error {
 	return s.Store.Released(ctx, o.ID, answer.TicketsReleased)
 }
 
-// call calls another service. A refusal of one of these kinds, after which nothing was done, is an
-// answer. Any other refusal is not about the order: a refused service token, say. It counts as no
-// answer, sidecar.ErrUnavailable, and never reaches the buyer.
+// call calls another service. A refusal of one of these kinds, after which nothing was done, is an answer. Any other
+// refusal is not about the order: a refused service token, say. It counts as no answer, sidecar.ErrUnavailable, and
+// never reaches the buyer.
 func (s Saga) call(ctx context.Context, app, method, path string, in, out any, refusals ...problem.Kind) (*problem.Error, error) {
 	err := s.Services.Call(ctx, app, method, path, in, out)
 	p, refused := errors.AsType[*problem.Error](err)

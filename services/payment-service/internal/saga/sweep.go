@@ -1,0 +1,110 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+)
+
+const (
+	sweepWorkers = 8 // sagas that a sweep drives at the same time
+	// sweepTime is how long a sweep leases more sagas. It is about the interval of the cron ticks, so that sweeps do
+	// not pile up during an outage, when every call takes until its timeout.
+	sweepTime = 10 * time.Second
+	// A sweep processes up to eventBatches batches of eventBatch orders of cancelled events. A batch locks its orders,
+	// so it is small.
+	eventBatches = 20
+	eventBatch   = 50
+)
+
+// Sweep resumes the sagas that are due and returns how many it resumed. It also creates the refunds of cancelled
+// events. A saga that fails does not end the sweep; Sweep returns errors of the database only.
+func (s Saga) Sweep(ctx context.Context) (int, error) {
+	start := time.Now()
+	notCreated := s.refundCancelled(ctx)
+	var resumed atomic.Int64
+	var workers errgroup.Group
+	// A worker leases one saga at a time. The lease of a saga that waited for its worker would expire.
+	for range sweepWorkers {
+		workers.Go(func() error {
+			for time.Since(start) < sweepTime {
+				orders, err := s.Store.LeaseDue(ctx, 1)
+				if err != nil {
+					return err
+				}
+				for _, id := range orders {
+					logFailure(ctx, "orderId", id, s.resume(ctx, id))
+				}
+				refunds, err := s.Store.LeaseDueRefunds(ctx, 1)
+				if err != nil {
+					return err
+				}
+				for _, id := range refunds {
+					_, err := s.DriveRefund(ctx, id)
+					logFailure(ctx, "refundId", id, err)
+				}
+				n := len(orders) + len(refunds)
+				if n == 0 {
+					break
+				}
+				resumed.Add(int64(n))
+			}
+			return nil
+		})
+	}
+	err := workers.Wait()
+	return int(resumed.Load()), errors.Join(notCreated, err)
+}
+
+// logFailure logs the error of a saga, unless its driver has logged it. Another sweep will resume the saga.
+func logFailure(ctx context.Context, key string, id uuid.UUID, err error) {
+	if err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+		slog.ErrorContext(ctx, "resume saga failed", key, id, "error", err.Error())
+	}
+}
+
+// refundCancelled creates refunds of the orders of cancelled events.
+func (s Saga) refundCancelled(ctx context.Context) error {
+	for range eventBatches {
+		if more, err := s.Store.RefundCancelled(ctx, eventBatch); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume drives an order whose request has ended. It compensates an order at RESERVE: the buyer's request ended with an
+// error or without a response, so nothing has been sold. It announces an order at FULFIL again, or finally gives it up.
+func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
+	o, err := s.Store.Order(ctx, id)
+	if err != nil {
+		return err
+	}
+	ctx, span := startSpan(ctx, o.Trace, "resume order")
+	defer span.End()
+	switch o.Step {
+	case order.Reserve:
+		if err := s.Store.GiveUp(ctx, id, order.Failure{
+			Code: order.CodeAbandoned, Message: "The order could not be processed; place a new one", Retryable: true,
+		}); err != nil {
+			return err
+		}
+	case order.Fulfil:
+		gaveUp, err := s.Store.Reannounce(ctx, o)
+		if gaveUp {
+			slog.ErrorContext(ctx, "tickets not generated in time, order refunded", "orderId", id)
+		}
+		return err
+	case order.Charge, order.Release, order.Refund, order.Done:
+	}
+	_, err = s.Drive(ctx, id)
+	return err
+}
