@@ -43,19 +43,17 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer service.Close()
 	orders := store.New(service.Pool)
-	api := httpapi.API{
-		Pool:  service.Pool,
-		Store: orders,
-		Saga: saga.Saga{
-			Store: orders, Services: service.Sidecar, Charges: admission.NewPacer(time.Second / time.Duration(cfg.ChargesPerSecond)),
-		},
+	driver := saga.Saga{
+		Store: orders, Services: service.Sidecar,
+		Charges: admission.NewPacer(time.Second / time.Duration(cfg.ChargesPerSecond)),
+	}
+	router := httpapi.New(httpapi.Deps{
+		Store: orders, Saga: driver, Guard: service.Guard, Database: service.DatabaseHealth,
 		Queue: admission.NewOrderQueue(admission.Limits{
 			Concurrency: int(cfg.OrdersConcurrency), QueueSize: int(cfg.OrdersQueueSize),
 			MaxWait: time.Duration(cfg.OrdersMaxWait),
 		}),
-		Guard: service.Guard,
-	}
-	router := api.Router()
-	service.Consume(router, "/api/payments", api.Saga.Handlers())
+	})
+	service.Consume(router, "/api/payments", driver.Handlers())
 	return service.Serve(ctx, router)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
-// listSagas shows admins the sagas that have not ended: all, or those that are stuck.
-func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
+// listSagas lists the unfinished sagas, or only those that operations were alerted about.
+func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 	page, err := web.ParsePage(r)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return problem.Field("stuck", "stuck must be true or false")
 	}
-	found, err := a.Store.Unfinished(r.Context(), stuck == "true", page)
+	found, err := a.store.Unfinished(r.Context(), stuck == "true", page)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,9 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 		Sagas      []sagaJSON `json:"sagas"`
 		NextCursor string     `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) { return u.CreatedAt, u.SagaID })
+	found, out.NextCursor = paging.Cut(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) {
+		return u.CreatedAt, u.SagaID
+	})
 	out.Sagas = make([]sagaJSON, len(found))
 	for i, u := range found {
 		out.Sagas[i] = sagaJSON{
@@ -59,14 +61,17 @@ func (a API) listSagas(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-// retry makes the sagas of an order due, which the next sweep drives.
-func (a API) retry(w http.ResponseWriter, r *http.Request) error {
+// retry makes the sagas of an order due, so that the next sweep resumes them.
+func (a api) retry(w http.ResponseWriter, r *http.Request) error {
 	o, err := a.orderInPath(r)
 	if err != nil {
 		return err
 	}
-	if err := a.Store.Retry(r.Context(), o.ID, identity.CurrentUser(r.Context()).ID); err != nil {
+	if err := a.store.Retry(r.Context(), o.ID, identity.CurrentUser(r.Context()).ID); err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusAccepted, map[string]any{"orderId": o.ID, "retried": true})
+	return web.WriteJSON(w, http.StatusAccepted, struct {
+		OrderID uuid.UUID `json:"orderId"`
+		Retried bool      `json:"retried"`
+	}{o.ID, true})
 }

@@ -15,7 +15,7 @@ import (
 func TestRejectedOrderIsNotStored(t *testing.T) {
 	b := setup(t)
 
-	b.api.Queue = admission.NewOrderQueue(admission.Limits{Concurrency: 0, QueueSize: 1, MaxWait: time.Millisecond})
+	b.deps.Queue = admission.NewOrderQueue(admission.Limits{Concurrency: 0, QueueSize: 1, MaxWait: time.Millisecond})
 	busy := httptest.NewServer(b.router())
 	t.Cleanup(busy.Close)
 	url := b.url

@@ -10,8 +10,8 @@ import (
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	router := httpapi.API{}.Router()
-	mountConsumer(router, httpapi.API{})
+	router := httpapi.New(httpapi.Deps{})
+	mountConsumer(router, nil, httpapi.Deps{})
 	contracttest.Routes(t, router, "payment-service")
 }
 

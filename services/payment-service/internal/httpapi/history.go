@@ -15,12 +15,13 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
-func (a API) history(w http.ResponseWriter, r *http.Request) error {
+// history returns the saga events of an order, each with a text for its buyer.
+func (a api) history(w http.ResponseWriter, r *http.Request) error {
 	o, err := a.orderOfCaller(r)
 	if err != nil {
 		return err
 	}
-	history, err := a.Store.History(r.Context(), o.ID)
+	history, err := a.store.History(r.Context(), o.ID)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (a API) history(w http.ResponseWriter, r *http.Request) error {
 		Events  []eventJSON `json:"events"`
 	}{o.ID, make([]eventJSON, len(history))}
 	for i, e := range history {
-		text, err := inWords(e)
+		text, err := textOf(e)
 		if err != nil {
 			return err
 		}
@@ -45,8 +46,8 @@ func (a API) history(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-// inWords tells a saga event as its buyer would put it.
-func inWords(e order.SagaEvent) (string, error) {
+// textOf returns the text of a saga event for the buyer.
+func textOf(e order.SagaEvent) (string, error) {
 	var p struct {
 		TotalAmount     money.Decimal
 		Amount          money.Decimal
@@ -64,46 +65,50 @@ func inWords(e order.SagaEvent) (string, error) {
 	case "ORDER_CREATED":
 		return "The order was placed.", nil
 	case "TICKETS_RESERVED":
-		return fmt.Sprintf("The tickets are held until %s for %s %s.", p.ExpiresAt.UTC().Format("15:04 UTC"), p.TotalAmount, p.Currency), nil
+		return fmt.Sprintf("The tickets are held until %s for %s %s.",
+			p.ExpiresAt.UTC().Format("15:04 UTC"), p.TotalAmount, p.Currency), nil
 	case "RESERVATION_REFUSED":
-		return "The tickets could not be reserved: " + codeInWords(p.Reason) + ". Nothing was charged.", nil
+		return "The tickets could not be reserved: " + readable(p.Reason) + ". Nothing was charged.", nil
 	case "RESERVATION_ABANDONED":
-		return "The order could not be processed in time and was given up. Nothing was charged.", nil
+		return "The order could not be processed in time and was cancelled. Nothing was charged.", nil
 	case "PAYMENT_STARTED":
-		return "The card processor was asked for the payment.", nil
+		return "The payment was started.", nil
 	case "PAYMENT_COMPLETED":
 		return "The order was paid.", nil
 	case "PAYMENT_DECLINED":
-		return "The payment failed: " + codeInWords(p.Reason) + ". Nothing was charged.", nil
+		return "The payment failed: " + readable(p.Reason) + ". Nothing was charged.", nil
 	case order.CodePaymentTooLate:
-		return "The card was charged after the order had failed. The money goes back.", nil
+		return "The card was charged after the order had failed. The charge is refunded.", nil
 	case "RESERVATION_RELEASED":
-		return "What was held for the order (" + tickets(p.TicketsReleased) + ") is on sale again.", nil
+		return "The hold on " + tickets(p.TicketsReleased) + " was released.", nil
 	case "TICKETS_GENERATED":
-		return "The order got " + tickets(p.Tickets) + ".", nil
+		return "The order has " + tickets(p.Tickets) + ".", nil
 	case "TICKET_GENERATION_FAILED":
-		return "The tickets could not be issued: " + codeInWords(p.Reason) + ". The money goes back.", nil
+		return "The tickets could not be issued: " + readable(p.Reason) + ". The payment is refunded.", nil
 	case "REANNOUNCED":
-		return "The tickets were not issued yet and were asked for again.", nil
+		return "The tickets were not issued yet and were requested again.", nil
 	case order.CodeNotGenerated:
-		return fmt.Sprintf("The tickets were not issued, though they were asked for %d times. The money goes back.", p.Announcements), nil
+		return fmt.Sprintf("The tickets were not issued after %d requests. The payment is refunded.",
+			p.Announcements), nil
 	case events.CompensationFailed{}.Type():
-		return "Something that has to be undone could not be: " + codeInWords(p.Reason) + ". Our staff has been told.", nil
+		return "A step failed repeatedly: " + readable(p.Reason) + ". Our staff has been notified.", nil
 	case "RETRY_REQUESTED":
-		return "Our staff had it tried again.", nil
+		return "Our staff requested another attempt.", nil
 	case "REFUND_REQUESTED":
-		return fmt.Sprintf("A refund of %s %s was begun: %s.", p.Amount, p.Currency, strings.TrimSuffix(codeInWords(p.Reason), ".")), nil
+		reason := strings.TrimSuffix(readable(p.Reason), ".")
+		return fmt.Sprintf("A refund of %s %s was requested: %s.", p.Amount, p.Currency, reason), nil
 	case "TICKETS_CANCELLED":
-		return "For the refund, " + tickets(p.Tickets) + " of the order stopped being valid.", nil
+		return "The refund cancelled " + tickets(p.Tickets) + " of the order.", nil
 	case "PAYMENT_REFUNDED":
-		return fmt.Sprintf("%s %s went back to the card.", p.Amount, p.Currency), nil
+		return fmt.Sprintf("%s %s was refunded to the card.", p.Amount, p.Currency), nil
 	case "REFUND_FAILED":
-		return fmt.Sprintf("The refund of %s %s failed: %s.", p.Amount, p.Currency, codeInWords(p.Reason)), nil
-	default: // written by another version of this service
-		return codeInWords(e.EventType) + ".", nil
+		return fmt.Sprintf("The refund of %s %s failed: %s.", p.Amount, p.Currency, readable(p.Reason)), nil
+	default: // an event type of another version of this service
+		return readable(e.EventType) + ".", nil
 	}
 }
 
+// tickets returns the number of tickets in words.
 func tickets(n int) string {
 	if n == 1 {
 		return "1 ticket"
@@ -111,8 +116,8 @@ func tickets(n int) string {
 	return fmt.Sprintf("%d tickets", n)
 }
 
-// codeInWords reads INSUFFICIENT_FUNDS as people do. What is no code stays as it is.
-func codeInWords(code string) string {
+// readable returns a code such as INSUFFICIENT_FUNDS in lower-case words, and any other text unchanged.
+func readable(code string) string {
 	if strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
 		return code
 	}

@@ -40,7 +40,7 @@ func TestHistoryOfAPurchase(t *testing.T) {
 	require.Regexp(t, `^The tickets are held until \d\d:\d\d UTC for 100.00 USD\.$`, texts[1])
 	texts[1] = ""
 	require.Equal(t, []string{
-		"The order was placed.", "", "The card processor was asked for the payment.", "The order was paid.",
+		"The order was placed.", "", "The payment was started.", "The order was paid.",
 	}, texts)
 }
 
@@ -77,15 +77,15 @@ func TestHistoryHasTexts(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"The tickets could not be reserved: insufficient inventory. Nothing was charged.",
-		"The order could not be processed in time and was given up. Nothing was charged.",
+		"The order could not be processed in time and was cancelled. Nothing was charged.",
 		"The payment failed: insufficient funds. Nothing was charged.",
-		"The card was charged after the order had failed. The money goes back.",
-		"What was held for the order (1 ticket) is on sale again.",
-		"The order got 2 tickets.",
-		"The tickets could not be issued: insufficient inventory. The money goes back.",
-		"A refund of 50.00 USD was begun: Bad view.",
-		"For the refund, 1 ticket of the order stopped being valid.",
-		"50.00 USD went back to the card.",
+		"The card was charged after the order had failed. The charge is refunded.",
+		"The hold on 1 ticket was released.",
+		"The order has 2 tickets.",
+		"The tickets could not be issued: insufficient inventory. The payment is refunded.",
+		"A refund of 50.00 USD was requested: Bad view.",
+		"The refund cancelled 1 ticket of the order.",
+		"50.00 USD was refunded to the card.",
 		"The refund of 50.00 USD failed: lost or stolen card.",
 		"tickets printed.",
 	}, texts)

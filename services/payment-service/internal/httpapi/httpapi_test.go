@@ -24,6 +24,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
@@ -45,7 +46,7 @@ const (
 type bundle struct {
 	url      string
 	pool     *pgxpool.Pool
-	api      httpapi.API
+	deps     httpapi.Deps
 	services *sagatest.Services
 	key      ed25519.PrivateKey
 	event    uuid.UUID
@@ -67,8 +68,7 @@ func setup(t *testing.T) *bundle {
 	}
 	b.typeID = b.services.AddType(b.event, money.Of(5000, "USD"), capacity)
 	db := store.New(b.pool)
-	b.api = httpapi.API{
-		Pool:  b.pool,
+	b.deps = httpapi.Deps{
 		Store: db,
 		Saga:  saga.Saga{Store: db, Services: b.services, Charges: admission.NewPacer(0)},
 		Queue: admission.NewOrderQueue(admission.Limits{Concurrency: 2, QueueSize: 100, MaxWait: time.Hour}),
@@ -78,6 +78,7 @@ func setup(t *testing.T) *bundle {
 			}},
 			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 		},
+		Database: web.Check{Name: "database", Probe: b.pool.Ping},
 	}
 	server := httptest.NewServer(b.router())
 	t.Cleanup(server.Close)
@@ -87,20 +88,20 @@ func setup(t *testing.T) *bundle {
 
 // router returns the routes of the service, with the consumer's.
 func (b *bundle) router() *mux.Router {
-	router := b.api.Router()
-	mountConsumer(router, b.api)
+	router := httpapi.New(b.deps)
+	mountConsumer(router, b.pool, b.deps)
 	return router
 }
 
 // mountConsumer mounts the consumer as main does.
-func mountConsumer(router *mux.Router, api httpapi.API) {
+func mountConsumer(router *mux.Router, pool *pgxpool.Pool, deps httpapi.Deps) {
 	app.Consumer{
 		Config: deadletter.Config{
 			Service: "payment-service", API: "/api/payments", Announce: true,
 			Queues: messaging.Queues{Main: "payment-processing-queue"},
 		},
-		Pool: api.Pool, Handlers: api.Saga.Handlers(),
-	}.Mount(router, api.Guard)
+		Pool: pool, Handlers: deps.Saga.Handlers(),
+	}.Mount(router, deps.Guard)
 }
 
 // as returns the headers of a request of the user.

@@ -20,9 +20,11 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
-// errNotOrganizer reports an organizer of other events than the order's.
-var errNotOrganizer = problem.New(problem.Forbidden, "NOT_EVENT_ORGANIZER", "Only the organizer of the event may do that")
+// errNotOrganizer reports an organizer who is not the organizer of the order's event.
+var errNotOrganizer = problem.New(problem.Forbidden, "NOT_EVENT_ORGANIZER",
+	"Only the organizer of the event may do that")
 
+// refundJSON is the JSON form of a refund.
 type refundJSON struct {
 	RefundID  uuid.UUID      `json:"refundId"`
 	OrderID   uuid.UUID      `json:"orderId"`
@@ -40,7 +42,8 @@ func refundToJSON(r refund.Refund) refundJSON {
 	}
 }
 
-func (a API) requestRefund(w http.ResponseWriter, r *http.Request) error {
+// requestRefund creates a refund of tickets, of an amount, or of the whole order, and drives it.
+func (a api) requestRefund(w http.ResponseWriter, r *http.Request) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
@@ -61,10 +64,10 @@ func (a API) requestRefund(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mayRefund(r.Context(), o); err != nil {
+	if err := a.authorizeRefund(r.Context(), o); err != nil {
 		return err
 	}
-	asked := refund.Refund{
+	requested := refund.Refund{
 		ID: uuid.New(), OrderID: o.ID, RequestedBy: identity.CurrentUser(r.Context()).ID,
 		Reason: strings.TrimSpace(in.Reason), Whole: in.TicketIDs.Value == nil && in.Amount.Value == nil,
 	}
@@ -75,28 +78,28 @@ func (a API) requestRefund(w http.ResponseWriter, r *http.Request) error {
 		if len(*in.TicketIDs.Value) == 0 {
 			return problem.Field("ticketIds", "ticketIds must not be empty")
 		}
-		if asked.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs.Value, refund.MaxTickets); err != nil {
+		if requested.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs.Value, refund.MaxTickets); err != nil {
 			return err
 		}
-	case in.Amount.Value != nil && o.Total.Currency != "": // an order without a currency is refused anyway
-		if asked.Amount, err = in.Amount.Value.In(o.Total.Currency); err != nil {
+	case in.Amount.Value != nil && o.Total.Currency != "": // an order without a currency is refused by the store
+		if requested.Amount, err = in.Amount.Value.In(o.Total.Currency); err != nil {
 			return problem.Field("amount", "amount %s", err).Because(err)
 		}
-		if asked.Amount.Minor == 0 {
+		if requested.Amount.Minor == 0 {
 			return problem.Field("amount", "amount must be more than 0")
 		}
 	}
-	if err := asked.Validate(); err != nil {
+	if err := requested.Validate(); err != nil {
 		return err
 	}
 
-	return a.carryOut(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
-		return a.Store.CreateRefund(ctx, asked, key, hash)
+	return a.driveRefund(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
+		return a.store.CreateRefund(ctx, requested, key, hash)
 	})
 }
 
-// returnPostponed gives the buyer of an order everything back, in the time after its event was postponed.
-func (a API) returnPostponed(w http.ResponseWriter, r *http.Request) error {
+// requestPostponementRefund refunds the whole order to its buyer, for a limited time after its event was postponed.
+func (a api) requestPostponementRefund(w http.ResponseWriter, r *http.Request) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
@@ -113,41 +116,44 @@ func (a API) returnPostponed(w http.ResponseWriter, r *http.Request) error {
 	if o.UserID != user.ID {
 		return notFound(o.ID)
 	}
-	return a.carryOut(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
-		return a.Store.CreatePostponementRefund(ctx, refund.Refund{
+	return a.driveRefund(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
+		return a.store.CreatePostponementRefund(ctx, refund.Refund{
 			ID: uuid.New(), OrderID: o.ID, RequestedBy: user.ID, Reason: refund.ReasonPostponed, Whole: true,
 		}, key, hash)
 	})
 }
 
-// carryOut answers a request for a refund, which create stores if it is new.
-func (a API) carryOut(w http.ResponseWriter, r *http.Request, create func(context.Context) (id uuid.UUID, created bool, err error)) error {
-	// From here on the refund is driven to an end even if whoever asked for it goes away.
+// driveRefund drives the refund that create stores, and writes its outcome. If the request is a repetition, create
+// returns the earlier refund, and driveRefund continues that.
+func (a api) driveRefund(
+	w http.ResponseWriter, r *http.Request, create func(context.Context) (id uuid.UUID, created bool, err error),
+) error {
+	// From here on the refund is driven on even if the caller disconnects.
 	ctx, cancel := web.Detach(r.Context(), sagaTimeout)
 	defer cancel()
 	id, leased, err := create(ctx)
 	if err != nil {
 		return err
 	}
-	if !leased { // the same request again: go on where it got stuck, if nobody is at it
-		if leased, err = a.Store.LeaseRefund(ctx, id); err != nil {
+	if !leased { // a repeated request: continue the refund, unless another driver holds the lease
+		if leased, err = a.store.LeaseRefund(ctx, id); err != nil {
 			return err
 		}
 	}
-	var done refund.Refund
+	var driven refund.Refund
 	if leased {
-		if done, err = a.Saga.DriveRefund(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+		if driven, err = a.saga.DriveRefund(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
 			return err
 		}
-	} else if done, err = a.Store.Refund(ctx, id); err != nil {
+	} else if driven, err = a.store.Refund(ctx, id); err != nil {
 		return err
 	}
-	return answerRefund(w, done)
+	return respondRefund(w, driven)
 }
 
-// answerRefund tells what became of a refund: 202 while that is not known, a 4xx when its tickets were
-// refused, and 201 otherwise, with the bank's refusal in it if there was one.
-func answerRefund(w http.ResponseWriter, r refund.Refund) error {
+// respondRefund writes the outcome of a refund: 202 if it is not known yet, a 4xx if the tickets were refused, and 201
+// otherwise, with the status FAILED if the bank refused it.
+func respondRefund(w http.ResponseWriter, r refund.Refund) error {
 	for _, refusal := range []*problem.Error{refund.ErrTicketUsed, refund.ErrTicketNotFound} {
 		if r.Failure.Code == refusal.Code {
 			return refusal
@@ -160,14 +166,14 @@ func answerRefund(w http.ResponseWriter, r refund.Refund) error {
 	return web.WriteJSON(w, status, refundToJSON(r))
 }
 
-// mayRefund lets admins through, and the organizer of the order's event. It returns errNotOrganizer, and
-// sidecar.ErrUnavailable when event-service cannot say.
-func (a API) mayRefund(ctx context.Context, o order.Order) error {
+// authorizeRefund returns nil if the caller is an admin or the organizer of the order's event, and errNotOrganizer or
+// sidecar.ErrUnavailable otherwise.
+func (a api) authorizeRefund(ctx context.Context, o order.Order) error {
 	user := identity.CurrentUser(ctx)
 	if user.Has(identity.RoleAdmin) {
 		return nil
 	}
-	organizes, err := a.Saga.Organizes(ctx, user.ID, o.EventID)
+	organizes, err := a.saga.Organizes(ctx, user.ID, o.EventID)
 	if err != nil {
 		return err
 	}
@@ -177,9 +183,9 @@ func (a API) mayRefund(ctx context.Context, o order.Order) error {
 	return nil
 }
 
-// listRefunds shows an order's refunds to its buyer and to whoever could ask for one. To people who are
-// neither the order does not exist, as it does not for orderOfCaller.
-func (a API) listRefunds(w http.ResponseWriter, r *http.Request) error {
+// listRefunds lists an order's refunds for its buyer, for admins and for the organizer of its event. To users without
+// these roles the order does not exist.
+func (a api) listRefunds(w http.ResponseWriter, r *http.Request) error {
 	page, err := web.ParsePage(r)
 	if err != nil {
 		return err
@@ -192,11 +198,11 @@ func (a API) listRefunds(w http.ResponseWriter, r *http.Request) error {
 		if !slices.ContainsFunc([]identity.Role{identity.RoleOrganizer, identity.RoleAdmin}, user.Has) {
 			return notFound(o.ID)
 		}
-		if err := a.mayRefund(r.Context(), o); err != nil {
+		if err := a.authorizeRefund(r.Context(), o); err != nil {
 			return err
 		}
 	}
-	found, err := a.Store.RefundsOf(r.Context(), o.ID, page)
+	found, err := a.store.RefundsOf(r.Context(), o.ID, page)
 	if err != nil {
 		return err
 	}
@@ -204,7 +210,9 @@ func (a API) listRefunds(w http.ResponseWriter, r *http.Request) error {
 		Refunds    []refundJSON `json:"refunds"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(r refund.Refund) (time.Time, uuid.UUID) { return r.CreatedAt, r.ID })
+	found, out.NextCursor = paging.Cut(page, found, func(r refund.Refund) (time.Time, uuid.UUID) {
+		return r.CreatedAt, r.ID
+	})
 	out.Refunds = make([]refundJSON, len(found))
 	for i, r := range found {
 		out.Refunds[i] = refundToJSON(r)

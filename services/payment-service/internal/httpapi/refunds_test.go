@@ -125,8 +125,8 @@ func TestRequestRefund(t *testing.T) {
 	t.Run("History", func(t *testing.T) {
 		history := b.get(t, orders+"/"+id+"/history", b.as(t, b.buyer))
 		for _, text := range []string{
-			"The order got 2 tickets.", "A refund of 50.00 USD was begun: Cannot come.",
-			"For the refund, 1 ticket of the order stopped being valid.", "50.00 USD went back to the card.",
+			"The order has 2 tickets.", "A refund of 50.00 USD was requested: Cannot come.",
+			"The refund cancelled 1 ticket of the order.", "50.00 USD was refunded to the card.",
 		} {
 			require.Contains(t, history.body, text)
 		}

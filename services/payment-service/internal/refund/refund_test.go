@@ -23,7 +23,8 @@ func ledger(change func(l *refund.Ledger)) refund.Ledger {
 		Order:     order.Order{Status: order.Completed, Step: order.Done, Total: usd(10000)},
 		Refunding: usd(2500), HasRefund: true,
 		Tickets: []refund.Ticket{
-			{ID: expensive, Price: usd(5000)}, {ID: cheap, Price: usd(2500)},
+			{ID: expensive, Price: usd(5000)},
+			{ID: cheap, Price: usd(2500)},
 			{ID: refunded, Price: usd(2500), Refunded: true},
 		},
 	}
@@ -77,7 +78,8 @@ func TestAdmit(t *testing.T) {
 		{"TicketAboveTheRest", refunding(5001), some(expensive), refund.ErrExceedsPayment, 0, "", nil},
 		{
 			"TicketOfExactlyTheRest", refunding(5000), some(expensive), nil, 5000,
-			refund.CancelTickets, []uuid.UUID{expensive},
+			refund.CancelTickets,
+			[]uuid.UUID{expensive},
 		},
 		{"TicketAgain", nil, some(expensive, refunded), refund.ErrNotRefundable, 0, "", nil},
 		{"TicketOfAnotherOrder", nil, some(expensive, uuid.New()), refund.ErrTicketNotFound, 0, "", nil},
