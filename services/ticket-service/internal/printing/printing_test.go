@@ -24,10 +24,10 @@ type bundle struct {
 	code   string
 }
 
-func setup(t testing.TB) *bundle {
-	t.Helper()
+func setup(tb testing.TB) *bundle {
+	tb.Helper()
 	signer, err := ticket.NewSigner("c2VlZHNlZWRzZWVkc2VlZHNlZWRzZWVkc2VlZHNlZWQ=")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	b := &bundle{
 		ticket: ticket.Ticket{
 			ID: uuid.New(), Number: "TKT-2026-000042", TypeName: "VIP", EventID: uuid.New(), HolderName: "Ann O'Hara",
@@ -38,7 +38,7 @@ func setup(t testing.TB) *bundle {
 		},
 	}
 	b.code, err = signer.Code(b.ticket)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return b
 }
 

@@ -57,7 +57,8 @@ func TestNewestMessageWins(t *testing.T) {
 		{"FetchedTwice", []step{fetch(published, "fetched"), fetch(cancelled, "again")}, cancelled, "again"},
 		{"DraftAfterFetch", []step{fetch(published, "fetched"), apply(draft, 1, "a")}, published, "a"},
 		{
-			"DraftAfterFetchedUpdate", []step{apply(draft, 1, "a"), fetch(published, "fetched"), apply(draft, 2, "b")},
+			"DraftAfterFetchedUpdate",
+			[]step{apply(draft, 1, "a"), fetch(published, "fetched"), apply(draft, 2, "b")},
 			published, "b",
 		},
 		{"PublishedAfterFetchedCancel", []step{fetch(cancelled, "fetched"), apply(published, 1, "a")}, cancelled, "a"},

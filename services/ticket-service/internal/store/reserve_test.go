@@ -169,7 +169,7 @@ func TestSaleSellsEveryTicketOnce(t *testing.T) {
 	// They request about three times the tickets that exist, the larger quantities first.
 	errs := race(buyers, func(i int) error {
 		for _, quantity := range []int{4, 2, 1}[i%3:] {
-			items := []ticket.LineItem{item(kinds[rand.IntN(3)], quantity)} //nolint:gosec // not a secret
+			items := []ticket.LineItem{item(kinds[rand.IntN(3)], quantity)}
 			if i%7 == 0 {
 				items = []ticket.LineItem{item(kinds[i%3], quantity), item(kinds[(i+1)%3], 1)}
 			}

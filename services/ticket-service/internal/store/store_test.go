@@ -33,17 +33,17 @@ const publicURL = ticket.PublicURL("https://tickets.test")
 // connections is how many transactions of a test can run at the same time.
 const connections = 16
 
-func setup(t testing.TB) *bundle {
-	t.Helper()
-	config := postgrestest.New(t, messaging.Migrations(), store.Migrations()).Config()
+func setup(tb testing.TB) *bundle {
+	tb.Helper()
+	config := postgrestest.New(tb, messaging.Migrations(), store.Migrations()).Config()
 	config.MaxConns = connections
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
+	pool, err := pgxpool.NewWithConfig(tb.Context(), config)
+	require.NoError(tb, err)
+	tb.Cleanup(pool.Close)
 	b := &bundle{
 		store: store.New(pool, publicURL), pool: pool, event: uuid.New(), user: uuid.New(),
 	}
-	require.NoError(t, b.publish(t.Context()))
+	require.NoError(tb, b.publish(tb.Context()))
 	return b
 }
 
@@ -61,13 +61,13 @@ func (b *bundle) festival(status ticket.EventStatus, updatedAt time.Time) ticket
 }
 
 // newType adds a ticket type at 50.00 USD.
-func (b *bundle) newType(t testing.TB, capacity int) uuid.UUID {
-	t.Helper()
+func (b *bundle) newType(tb testing.TB, capacity int) uuid.UUID {
+	tb.Helper()
 	id := uuid.New()
-	_, err := b.store.CreateType(t.Context(), ticket.Type{
+	_, err := b.store.CreateType(tb.Context(), ticket.Type{
 		ID: id, EventID: b.event, Name: id.String(), Price: money.Of(50_00, "USD"), Capacity: capacity,
 	})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return id
 }
 

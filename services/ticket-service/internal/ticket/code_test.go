@@ -19,10 +19,10 @@ func seed(fill string) string {
 	return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(fill, ed25519.SeedSize)))
 }
 
-func newSigner(t testing.TB, fill string) *ticket.Signer {
-	t.Helper()
+func newSigner(tb testing.TB, fill string) *ticket.Signer {
+	tb.Helper()
 	signer, err := ticket.NewSigner(seed(fill))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return signer
 }
 
@@ -113,7 +113,8 @@ func TestVerifyRefusesForeignCodes(t *testing.T) {
 	another, err := newSigner(t, "b").Code(admission)
 	require.NoError(t, err)
 	part := strings.Split(code, ".")
-	tampered := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"` + uuid.NewString() + `","aud":["check-in"],"ver":1}`))
+	tampered := base64.RawURLEncoding.EncodeToString([]byte(
+		`{"sub":"` + uuid.NewString() + `","aud":["check-in"],"ver":1}`))
 
 	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat("a", ed25519.SeedSize)))
 	public := []byte(key.Public().(ed25519.PublicKey))

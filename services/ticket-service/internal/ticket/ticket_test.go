@@ -56,7 +56,9 @@ func TestTypeValidateNamesInvalidField(t *testing.T) {
 		{"SalesWithoutEnd", func(y *ticket.Type) { y.SalesStart = &noon }, ""},
 		{"SalesWithoutStart", func(y *ticket.Type) { y.SalesEnd = &noon }, ""},
 		{"SalesEndAtStart", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, &noon }, "salesEnd"},
-		{"SalesEndBeforeStart", func(y *ticket.Type) { y.SalesStart, y.SalesEnd = &noon, new(noon.Add(-time.Hour)) }, "salesEnd"},
+		{"SalesEndBeforeStart", func(y *ticket.Type) {
+			y.SalesStart, y.SalesEnd = &noon, new(noon.Add(-time.Hour))
+		}, "salesEnd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +102,8 @@ func TestValidateItemsNamesInvalidField(t *testing.T) {
 		{"TooManyTickets", []ticket.LineItem{{TypeID: vip, Quantity: ticket.MaxQuantity + 1}}, quantity},
 		{"HugeQuantity", []ticket.LineItem{{TypeID: vip, Quantity: math.MaxInt}}, quantity},
 		{
-			"SameTypeTwice", []ticket.LineItem{{TypeID: vip, Quantity: 1}, {TypeID: vip, Quantity: 1}},
+			"SameTypeTwice",
+			[]ticket.LineItem{{TypeID: vip, Quantity: 1}, {TypeID: vip, Quantity: 1}},
 			"ticketRequests.ticketTypeId",
 		},
 	} {
