@@ -79,25 +79,26 @@ func TestCrashAtEveryPoint(t *testing.T) {
 			name: "ChargeLookedUp", card: sagatest.GoodCard, status: order.Completed,
 			calls:   []sagatest.Call{sagatest.Ask},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
-			between: func(t *testing.T) { b.age(t, order.ChargeSearchLag) },
+			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
 		},
 		{
 			name: "HoldExtended", card: sagatest.GoodCard, status: order.Completed,
 			calls:   []sagatest.Call{sagatest.Extend, sagatest.Charge},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
-			between: func(t *testing.T) { b.age(t, 2*order.HoldExtendAfter) },
+			between: func(t *testing.T) { t.Helper(); b.age(t, 2*order.HoldExtendAfter) },
 		},
 		{
 			name: "NotCharged", card: sagatest.GoodCard, status: order.Failed,
 			calls:   []sagatest.Call{sagatest.Ask, sagatest.Release},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
-			between: func(t *testing.T) { b.age(t, order.ChargeSearchLag) },
+			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
 		},
 		{
 			name: "ChargeLookedUpAndSoldOut", card: sagatest.GoodCard, status: order.Refunded,
 			calls: []sagatest.Call{sagatest.Ask, sagatest.Refund},
 			first: map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
 			between: func(t *testing.T) {
+				t.Helper()
 				b.age(t, order.ChargeSearchLag)
 				b.services.ExpireAndSellOut(b.typeID)
 			},
@@ -106,6 +107,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 			name: "Abandoned", card: sagatest.GoodCard, status: order.Failed, calls: []sagatest.Call{sagatest.Release},
 			first: map[sagatest.Call]sagatest.Fault{sagatest.Reserve: sagatest.AnswerLost},
 			between: func(t *testing.T) {
+				t.Helper()
 				b.services.Next(sagatest.Release, sagatest.CallLost)
 				b.timeOut(t)
 				require.NoError(t, b.sweep(t.Context(), uuid.Nil))

@@ -276,6 +276,8 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 		card = sagatest.DeclinedCard
 		b.services.Next(sagatest.Release, sagatest.CallLost)
 	case sagatest.Refund:
+	case sagatest.Extend, sagatest.Cancel, sagatest.Verify, sagatest.Whose:
+		require.Fail(t, "no step of an order begins with this call", call)
 	}
 	id := b.place(t, card)
 	_, err := b.saga.Drive(t.Context(), id)
@@ -287,7 +289,7 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 	case sagatest.Ask:
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 		b.age(t, order.ChargeSearchLag)
-	case sagatest.Reserve, sagatest.Charge, sagatest.Release:
+	default:
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	}
 	b.timeOut(t)

@@ -75,7 +75,8 @@ func TestGaugesDoNotReadDoneOrders(t *testing.T) {
 	b.exec(t, `
 		INSERT INTO dead_letters (queue, event_id, type, body, message_id, reason, state)
 		SELECT '', n, '', '', '', '', 'REDRIVEN' FROM generate_series(1, 5000) n`)
-	for _, gauges := range [][]postgres.Gauges{store.Gauges, outbox.Gauges, deadletter.Gauges(messaging.Queues{Main: "payment-processing-queue"})} {
+	queues := messaging.Queues{Main: "payment-processing-queue"}
+	for _, gauges := range [][]postgres.Gauges{store.Gauges, outbox.Gauges, deadletter.Gauges(queues)} {
 		require.NotContains(t, postgrestest.Plans(t, b.pool, gauges), "Seq Scan on")
 	}
 }
