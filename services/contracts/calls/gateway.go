@@ -1,0 +1,132 @@
+package calls
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// The internal routes of payment-gateway.
+var (
+	// Charge charges a card. It is idempotent by the attempt key.
+	Charge = Endpoint[ChargeRequest, ChargeAnswer]{Route{
+		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/charges",
+		Callers: []string{paymentService},
+		// Not Invalid: a gateway that cannot read the request does not know about earlier attempts under its key.
+		Refusals: []problem.Kind{problem.Unprocessable},
+	}}
+	// FindCharge returns the outcome of a charge that may have been made.
+	FindCharge = Endpoint[FindChargeQuery, ChargeAnswer]{Route{
+		App: paymentGateway, Method: http.MethodGet, Path: "/api/gateway/internal/charges",
+		Callers: []string{paymentService},
+	}}
+	// Refund refunds money of a charge. It is idempotent by the refund key.
+	Refund = Endpoint[RefundRequest, RefundAnswer]{Route{
+		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/refunds",
+		Callers:  []string{paymentService},
+		Refusals: []problem.Kind{problem.Invalid, problem.Unprocessable},
+	}}
+	// VerifyWebhook checks the signature of a webhook and reads it.
+	VerifyWebhook = Endpoint[VerifyWebhookRequest, VerifyWebhookAnswer]{Route{
+		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/webhooks/verify",
+		Callers: []string{paymentService},
+	}}
+)
+
+// GatewayStatus is the outcome of a charge or of a refund.
+type GatewayStatus string
+
+// The statuses. Only a charge is GatewayDeclined or GatewayNotFound, only a refund is GatewayFailed.
+const (
+	GatewaySucceeded GatewayStatus = "SUCCEEDED"
+	GatewayDeclined  GatewayStatus = "DECLINED"
+	GatewayPending   GatewayStatus = "PENDING"
+	GatewayNotFound  GatewayStatus = "NOT_FOUND" // only an answer of [FindCharge]
+	GatewayFailed    GatewayStatus = "FAILED"
+)
+
+// FailureAlreadyRefunded is the FailureCode of a refund whose money went back in another way.
+const FailureAlreadyRefunded = "ALREADY_REFUNDED"
+
+// ChargeRequest is the request of [Charge].
+type ChargeRequest struct {
+	AttemptKey     string         `json:"attemptKey"`
+	AttemptedSince string         `json:"attemptedSince"` // RFC 3339, the time of the first attempt
+	OrderID        string         `json:"orderId"`
+	Amount         money.Decimal  `json:"amount"`
+	Currency       money.Currency `json:"currency"`
+	PaymentToken   string         `json:"paymentToken"`
+	Description    string         `json:"description"`
+}
+
+// ChargeAnswer is the answer of [Charge] and [FindCharge].
+type ChargeAnswer struct {
+	AttemptKey    string        `json:"attemptKey"`
+	Status        GatewayStatus `json:"status"`
+	TransactionID string        `json:"transactionId,omitempty"`
+	DeclineCode   string        `json:"declineCode,omitempty"`
+	Message       string        `json:"message,omitempty"`
+	// Retryable means, of a declined charge, that another attempt may succeed; of one that was not found, that
+	// it may be found later.
+	Retryable bool `json:"retryable"`
+}
+
+// FindChargeQuery is the request of [FindCharge].
+type FindChargeQuery struct {
+	AttemptKey     string
+	AttemptedSince string // RFC 3339, the time of the first attempt
+}
+
+func (q FindChargeQuery) query() url.Values {
+	return url.Values{"attemptKey": {q.AttemptKey}, "attemptedSince": {q.AttemptedSince}}
+}
+
+// ReadFindCharge returns the request of [FindCharge] that is in a URL's query.
+func ReadFindCharge(values url.Values) FindChargeQuery {
+	return FindChargeQuery{AttemptKey: values.Get("attemptKey"), AttemptedSince: values.Get("attemptedSince")}
+}
+
+// RefundRequest is the request of [Refund].
+type RefundRequest struct {
+	RefundKey     string         `json:"refundKey"`
+	TransactionID string         `json:"transactionId"`
+	Amount        money.Decimal  `json:"amount"`
+	Currency      money.Currency `json:"currency"`
+	Reason        string         `json:"reason"`
+}
+
+// RefundAnswer is the answer of [Refund].
+type RefundAnswer struct {
+	RefundKey   string        `json:"refundKey"`
+	RefundID    string        `json:"refundId,omitempty"`
+	Status      GatewayStatus `json:"status"`
+	FailureCode string        `json:"failureCode,omitempty"`
+	Message     string        `json:"message,omitempty"`
+}
+
+// VerifyWebhookRequest is the request of [VerifyWebhook].
+type VerifyWebhookRequest struct {
+	Payload   string `json:"payload"`   // the body of the webhook
+	Signature string `json:"signature"` // its header Stripe-Signature
+}
+
+// VerifyWebhookAnswer is the answer of [VerifyWebhook].
+type VerifyWebhookAnswer struct {
+	Verified bool          `json:"verified"`
+	Event    *WebhookEvent `json:"event,omitempty"` // nil if not Verified
+}
+
+// WebhookEvent is what a webhook reports. Only ID and Type are set if it is not about an order.
+type WebhookEvent struct {
+	ID            string        `json:"id"`
+	Type          string        `json:"type"` // Stripe's, such as payment_intent.succeeded
+	AttemptKey    string        `json:"attemptKey,omitempty"`
+	OrderID       string        `json:"orderId,omitempty"`
+	TransactionID string        `json:"transactionId,omitempty"`
+	Status        GatewayStatus `json:"status,omitempty"`
+	DeclineCode   string        `json:"declineCode,omitempty"`
+	Message       string        `json:"message,omitempty"`
+	Retryable     bool          `json:"retryable,omitempty"`
+}
