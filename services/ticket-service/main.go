@@ -6,13 +6,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -22,10 +22,8 @@ const appID = "ticket-service"
 type config struct {
 	app.Config
 	messaging.Settings
-	// PublicURL is the address of the public API; the URLs of QR codes start with it.
-	PublicURL app.URL `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
-	// Limits of package batching.
-	ReserveConcurrency app.Positive         `envconfig:"RESERVE_CONCURRENCY" default:"2"`
+	PublicURL          app.URL              `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+	ReserveConcurrency app.Positive         `envconfig:"RESERVE_CONCURRENCY" default:"2"` // see batching.Limits
 	ReserveBatchSize   app.Positive         `envconfig:"RESERVE_BATCH_SIZE" default:"50"`
 	ReserveQueueSize   app.Positive         `envconfig:"RESERVE_QUEUE_SIZE" default:"1000"`
 	ReserveMaxWait     app.PositiveDuration `envconfig:"RESERVE_MAX_WAIT" default:"1s"`
@@ -48,19 +46,15 @@ func run(ctx context.Context, cfg config) error {
 	}
 	signer, err := ticket.NewSigner(seed)
 	if err != nil {
-		return fmt.Errorf("secret ticket-service-signing-seed: %w", err)
+		return err
 	}
 	publicURL := ticket.PublicURL(cfg.PublicURL)
 	tickets := store.New(service.Pool, publicURL)
-	batcher := batching.New(tickets.Reserve, batching.Limits{
+	selling := sales.New(tickets, batching.New(tickets.Reserve, batching.Limits{
 		Concurrency: int(cfg.ReserveConcurrency), BatchSize: int(cfg.ReserveBatchSize),
 		QueueSize: int(cfg.ReserveQueueSize), MaxWait: time.Duration(cfg.ReserveMaxWait),
-	})
-	api := httpapi.API{
-		Pool: service.Pool, Store: tickets, PublicURL: publicURL, Batcher: batcher, Signer: signer,
-		Services: service.Sidecar, Guard: service.Guard,
-	}
-	router := api.Router()
-	service.Consume(router, "/api/tickets", api.Handlers())
+	}), signer, service.Sidecar)
+	router := httpapi.New(selling, tickets, publicURL, service.Guard, service.DatabaseHealth)
+	service.Consume(router, "/api/tickets", selling.Handlers())
 	return service.Serve(ctx, router)
 }

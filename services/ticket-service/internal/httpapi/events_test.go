@@ -8,40 +8,40 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 )
 
-// What event-service announces decides what is on sale, without asking it.
-func TestEventEvents(t *testing.T) {
+// The events of event-service determine what is on sale, without calls.
+func TestEventsOfEventServiceUpdateSales(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.events.say(b.event, "DRAFT", nil)
+	b.services.set(b.event, "DRAFT", nil)
 	kind := b.newType(t, b.event, "VIP", "10")
-	b.events.say(b.event, "DRAFT", sidecar.ErrUnavailable)
+	b.services.set(b.event, "DRAFT", sidecar.ErrUnavailable)
 	details := func(name, status, updatedAt string) string {
-		return `{"eventId":"` + b.event.String() + `","organizerId":"` + b.organizer.String() + `","eventName":"` + name + `",
-			"eventDate":"2030-07-15T18:00:00Z","venueName":"Park","category":"MUSIC","status":"` + status + `","updatedAt":"` + updatedAt + `"}`
+		return `{"eventId":"` + b.event.String() + `","organizerId":"` + b.organizer.String() + `",
+			"eventName":"` + name + `","eventDate":"2030-07-15T18:00:00Z","venueName":"Park","category":"MUSIC",
+			"status":"` + status + `","updatedAt":"` + updatedAt + `"}`
 	}
 	reserve := func() (int, string) {
 		return b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, kind, "1"))
 	}
 	for _, step := range []struct {
-		route, eventType, payload string
-		name                      string // of the event from then on
-		status                    int    // of a reserve
+		eventType, payload string
+		name               string // of the event afterwards
+		status             int    // of a reserve afterwards
 	}{
-		{"event-created", "EVENT_CREATED", details("Festival", "DRAFT", "2030-01-01T10:00:01Z"), "Festival", 503},
-		{"event-published", "EVENT_PUBLISHED", details("Festival", "PUBLISHED", "2030-01-01T10:00:02Z"), "Festival", 200},
-		{"event-updated", "EVENT_UPDATED", details("Summer Festival", "PUBLISHED", "2030-01-01T10:00:04Z"), "Summer Festival", 200},
-		{"event-updated", "EVENT_UPDATED", details("Stale Festival", "DRAFT", "2030-01-01T10:00:03Z"), "Summer Festival", 200},
-		{"event-cancelled", "EVENT_CANCELLED", `{"eventId":"` + b.event.String() + `","eventName":"Summer Festival",
+		{"EVENT_CREATED", details("Festival", "DRAFT", "2030-01-01T10:00:01Z"), "Festival", 503},
+		{"EVENT_PUBLISHED", details("Festival", "PUBLISHED", "2030-01-01T10:00:02Z"), "Festival", 200},
+		{"EVENT_UPDATED", details("Summer Festival", "PUBLISHED", "2030-01-01T10:00:04Z"), "Summer Festival", 200},
+		{"EVENT_UPDATED", details("Stale Festival", "DRAFT", "2030-01-01T10:00:03Z"), "Summer Festival", 200},
+		{"EVENT_CANCELLED", `{"eventId":"` + b.event.String() + `","eventName":"Summer Festival",
 			"organizerId":"` + b.organizer.String() + `","cancellationReason":"Venue unavailable","affectedTicketCount":0,
 			"updatedAt":"2030-01-01T10:00:05Z"}`, "Summer Festival", 503},
 	} {
-		status, body := b.deliver(t, step.route, step.eventType, step.payload)
+		status, body := b.deliver(t, step.eventType, step.payload)
 		require.Equal(t, http.StatusOK, status, body)
 		require.JSONEq(t, `{"status":"SUCCESS"}`, body)
 		e, err := b.store.Event(t.Context(), b.event)
@@ -52,8 +52,8 @@ func TestEventEvents(t *testing.T) {
 	}
 }
 
-// The first batch of a cancelled event goes with the message, the rest with the next tick.
-func TestEventCancelled(t *testing.T) {
+// The handler of EVENT_CANCELLED runs the first batch, and the next tick runs the rest.
+func TestCancellationContinuesWithNextTick(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, user := b.newType(t, b.event, "VIP", "1000"), uuid.New()
@@ -62,7 +62,7 @@ func TestEventCancelled(t *testing.T) {
 	}
 	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), user, b.event, kind, "5"))
 	require.Equal(t, http.StatusOK, status, body)
-	status, body = b.deliver(t, "event-cancelled", "EVENT_CANCELLED", `{"eventId":"`+b.event.String()+`","eventName":"Festival",
+	status, body = b.deliver(t, "EVENT_CANCELLED", `{"eventId":"`+b.event.String()+`","eventName":"Festival",
 		"organizerId":"`+b.organizer.String()+`","cancellationReason":"Venue unavailable","affectedTicketCount":300,
 		"updatedAt":"2030-01-01T10:00:05Z"}`)
 	require.Equal(t, http.StatusOK, status, body)
@@ -75,16 +75,14 @@ func TestEventCancelled(t *testing.T) {
 	require.Equal(t, 300-store.CancelBatch, sold)
 	require.Zero(t, held)
 	for _, cancelled := range []string{"100", "0"} {
-		status, body = b.send(t, http.MethodPost, "/bindings/expire-reservations", "", http.Header{"Dapr-Api-Token": {appAPIToken}})
-		require.Equal(t, http.StatusOK, status, body)
-		require.JSONEq(t, `{"expired":0,"cancelled":`+cancelled+`}`, body)
+		require.JSONEq(t, `{"expired":0,"cancelled":`+cancelled+`}`, b.tick(t))
 	}
 	sold, _ = inventory()
 	require.Zero(t, sold)
 }
 
-// A payment's events end what payment-service did not live to end itself.
-func TestPaymentEvents(t *testing.T) {
+// The events of payment-service complete or release a reservation if payment-service could not do so by a call.
+func TestEventsOfPaymentServiceEndReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, user := b.newType(t, b.event, "VIP", "2"), uuid.New()
@@ -93,13 +91,13 @@ func TestPaymentEvents(t *testing.T) {
 		status, body := b.internal(t, "reserve", reserveBody(id, user, b.event, kind, "1"))
 		require.Equal(t, http.StatusOK, status, body)
 	}
-	status, body := b.deliver(t, "payment-completed", "PAYMENT_COMPLETED", `{"orderId":"`+uuid.NewString()+`",
+	status, body := b.deliver(t, "PAYMENT_COMPLETED", `{"orderId":"`+uuid.NewString()+`",
 		"orderNumber":"ORD-2030-000001","userId":"`+user.String()+`","eventId":"`+b.event.String()+`",
 		"reservationId":"`+paid.String()+`","holderName":"Ann O'Hara","totalAmount":50.00,"currency":"USD",
 		"paymentMethod":"CREDIT_CARD","transactionId":"txn-987654",
 		"items":[{"ticketTypeId":"`+kind.String()+`","quantity":1,"unitPrice":50.00}]}`)
 	require.Equal(t, http.StatusOK, status, body)
-	status, body = b.deliver(t, "payment-failed", "PAYMENT_FAILED", `{"orderId":"`+uuid.NewString()+`",
+	status, body = b.deliver(t, "PAYMENT_FAILED", `{"orderId":"`+uuid.NewString()+`",
 		"userId":"`+user.String()+`","reservationId":"`+failed.String()+`","failureReason":"INSUFFICIENT_FUNDS",
 		"errorMessage":"Payment declined by issuing bank","retryable":false}`)
 	require.Equal(t, http.StatusOK, status, body)
@@ -114,7 +112,7 @@ func TestPaymentEvents(t *testing.T) {
 	require.Equal(t, 0, types[0].Held)
 }
 
-func TestEventsThatCannotBeRead(t *testing.T) {
+func TestUnreadableEventsAreRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	header := http.Header{"Dapr-Api-Token": {appAPIToken}}
@@ -125,41 +123,39 @@ func TestEventsThatCannotBeRead(t *testing.T) {
 		{"MalformedJSON", `{"id":`, 422},
 		{"NoID", `{"type":"PAYMENT_FAILED","data":{}}`, 422},
 		{"NoData", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED"}`, 422},
-		{"OtherTypeInside", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_COMPLETED","version":"1.0"}}`, 422},
-		{"WrongPayload", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"1.0","payload":{"reservationId":"x"}}}`, 422},
-		{"OtherVersion", `{"specversion":"1.0","source":"test","id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED","data":{"eventType":"PAYMENT_FAILED","version":"2.0"}}`, 200},
+		{"OtherTypeInEnvelope", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED",
+			"data":{"eventType":"PAYMENT_COMPLETED","version":"1.0"}}`, 422},
+		{"InvalidPayload", `{"id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED",
+			"data":{"eventType":"PAYMENT_FAILED","version":"1.0","payload":{"reservationId":"x"}}}`, 422},
+		{"UnknownVersion", `{"specversion":"1.0","source":"test","id":"` + uuid.NewString() + `","type":"PAYMENT_FAILED",
+			"data":{"eventType":"PAYMENT_FAILED","version":"2.0"}}`, 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			status, body := b.send(t, http.MethodPost, "/events/payment-failed", tt.body, header)
+			status, body := b.send(t, http.MethodPost, "/events", tt.body, header)
 			require.Equal(t, tt.status, status, body)
 		})
 	}
 	t.Run("UnknownType", func(t *testing.T) {
 		t.Parallel()
-		status, body := b.deliver(t, "unknown", "TICKET_UPGRADED", `{}`)
+		status, body := b.deliver(t, "TICKET_UPGRADED", `{}`)
 		require.Equal(t, http.StatusOK, status, body)
 	})
 }
 
-func TestExpireReservations(t *testing.T) {
+func TestTickEndsDueReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind, id := b.newType(t, b.event, "VIP", "1"), uuid.New()
 	status, body := b.internal(t, "reserve", reserveBody(id, uuid.New(), b.event, kind, "1"))
 	require.Equal(t, http.StatusOK, status, body)
-	tick := func() string {
-		status, body := b.send(t, http.MethodPost, "/bindings/expire-reservations", "", http.Header{"Dapr-Api-Token": {appAPIToken}})
-		require.Equal(t, http.StatusOK, status, body)
-		return body
-	}
-	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())
+	require.JSONEq(t, `{"expired":0,"cancelled":0}`, b.tick(t))
 	_, err := b.pool.Exec(t.Context(), `UPDATE reservations SET expires_at = $1`, time.Now().Add(-time.Hour))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"expired":1,"cancelled":0}`, tick())
-	require.JSONEq(t, `{"expired":0,"cancelled":0}`, tick())
+	require.JSONEq(t, `{"expired":1,"cancelled":0}`, b.tick(t))
+	require.JSONEq(t, `{"expired":0,"cancelled":0}`, b.tick(t))
 
-	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", b.as(t, uuid.New(), identity.RoleUser))
+	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, `"quantityAvailable":1`)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/app"
@@ -28,81 +29,90 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/httpapi"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/sales"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
 const (
-	serviceSecret = "a secret that services share"
-	appAPIToken   = "a token that sidecars show"
+	serviceSecret = "the secret that services share"
+	appAPIToken   = "the token of the sidecar"
+	publicURL     = ticket.PublicURL("https://tickets.test")
+	queueSize     = 30 // of the batcher
 )
 
-// others are event-service and auth-service as this service sees them.
-type others struct {
+// fakeServices stands in for event-service and auth-service.
+type fakeServices struct {
 	mu        sync.Mutex
 	organizer uuid.UUID
-	statuses  map[uuid.UUID]string // of the events that are known
-	users     map[uuid.UUID]string // their first names
-	asked     []string             // paths, in the order of the calls
-	failure   error                // what every call gets, if set
+	statuses  map[uuid.UUID]calls.EventStatus // of the known events
+	users     map[uuid.UUID]string            // first names of the known users
+	paths     []string                        // of the calls received
+	failure   error                           // if set, the result of every call
 }
 
-func (e *others) Call(_ context.Context, app, method, path string, in, out any) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.asked = append(e.asked, path)
-	if id, found := strings.CutPrefix(path, "/api/auth/internal/users/"); found && app == "auth-service" && method == http.MethodGet {
-		first, known := e.users[uuid.MustParse(id)]
-		switch {
-		case e.failure != nil:
-			return e.failure
-		case !known:
+// Call implements sales.Caller.
+func (f *fakeServices) Call(_ context.Context, appID, method, path string, in, out any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.paths = append(f.paths, path)
+	if f.failure != nil {
+		return f.failure
+	}
+	id, err := uuid.Parse(path[strings.LastIndex(path, "/")+1:])
+	if err != nil || in != nil {
+		return problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
+	}
+	is := func(route calls.Route) bool {
+		filled, err := route.Fill(id)
+		return err == nil && appID == route.App && method == route.Method && path == filled
+	}
+	switch {
+	case is(calls.User.Route):
+		name, known := f.users[id]
+		if !known {
 			return problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", id)
 		}
-		return json.Unmarshal([]byte(`{"userId":"`+id+`","email":"b@example.com","firstName":"`+first+`","lastName":"Lee",
-			"emailVerified":true,"createdAt":"2024-01-01T10:00:00Z"}`), out)
-	}
-	id, found := strings.CutPrefix(path, "/api/events/internal/")
-	switch {
-	case app != "event-service" || method != http.MethodGet || !found || in != nil:
+		*out.(*calls.UserAnswer) = calls.UserAnswer{UserSummary: calls.UserSummary{
+			UserID: id, Email: "b@example.com", FirstName: name, LastName: "Lee",
+		}}
+	case is(calls.EventInfo.Route):
+		status, known := f.statuses[id]
+		if !known {
+			return problem.New(problem.NotFound, "EVENT_NOT_FOUND", "Event with ID %s not found", id)
+		}
+		*out.(*calls.EventInfoAnswer) = calls.EventInfoAnswer{
+			EventID: id, OrganizerID: f.organizer, Name: "Festival",
+			EventDate: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC), VenueName: "Park", VenueAddress: "1 Park Ave",
+			Category: "MUSIC", Status: status,
+		}
+	default:
 		return problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
-	case e.failure != nil:
-		return e.failure
 	}
-	status, known := e.statuses[uuid.MustParse(id)]
-	if !known {
-		return problem.New(problem.NotFound, "EVENT_NOT_FOUND", "Event with ID %s not found", id)
-	}
-	return json.Unmarshal([]byte(`{"eventId":"`+id+`","organizerId":"`+e.organizer.String()+`","name":"Festival",
-		"description":"","eventDate":"2030-07-15T18:00:00Z","venueName":"Park","venueAddress":"1 Park Ave",
-		"category":"MUSIC","status":"`+status+`","imageUrl":""}`), out)
+	return nil
 }
 
-// say sets what event-service says of an event, and after that of everything if failure is set.
-func (e *others) say(event uuid.UUID, status string, failure error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.statuses[event], e.failure = status, failure
+// set sets the status of an event at event-service, and the result of every call if failure is not nil.
+func (f *fakeServices) set(event uuid.UUID, status calls.EventStatus, failure error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.statuses[event], f.failure = status, failure
 }
-
-const publicURL = ticket.PublicURL("https://tickets.test")
-
-// lineLimit is how many wait for the same tickets at most.
-const lineLimit = 30
 
 type bundle struct {
 	server    *httptest.Server
 	url       string
-	apps      contracttest.Apps // whose answers are held to its document
+	apps      contracttest.Apps // whose responses are checked against the OpenAPI document
 	pool      *pgxpool.Pool
 	store     *store.Store
 	signer    *ticket.Signer
-	key       ed25519.PrivateKey
-	events    *others
+	key       ed25519.PrivateKey // signs access tokens
+	services  *fakeServices
 	organizer uuid.UUID
-	event     uuid.UUID // the organizer's, published, as event-service knows and we do not yet
+	event     uuid.UUID // the organizer's, published at event-service and not stored here
 }
 
 func setup(t *testing.T) *bundle {
@@ -116,19 +126,21 @@ func setup(t *testing.T) *bundle {
 		signer: signer, key: private, organizer: uuid.New(), event: uuid.New(),
 	}
 	b.store = store.New(b.pool, publicURL)
-	b.events = &others{
-		organizer: b.organizer, statuses: map[uuid.UUID]string{b.event: "PUBLISHED"}, users: map[uuid.UUID]string{},
+	b.services = &fakeServices{
+		organizer: b.organizer, users: map[uuid.UUID]string{},
+		statuses: map[uuid.UUID]calls.EventStatus{b.event: "PUBLISHED"},
 	}
-	api := httpapi.API{
-		Pool: b.pool, Store: b.store, PublicURL: publicURL, Batcher: batching.New(b.store.Reserve, batching.Limits{Concurrency: 2, BatchSize: 10, QueueSize: lineLimit, MaxWait: time.Minute}),
-		Signer: signer, Services: b.events,
-		Guard: identity.Guard{
-			Verifier:      identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return func(*jwt.Token) (any, error) { return public, nil } }},
-			ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
-		},
+	selling := sales.New(b.store, batching.New(b.store.Reserve, batching.Limits{
+		Concurrency: 2, BatchSize: 10, QueueSize: queueSize, MaxWait: time.Minute,
+	}), signer, b.services)
+	guard := identity.Guard{
+		Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {
+			return func(*jwt.Token) (any, error) { return public, nil }
+		}},
+		ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken,
 	}
-	router := api.Router()
-	mountConsumer(router, api)
+	router := httpapi.New(selling, b.store, publicURL, guard, web.Check{Name: "database", Probe: b.pool.Ping})
+	mountConsumer(router, b.pool, selling, guard)
 	b.server = httptest.NewServer(router)
 	b.url, b.apps = b.server.URL, contracttest.Apps{b.server.Listener.Addr().String(): "ticket-service"}
 	t.Cleanup(func() {
@@ -138,22 +150,23 @@ func setup(t *testing.T) *bundle {
 	return b
 }
 
-// mountConsumer mounts the consumer as main does.
-func mountConsumer(router *mux.Router, api httpapi.API) {
+// mountConsumer mounts the event consumer as main does.
+func mountConsumer(router *mux.Router, pool *pgxpool.Pool, selling *sales.Sales, guard identity.Guard) {
 	app.Consumer{
 		Config: deadletter.Config{
 			Service: "ticket-service", API: "/api/tickets", Announce: true,
 			Queues: messaging.Queues{Main: "ticket-processing-queue", Ordered: "event-updates.fifo"},
 		},
-		Pool: api.Pool, Handlers: api.Handlers(),
-	}.Mount(router, api.Guard)
+		Pool: pool, Handlers: selling.Handlers(),
+	}.Mount(router, guard)
 }
 
-// requireEvents holds what a test made this service publish to the schemas. What it did to the store
-// without a request came of nothing that has a correlation id.
+// requireEvents checks the published events against their schemas. Events that a test caused by calling the store
+// directly have no correlation id and are skipped.
 func (b *bundle) requireEvents(t *testing.T) {
 	t.Helper()
-	rows, err := b.pool.Query(context.Background(), `SELECT cloud_event FROM outbox WHERE cloud_event->>'correlationid' <> ''`)
+	rows, err := b.pool.Query(context.Background(), `
+		SELECT cloud_event FROM outbox WHERE cloud_event->>'correlationid' <> ''`)
 	require.NoError(t, err)
 	bodies, err := pgx.CollectRows(rows, pgx.RowTo[json.RawMessage])
 	require.NoError(t, err)
@@ -162,7 +175,7 @@ func (b *bundle) requireEvents(t *testing.T) {
 	}
 }
 
-// send makes a request and gives the status and the body of its answer, which is held to the OpenAPI
+// send sends a request and returns the status and the body of the response, which it checks against the OpenAPI
 // document.
 func (b *bundle) send(t *testing.T, method, path, body string, header http.Header) (int, string) {
 	t.Helper()
@@ -170,18 +183,18 @@ func (b *bundle) send(t *testing.T, method, path, body string, header http.Heade
 	require.NoError(t, err)
 	maps.Copy(req.Header, header)
 	req.Header.Set("Content-Type", "application/json")
-	if strings.HasPrefix(path, "/events/") {
+	if strings.HasPrefix(path, "/events") {
 		req.Header.Set("Content-Type", "application/cloudevents+json")
 	}
 	res, err := contracttest.Client(t, b.apps).Do(req)
 	require.NoError(t, err)
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
+	content, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
-	return res.StatusCode, string(answer)
+	return res.StatusCode, string(content)
 }
 
-// from gives the headers that a service's call arrives with.
+// from returns the headers of a call by a service. Its token expires after a minute.
 func from(t *testing.T, service string) http.Header {
 	t.Helper()
 	token, err := identity.SignServiceToken([]byte(serviceSecret), service)
@@ -189,7 +202,7 @@ func from(t *testing.T, service string) http.Header {
 	return http.Header{"X-Service-Token": {token}, "X-Service-Name": {service}, "Dapr-Api-Token": {appAPIToken}}
 }
 
-// as gives the headers that a person's request comes with.
+// as returns the headers of a request by a person.
 func (b *bundle) as(t *testing.T, user uuid.UUID, roles ...identity.Role) http.Header {
 	t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
@@ -203,44 +216,51 @@ func (b *bundle) as(t *testing.T, user uuid.UUID, roles ...identity.Role) http.H
 	return http.Header{"Authorization": {"Bearer " + token}}
 }
 
-// internal calls one of the contract's endpoints as payment-service.
+// asOrganizer returns the headers of a request by the organizer of the bundle's events.
+func (b *bundle) asOrganizer(t *testing.T) http.Header {
+	t.Helper()
+	return b.as(t, b.organizer, identity.RoleUser, identity.RoleOrganizer)
+}
+
+// internal calls an internal endpoint as payment-service.
 func (b *bundle) internal(t *testing.T, endpoint, body string) (int, string) {
 	t.Helper()
 	return b.send(t, http.MethodPost, "/api/tickets/internal/"+endpoint, body, from(t, "payment-service"))
 }
 
-// newType makes a ticket type at 50.00 USD as its organizer does.
+// newType creates a ticket type at 50.00 USD as the organizer.
 func (b *bundle) newType(t *testing.T, event uuid.UUID, name, capacity string) uuid.UUID {
 	t.Helper()
-	status, body := b.send(t, http.MethodPost, "/api/tickets/types",
-		`{"eventId":"`+event.String()+`","name":"`+name+`","price":50.00,"currency":"USD","capacity":`+capacity+`}`,
-		b.as(t, b.organizer, identity.RoleUser, identity.RoleOrganizer))
+	status, body := b.send(t, http.MethodPost, "/api/tickets/types", `{"eventId":"`+event.String()+`",
+		"name":"`+name+`","price":50.00,"currency":"USD","capacity":`+capacity+`}`, b.asOrganizer(t))
 	require.Equal(t, http.StatusCreated, status, body)
-	var made struct{ TicketTypeID uuid.UUID }
-	require.NoError(t, json.Unmarshal([]byte(body), &made))
-	return made.TicketTypeID
+	var created struct{ TicketTypeID uuid.UUID }
+	require.NoError(t, json.Unmarshal([]byte(body), &created))
+	return created.TicketTypeID
 }
 
 func reserveBody(id, user, event, kind uuid.UUID, quantity string) string {
 	return `{"userId":"` + user.String() + `","eventId":"` + event.String() + `","reservationId":"` + id.String() + `",
-		"ticketRequests":[{"ticketTypeId":"` + kind.String() + `","quantity":` + quantity + `}],"reservationDurationMinutes":15}`
+		"ticketRequests":[{"ticketTypeId":"` + kind.String() + `","quantity":` + quantity + `}],
+		"reservationDurationMinutes":15}`
 }
 
 func confirmBody(reservation, order, user uuid.UUID) string {
-	return `{"reservationId":"` + reservation.String() + `","orderId":"` + order.String() + `","userId":"` + user.String() + `","holderName":"Ann O'Hara"}`
+	return `{"reservationId":"` + reservation.String() + `","orderId":"` + order.String() + `",
+		"userId":"` + user.String() + `","holderName":"Ann O'Hara"}`
 }
 
 func releaseBody(reservation uuid.UUID) string {
 	return `{"reservationId":"` + reservation.String() + `","reason":"PAYMENT_FAILED"}`
 }
 
-// confirmedTicket is a ticket in the answer to confirm-purchase.
+// confirmedTicket is the part of a ticket in a response that tests read.
 type confirmedTicket struct {
 	TicketID     uuid.UUID
 	TicketNumber string
 }
 
-// buy gives a user that many tickets.
+// buy buys a quantity of tickets for a user.
 func (b *bundle) buy(t *testing.T, user, kind uuid.UUID, quantity string) []confirmedTicket {
 	t.Helper()
 	id := uuid.New()
@@ -253,24 +273,34 @@ func (b *bundle) buy(t *testing.T, user, kind uuid.UUID, quantity string) []conf
 	return confirmed.Tickets
 }
 
+// requireFailure asserts the code and the field of an error response.
 func requireFailure(t *testing.T, body, code, field string) {
 	t.Helper()
-	var f struct{ Error, Message, Field string }
-	require.NoError(t, json.Unmarshal([]byte(body), &f), body)
-	require.Equal(t, code, f.Error, body)
-	require.NotEmpty(t, f.Message)
-	require.Equal(t, field, f.Field)
+	var failure struct{ Error, Message, Field string }
+	require.NoError(t, json.Unmarshal([]byte(body), &failure), body)
+	require.Equal(t, code, failure.Error, body)
+	require.NotEmpty(t, failure.Message)
+	require.Equal(t, field, failure.Field)
 }
 
-// deliver hands an event to the route as the sidecar does.
-func (b *bundle) deliver(t *testing.T, route, eventType, payload string) (int, string) {
+// deliver delivers an event as the sidecar does.
+func (b *bundle) deliver(t *testing.T, eventType, payload string) (int, string) {
 	t.Helper()
-	return b.send(t, http.MethodPost, "/events/"+route, `{"specversion":"1.0","id":"`+uuid.NewString()+`","source":"test",
+	return b.send(t, http.MethodPost, "/events", `{"specversion":"1.0","id":"`+uuid.NewString()+`","source":"test",
 		"type":"`+eventType+`","data":{"eventType":"`+eventType+`","version":"1.0","timestamp":"2030-01-15T10:30:00Z",
 		"correlationId":"corr-123456","payload":`+payload+`}}`, http.Header{"Dapr-Api-Token": {appAPIToken}})
 }
 
-// ticket gives a ticket as it is stored.
+// tick triggers the sweep as the sidecar's cron binding does, and returns the body of the response.
+func (b *bundle) tick(t *testing.T) string {
+	t.Helper()
+	status, body := b.send(t, http.MethodPost, "/bindings/expire-reservations", "",
+		http.Header{"Dapr-Api-Token": {appAPIToken}})
+	require.Equal(t, http.StatusOK, status, body)
+	return body
+}
+
+// ticket returns a ticket as stored.
 func (b *bundle) ticket(t *testing.T, id uuid.UUID) ticket.Ticket {
 	t.Helper()
 	k, err := b.store.Ticket(t.Context(), id)

@@ -1,59 +1,81 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
-// refusing adds the contract's flag to h's refusals: {"reserved": false, "error": ...}.
-func refusing(flag string, h web.Handler) web.Handler {
+// Limits of the texts in requests, in characters.
+const (
+	maxReason       = 200
+	maxRefundReason = 500
+	maxRefundKey    = 128
+)
+
+// maxRefunded is the maximum number of tickets of an order.
+const maxRefunded = ticket.MaxItems * ticket.MaxQuantity
+
+// refusing returns a handler that writes the refusals of h with a flag, as in {"reserved": false, "error": ...}. form
+// adds the flag.
+func refusing[T any](form func(calls.Refused) T, h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err := h(w, r)
 		if kind := problem.KindOf(err); err == nil || kind != problem.NotFound && kind != problem.Conflict {
 			return err
 		}
 		p := web.Problem(r, err)
-		return web.WriteJSON(w, web.Status(p.Kind), map[string]any{flag: false, "error": p.Code, "message": p.Message})
+		return web.WriteJSON(w, web.Status(p.Kind), form(calls.Refused{Error: p.Code, Message: p.Message}))
 	}
 }
 
-// ticketRequest is the contract's TicketRequestDto. Its id is read later, so that a bad one can be named;
-// so are the ids of all requests.
-type ticketRequest struct {
-	TicketTypeID string `json:"ticketTypeId"`
-	Quantity     int    `json:"quantity"`
+func reserveRefused(r calls.Refused) calls.ReserveRefused { return calls.ReserveRefused{Refused: r} }
+
+func confirmRefused(r calls.Refused) calls.ConfirmPurchaseRefused {
+	return calls.ConfirmPurchaseRefused{Refused: r}
 }
 
-func linesOf(requests []ticketRequest) ([]ticket.LineItem, error) {
-	lines := make([]ticket.LineItem, len(requests))
+func releaseRefused(r calls.Refused) calls.ReleaseReservationRefused {
+	return calls.ReleaseReservationRefused{Refused: r}
+}
+
+func extendRefused(r calls.Refused) calls.ExtendReservationRefused {
+	return calls.ExtendReservationRefused{Refused: r}
+}
+
+func cancelRefused(r calls.Refused) calls.CancelTicketsRefused {
+	return calls.CancelTicketsRefused{Refused: r}
+}
+
+// parseItems returns the items of a request. It returns a *problem.Error that names the invalid field.
+func parseItems(requests []calls.TicketRequest) ([]ticket.LineItem, error) {
+	items := make([]ticket.LineItem, len(requests))
 	for i, q := range requests {
 		id, err := web.ParseID("ticketRequests.ticketTypeId", q.TicketTypeID)
 		if err != nil {
 			return nil, err
 		}
-		lines[i] = ticket.LineItem{TypeID: id, Quantity: q.Quantity}
+		items[i] = ticket.LineItem{TypeID: id, Quantity: q.Quantity}
 	}
-	return lines, ticket.ValidateItems(lines)
+	return items, ticket.ValidateItems(items)
 }
 
-// idField is an id in a request's body.
+// idField is a field of a request that contains an id.
 type idField struct {
 	name, value string
 	to          *uuid.UUID
 }
 
-// readIDs reads a request's ids, and refuses the first that is missing or none.
-func readIDs(fields ...idField) error {
+// parseIDs parses the ids of a request. It returns a *problem.Error that names the first missing or invalid one.
+func parseIDs(fields ...idField) error {
 	for _, f := range fields {
 		id, err := web.ParseID(f.name, f.value)
 		if err != nil {
@@ -64,11 +86,8 @@ func readIDs(fields ...idField) error {
 	return nil
 }
 
-func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		EventID        string          `json:"eventId"`
-		TicketRequests []ticketRequest `json:"ticketRequests"`
-	}
+func (a api) checkAvailability(w http.ResponseWriter, r *http.Request) error {
+	var in calls.CheckAvailabilityRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -76,159 +95,96 @@ func (a API) checkAvailability(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	lines, err := linesOf(in.TicketRequests)
+	items, err := parseItems(in.TicketRequests)
 	if err != nil {
 		return err
 	}
-	types, err := a.Store.Types(r.Context(), eventID)
+	checked, err := a.sales.CheckAvailability(r.Context(), eventID, items)
 	if err != nil {
 		return err
 	}
-	available := map[uuid.UUID]int{}
-	for _, t := range types {
-		available[t.ID] = t.Available()
-	}
-
-	type availability struct {
-		TicketTypeID      uuid.UUID `json:"ticketTypeId"`
-		Available         bool      `json:"available"`
-		QuantityAvailable int       `json:"quantityAvailable"`
-		QuantityRequested int       `json:"quantityRequested"`
-		Error             string    `json:"error,omitempty"`
-	}
-	out := struct {
-		Available          bool           `json:"available"`
-		TicketAvailability []availability `json:"ticketAvailability"`
-	}{Available: true}
-	for _, l := range lines {
-		left, known := available[l.TypeID]
-		line := availability{
-			TicketTypeID: l.TypeID, Available: left >= l.Quantity,
-			QuantityAvailable: left, QuantityRequested: l.Quantity,
+	out := calls.CheckAvailabilityAnswer{Available: true}
+	for _, c := range checked {
+		availability := calls.TicketAvailability{
+			TicketTypeID: c.Item.TypeID, Available: c.Err == nil,
+			QuantityAvailable: c.Left, QuantityRequested: c.Item.Quantity,
 		}
-		switch {
-		case !known:
-			line.Error = ticket.ErrTypeNotFound.Code
-		case !line.Available:
-			line.Error = ticket.ErrInsufficientInventory.Code
+		if c.Err != nil {
+			availability.Error = c.Err.Code
+			out.Available = false
 		}
-		out.Available = out.Available && line.Available
-		out.TicketAvailability = append(out.TicketAvailability, line)
+		out.TicketAvailability = append(out.TicketAvailability, availability)
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (a API) reserve(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		UserID                     string          `json:"userId"`
-		EventID                    string          `json:"eventId"`
-		ReservationID              string          `json:"reservationId"`
-		TicketRequests             []ticketRequest `json:"ticketRequests"`
-		ReservationDurationMinutes *int            `json:"reservationDurationMinutes"`
-	}
+func (a api) reserve(w http.ResponseWriter, r *http.Request) error {
+	var in calls.ReserveRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
 	var q ticket.Request
-	if err := readIDs(idField{"reservationId", in.ReservationID, &q.ReservationID},
-		idField{"userId", in.UserID, &q.UserID}, idField{"eventId", in.EventID, &q.EventID}); err != nil {
+	err := parseIDs(idField{"reservationId", in.ReservationID, &q.ReservationID},
+		idField{"userId", in.UserID, &q.UserID}, idField{"eventId", in.EventID, &q.EventID})
+	if err != nil {
 		return err
 	}
-	var err error
-	if q.Items, err = linesOf(in.TicketRequests); err != nil {
+	if q.Items, err = parseItems(in.TicketRequests); err != nil {
 		return err
 	}
 	if q.Hold, err = ticket.HoldFor(in.ReservationDurationMinutes); err != nil {
 		return err
 	}
-	res, err := a.Batcher.Reserve(r.Context(), q)
-	if errors.Is(err, ticket.ErrEventNotOnSale) {
-		// Perhaps EVENT_PUBLISHED is still under way to us: ask before turning a buyer down.
-		if _, err := a.fetchEvent(r.Context(), q.EventID); err != nil {
-			return err
-		}
-		res, err = a.Batcher.Reserve(r.Context(), q)
-	}
+	reservation, err := a.sales.Reserve(r.Context(), q)
 	if err != nil {
 		return err
 	}
-
-	type line struct {
-		TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-		Quantity     int           `json:"quantity"`
-		UnitPrice    money.Decimal `json:"unitPrice"`
-		TotalPrice   money.Decimal `json:"totalPrice"`
+	out := calls.ReserveAnswer{
+		ReservationID: reservation.ID, Reserved: true, ExpiresAt: reservation.ExpiresAt.UTC(),
 	}
-	out := struct {
-		ReservationID uuid.UUID      `json:"reservationId"`
-		Reserved      bool           `json:"reserved"`
-		ExpiresAt     time.Time      `json:"expiresAt"`
-		Currency      money.Currency `json:"currency"` // beyond the contract: a price alone cannot be charged
-		Tickets       []line         `json:"tickets"`
-	}{ReservationID: res.ID, Reserved: true, ExpiresAt: res.ExpiresAt.UTC()}
-	for _, l := range res.Items {
-		out.Currency = l.UnitPrice.Currency
-		out.Tickets = append(out.Tickets, line{
-			TicketTypeID: l.TypeID, Quantity: l.Quantity,
-			UnitPrice: l.UnitPrice.Decimal(), TotalPrice: l.UnitPrice.Times(l.Quantity).Decimal(),
+	for _, item := range reservation.Items {
+		out.Currency = item.UnitPrice.Currency
+		out.Tickets = append(out.Tickets, calls.ReservedTickets{
+			TicketTypeID: item.TypeID, Quantity: item.Quantity,
+			UnitPrice: item.UnitPrice.Decimal(), TotalPrice: item.UnitPrice.Times(item.Quantity).Decimal(),
 		})
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (a API) confirm(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		ReservationID string `json:"reservationId"`
-		OrderID       string `json:"orderId"`
-		UserID        string `json:"userId"`
-		HolderName    string `json:"holderName"`
-	}
+func (a api) confirm(w http.ResponseWriter, r *http.Request) error {
+	var in calls.ConfirmPurchaseRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
 	p := ticket.Purchase{HolderName: in.HolderName}
-	if err := readIDs(idField{"reservationId", in.ReservationID, &p.ReservationID},
-		idField{"orderId", in.OrderID, &p.OrderID}, idField{"userId", in.UserID, &p.UserID}); err != nil {
+	err := parseIDs(idField{"reservationId", in.ReservationID, &p.ReservationID},
+		idField{"orderId", in.OrderID, &p.OrderID}, idField{"userId", in.UserID, &p.UserID})
+	if err != nil {
 		return err
 	}
 	if err := ticket.ValidateHolder(p.HolderName); err != nil {
 		return err
 	}
-	var tickets []ticket.Ticket
-	err := a.Batcher.Issue(r.Context(), func(ctx context.Context) (err error) {
-		tickets, err = a.Store.Confirm(ctx, p)
-		return err
-	})
-	if errors.Is(err, ticket.ErrReservationNotFound) {
+	tickets, err := a.sales.Confirm(r.Context(), p)
+	if errors.Is(err, ticket.ErrReservationNotFound) { // the contract's message names the id
 		return problem.New(problem.NotFound, ticket.ErrReservationNotFound.Code,
 			"Reservation %s not found or expired", p.ReservationID).Because(err)
 	}
 	if err != nil {
 		return err
 	}
-
-	type confirmed struct {
-		TicketID     uuid.UUID `json:"ticketId"`
-		TicketNumber string    `json:"ticketNumber"`
-		QRCode       string    `json:"qrCode"`
-		TicketTypeID uuid.UUID `json:"ticketTypeId"`
-	}
-	out := struct {
-		Confirmed bool        `json:"confirmed"`
-		OrderID   uuid.UUID   `json:"orderId"`
-		Tickets   []confirmed `json:"tickets"`
-	}{Confirmed: true, OrderID: p.OrderID}
+	out := calls.ConfirmPurchaseAnswer{Confirmed: true, OrderID: p.OrderID}
 	for _, t := range tickets {
-		out.Tickets = append(out.Tickets, confirmed{t.ID, t.Number, a.PublicURL.QRCode(t.ID), t.TypeID})
+		out.Tickets = append(out.Tickets, calls.ConfirmedTicket{
+			TicketID: t.ID, TicketNumber: t.Number, QRCode: a.publicURL.QRCode(t.ID), TicketTypeID: t.TypeID,
+		})
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (a API) release(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		ReservationID string `json:"reservationId"`
-		Reason        string `json:"reason"`
-	}
+func (a api) release(w http.ResponseWriter, r *http.Request) error {
+	var in calls.ReleaseReservationRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -239,22 +195,17 @@ func (a API) release(w http.ResponseWriter, r *http.Request) error {
 	if err := ticket.ValidateText("reason", in.Reason, maxReason); err != nil {
 		return err
 	}
-	released, err := a.Store.Release(r.Context(), id, in.Reason)
+	released, err := a.store.Release(r.Context(), id, in.Reason)
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		Released        bool      `json:"released"`
-		ReservationID   uuid.UUID `json:"reservationId"`
-		TicketsReleased int       `json:"ticketsReleased"`
-	}{true, id, released})
+	return web.WriteJSON(w, http.StatusOK, calls.ReleaseReservationAnswer{
+		Released: true, ReservationID: id, TicketsReleased: released,
+	})
 }
 
-func (a API) extend(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		ReservationID string `json:"reservationId"`
-		Minutes       int    `json:"minutes"`
-	}
+func (a api) extend(w http.ResponseWriter, r *http.Request) error {
+	var in calls.ExtendReservationRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -266,34 +217,17 @@ func (a API) extend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	expiresAt, err := a.Store.Extend(r.Context(), id, hold)
+	expiresAt, err := a.store.Extend(r.Context(), id, hold)
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		Extended      bool      `json:"extended"`
-		ReservationID uuid.UUID `json:"reservationId"`
-		ExpiresAt     time.Time `json:"expiresAt"`
-	}{true, id, expiresAt.UTC()})
+	return web.WriteJSON(w, http.StatusOK, calls.ExtendReservationAnswer{
+		Extended: true, ReservationID: id, ExpiresAt: expiresAt.UTC(),
+	})
 }
 
-// Limits of the texts in requests, in characters.
-const (
-	maxReason       = 200
-	maxRefundReason = 500
-	maxRefundKey    = 128
-)
-
-// maxRefunded is how many tickets an order can have.
-const maxRefunded = ticket.MaxItems * ticket.MaxQuantity
-
-func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		OrderID   string                 `json:"orderId"`
-		TicketIDs web.Optional[[]string] `json:"ticketIds"`
-		RefundKey string                 `json:"refundKey"`
-		Reason    string                 `json:"reason"`
-	}
+func (a api) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
+	var in calls.CancelTicketsRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -302,12 +236,12 @@ func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
-	// Only a request without the field means all tickets: an empty list is somebody's mistake.
-	if in.TicketIDs.Value != nil {
-		if len(*in.TicketIDs.Value) == 0 {
+	// Only a request without the field means all tickets. An empty list is a mistake of the caller.
+	if in.TicketIDs != nil {
+		if len(in.TicketIDs) == 0 {
 			return problem.Field("ticketIds", "ticketIds must not be empty")
 		}
-		if refund.TicketIDs, err = web.ParseIDs("ticketIds", *in.TicketIDs.Value, maxRefunded); err != nil {
+		if refund.TicketIDs, err = web.ParseIDs("ticketIds", in.TicketIDs, maxRefunded); err != nil {
 			return err
 		}
 	}
@@ -320,43 +254,32 @@ func (a API) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 	if err := ticket.ValidateText("reason", in.Reason, maxRefundReason); err != nil {
 		return err
 	}
-	tickets, err := a.Store.CancelRefunded(r.Context(), refund)
+	tickets, err := a.store.CancelRefunded(r.Context(), refund)
 	if err != nil {
 		return err
 	}
-
-	type cancelled struct {
-		TicketID     uuid.UUID `json:"ticketId"`
-		TicketTypeID uuid.UUID `json:"ticketTypeId"`
-	}
-	out := struct {
-		Cancelled bool        `json:"cancelled"`
-		OrderID   uuid.UUID   `json:"orderId"`
-		Tickets   []cancelled `json:"tickets"`
-	}{true, orderID, []cancelled{}}
+	out := calls.CancelTicketsAnswer{Cancelled: true, OrderID: orderID, Tickets: []calls.CancelledTicket{}}
 	for _, t := range tickets {
-		out.Tickets = append(out.Tickets, cancelled{t.ID, t.TypeID})
+		out.Tickets = append(out.Tickets, calls.CancelledTicket{TicketID: t.ID, TicketTypeID: t.TypeID})
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (a API) ticketCount(w http.ResponseWriter, r *http.Request) error {
+func (a api) ticketCount(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
 	if err != nil {
 		return err
 	}
-	n, err := a.Store.TicketCount(r.Context(), id)
+	n, err := a.store.TicketCount(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		EventID     uuid.UUID `json:"eventId"`
-		TicketCount int       `json:"ticketCount"`
-	}{id, n})
+	return web.WriteJSON(w, http.StatusOK, calls.TicketCountAnswer{EventID: id, TicketCount: &n})
 }
 
-// holders lists who holds valid tickets of an event. A page is one of orders, whose holders it gives all.
-func (a API) holders(w http.ResponseWriter, r *http.Request) error {
+// holders lists the holders of active tickets of an event. The limit of a page counts orders; a page has all holders of
+// its orders.
+func (a api) holders(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
 	if err != nil {
 		return err
@@ -365,84 +288,57 @@ func (a API) holders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	found, err := a.Store.Holdings(r.Context(), id, page)
+	holdings, err := a.store.Holdings(r.Context(), id, page)
 	if err != nil {
 		return err
 	}
-	type holder struct {
-		UserID      uuid.UUID `json:"userId"`
-		OrderID     uuid.UUID `json:"orderId"`
-		TicketCount int       `json:"ticketCount"`
-	}
-	out := struct {
-		Holders    []holder `json:"holders"`
-		NextCursor string   `json:"nextCursor,omitempty"`
-	}{Holders: []holder{}}
-	found, out.NextCursor = paging.Cut(page, found, func(h ticket.Holding) (time.Time, uuid.UUID) { return h.Issued, h.OrderID })
-	for _, h := range found {
+	out := calls.HoldersAnswer{Holders: []calls.Holder{}}
+	holdings, out.NextCursor = paging.Cut(page, holdings, func(h ticket.Holding) (time.Time, uuid.UUID) {
+		return h.Issued, h.OrderID
+	})
+	for _, h := range holdings {
 		for userID, n := range h.Holders {
-			out.Holders = append(out.Holders, holder{userID, h.OrderID, n})
+			out.Holders = append(out.Holders, calls.Holder{UserID: userID, OrderID: h.OrderID, TicketCount: n})
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-// ticketJSON is the contract's TicketInfoDto.
-type ticketJSON struct {
-	TicketID     uuid.UUID     `json:"ticketId"`
-	TicketNumber string        `json:"ticketNumber"`
-	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-	EventID      uuid.UUID     `json:"eventId"`
-	OrderID      uuid.UUID     `json:"orderId"`
-	HolderName   string        `json:"holderName"`
-	QRCode       string        `json:"qrCode"`
-	Status       ticket.Status `json:"status"`
-	CreatedAt    time.Time     `json:"createdAt"`
-}
-
-func (a API) ticketJSON(t ticket.Ticket) ticketJSON {
-	return ticketJSON{
-		TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, EventID: t.EventID, OrderID: t.OrderID,
-		HolderName: t.HolderName, QRCode: a.PublicURL.QRCode(t.ID), Status: t.Status, CreatedAt: t.CreatedAt.UTC(),
-	}
-}
-
-func (a API) internalTicket(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.ticketInPath(r)
+func (a api) internalTicket(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "ticketId")
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, a.ticketJSON(t))
-}
-
-// internalPDF prints a ticket for a mail. ?userId= says who gets the mail: it may be about to go to
-// somebody who has given the ticket away, to whom its code must not go, so that somebody else's ticket
-// is not found.
-func (a API) internalPDF(w http.ResponseWriter, r *http.Request) error {
-	t, err := a.ticketInPath(r)
+	t, err := a.store.Ticket(r.Context(), id)
 	if err != nil {
 		return err
 	}
-	if r.URL.Query().Has("userId") {
-		userID, err := web.ParseID("userId", r.URL.Query().Get("userId"))
+	return web.WriteJSON(w, http.StatusOK, a.ticketInfo(t))
+}
+
+// internalPDF returns the PDF of a ticket for a mail. With ?userId=, the recipient of the mail, only a ticket that this
+// user owns is found: the mail may be sent after a transfer, and the former owner must not get the code.
+func (a api) internalPDF(w http.ResponseWriter, r *http.Request) error {
+	id, err := web.PathID(r, "ticketId")
+	if err != nil {
+		return err
+	}
+	var t ticket.Ticket
+	if query := r.URL.Query(); query.Has("userId") {
+		userID, err := web.ParseID("userId", query.Get("userId"))
 		if err != nil {
 			return err
 		}
-		if t.OwnerID != userID {
-			return ticket.ErrTicketNotFound
+		t, err = a.sales.OwnTicket(r.Context(), userID, id)
+		if err != nil {
+			return err
 		}
+	} else if t, err = a.store.Ticket(r.Context(), id); err != nil {
+		return err
 	}
-	content, err := a.draw(r.Context(), t)
+	content, err := a.sales.PDF(r.Context(), t)
 	if err != nil {
 		return err
 	}
 	return writeFile(w, "application/pdf", content)
-}
-
-func (a API) ticketInPath(r *http.Request) (ticket.Ticket, error) {
-	id, err := web.PathID(r, "ticketId")
-	if err != nil {
-		return ticket.Ticket{}, err
-	}
-	return a.Store.Ticket(r.Context(), id)
 }

@@ -13,10 +13,12 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
+// typeJSON is a ticket type in a response.
 type typeJSON struct {
 	TicketTypeID      uuid.UUID      `json:"ticketTypeId"`
 	EventID           uuid.UUID      `json:"eventId"`
@@ -45,7 +47,7 @@ func typeToJSON(t ticket.Type, e ticket.Event) typeJSON {
 	}
 }
 
-// parseTime reads a bound of sales. No value is no bound.
+// parseTime parses a bound of the time of sale; nil is no bound. It returns a *problem.Error that names the field.
 func parseTime(field string, value *string) (*time.Time, error) {
 	if value == nil {
 		return nil, nil
@@ -54,14 +56,14 @@ func parseTime(field string, value *string) (*time.Time, error) {
 	if err := t.UnmarshalText([]byte(*value)); err != nil { // stricter than time.Parse
 		return nil, problem.Field(field, "%s must be an RFC 3339 time", field).Because(err)
 	}
-	t = t.UTC().Truncate(time.Microsecond) // what PostgreSQL keeps
-	if t.Year() < 1 || t.Year() > 9999 {   // which its zone can bring about, and RFC 3339 cannot write
+	t = t.UTC().Truncate(time.Microsecond) // the precision of PostgreSQL
+	if t.Year() < 1 || t.Year() > 9999 {   // possible after the conversion to UTC, but RFC 3339 cannot represent it
 		return nil, problem.Field(field, "%s must be a time between the years 1 and 9999", field)
 	}
 	return &t, nil
 }
 
-func (a API) createType(w http.ResponseWriter, r *http.Request) error {
+func (a api) createType(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		EventID     string        `json:"eventId"`
 		Name        string        `json:"name"`
@@ -100,29 +102,26 @@ func (a API) createType(w http.ResponseWriter, r *http.Request) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	e, err := a.organized(r.Context(), eventID)
+	t, e, err := a.sales.CreateType(r.Context(), identity.CurrentUser(r.Context()), t)
 	if err != nil {
-		return err
-	}
-	if t, err = a.Store.CreateType(r.Context(), t); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusCreated, typeToJSON(t, e))
 }
 
-// clearable is a field of a change that may be absent, and may be null, which takes away what is there.
+// clearable is a field of a change. An absent field changes nothing; null removes the value.
 type clearable[T any] struct {
 	present bool
 	value   *T
 }
 
-// UnmarshalJSON reads the field's value. web.Decode names the field in its error.
+// UnmarshalJSON reads the value of the field. web.Decode adds the name of the field to its error.
 func (c *clearable[T]) UnmarshalJSON(body []byte) error {
 	c.present = true
 	return json.Unmarshal(body, &c.value)
 }
 
-func (a API) changeType(w http.ResponseWriter, r *http.Request) error {
+func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "ticketTypeId")
 	if err != nil {
 		return err
@@ -146,15 +145,7 @@ func (a API) changeType(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, err := a.Store.Type(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	e, err := a.organized(r.Context(), t.EventID)
-	if err != nil {
-		return err
-	}
-	t, err = a.Store.ChangeType(r.Context(), id, func(t ticket.Type) (ticket.Type, error) {
+	change := func(t ticket.Type) (ticket.Type, error) {
 		if in.Name.Value != nil {
 			t.Name = strings.TrimSpace(*in.Name.Value)
 		}
@@ -178,20 +169,21 @@ func (a API) changeType(w http.ResponseWriter, r *http.Request) error {
 			t.MaxPerOrder = in.MaxPerOrder.value
 		}
 		return t, t.Validate()
-	})
+	}
+	t, e, err := a.sales.ChangeType(r.Context(), identity.CurrentUser(r.Context()), id, change)
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, typeToJSON(t, e))
 }
 
-// Limits of a check-in, in characters. No code of ours comes near this one.
+// Limits of a check-in, in characters. The codes of tickets are far shorter than maxCode.
 const (
 	maxCode = 4096
 	maxGate = 100
 )
 
-func (a API) checkIn(w http.ResponseWriter, r *http.Request) error {
+func (a api) checkIn(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Code string `json:"code"`
 		Gate string `json:"gate"`
@@ -205,19 +197,7 @@ func (a API) checkIn(w http.ResponseWriter, r *http.Request) error {
 	if err := ticket.ValidateText("gate", in.Gate, maxGate); err != nil {
 		return err
 	}
-	id, version, err := a.Signer.Verify(in.Code)
-	if err != nil {
-		return err
-	}
-	t, err := a.Store.Ticket(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	// First of all: what became of a ticket is the business of its event's organizer only.
-	if _, err := a.organized(r.Context(), t.EventID); err != nil {
-		return err
-	}
-	t, err = a.Store.CheckIn(r.Context(), id, version, in.Gate)
+	t, err := a.sales.CheckIn(r.Context(), identity.CurrentUser(r.Context()), in.Code, in.Gate)
 	if errors.Is(err, ticket.ErrAlreadyCheckedIn) {
 		p := web.Problem(r, err)
 		return web.WriteJSON(w, web.Status(p.Kind), struct {
@@ -241,20 +221,20 @@ func (a API) checkIn(w http.ResponseWriter, r *http.Request) error {
 	}{t.ID, t.Number, t.HolderName, t.TypeID, t.EventID, t.CheckedInAt.UTC(), t.Gate})
 }
 
-// attendeesBatch is how many lines of a table are read at a time.
+// attendeesBatch is how many rows of the table are read at a time.
 const attendeesBatch = 500
 
-// attendees writes a line per ticket, by number. It reads a batch at a time: neither does the table have
-// to fit in memory, nor does a slow reader keep a connection to the database.
-func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
+// attendees writes a CSV table with one row per ticket, in the order of their numbers. It reads the tickets in batches,
+// so that the table need not fit in memory and a slow client does not occupy a database connection.
+func (a api) attendees(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
 	if err != nil {
 		return err
 	}
-	if _, err := a.organized(r.Context(), id); err != nil {
+	if _, err := a.sales.OrganizedEvent(r.Context(), identity.CurrentUser(r.Context()), id); err != nil {
 		return err
 	}
-	tickets, err := a.Store.TicketsOfEvent(r.Context(), id, "", attendeesBatch)
+	tickets, err := a.store.TicketsOfEvent(r.Context(), id, "", attendeesBatch)
 	if err != nil {
 		return err
 	}
@@ -262,35 +242,35 @@ func (a API) attendees(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Disposition", `attachment; filename="attendees.csv"`)
 	w.Header().Set("Cache-Control", "private, no-store")
 	table := csv.NewWriter(w)
-	// Its errors are those of the connection, kept for after the batch.
+	// Write errors are those of the connection; table.Error returns them after each batch.
 	_ = table.Write([]string{"ticketNumber", "ticketType", "holderName", "status", "checkedInAt"})
 	for {
 		for _, t := range tickets {
 			var checkedInAt string
-			if !t.CheckedInAt.IsZero() { // also of one that was cancelled with its event afterwards
+			if !t.CheckedInAt.IsZero() { // includes used tickets that were cancelled with their event
 				checkedInAt = t.CheckedInAt.UTC().Format(time.RFC3339)
 			}
 			_ = table.Write([]string{t.Number, cell(t.TypeName), cell(t.HolderName), string(t.Status), checkedInAt})
 		}
 		table.Flush()
-		if err := table.Error(); err != nil { // the reader went away; there is nobody to tell
-			slog.DebugContext(r.Context(), "attendees not written", "error", err.Error())
+		if err := table.Error(); err != nil { // the client has disconnected
+			slog.DebugContext(r.Context(), "write attendees failed", "error", err.Error())
 			return nil
 		}
 		if len(tickets) < attendeesBatch {
 			return nil
 		}
-		next, err := a.Store.TicketsOfEvent(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch)
+		next, err := a.store.TicketsOfEvent(r.Context(), id, tickets[len(tickets)-1].Number, attendeesBatch)
 		if err != nil {
-			// The status is out. Only a connection that breaks off tells the reader that lines are missing.
-			slog.ErrorContext(r.Context(), "attendees cut off", "error", err.Error())
+			// The status has been sent. Closing the connection is the only way to report that rows are missing.
+			slog.ErrorContext(r.Context(), "read attendees failed", "error", err.Error())
 			panic(http.ErrAbortHandler)
 		}
 		tickets = next
 	}
 }
 
-// cell keeps spreadsheets from taking a text for a formula (OWASP, "CSV Injection").
+// cell escapes a text that a spreadsheet would interpret as a formula (OWASP, "CSV Injection").
 func cell(text string) string {
 	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
 		return "'" + text

@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"image/png"
 	"net/http"
@@ -24,19 +23,19 @@ func typeBody(event uuid.UUID) string {
 	return `{"eventId":"` + event.String() + `","name":" Early bird ","price":12.5,"currency":"USD","capacity":100}`
 }
 
-func TestCreateType(t *testing.T) {
+func TestCreateTypeIsForTheOrganizer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	post := func(t *testing.T, body string, header http.Header) (int, string) {
 		t.Helper()
 		return b.send(t, http.MethodPost, "/api/tickets/types", body, header)
 	}
-	organizer := b.as(t, b.organizer, identity.RoleUser, identity.RoleOrganizer)
+	organizer := b.asOrganizer(t)
 	status, body := post(t, typeBody(b.event), organizer)
 	require.Equal(t, http.StatusCreated, status, body)
-	var made struct{ TicketTypeID string }
-	require.NoError(t, json.Unmarshal([]byte(body), &made))
-	require.JSONEq(t, `{"ticketTypeId":"`+made.TicketTypeID+`","eventId":"`+b.event.String()+`","name":"Early bird",
+	var created struct{ TicketTypeID string }
+	require.NoError(t, json.Unmarshal([]byte(body), &created))
+	require.JSONEq(t, `{"ticketTypeId":"`+created.TicketTypeID+`","eventId":"`+b.event.String()+`","name":"Early bird",
 		"price":12.50,"currency":"USD","capacity":100,"quantityAvailable":100,"onSale":true}`, body)
 	require.Contains(t, body, `"price":12.50,`)
 
@@ -46,11 +45,14 @@ func TestCreateType(t *testing.T) {
 		status     int
 		code       string
 	}{
-		{"SameNameAgain", typeBody(b.event), organizer, 409, "TICKET_TYPE_EXISTS"},
+		{"DuplicateName", typeBody(b.event), organizer, 409, "TICKET_TYPE_EXISTS"},
 		{"OtherCurrency", strings.Replace(typeBody(b.event), "USD", "EUR", 1), organizer, 409, "CURRENCY_MISMATCH"},
 		{"UnknownEvent", typeBody(uuid.New()), organizer, 404, "EVENT_NOT_FOUND"},
-		{"NotTheOrganizer", typeBody(b.event), b.as(t, uuid.New(), identity.RoleOrganizer), 403, "NOT_EVENT_ORGANIZER"},
-		{"NoOrganizerAtAll", typeBody(b.event), b.as(t, b.organizer, identity.RoleUser), 403, "FORBIDDEN"},
+		{
+			"OrganizerOfAnotherEvent", typeBody(b.event), b.as(t, uuid.New(), identity.RoleOrganizer),
+			403, "NOT_EVENT_ORGANIZER",
+		},
+		{"WithoutOrganizerRole", typeBody(b.event), b.as(t, b.organizer, identity.RoleUser), 403, "FORBIDDEN"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,12 +63,14 @@ func TestCreateType(t *testing.T) {
 	}
 	t.Run("Admin", func(t *testing.T) {
 		t.Parallel()
-		status, body := post(t, strings.Replace(typeBody(b.event), "Early bird", "Press", 1), b.as(t, uuid.New(), identity.RoleAdmin))
+		status, body := post(t, strings.Replace(typeBody(b.event), "Early bird", "Press", 1),
+			b.as(t, uuid.New(), identity.RoleAdmin))
 		require.Equal(t, http.StatusCreated, status, body)
 	})
 	t.Run("Free", func(t *testing.T) {
 		t.Parallel()
-		status, body := post(t, strings.NewReplacer("Early bird", "Children", "12.5", "0").Replace(typeBody(b.event)), organizer)
+		free := strings.NewReplacer("Early bird", "Children", "12.5", "0").Replace(typeBody(b.event))
+		status, body := post(t, free, organizer)
 		require.Equal(t, http.StatusCreated, status, body)
 		require.Contains(t, body, `"price":0.00,`)
 	})
@@ -88,7 +92,7 @@ func TestCreateTypeRefusesBadInput(t *testing.T) {
 		{"MalformedJSON", change("}", ""), 400, "MALFORMED_JSON", ""},
 		{"TooLarge", change("Early", strings.Repeat("a", web.MaxBody)), 413, "BODY_TOO_LARGE", ""},
 		{"UnknownField", change("{", `{"sold":0,`), 400, "VALIDATION_ERROR", "sold"},
-		{"EventThatIsNone", change(b.event.String(), "festival"), 400, "VALIDATION_ERROR", "eventId"},
+		{"InvalidEvent", change(b.event.String(), "festival"), 400, "VALIDATION_ERROR", "eventId"},
 		{"NoEvent", change(`"`+b.event.String()+`"`, "null"), 400, "VALIDATION_ERROR", "eventId"},
 		{"NoName", change(" Early bird ", " "), 400, "VALIDATION_ERROR", "name"},
 		{"LongName", change("Early", strings.Repeat("a", 100)), 400, "VALIDATION_ERROR", "name"},
@@ -99,36 +103,38 @@ func TestCreateTypeRefusesBadInput(t *testing.T) {
 		{"StringPrice", change("12.5", `"12.5"`), 400, "VALIDATION_ERROR", "price"},
 		{"ThreeDecimals", change("12.5", "12.505"), 400, "VALIDATION_ERROR", "price"},
 		{"NegativePrice", change("12.5", "-12.5"), 400, "VALIDATION_ERROR", "price"},
-		{"PriceWithAnExponent", change("12.5", "1e2"), 400, "VALIDATION_ERROR", "price"},
+		{"PriceWithExponent", change("12.5", "1e2"), 400, "VALIDATION_ERROR", "price"},
 		{"HugePrice", change("12.5", "99999999999999999999"), 400, "VALIDATION_ERROR", "price"},
-		{"DecimalsThatTheCurrencyHasNot", change("USD", "JPY"), 400, "VALIDATION_ERROR", "price"},
+		{"CurrencyWithoutDecimals", change("USD", "JPY"), 400, "VALIDATION_ERROR", "price"},
 		{"NoCurrency", change("USD", ""), 400, "VALIDATION_ERROR", "currency"},
 		{"LowerCaseCurrency", change("USD", "usd"), 400, "VALIDATION_ERROR", "currency"},
 		{"UnknownCurrency", change("USD", "ABC"), 400, "VALIDATION_ERROR", "currency"},
 		{"NoCapacity", change(`,"capacity":100`, ""), 400, "VALIDATION_ERROR", "capacity"},
 		{"NegativeCapacity", change(`:100`, `:-1`), 400, "VALIDATION_ERROR", "capacity"},
 		{"HugeCapacity", change(`:100`, `:1000001`), 400, "VALIDATION_ERROR", "capacity"},
-		{"FractionOfASeat", change(`:100`, `:1.5`), 400, "VALIDATION_ERROR", "capacity"},
+		{"FractionalCapacity", change(`:100`, `:1.5`), 400, "VALIDATION_ERROR", "capacity"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			status, body := b.send(t, http.MethodPost, "/api/tickets/types", tt.body, b.as(t, b.organizer, identity.RoleOrganizer))
+			status, body := b.send(t, http.MethodPost, "/api/tickets/types", tt.body,
+				b.as(t, b.organizer, identity.RoleOrganizer))
 			require.Equal(t, tt.status, status, body)
 			requireFailure(t, body, tt.code, tt.field)
 		})
 	}
 }
 
-func TestCreateTypeWithoutEventService(t *testing.T) {
+func TestCreateTypeNeedsEventService(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
-	status, body := b.send(t, http.MethodPost, "/api/tickets/types", typeBody(b.event), b.as(t, b.organizer, identity.RoleOrganizer))
+	b.services.set(b.event, "PUBLISHED", sidecar.ErrUnavailable)
+	status, body := b.send(t, http.MethodPost, "/api/tickets/types", typeBody(b.event),
+		b.as(t, b.organizer, identity.RoleOrganizer))
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
 }
 
-func TestAvailability(t *testing.T) {
+func TestAvailabilityHidesDrafts(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	get := func(t *testing.T, event string) (int, string) {
@@ -139,14 +145,15 @@ func TestAvailability(t *testing.T) {
 	t.Run("OnSale", func(t *testing.T) {
 		t.Parallel()
 		event := uuid.New()
-		b.events.say(event, "PUBLISHED", nil)
+		b.services.set(event, "PUBLISHED", nil)
 		kind := b.newType(t, event, "VIP", "3")
 		status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), event, kind, "1"))
 		require.Equal(t, http.StatusOK, status, body)
 		status, body = get(t, event.String())
 		require.Equal(t, http.StatusOK, status)
 		require.JSONEq(t, `{"eventId":"`+event.String()+`","onSale":true,"ticketTypes":[{"ticketTypeId":"`+kind.String()+`",
-			"eventId":"`+event.String()+`","name":"VIP","price":50.00,"currency":"USD","capacity":3,"quantityAvailable":2,"onSale":true}]}`, body)
+			"eventId":"`+event.String()+`","name":"VIP","price":50.00,"currency":"USD","capacity":3,
+			"quantityAvailable":2,"onSale":true}]}`, body)
 	})
 	t.Run("NoTypes", func(t *testing.T) {
 		t.Parallel()
@@ -157,20 +164,20 @@ func TestAvailability(t *testing.T) {
 	t.Run("Cancelled", func(t *testing.T) {
 		t.Parallel()
 		event := uuid.New()
-		b.events.say(event, "CANCELLED", nil)
+		b.services.set(event, "CANCELLED", nil)
 		status, body := get(t, event.String())
 		require.Equal(t, http.StatusOK, status)
 		require.JSONEq(t, `{"eventId":"`+event.String()+`","onSale":false,"ticketTypes":[]}`, body)
 	})
-	t.Run("DraftThatIsPublishedMeanwhile", func(t *testing.T) {
+	t.Run("DraftThenPublished", func(t *testing.T) {
 		t.Parallel()
 		event := uuid.New()
-		b.events.say(event, "DRAFT", nil)
+		b.services.set(event, "DRAFT", nil)
 		b.newType(t, event, "VIP", "3")
 		status, body := get(t, event.String())
 		require.Equal(t, http.StatusNotFound, status)
 		require.JSONEq(t, `{"error":"EVENT_NOT_FOUND","message":"No such event"}`, body)
-		b.events.say(event, "PUBLISHED", nil)
+		b.services.set(event, "PUBLISHED", nil)
 		status, body = get(t, event.String())
 		require.Equal(t, http.StatusOK, status, body)
 	})
@@ -181,7 +188,7 @@ func TestAvailability(t *testing.T) {
 		require.JSONEq(t, `{"error":"EVENT_NOT_FOUND","message":"No such event"}`, body)
 	})
 	for _, bad := range []string{"festival", strings.Repeat("g", 36), "%7B" + b.event.String() + "%7D"} {
-		t.Run("NoUUID", func(t *testing.T) {
+		t.Run("InvalidID", func(t *testing.T) {
 			t.Parallel()
 			status, body := get(t, bad)
 			require.Equal(t, http.StatusBadRequest, status)
@@ -190,19 +197,19 @@ func TestAvailability(t *testing.T) {
 	}
 }
 
-func TestAvailabilityWithoutEventService(t *testing.T) {
+func TestAvailabilityOfStoredEventNeedsNoOtherService(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.newType(t, b.event, "VIP", "3")
-	b.events.say(b.event, "PUBLISHED", sidecar.ErrUnavailable)
+	b.services.set(b.event, "PUBLISHED", sidecar.ErrUnavailable)
 	status, body := b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
-	require.Equal(t, http.StatusOK, status, body) // what is known needs nobody
+	require.Equal(t, http.StatusOK, status, body)
 	status, body = b.send(t, http.MethodGet, "/api/tickets/events/"+uuid.NewString()+"/availability", "", nil)
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
 }
 
-func TestOwnTickets(t *testing.T) {
+func TestTicketsAreVisibleToTheirOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	user := uuid.New()
@@ -219,7 +226,7 @@ func TestOwnTickets(t *testing.T) {
 		require.ElementsMatch(t, tickets, mine.Tickets)
 		require.Contains(t, body, `"qrCode":"`+publicURL.QRCode(first)+`"`)
 	})
-	t.Run("MineByPages", func(t *testing.T) {
+	t.Run("Pages", func(t *testing.T) {
 		t.Parallel()
 		var first, second struct {
 			Tickets    []confirmedTicket
@@ -234,7 +241,7 @@ func TestOwnTickets(t *testing.T) {
 		require.ElementsMatch(t, tickets, append(first.Tickets, second.Tickets...))
 	})
 	for name, query := range map[string]string{"limit": "limit=0", "cursor": "cursor=mine"} {
-		t.Run("MineBy"+name, func(t *testing.T) {
+		t.Run("Invalid"+name, func(t *testing.T) {
 			t.Parallel()
 			status, body := b.send(t, http.MethodGet, "/api/tickets/mine?"+query, "", owner)
 			require.Equal(t, http.StatusBadRequest, status)
@@ -245,7 +252,8 @@ func TestOwnTickets(t *testing.T) {
 		t.Parallel()
 		status, body := b.send(t, http.MethodGet, "/api/tickets/"+first.String(), "", owner)
 		require.Equal(t, http.StatusOK, status)
-		_, internal := b.send(t, http.MethodGet, "/api/tickets/internal/"+first.String(), "", from(t, "notification-service"))
+		_, internal := b.send(t, http.MethodGet, "/api/tickets/internal/"+first.String(), "",
+			from(t, "notification-service"))
 		require.Equal(t, internal, body)
 		for _, header := range []http.Header{stranger, b.as(t, uuid.New(), identity.RoleAdmin)} {
 			status, body = b.send(t, http.MethodGet, "/api/tickets/"+first.String(), "", header)
@@ -253,7 +261,7 @@ func TestOwnTickets(t *testing.T) {
 			requireFailure(t, body, "TICKET_NOT_FOUND", "")
 		}
 	})
-	t.Run("NoneAreMine", func(t *testing.T) {
+	t.Run("NoTickets", func(t *testing.T) {
 		t.Parallel()
 		status, body := b.send(t, http.MethodGet, "/api/tickets/mine", "", stranger)
 		require.Equal(t, http.StatusOK, status)
@@ -267,8 +275,9 @@ func TestOwnTickets(t *testing.T) {
 		require.NoError(t, err)
 		bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
 		require.NoError(t, err)
-		// The picture is known to be nothing but the code; the search for one in a photo fails now and then.
-		read, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true})
+		// The picture contains only the code. Without this hint, the reader searches for a code and sometimes fails.
+		hints := map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_PURE_BARCODE: true}
+		read, err := qrcode.NewQRCodeReader().Decode(bitmap, hints)
 		require.NoError(t, err)
 		id, version, err := b.signer.Verify(read.GetText())
 		require.NoError(t, err)
@@ -281,51 +290,54 @@ func TestOwnTickets(t *testing.T) {
 		status, body := b.send(t, http.MethodGet, path, "", owner)
 		require.Equal(t, http.StatusOK, status)
 		require.True(t, strings.HasPrefix(body, "%PDF-"))
-		_, mailed := b.send(t, http.MethodGet, strings.Replace(path, "tickets/", "tickets/internal/", 1), "", from(t, "notification-service"))
-		require.True(t, bytes.Equal([]byte(body), []byte(mailed)), "what is mailed is what is downloaded")
+		_, mailed := b.send(t, http.MethodGet, strings.Replace(path, "tickets/", "tickets/internal/", 1), "",
+			from(t, "notification-service"))
+		require.True(t, body == mailed, "the mailed PDF equals the downloaded one")
 	})
 	for _, file := range []string{"qr.png", "ticket.pdf"} {
-		t.Run(file+"/SomebodyElses", func(t *testing.T) {
+		t.Run(file+"/OtherUser", func(t *testing.T) {
 			t.Parallel()
 			status, body := b.send(t, http.MethodGet, "/api/tickets/"+first.String()+"/"+file, "", stranger)
 			require.Equal(t, http.StatusNotFound, status)
-			// To the letter what a ticket that does not exist gets.
+			// The response is the same as for an unknown ticket.
 			unknownStatus, unknown := b.send(t, http.MethodGet, "/api/tickets/"+uuid.NewString()+"/"+file, "", stranger)
 			require.Equal(t, http.StatusNotFound, unknownStatus)
 			require.Equal(t, unknown, body)
 			requireFailure(t, body, "TICKET_NOT_FOUND", "")
 		})
-		t.Run(file+"/NotEvenAnAdmin", func(t *testing.T) {
+		t.Run(file+"/Admin", func(t *testing.T) {
 			t.Parallel()
 			status, _ := b.send(t, http.MethodGet, "/api/tickets/"+first.String()+"/"+file, "",
 				b.as(t, uuid.New(), identity.RoleAdmin))
 			require.Equal(t, http.StatusNotFound, status)
 		})
-		t.Run(file+"/NoUUID", func(t *testing.T) {
+		t.Run(file+"/InvalidID", func(t *testing.T) {
 			t.Parallel()
 			status, body := b.send(t, http.MethodGet, "/api/tickets/mine/"+file, "", owner)
 			require.Equal(t, http.StatusBadRequest, status)
 			requireFailure(t, body, "VALIDATION_ERROR", "ticketId")
 		})
-		t.Run(file+"/KeptByNoCache", func(t *testing.T) {
+		t.Run(file+"/NotCacheable", func(t *testing.T) {
 			t.Parallel()
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.url+"/api/tickets/"+first.String()+"/"+file, nil)
+			url := b.url + "/api/tickets/" + first.String() + "/" + file
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 			require.NoError(t, err)
 			req.Header = owner
 			res, err := http.DefaultClient.Do(req)
 			require.NoError(t, err)
 			defer res.Body.Close()
 			require.Equal(t, "private, no-store", res.Header.Get("Cache-Control"))
-			require.Equal(t, map[string]string{"qr.png": "image/png", "ticket.pdf": "application/pdf"}[file], res.Header.Get("Content-Type"))
+			contentType := map[string]string{"qr.png": "image/png", "ticket.pdf": "application/pdf"}[file]
+			require.Equal(t, contentType, res.Header.Get("Content-Type"))
 		})
 	}
 }
 
-func TestTransfer(t *testing.T) {
+func TestTransferChangesOwnerAndCode(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	user, bob := uuid.New(), uuid.New()
-	b.events.users = map[uuid.UUID]string{bob: "Bob", user: "Ann"}
+	b.services.users = map[uuid.UUID]string{bob: "Bob", user: "Ann"}
 	tickets := b.buy(t, user, b.newType(t, b.event, "VIP", "10"), "2")
 	owner := b.as(t, user, identity.RoleUser)
 	transfer := func(t *testing.T, id uuid.UUID, to string, header http.Header) (int, string) {
@@ -339,11 +351,11 @@ func TestTransfer(t *testing.T) {
 		status      int
 		code, field string
 	}{
-		{"ToOneself", user.String(), owner, 400, "VALIDATION_ERROR", "toUserId"},
-		{"ToNobody", uuid.NewString(), owner, 404, "USER_NOT_FOUND", ""},
-		{"ToANoUUID", "bob", owner, 400, "VALIDATION_ERROR", "toUserId"},
-		{"SomebodyElses", bob.String(), b.as(t, bob, identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
-		{"NotEvenByAnAdmin", bob.String(), b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
+		{"ToOwner", user.String(), owner, 400, "VALIDATION_ERROR", "toUserId"},
+		{"ToUnknownUser", uuid.NewString(), owner, 404, "USER_NOT_FOUND", ""},
+		{"InvalidID", "bob", owner, 400, "VALIDATION_ERROR", "toUserId"},
+		{"ByOtherUser", bob.String(), b.as(t, bob, identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
+		{"ByAdmin", bob.String(), b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, body := transfer(t, id, tt.to, tt.header)
@@ -351,19 +363,19 @@ func TestTransfer(t *testing.T) {
 			requireFailure(t, body, tt.code, tt.field)
 		})
 	}
-	t.Run("StrangersLearnNothingOfUsers", func(t *testing.T) {
-		b.events.asked = nil
+	t.Run("OnlyOwnerCanProbeForUsers", func(t *testing.T) {
+		b.services.paths = nil
 		status, _ := transfer(t, id, uuid.NewString(), b.as(t, bob, identity.RoleUser))
 		require.Equal(t, http.StatusNotFound, status)
-		require.Empty(t, b.events.asked)
+		require.Empty(t, b.services.paths)
 	})
 	for name, failure := range map[string]error{
 		"AuthServiceDown":    sidecar.ErrUnavailable,
 		"AuthServiceRefuses": problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "This service may not call this route"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.events.say(b.event, "PUBLISHED", failure)
-			defer b.events.say(b.event, "PUBLISHED", nil)
+			b.services.set(b.event, "PUBLISHED", failure)
+			defer b.services.set(b.event, "PUBLISHED", nil)
 			status, body := transfer(t, id, bob.String(), owner)
 			require.Equal(t, http.StatusServiceUnavailable, status)
 			requireFailure(t, body, "SERVICE_UNAVAILABLE", "")
@@ -375,8 +387,8 @@ func TestTransfer(t *testing.T) {
 	status, body := transfer(t, id, bob.String(), owner)
 	require.Equal(t, http.StatusOK, status, body)
 	require.Contains(t, body, `"holderName":"Bob Lee"`)
-	_, his := b.send(t, http.MethodGet, "/api/tickets/"+id.String(), "", b.as(t, bob, identity.RoleUser))
-	require.Equal(t, body, his)
+	_, stored := b.send(t, http.MethodGet, "/api/tickets/"+id.String(), "", b.as(t, bob, identity.RoleUser))
+	require.Equal(t, body, stored)
 	status, body = transfer(t, id, bob.String(), owner)
 	require.Equal(t, http.StatusNotFound, status)
 	requireFailure(t, body, "TICKET_NOT_FOUND", "")
@@ -386,7 +398,7 @@ func TestTransfer(t *testing.T) {
 	require.Equal(t, http.StatusConflict, status)
 	requireFailure(t, body, "CODE_SUPERSEDED", "")
 
-	// A mail to the former owner, that was late, does not carry the new code.
+	// A late mail to the former owner does not contain the new code.
 	pdf := "/api/tickets/internal/" + id.String() + "/ticket.pdf?userId="
 	status, _ = b.send(t, http.MethodGet, pdf+user.String(), "", from(t, "notification-service"))
 	require.Equal(t, http.StatusNotFound, status)
@@ -395,10 +407,10 @@ func TestTransfer(t *testing.T) {
 
 	t.Run("LongestName", func(t *testing.T) {
 		long := uuid.New()
-		b.events.users[long] = strings.Repeat("ä", ticket.MaxHolderName-len(" Lee"))
+		b.services.users[long] = strings.Repeat("ä", ticket.MaxHolderName-len(" Lee"))
 		status, body := transfer(t, tickets[1].TicketID, long.String(), owner)
 		require.Equal(t, http.StatusOK, status, body)
-		require.Contains(t, body, `"holderName":"`+b.events.users[long]+` Lee"`)
+		require.Contains(t, body, `"holderName":"`+b.services.users[long]+` Lee"`)
 		_, err := b.store.Cancel(t.Context(), tickets[1].TicketID, long, "")
 		require.NoError(t, err)
 		status, body = transfer(t, tickets[1].TicketID, bob.String(), b.as(t, long, identity.RoleUser))
@@ -407,7 +419,7 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-func TestCancelTicket(t *testing.T) {
+func TestCancelReturnsTicketToInventory(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	user := uuid.New()
@@ -425,10 +437,10 @@ func TestCancelTicket(t *testing.T) {
 		status         int
 		code, field    string
 	}{
-		{"SomebodyElses", id, `{}`, b.as(t, uuid.New(), identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
-		{"NotEvenByAnAdmin", id, `{}`, b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
+		{"OtherUser", id, `{}`, b.as(t, uuid.New(), identity.RoleUser), 404, "TICKET_NOT_FOUND", ""},
+		{"Admin", id, `{}`, b.as(t, uuid.New(), identity.RoleAdmin), 404, "TICKET_NOT_FOUND", ""},
 		{"Unknown", uuid.NewString(), `{}`, owner, 404, "TICKET_NOT_FOUND", ""},
-		{"NoUUID", "first", `{}`, owner, 400, "VALIDATION_ERROR", "ticketId"},
+		{"InvalidID", "first", `{}`, owner, 400, "VALIDATION_ERROR", "ticketId"},
 		{"NoBody", id, ``, owner, 400, "MALFORMED_JSON", ""},
 		{"LongReason", id, `{"reason":"` + strings.Repeat("a", 201) + `"}`, owner, 400, "VALIDATION_ERROR", "reason"},
 		{"NULInReason", id, `{"reason":"\u0000"}`, owner, 400, "VALIDATION_ERROR", "reason"},

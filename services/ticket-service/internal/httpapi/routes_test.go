@@ -20,15 +20,27 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 	b := setup(t)
 	kind, user := b.newType(t, b.event, "VIP", "10"), uuid.New()
 	id := b.buy(t, user, kind, "1")[0].TicketID.String()
-	without := func(header http.Header, name string) http.Header {
-		changed := header.Clone()
-		changed.Del(name)
-		return changed
+	// Headers are made in the subtests: a service token expires after a minute, and subtests may wait that long.
+	type change = func(t *testing.T, good http.Header) http.Header
+	without := func(name string) change {
+		return func(t *testing.T, header http.Header) http.Header {
+			t.Helper()
+			header.Del(name)
+			return header
+		}
 	}
-	with := func(header http.Header, name, value string) http.Header {
-		changed := header.Clone()
-		changed.Set(name, value)
-		return changed
+	with := func(name, value string) change {
+		return func(t *testing.T, header http.Header) http.Header {
+			t.Helper()
+			header.Set(name, value)
+			return header
+		}
+	}
+	as := func(service string) change {
+		return func(t *testing.T, _ http.Header) http.Header {
+			t.Helper()
+			return from(t, service)
+		}
 	}
 	sign := func(method jwt.SigningMethod, key any, service, kind string, expiry time.Duration) string {
 		token, err := jwt.NewWithClaims(method, jwt.MapClaims{
@@ -42,9 +54,10 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		payment      = "payment-service"
 		notification = "notification-service"
 	)
+	secret := []byte(serviceSecret)
 	for _, r := range []struct {
 		route
-		caller, other string // who may call it, and who may call only others
+		caller, other string // may call the route; may only call other routes
 	}{
 		{route{http.MethodPost, "/api/tickets/internal/check-availability"}, payment, notification},
 		{route{http.MethodPost, "/api/tickets/internal/reserve"}, payment, notification},
@@ -57,31 +70,37 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodGet, "/api/tickets/internal/" + id}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id + "/ticket.pdf"}, notification, payment},
 	} {
-		good := from(t, r.caller)
-		secret := []byte(serviceSecret)
+		hs256 := func(key []byte, kind string, expiry time.Duration) string {
+			return sign(jwt.SigningMethodHS256, key, r.caller, kind, expiry)
+		}
+		none := sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, r.caller, "SERVICE", time.Hour)
+		const token = "X-Service-Token"
 		for _, tt := range []struct {
 			name   string
-			header http.Header
+			change change
 			status int
 			code   string
 		}{
-			{"Nothing", nil, 401, "SIDECAR_ONLY"},
-			{"NotThroughTheSidecar", without(good, "Dapr-Api-Token"), 401, "SIDECAR_ONLY"},
-			{"WrongSidecarToken", with(good, "Dapr-Api-Token", "a guess"), 401, "SIDECAR_ONLY"},
-			{"NoToken", without(good, "X-Service-Token"), 401, "SERVICE_TOKEN_INVALID"},
-			{"NoName", without(good, "X-Service-Name"), 401, "SERVICE_TOKEN_INVALID"},
-			{"AnothersName", with(good, "X-Service-Name", r.other), 401, "SERVICE_TOKEN_INVALID"},
-			{"WrongSecret", with(good, "X-Service-Token", sign(jwt.SigningMethodHS256, []byte("a guess"), r.caller, "SERVICE", time.Minute)), 401, "SERVICE_TOKEN_INVALID"},
-			{"AlgNone", with(good, "X-Service-Token", sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, r.caller, "SERVICE", time.Minute)), 401, "SERVICE_TOKEN_INVALID"},
-			{"Expired", with(good, "X-Service-Token", sign(jwt.SigningMethodHS256, secret, r.caller, "SERVICE", -time.Minute)), 401, "SERVICE_TOKEN_INVALID"},
-			{"OtherType", with(good, "X-Service-Token", sign(jwt.SigningMethodHS256, secret, r.caller, "USER", time.Minute)), 401, "SERVICE_TOKEN_INVALID"},
-			{"Admin", with(b.as(t, user, identity.RoleAdmin), "Dapr-Api-Token", appAPIToken), 401, "SERVICE_TOKEN_INVALID"},
-			{"OtherService", from(t, r.other), 403, "SERVICE_FORBIDDEN"},
-			{"Itself", from(t, "ticket-service"), 403, "SERVICE_FORBIDDEN"},
+			{"NoHeaders", func(*testing.T, http.Header) http.Header { return nil }, 401, "SIDECAR_ONLY"},
+			{"NotThroughTheSidecar", without("Dapr-Api-Token"), 401, "SIDECAR_ONLY"},
+			{"WrongSidecarToken", with("Dapr-Api-Token", "a guess"), 401, "SIDECAR_ONLY"},
+			{"NoToken", without(token), 401, "SERVICE_TOKEN_INVALID"},
+			{"NoName", without("X-Service-Name"), 401, "SERVICE_TOKEN_INVALID"},
+			{"NameOfAnother", with("X-Service-Name", r.other), 401, "SERVICE_TOKEN_INVALID"},
+			{"WrongSecret", with(token, hs256([]byte("a guess"), "SERVICE", time.Hour)), 401, "SERVICE_TOKEN_INVALID"},
+			{"AlgNone", with(token, none), 401, "SERVICE_TOKEN_INVALID"},
+			{"Expired", with(token, hs256(secret, "SERVICE", -time.Minute)), 401, "SERVICE_TOKEN_INVALID"},
+			{"OtherType", with(token, hs256(secret, "USER", time.Hour)), 401, "SERVICE_TOKEN_INVALID"},
+			{"Admin", func(t *testing.T, _ http.Header) http.Header {
+				t.Helper()
+				return with("Dapr-Api-Token", appAPIToken)(t, b.as(t, user, identity.RoleAdmin))
+			}, 401, "SERVICE_TOKEN_INVALID"},
+			{"OtherService", as(r.other), 403, "SERVICE_FORBIDDEN"},
+			{"Itself", as("ticket-service"), 403, "SERVICE_FORBIDDEN"},
 		} {
 			t.Run(r.path+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
-				status, body := b.send(t, r.method, r.path, "{}", tt.header)
+				status, body := b.send(t, r.method, r.path, "{}", tt.change(t, from(t, r.caller)))
 				require.Equal(t, tt.status, status, body)
 				requireFailure(t, body, tt.code, "")
 			})
@@ -89,7 +108,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		t.Run(r.path+"/AuthorizationHeader", func(t *testing.T) {
 			t.Parallel()
 			status, body := b.send(t, r.method, r.path, "{}", http.Header{
-				"Authorization":  {"Service-Token " + good.Get("X-Service-Token")},
+				"Authorization":  {"Service-Token " + from(t, r.caller).Get(token)},
 				"Dapr-Api-Token": {appAPIToken},
 			})
 			require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, status, body)
@@ -151,11 +170,10 @@ func TestSidecarRoutesAreGuarded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, path := range []string{
-		"/events/payment-completed", "/events/payment-failed", "/events/event-created", "/events/event-updated",
-		"/events/event-published", "/events/event-cancelled", "/events/unknown", "/bindings/expire-reservations",
+		"/events", "/events/payment-completed", "/events/unknown", "/bindings/expire-reservations",
 	} {
 		for name, header := range map[string]http.Header{
-			"Nothing":    nil,
+			"NoHeaders":  nil,
 			"WrongToken": {"Dapr-Api-Token": {"a guess"}},
 			"Admin":      b.as(t, uuid.New(), identity.RoleAdmin),
 		} {
@@ -169,8 +187,8 @@ func TestSidecarRoutesAreGuarded(t *testing.T) {
 	}
 }
 
-// Roles open what is an organizer's; being the organizer of the event opens its things.
-func TestOrganizersRoutes(t *testing.T) {
+// The routes of organizers require the role, and that the user organizes the event.
+func TestOrganizerRoutesAreGuarded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, b.event, "VIP", "10")
@@ -191,8 +209,8 @@ func TestOrganizersRoutes(t *testing.T) {
 			code   string
 		}{
 			{"Buyer", b.as(t, uuid.New(), identity.RoleUser), "FORBIDDEN"},
-			{"OrganizerWithoutTheRole", b.as(t, b.organizer, identity.RoleUser), "FORBIDDEN"},
-			{"OrganizerOfAnotherEvent", b.as(t, uuid.New(), identity.RoleUser, identity.RoleOrganizer), "NOT_EVENT_ORGANIZER"},
+			{"OrganizerWithoutRole", b.as(t, b.organizer, identity.RoleUser), "FORBIDDEN"},
+			{"OrganizerOfAnotherEvent", b.as(t, uuid.New(), identity.RoleOrganizer), "NOT_EVENT_ORGANIZER"},
 		} {
 			t.Run(r.path+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
@@ -204,45 +222,55 @@ func TestOrganizersRoutes(t *testing.T) {
 	}
 }
 
-// What a public route's {ticketId} could swallow stays internal, and the reverse.
-func TestRoutesThatLookAlike(t *testing.T) {
+// Paths that resemble both an internal and a public route reach the intended one.
+func TestSimilarRoutesAreDistinguished(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.apps = nil // the document has no such paths
-	user := b.as(t, b.organizer, identity.RoleUser)
+	const (
+		tickets  = "/api/tickets"
+		internal = tickets + "/internal"
+	)
+	person := func(t *testing.T) http.Header { t.Helper(); return b.as(t, b.organizer, identity.RoleUser) }
+	service := func(t *testing.T) http.Header { t.Helper(); return from(t, "notification-service") }
 	for _, tt := range []struct {
-		name string
-		route
-		header http.Header
-		status int
-		code   string
-		field  string
+		name         string
+		method, path string
+		header       func(t *testing.T) http.Header
+		status       int
+		code, field  string
 	}{
-		{"InternalAsATicketOfMine", route{http.MethodGet, "/api/tickets/internal/ticket.pdf"}, user, 401, "SIDECAR_ONLY", ""},
-		{"InternalAsAQRCodeOfMine", route{http.MethodGet, "/api/tickets/internal/qr.png"}, user, 401, "SIDECAR_ONLY", ""},
-		{"TicketNamedReserve", route{http.MethodGet, "/api/tickets/internal/reserve"}, from(t, "notification-service"), 400, "VALIDATION_ERROR", "ticketId"},
-		{"DoubleSlash", route{http.MethodGet, "/api/tickets//internal/" + uuid.NewString()}, user, 401, "SIDECAR_ONLY", ""},
-		{"DotDot", route{http.MethodGet, "/api/tickets/mine/../internal/" + uuid.NewString()}, user, 401, "SIDECAR_ONLY", ""},
-		{"OtherMethod", route{http.MethodDelete, "/api/tickets/mine"}, user, 405, "METHOD_NOT_ALLOWED", ""},
-		{"OtherMethodInside", route{http.MethodPost, "/api/tickets/internal/" + uuid.NewString()}, user, 405, "METHOD_NOT_ALLOWED", ""},
-		{"Nowhere", route{http.MethodGet, "/api/tickets"}, user, 404, "NOT_FOUND", ""},
-		{"InternalAsATransferOfMine", route{http.MethodPost, "/api/tickets/internal/transfer"}, user, 400, "MALFORMED_JSON", ""},
-		{"CancelOfMineAsInternal", route{http.MethodPost, "/api/tickets/internal/cancel"}, user, 401, "SIDECAR_ONLY", ""},
-		{"CountAsATicketOfMine", route{http.MethodGet, "/api/tickets/internal/events/" + uuid.NewString() + "/ticket-count"}, user, 401, "SIDECAR_ONLY", ""},
-		{"TicketNamedMine", route{http.MethodPost, "/api/tickets/mine/cancel"}, user, 400, "VALIDATION_ERROR", "ticketId"},
-		{"TicketNamedTypes", route{http.MethodGet, "/api/tickets/types"}, user, 400, "VALIDATION_ERROR", "ticketId"},
-		{"UnknownFile", route{http.MethodGet, "/api/tickets/" + uuid.NewString() + "/ticket.exe"}, user, 404, "NOT_FOUND", ""},
+		{"InternalAsTicketPDF", http.MethodGet, internal + "/ticket.pdf", person, 401, "SIDECAR_ONLY", ""},
+		{"InternalAsQRCode", http.MethodGet, internal + "/qr.png", person, 401, "SIDECAR_ONLY", ""},
+		{"ReserveAsTicketID", http.MethodGet, internal + "/reserve", service, 400, "VALIDATION_ERROR", "ticketId"},
+		{"DoubleSlash", http.MethodGet, tickets + "//internal/" + uuid.NewString(), person, 401, "SIDECAR_ONLY", ""},
+		{"DotDot", http.MethodGet, tickets + "/mine/../internal/" + uuid.NewString(), person, 401, "SIDECAR_ONLY", ""},
+		{"OtherMethod", http.MethodDelete, tickets + "/mine", person, 405, "METHOD_NOT_ALLOWED", ""},
+		{
+			"OtherMethodOfInternal", http.MethodPost, internal + "/" + uuid.NewString(), person,
+			405, "METHOD_NOT_ALLOWED", "",
+		},
+		{"NoRoute", http.MethodGet, tickets, person, 404, "NOT_FOUND", ""},
+		{"InternalAsTransfer", http.MethodPost, internal + "/transfer", person, 400, "MALFORMED_JSON", ""},
+		{"InternalCancel", http.MethodPost, internal + "/cancel", person, 401, "SIDECAR_ONLY", ""},
+		{
+			"InternalTicketCount", http.MethodGet, internal + "/events/" + uuid.NewString() + "/ticket-count", person,
+			401, "SIDECAR_ONLY", "",
+		},
+		{"MineAsTicketID", http.MethodPost, tickets + "/mine/cancel", person, 400, "VALIDATION_ERROR", "ticketId"},
+		{"TypesAsTicketID", http.MethodGet, tickets + "/types", person, 400, "VALIDATION_ERROR", "ticketId"},
+		{"UnknownFile", http.MethodGet, tickets + "/" + uuid.NewString() + "/ticket.exe", person, 404, "NOT_FOUND", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			status, body := b.send(t, tt.method, tt.path, "", tt.header)
+			status, body := b.send(t, tt.method, tt.path, "", tt.header(t))
 			require.Equal(t, tt.status, status, body)
 			requireFailure(t, body, tt.code, tt.field)
 		})
 	}
 }
 
-func TestHealth(t *testing.T) {
+func TestHealthyServiceIsReady(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, path := range []string{"", "/ready", "/live"} {

@@ -25,7 +25,7 @@ type Signer struct {
 func NewSigner(seed string) (*Signer, error) {
 	raw, err := base64.StdEncoding.DecodeString(seed)
 	if err != nil || len(raw) != ed25519.SeedSize {
-		return nil, fmt.Errorf("must be %d bytes in base64", ed25519.SeedSize)
+		return nil, fmt.Errorf("the seed that signs tickets must be %d bytes in base64", ed25519.SeedSize)
 	}
 	key := ed25519.NewKeyFromSeed(raw)
 	sum := sha256.Sum256(key.Public().(ed25519.PublicKey))

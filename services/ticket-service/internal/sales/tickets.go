@@ -1,0 +1,119 @@
+package sales
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
+)
+
+// OwnTicket returns a ticket of the user. It returns ticket.ErrTicketNotFound for another user's ticket too, so that it
+// does not reveal whether the ticket exists.
+func (s *Sales) OwnTicket(ctx context.Context, userID, ticketID uuid.UUID) (ticket.Ticket, error) {
+	t, err := s.store.Ticket(ctx, ticketID)
+	if err != nil {
+		return t, err
+	}
+	if t.OwnerID != userID {
+		return ticket.Ticket{}, ticket.ErrTicketNotFound
+	}
+	return t, nil
+}
+
+// Transfer transfers a ticket of the user to another one, whose name auth-service provides. It returns
+// ticket.ErrTicketNotFound, ErrNotActive, ErrUserNotFound, a *problem.Error for a transfer to the owner, and
+// sidecar.ErrUnavailable.
+func (s *Sales) Transfer(ctx context.Context, ticketID, from, to uuid.UUID) (ticket.Ticket, error) {
+	// The checks come before the call, so that only an owner of an active ticket can probe for users.
+	t, err := s.OwnTicket(ctx, from, ticketID)
+	if err != nil {
+		return t, err
+	}
+	if to == from {
+		return t, problem.Field("toUserId", "toUserId must be another user")
+	}
+	if t.Status != ticket.Active {
+		return t, ticket.ErrNotActive
+	}
+	name, err := s.userName(ctx, to)
+	if err != nil {
+		return t, err
+	}
+	return s.store.Transfer(ctx, ticketID, from, to, name)
+}
+
+// userName returns the name of a user from auth-service. It returns ticket.ErrUserNotFound or sidecar.ErrUnavailable.
+func (s *Sales) userName(ctx context.Context, userID uuid.UUID) (string, error) {
+	answer, err := get(ctx, s.services, calls.User, userID)
+	if errors.Is(err, ticket.ErrUserNotFound) {
+		return "", ticket.ErrUserNotFound
+	}
+	if err != nil { // our caller cannot correct any other refusal
+		return "", unavailable(err)
+	}
+	name := strings.TrimSpace(answer.FirstName + " " + answer.LastName)
+	if name == "" {
+		return "", sidecar.ErrUnavailable.Because(errors.New("auth-service returned a user without a name"))
+	}
+	return name, nil
+}
+
+// PublicKeys returns the key set with which a scanner verifies codes offline.
+func (s *Sales) PublicKeys() (jwkset.JWKSMarshal, error) { return s.signer.PublicKeys() }
+
+// CheckIn admits the holder of a scanned code on behalf of the organizer of the ticket's event. It returns
+// ticket.ErrInvalidCode, the errors of OrganizedEvent, and those of store.Store.CheckIn; with ErrAlreadyCheckedIn it
+// also returns the ticket.
+func (s *Sales) CheckIn(ctx context.Context, user identity.User, code, gate string) (ticket.Ticket, error) {
+	id, version, err := s.signer.Verify(code)
+	if err != nil {
+		return ticket.Ticket{}, err
+	}
+	t, err := s.store.Ticket(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	// Before anything about the ticket is revealed: only the organizer may learn its status.
+	if _, err := s.OrganizedEvent(ctx, user, t.EventID); err != nil {
+		return ticket.Ticket{}, err
+	}
+	return s.store.CheckIn(ctx, id, version, gate)
+}
+
+// QRCode renders the QR code of an active ticket as a PNG. It returns ticket.ErrNotActive.
+func (s *Sales) QRCode(t ticket.Ticket) ([]byte, error) {
+	code, err := s.code(t)
+	if err != nil {
+		return nil, err
+	}
+	return printing.QRCode(code)
+}
+
+// PDF renders an active ticket as a PDF. It returns ticket.ErrNotActive.
+func (s *Sales) PDF(ctx context.Context, t ticket.Ticket) ([]byte, error) {
+	code, err := s.code(t)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.store.Event(ctx, t.EventID)
+	if err != nil {
+		return nil, err
+	}
+	return printing.PDF(t, e, code)
+}
+
+func (s *Sales) code(t ticket.Ticket) (string, error) {
+	if t.Status != ticket.Active {
+		return "", ticket.ErrNotActive
+	}
+	return s.signer.Code(t)
+}
