@@ -75,7 +75,7 @@ var (
 	}}
 )
 
-// Error codes of ticket-service that callers act on.
+// CodeReservationNotFound says that a reservation is unknown or expired.
 const CodeReservationNotFound = "RESERVATION_NOT_FOUND"
 
 // Reasons that payment-service gives for releases and cancellations. Other reasons are free text.

@@ -208,7 +208,7 @@ func (s *standIns) serve(app, _ string) (port int, err error) {
 		// Only when all of it is read does net/http notice that the caller is gone.
 		body, _ := io.ReadAll(r.Body)
 		path := r.URL.Path
-		if strings.HasPrefix(path, "/events/") {
+		if path == "/events" {
 			var event struct{ PubsubName string }
 			_ = json.Unmarshal(body, &event)
 			path += " " + event.PubsubName
