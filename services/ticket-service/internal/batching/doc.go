@@ -43,9 +43,10 @@
 // A sidecar cannot do this. Dapr's app-max-concurrency lets a fixed number of requests through and makes the others
 // wait without limit; it does not know which requests compete for the same tickets and could share a transaction,
 // and it treats events and cron ticks alike. Its rate limiter has a fixed rate, while the rate that this service
-// can sustain depends on the database. Both reject without knowing when a retry would succeed, and the caller's
+// can sustain depends on the database. It rejects without knowing when a retry would succeed, and the caller's
 // circuit breaker counts a rejection by a sidecar as a failure, so that a popular sale would open it. The limits in
-// the sidecars' configuration remain as outer bounds.
+// the sidecars' configuration remain as outer bounds. See services/decisions/admission-control-in-code.md and
+// services/decisions/batched-reservations.md.
 //
 // # Issuing tickets
 //

@@ -83,7 +83,7 @@ func (a api) sweep(w http.ResponseWriter, r *http.Request) error {
 	}{expired, cancelled})
 }
 
-// writeFile writes a file that admits whoever has it, so that it must not be cached.
+// writeFile writes a file that admits its bearer and therefore must not be cached.
 func writeFile(w http.ResponseWriter, contentType string, content []byte) error {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "private, no-store")

@@ -12,7 +12,7 @@ import (
 // Status is the state of a ticket; see the package comment.
 type Status string
 
-// The ticket statuses of the contract. An Active ticket admits its holder once; the others admit nobody.
+// The ticket statuses of the contract. Only an Active ticket admits its holder, and only once.
 const (
 	Active    Status = "ACTIVE"
 	Used      Status = "USED"
