@@ -49,7 +49,7 @@ func (b *bench) sellOut(ctx context.Context) (r results, err error) {
 			number(float64(s.answers[http.StatusCreated])), s.last[http.StatusCreated].Round(100*time.Millisecond), s.answers, queue.refused.Load())
 		// Everybody who paid has a mail, and nothing is left to do.
 		settled := time.Now()
-		if err := errors.Join(h.settle(ctx), h.audited(ctx, b.root)); err != nil {
+		if err := errors.Join(h.settle(ctx), h.audited(ctx)); err != nil {
 			return err
 		}
 		sold, err := h.sold(ctx)
@@ -97,7 +97,7 @@ func (h *shop) sold(ctx context.Context) (int, error) {
 }
 
 // audited waits until an exact audit finds nothing.
-func (h *shop) audited(ctx context.Context, root string) error {
+func (h *shop) audited(ctx context.Context) error {
 	books := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: h.StripeURL(), AWS: h.AWSEndpoint()}
 	var err error
 	if books.Subscriptions, err = contracts.Subscriptions(); err != nil {
