@@ -52,8 +52,8 @@ func TestServicesKnowOnlyAppIDs(t *testing.T) {
 	public := []string{"`envconfig:\"PUBLIC_URL\" default:\"http://127.0.0.1:8082\"`"}
 	require.Equal(t, map[string][]string{
 		"services/internal/sidecar/sidecar.go":            {`"127.0.0.1:"`, `"http://127.0.0.1:"`},
-		"services/internal/web/main.go":                   {"`envconfig:\"LISTEN_HOST\" default:\"127.0.0.1\"`"},
-		"services/internal/web/profiles.go":               {`"127.0.0.1"`},
+		"services/internal/app/main.go":                   {"`envconfig:\"LISTEN_HOST\" default:\"127.0.0.1\"`"},
+		"services/internal/app/profiles.go":               {`"127.0.0.1"`},
 		"services/ticket-service/main.go":                 public,
 		"services/notification-service/main.go":           public,
 		"services/email-service/internal/email/sender.go": {`"localhost"`}, // whether the mail server is on this machine
