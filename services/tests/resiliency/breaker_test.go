@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// switchable is a path of a stand-in that does what it is told.
+// switchable is a path of a stand-in whose answers a test controls.
 type switchable struct {
 	status atomic.Int32 // to answer with
 	hits   atomic.Int32
-	held   atomic.Pointer[chan struct{}] // what answers wait for
+	held   atomic.Pointer[chan struct{}] // if set, answers wait until it is closed
 }
 
 func newSwitchable(app, path string) *switchable {
@@ -33,38 +33,39 @@ func newSwitchable(app, path string) *switchable {
 	return s
 }
 
-// To a breaker any status but a 2xx or 3xx is a failure. This one is not retried on any hop, so that a call is one attempt.
+// To a breaker any status but 2xx and 3xx is a failure. No hop retries this one, so that a call is one attempt.
 const failure = http.StatusBadRequest
 
-// failures makes calls that fail until the breaker refuses one, and tells how many got through and when the last did.
+// failures makes calls that fail until the breaker rejects one. It returns the number of calls that passed, and the
+// time at which the last of them began.
 func (s *switchable) failures(t *testing.T, h hop, path string) (n int, last time.Time) {
 	t.Helper()
 	s.status.Store(failure)
 	before := s.hits.Load()
 	for range 100 {
-		began := time.Now()
+		start := time.Now()
 		a := call(t, h, path)
 		if a.byBreaker() {
 			return int(s.hits.Load() - before), last
 		}
 		require.Equal(t, failure, a.status, a.body)
-		last = began
+		last = start
 	}
-	t.Fatal("the breaker never opened")
+	t.Fatal("the breaker did not open")
 	return 0, last
 }
 
-// opened waits until the breaker lets a call through, and tells when.
-func (s *switchable) opened(t *testing.T, h hop, path string) time.Time {
+// awaitHalfOpen waits until the breaker lets a call pass, and returns the time of that call.
+func (s *switchable) awaitHalfOpen(t *testing.T, h hop, path string) time.Time {
 	t.Helper()
 	before := s.hits.Load()
-	var through time.Time
+	var passed time.Time
 	eventually(t, func() bool {
 		call(t, h, path)
-		through = time.Now()
+		passed = time.Now()
 		return s.hits.Load() > before
-	}, "it half-opens")
-	return through
+	}, "the breaker does not half-open")
+	return passed
 }
 
 func TestBreakerOpensAndCloses(t *testing.T) {
@@ -74,19 +75,19 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		require.NoError(t, err)
 
 		n, last := s.failures(t, h, path)
-		require.Equal(t, h.trip.after(0), n, "failures that open it")
+		require.Equal(t, h.trip.after(0), n, "number of failures that open the breaker")
 		for range 5 {
 			a := call(t, h, path)
-			require.True(t, a.byBreaker(), "it stays open: %s", a.body)
+			require.True(t, a.byBreaker(), "the breaker is not open: %s", a.body)
 			require.Contains(t, a.body, "ERR_DIRECT_INVOKE")
 		}
 
-		through := s.opened(t, h, path)
-		require.GreaterOrEqual(t, through.Sub(last), wait, "it stays open for so long")
-		require.Less(t, through.Sub(last), wait+5*time.Second)
-		require.True(t, call(t, h, path).byBreaker(), "one failure opens it again")
+		passed := s.awaitHalfOpen(t, h, path)
+		require.GreaterOrEqual(t, passed.Sub(last), wait, "the breaker half-opened too early")
+		require.Less(t, passed.Sub(last), wait+5*time.Second)
+		require.True(t, call(t, h, path).byBreaker(), "a failure in the half-open state does not open the breaker")
 
-		// Half open it lets so many through, and the others wait for what comes of them.
+		// While half-open, the breaker lets MaxRequests calls pass and rejects all others until these are answered.
 		s.status.Store(http.StatusOK)
 		release := make(chan struct{})
 		s.held.Store(&release)
@@ -103,27 +104,27 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		eventually(t, func() bool {
 			trial()
 			return int(s.hits.Load()-before) >= h.breaker.MaxRequests
-		}, "it half-opens again")
+		}, "the breaker does not half-open again")
 		for range 3 {
 			a := call(t, h, path)
 			require.True(t, a.byBreaker(), a.body)
 		}
-		require.EqualValues(t, h.breaker.MaxRequests, s.hits.Load()-before, "trials at once")
+		require.EqualValues(t, h.breaker.MaxRequests, s.hits.Load()-before, "number of concurrent trial calls")
 		close(release)
 		calls.Wait()
 		s.held.Store(nil)
-		require.EqualValues(t, h.breaker.MaxRequests, good.Load(), "trials that went well")
+		require.EqualValues(t, h.breaker.MaxRequests, good.Load(), "number of successful trial calls")
 
 		for range h.breaker.MaxRequests + 1 {
-			require.Equal(t, http.StatusOK, call(t, h, path).status, "it is closed")
+			require.Equal(t, http.StatusOK, call(t, h, path).status, "the breaker is not closed")
 		}
 		n, _ = s.failures(t, h, path)
-		require.Equal(t, h.trip.after(h.breaker.MaxRequests+1), n, "what was before it opened no longer counts")
+		require.Equal(t, h.trip.after(h.breaker.MaxRequests+1), n, "failures from before the breaker opened still count")
 	})
 }
 
-// After many calls that went well it opens as soon as the contract's sliding count would.
-func TestBreakerOpensInTheMiddleOfTraffic(t *testing.T) {
+// After many successful calls the breaker opens as soon as the contract's sliding window would.
+func TestBreakerOpensAfterSuccessfulCalls(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		s := newSwitchable(h.callee, path)
 		good := 5 * h.trip.requests
@@ -132,11 +133,11 @@ func TestBreakerOpensInTheMiddleOfTraffic(t *testing.T) {
 		}
 		n, _ := s.failures(t, h, path)
 		require.Equal(t, h.trip.after(good), n)
-		require.Equal(t, h.trip.run, n, "the run, long before the rate")
+		require.Equal(t, h.trip.run, n, "consecutive failures must open the breaker long before the failure rate")
 	})
 }
 
-func TestBreakerBearsFewerFailures(t *testing.T) {
+func TestBreakerToleratesALowFailureRate(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		s := newSwitchable(h.callee, path)
 		every := 100/h.trip.rate + 1
@@ -151,8 +152,8 @@ func TestBreakerBearsFewerFailures(t *testing.T) {
 	})
 }
 
-// Failures of the window before do not count.
-func TestBreakerForgets(t *testing.T) {
+// Failures of the previous interval do not count.
+func TestBreakerResetsAfterItsInterval(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		s := newSwitchable(h.callee, path)
 		s.status.Store(failure)

@@ -19,26 +19,27 @@ import (
 	"google.golang.org/grpc/reflection"
 )
 
-// faulty is a server behind the components that services ask something of: pluggable ones, which a sidecar finds by their
-// socket. Of what is asked under a name ending in "hangs" nothing comes, and the rest fails.
-var faulty = &faultyServer{asked: map[string]int{}}
+// faulty is the server behind the components that a service's requests go to. It is a pluggable component, which a
+// sidecar finds by its socket. A request with a name ending in "hangs" gets no answer. All others fail.
+var faulty = &faultyServer{requests: map[string]int{}}
 
 type faultyServer struct {
-	mu    sync.Mutex
-	asked map[string]int
+	mu       sync.Mutex
+	requests map[string]int
 }
 
 func (f *faultyServer) answer(ctx context.Context, name string) error {
 	f.mu.Lock()
-	f.asked[name]++
+	f.requests[name]++
 	f.mu.Unlock()
 	if strings.HasSuffix(name, "hangs") {
 		<-ctx.Done()
 	}
-	return errors.New("by order of a test")
+	return errors.New("injected by the test")
 }
 
-// serve listens on a socket, and tells the sidecars of it by their environment, which they have from us.
+// serve listens on a socket in dir. It sets the environment variable by which the sidecars, our child processes, find
+// it.
 func (f *faultyServer) serve(dir string) (stop func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make a directory for sockets: %w", err)
@@ -55,7 +56,7 @@ func (f *faultyServer) serve(dir string) (stop func(), err error) {
 	components.RegisterStateStoreServer(server, faultyState{})
 	components.RegisterSecretStoreServer(server, faultySecrets{})
 	reflection.Register(server)
-	go func() { _ = server.Serve(l) }() // until it is stopped
+	go func() { _ = server.Serve(l) }() // until stop is called
 	return server.Stop, nil
 }
 
@@ -96,7 +97,9 @@ type faultySecrets struct {
 	components.UnimplementedSecretStoreServer
 }
 
-func (faultySecrets) Init(context.Context, *components.SecretStoreInitRequest) (*components.SecretStoreInitResponse, error) {
+func (faultySecrets) Init(
+	context.Context, *components.SecretStoreInitRequest,
+) (*components.SecretStoreInitResponse, error) {
 	return &components.SecretStoreInitResponse{}, nil
 }
 
@@ -108,7 +111,7 @@ func (faultySecrets) Get(ctx context.Context, req *components.GetSecretRequest) 
 	return nil, faulty.answer(ctx, "secretstore "+req.GetMetadata()["what"])
 }
 
-// What is asked of a server is cut off at the timeout, and repeated as often as its policy says.
+// A sidecar ends a request to a component's server at the timeout, and retries it as often as the policy says.
 func TestServersThatFail(t *testing.T) {
 	t.Parallel()
 	servers := 0
@@ -128,30 +131,32 @@ func TestServersThatFail(t *testing.T) {
 				limit = timeout
 			}
 		}
-		for _, what := range []string{"fails", "hangs"} {
-			t.Run(c.Metadata.Name+"/"+what, func(t *testing.T) {
+		for _, fault := range []string{"fails", "hangs"} {
+			t.Run(c.Metadata.Name+"/"+fault, func(t *testing.T) {
 				t.Parallel()
 				kind, _, _ := strings.Cut(c.Spec.Type, ".")
 				method, path := http.MethodGet, map[string]string{
-					"pubsub":       "publish/" + c.Metadata.Name + "/",
-					"state":        "state/" + c.Metadata.Name + "/",
-					"secretstores": "secrets/" + c.Metadata.Name + "/service-auth-secret?metadata.what=", // others are nobody's to read
+					"pubsub": "publish/" + c.Metadata.Name + "/",
+					"state":  "state/" + c.Metadata.Name + "/",
+					// The only secret that every app may read.
+					"secretstores": "secrets/" + c.Metadata.Name + "/service-auth-secret?metadata.what=",
 				}[kind]
 				if kind == "pubsub" {
 					method = http.MethodPost
 				}
-				req, err := http.NewRequestWithContext(t.Context(), method, sidecars.App(c.Scopes[0]).SidecarURL()+"/v1.0/"+path+what, http.NoBody)
+				url := sidecars.App(c.Scopes[0]).SidecarURL() + "/v1.0/" + path + fault
+				req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
 				require.NoError(t, err)
-				began := time.Now()
+				start := time.Now()
 				res, err := client.Do(req)
 				require.NoError(t, err)
 				require.NoError(t, res.Body.Close())
 				require.Equal(t, http.StatusInternalServerError, res.StatusCode)
-				took := time.Since(began)
+				took := time.Since(start)
 				faulty.mu.Lock()
-				require.Equal(t, want, faulty.asked[c.Metadata.Name+" "+what])
+				require.Equal(t, want, faulty.requests[c.Metadata.Name+" "+fault])
 				faulty.mu.Unlock()
-				if what == "hangs" {
+				if fault == "hangs" {
 					each, err := time.ParseDuration(limit)
 					require.NoError(t, err)
 					require.Greater(t, took, time.Duration(want)*each)

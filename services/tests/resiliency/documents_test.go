@@ -20,8 +20,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/callers"
 )
 
-// Every sidecar has loaded the files that are for it, without a complaint, and no others.
-func TestEveryFileIsLoaded(t *testing.T) {
+// Every sidecar loads exactly the files whose scopes include it, without an error.
+func TestSidecarsLoadTheirFiles(t *testing.T) {
 	t.Parallel()
 	for _, app := range sidecars.Apps() {
 		log, err := os.ReadFile(app.Sidecar.Log)
@@ -36,12 +36,12 @@ func TestEveryFileIsLoaded(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, wanted, loaded, app.Name)
-		require.NotContains(t, string(log), "Could not", app.Name) // read, parse or determine a policy
+		require.NotContains(t, string(log), "Could not", app.Name) // the prefix of daprd's errors about policies
 	}
 }
 
-// A name that nothing has would leave its target without a policy, and without a word.
-func TestEveryNameExists(t *testing.T) {
+// A sidecar ignores a reference to a policy that does not exist, which would leave the target without one.
+func TestReferencesExist(t *testing.T) {
 	t.Parallel()
 	running := map[string]bool{}
 	for _, app := range sidecars.Apps() {
@@ -51,7 +51,7 @@ func TestEveryNameExists(t *testing.T) {
 	for _, c := range localComponents(t) {
 		components[c.Metadata.Name] = true
 	}
-	owner := map[string]string{} // of each policy: all that a sidecar loads share their names
+	owner := map[string]string{} // by policy: its file. The files of a sidecar share one name space.
 	for file, d := range long {
 		require.Equal(t, "Resiliency", d.Kind, file)
 		require.Equal(t, "dapr.io/v1alpha1", d.APIVersion, file)
@@ -90,8 +90,8 @@ func TestEveryNameExists(t *testing.T) {
 	}
 }
 
-// By itself a sidecar retries for ever.
-func TestEveryRetryIsBounded(t *testing.T) {
+// The default of a sidecar is to retry without limit.
+func TestRetriesAreBounded(t *testing.T) {
 	t.Parallel()
 	for file, d := range long {
 		for name, r := range d.Spec.Policies.Retries {
@@ -121,20 +121,20 @@ func TestEveryHopHasPolicies(t *testing.T) {
 func TestEveryComponentHasPolicies(t *testing.T) {
 	t.Parallel()
 	for _, c := range localComponents(t) {
-		var of policies
+		var found policies
 		for _, d := range long {
 			target := d.Spec.Targets.Components[c.Metadata.Name]
-			of.Timeout += target.Inbound.Timeout + target.Outbound.Timeout
+			found.Timeout += target.Inbound.Timeout + target.Outbound.Timeout
 			if strings.HasPrefix(c.Spec.Type, "bindings.") {
-				of.Timeout += d.Spec.Policies.Timeouts["DefaultBindingComponentInboundTimeoutPolicy"]
+				found.Timeout += d.Spec.Policies.Timeouts["DefaultBindingComponentInboundTimeoutPolicy"]
 			}
 		}
-		require.True(t, of.Timeout != "" || strings.HasPrefix(c.Spec.Type, "middleware."), c.Metadata.Name)
+		require.True(t, found.Timeout != "" || strings.HasPrefix(c.Spec.Type, "middleware."), c.Metadata.Name)
 	}
 }
 
-// A handler is cut off before its message is shown to another, or it would be processed twice at once.
-func TestHandlersEndBeforeTheirMessagesReturn(t *testing.T) {
+// A handler must time out before the queue delivers its message again. Otherwise two replicas could process it at once.
+func TestHandlersTimeOutBeforeRedelivery(t *testing.T) {
 	t.Parallel()
 	queues := 0
 	for _, c := range localComponents(t) {
@@ -146,29 +146,30 @@ func TestHandlersEndBeforeTheirMessagesReturn(t *testing.T) {
 			seconds, err := strconv.Atoi(m.Value)
 			require.NoError(t, err)
 			d := long["components.yaml"]
-			limit, err := time.ParseDuration(d.Spec.Policies.Timeouts[d.Spec.Targets.Components[c.Metadata.Name].Inbound.Timeout])
+			inbound := d.Spec.Targets.Components[c.Metadata.Name].Inbound
+			limit, err := time.ParseDuration(d.Spec.Policies.Timeouts[inbound.Timeout])
 			require.NoError(t, err, c.Metadata.Name)
 			require.Less(t, limit, time.Duration(seconds)*time.Second, c.Metadata.Name)
-			require.Empty(t, d.Spec.Targets.Components[c.Metadata.Name].Inbound.Retry, "the queue itself delivers again")
-			require.Empty(t, d.Spec.Targets.Components[c.Metadata.Name].Inbound.Breaker, "it would spend messages' receives")
+			require.Empty(t, inbound.Retry, "the queue itself delivers again")
+			require.Empty(t, inbound.Breaker, "an open breaker would use up the deliveries of messages")
 		}
 	}
 	require.NotZero(t, queues)
 }
 
-// The contract's numbers, as it gives them: a breaker for the last so many calls.
-func TestTheContractsNumbers(t *testing.T) {
+// The policies have the numbers of the contract. The contract defines breakers by a sliding window of calls.
+func TestPoliciesMatchTheContract(t *testing.T) {
 	t.Parallel()
 	type numbers struct {
 		window, minimum, rate, halfOpen int
 		wait, slow                      string
 		attempts, concurrent, perSecond int
-		again                           bool // whether a 429 is asked again
+		retry429                        bool
 	}
 	limits, concurrency := rateLimits(t), maxConcurrency(t)
 	for callee, want := range map[string]numbers{
 		"auth-service":    {10, 5, 50, 3, "30s", "2s", 3, 0, 100, false},
-		"event-service":   {10, 5, 50, 3, "30s", "2s", 3, 0, 0, false}, // the contract's defaults
+		"event-service":   {10, 5, 50, 3, "30s", "2s", 3, 0, 0, false}, // the defaults of the contract
 		"payment-service": {10, 5, 50, 3, "30s", "2s", 3, 0, 0, false},
 		"ticket-service":  {20, 10, 40, 5, "60s", "2s", 3, 50, 200, false},
 		"payment-gateway": {15, 8, 30, 4, "45s", "5s", 2, 20, 50, true},
@@ -178,21 +179,21 @@ func TestTheContractsNumbers(t *testing.T) {
 		b, r := d.Spec.Policies.Breakers[callee], d.Spec.Policies.Retries[callee]
 		have, err := parseTrip(b.Trip)
 		require.NoError(t, err)
-		// So many failures in a row reach the rate whatever else is among the last calls.
+		// This many consecutive failures reach the rate, whatever the outcome of the other calls in the window.
 		run := (want.window*want.rate + 99) / 100
 		require.Equal(t, trip{want.minimum, want.rate, run}, have, callee)
 		require.Equal(t, want.halfOpen, b.MaxRequests, callee)
 		require.Equal(t, want.wait, b.Timeout, callee)
 		require.Equal(t, want.slow, d.Spec.Policies.Timeouts[callee], callee)
 		require.Equal(t, want.attempts, 1+*r.MaxRetries, callee)
-		require.Equal(t, want.again, r.retried(429), callee)
+		require.Equal(t, want.retry429, r.retries(429), callee)
 		require.Equal(t, want.concurrent, concurrency[callee], callee)
 		require.Equal(t, want.perSecond, limits["rate-limit-"+callee], callee)
 	}
 }
 
-// The table in the README shows what the files say: each setting that it quotes is in the file that it names.
-func TestTheTableIsTrue(t *testing.T) {
+// Each setting that the table in the README quotes is in the file that the row names.
+func TestReadmeQuotesTheFiles(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile(filepath.Join(root, "resiliency", "README.md"))
 	require.NoError(t, err)
@@ -220,7 +221,7 @@ func localComponents(t *testing.T) []component {
 	return slices.DeleteFunc(localResources[component](t), func(c component) bool { return c.Kind != "Component" })
 }
 
-// localResources reads every document of components/local.
+// localResources returns every document of components/local.
 func localResources[T any](t *testing.T) []T {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, "components", "local", "*.yaml"))
@@ -243,7 +244,7 @@ func localResources[T any](t *testing.T) []T {
 	return all
 }
 
-// rateLimits gives the limiters' calls in a second.
+// rateLimits returns the limits of the rate limiters in calls per second, by name.
 func rateLimits(t *testing.T) map[string]int {
 	t.Helper()
 	limits := map[string]int{}
@@ -260,7 +261,7 @@ func rateLimits(t *testing.T) map[string]int {
 	return limits
 }
 
-// maxConcurrency gives the limits of dapr.yaml on how much an app does at once.
+// maxConcurrency returns the appMaxConcurrency of each app in dapr.yaml.
 func maxConcurrency(t *testing.T) map[string]int {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(root, "dapr.yaml"))
@@ -279,7 +280,8 @@ func maxConcurrency(t *testing.T) map[string]int {
 	return limits
 }
 
-// pipelines gives the limiters that stand in each sidecar before its API ("httpPipeline") or its app ("appHttpPipeline").
+// pipelines returns the names of the rate limiters in each sidecar, by app and by position: before the sidecar's API
+// ("httpPipeline") or before its app ("appHttpPipeline").
 func pipelines(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	all := map[string]map[string][]string{}

@@ -12,16 +12,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// crowded is a path of a stand-in whose calls stay until they are released, and which counts how many are there.
-type crowded struct {
+// blockingPath is a path of a stand-in that answers only after release. It counts the calls.
+type blockingPath struct {
 	now, most, all atomic.Int32
 	release        func()
 }
 
-func newCrowded(t *testing.T, app, path string) *crowded {
+func newBlockingPath(t *testing.T, app, path string) *blockingPath {
 	t.Helper()
 	released := make(chan struct{})
-	c := &crowded{release: sync.OnceFunc(func() { close(released) })}
+	c := &blockingPath{release: sync.OnceFunc(func() { close(released) })}
 	t.Cleanup(c.release)
 	apps.on(app, path, func(_ http.ResponseWriter, r *http.Request) {
 		c.all.Add(1)
@@ -37,7 +37,7 @@ func newCrowded(t *testing.T, app, path string) *crowded {
 	return c
 }
 
-// flood makes so many calls of an app's path at once, by its own sidecar, where no timeout cuts them off.
+// flood sends calls concurrent requests to an app through its own sidecar, which applies no timeout to them.
 func flood(t *testing.T, app, path string, calls int) *errgroup.Group {
 	t.Helper()
 	var g errgroup.Group
@@ -53,9 +53,9 @@ func flood(t *testing.T, app, path string, calls int) *errgroup.Group {
 	return &g
 }
 
-// The tests of this file and the next keep apps busy, and so are not parallel: they run before the others.
+// The tests of this file and of events_test.go keep apps busy. They are not parallel, so they run before the others.
 
-// An app gets no more calls at once than it is to, and the others wait for their turn.
+// A sidecar sends its app no more concurrent calls than appMaxConcurrency. Further calls wait.
 func TestBulkheads(t *testing.T) {
 	limited := 0
 	for app, limit := range maxConcurrency(t) {
@@ -65,13 +65,13 @@ func TestBulkheads(t *testing.T) {
 		limited++
 		t.Run(app, func(t *testing.T) {
 			path := "/" + t.Name()
-			c := newCrowded(t, app, path)
+			c := newBlockingPath(t, app, path)
 			more := limit / 4
 			calls := flood(t, app, path, limit+more)
-			eventually(t, func() bool { return int(c.now.Load()) == limit }, "as many as may")
+			eventually(t, func() bool { return int(c.now.Load()) == limit }, "the bulkhead is not full")
 			require.Never(t, func() bool { return int(c.all.Load()) > limit }, 300*time.Millisecond, 10*time.Millisecond)
 			c.release()
-			require.NoError(t, calls.Wait(), "nobody is turned away")
+			require.NoError(t, calls.Wait(), "a waiting call was rejected")
 			require.EqualValues(t, limit, c.most.Load())
 			require.EqualValues(t, limit+more, c.all.Load())
 		})
@@ -87,18 +87,19 @@ func TestRateLimits(t *testing.T) {
 			for _, name := range names {
 				used[name] = true
 				t.Run(app+"/"+place, func(t *testing.T) {
-					// Before its own app a limiter counts every call, before its sidecar's API those of the service it is named after.
+					// A limiter before an app counts all calls of the app. A limiter before a sidecar's API counts the calls of
+					// the service that it is named after.
 					to := strings.TrimPrefix(name, "rate-limit-")
 					path := "/" + t.Name()
 					apps.on(to, path, func(http.ResponseWriter, *http.Request) {})
 					apps.on(to, path+"/other", func(http.ResponseWriter, *http.Request) {})
 					limit := limits[name]
-					var passed, refused atomic.Int32
-					began := time.Now()
+					var passed, rejected atomic.Int32
+					start := time.Now()
 					var g errgroup.Group
 					for range 8 {
 						g.Go(func() error {
-							for refused.Load() < 20 {
+							for rejected.Load() < 20 {
 								a, err := post(t.Context(), app, to, path)
 								switch {
 								case err != nil:
@@ -106,7 +107,7 @@ func TestRateLimits(t *testing.T) {
 								case a.status == http.StatusOK:
 									passed.Add(1)
 								case a.status == http.StatusTooManyRequests:
-									refused.Add(1)
+									rejected.Add(1)
 								default:
 									t.Errorf("%d: %s", a.status, a.body)
 									return nil
@@ -116,23 +117,23 @@ func TestRateLimits(t *testing.T) {
 						})
 					}
 					require.NoError(t, g.Wait())
-					most := float64(limit) * (1 + time.Since(began).Seconds())
-					t.Logf("%d passed in %s", passed.Load(), time.Since(began))
-					require.GreaterOrEqual(t, int(passed.Load()), limit, "its rate gets through")
-					require.LessOrEqual(t, float64(passed.Load()), most+1, "and nothing beyond")
+					most := float64(limit) * (1 + time.Since(start).Seconds())
+					t.Logf("%d passed in %s", passed.Load(), time.Since(start))
+					require.GreaterOrEqual(t, int(passed.Load()), limit, "the limiter lets less than its rate pass")
+					require.LessOrEqual(t, float64(passed.Load()), most+1, "the limiter lets more than its rate pass")
 
 					a, err := post(t.Context(), app, to, path+"/other")
 					require.NoError(t, err)
-					require.Equal(t, http.StatusOK, a.status, "another path has a limit of its own")
+					require.Equal(t, http.StatusOK, a.status, "the limit applies to another path as well")
 					eventually(t, func() bool {
 						a, err := post(t.Context(), app, to, path)
 						return err == nil && a.status == http.StatusOK
-					}, "it lets calls through again")
+					}, "the limiter still rejects calls")
 				})
 			}
 		}
 	}
 	for name := range limits {
-		require.True(t, used[name], "%s limits nothing", name)
+		require.True(t, used[name], "%s is not used by any sidecar", name)
 	}
 }

@@ -1,9 +1,9 @@
-// Package resiliency_test proves the policies of resiliency/, the limits on the apps' concurrency and the rate limits, on
-// real sidecars in front of apps that fail, hang and count on demand. The sidecars are dapr.yaml's, and so are their
-// configurations; the policies are the shipped files with shorter waits. What a test expects it reads from those files,
-// so that a policy for another service is proven as soon as it is there.
+// Package resiliency_test tests the policies of resiliency/, the bulkheads and the rate limits. It runs the sidecars of
+// dapr.yaml with their configurations, in front of stand-ins for the apps that fail, hang and count on demand. The
+// policies are the shipped files with shorter waits. The tests read their expectations from those files, so that a
+// policy for another service is tested as soon as it exists.
 //
-// Each test calls paths of its own, since a sidecar has a breaker and a limiter for every path.
+// Each test calls paths of its own, because a sidecar has a breaker and a limiter for every path.
 package resiliency_test
 
 import (
@@ -34,24 +34,24 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// deadline is for what should have happened long before.
+// deadline is the time limit of every wait for a condition. Conditions usually hold much earlier.
 const deadline = 30 * time.Second
 
-// What all tests share.
+// Shared by all tests.
 var (
 	root        string
-	long, short map[string]document // resiliency/ as it is, and with shorter waits
+	long, short map[string]document // the files of resiliency/, as shipped and with shorter waits
 	allHops     []hop               // with shorter waits
 	sidecars    *stack.Stack
 	apps        = &standIns{routes: map[string]http.HandlerFunc{}}
 )
 
 func TestMain(m *testing.M) {
-	// They wait more than they work, so that more of them fit at once than there are processors.
+	// The tests mostly wait, so many more of them run in parallel than there are processors.
 	if err := flag.Set("test.parallel", "200"); err != nil {
 		panic(err)
 	}
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // no access log of stand-ins
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // discards the access logs of the stand-ins
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "resiliency:", err)
@@ -84,29 +84,30 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	sidecars, err = stack.StartSidecars(ctx, cfg, resources)
-	ended := make(chan int, 1)
+	done := make(chan int, 1)
 	if err == nil {
-		go func() { ended <- m.Run() }()
+		go func() { done <- m.Run() }()
 	} else {
-		ended <- 1
+		done <- 1
 	}
 	select {
-	case code = <-ended:
+	case code = <-done:
 	case <-ctx.Done():
 		code = 1
 	}
-	// Whatever ended the tests, what they started ends with them.
+	// Stop the sidecars even if the tests were interrupted.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	err = errors.Join(err, sidecars.Stop(stopping))
 	if code != 0 || err != nil {
-		return 1, errors.Join(err, fmt.Errorf("logs and data are left in %s", cfg.DataDir))
+		return 1, errors.Join(err, fmt.Errorf("logs and data are kept in %s", cfg.DataDir))
 	}
 	return 0, os.RemoveAll(cfg.DataDir)
 }
 
-// writeResources writes the sidecars' resources: the policies with shorter waits, the limiters and subscriptions as they
-// are, clocks that tick every second, queues that need no server, and in the place of each server one that fails.
+// writeResources writes the sidecars' resources. It shortens the waits of the policies, copies limiters and
+// subscriptions, lets cron bindings tick every second, replaces queues by in-memory ones, and replaces other servers by
+// the faulty one.
 func writeResources(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a directory for resources: %w", err)
@@ -167,7 +168,7 @@ func writeResources(dir string) error {
 	return nil
 }
 
-// component is what a test has to know of a file of components/local.
+// component is the part of a component in components/local that the tests need.
 type component struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string `yaml:"kind"`
@@ -185,27 +186,27 @@ type component struct {
 	Scopes []string `yaml:"scopes"`
 }
 
-// standIns are in the place of the apps. They are well, and answer on the routes that tests give them.
+// standIns replace the apps. They are healthy, and answer on the routes that tests register.
 type standIns struct {
 	mu     sync.Mutex
 	routes map[string]http.HandlerFunc
 }
 
-// on has an app answer calls of a path. That of a queue's event has its queue behind a blank.
+// on registers a handler for a path of an app. To the path of an event handler, append a blank and the queue.
 func (s *standIns) on(app, path string, answer http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.routes[app+path] = answer
 }
 
-// serve is the stack's Interpose.
+// serve serves the stand-in of an app and returns its port. It is the Interpose function of the stack.
 func (s *standIns) serve(app, _ string) (port int, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
-	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Only when all of it is read does net/http notice that the caller is gone.
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		// net/http notices that a caller has disconnected only after the whole body is read.
 		body, _ := io.ReadAll(r.Body)
 		path := r.URL.Path
 		if path == "/events" {
@@ -217,25 +218,26 @@ func (s *standIns) serve(app, _ string) (port int, err error) {
 		answer := s.routes[app+path]
 		s.mu.Unlock()
 		switch {
-		case r.URL.Path == "/actuator/health/ready" || r.Method == http.MethodOptions: // asks for a binding's route
+		case r.URL.Path == "/actuator/health/ready" || r.Method == http.MethodOptions: // the probe of a binding's route
 		case answer != nil:
 			answer(w, r)
 		default:
 			http.NotFound(w, r)
 		}
-	})}
+	}
+	server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(handler)}
 	go func() { _ = server.Serve(l) }() // until the tests end
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// answer is what came of a call.
+// answer is the answer to a call.
 type answer struct {
 	status int
 	body   string
 	took   time.Duration
 }
 
-// byBreaker tells whether the call got no further than a breaker.
+// byBreaker reports whether a breaker rejected the call.
 func (a answer) byBreaker() bool {
 	return a.status == http.StatusInternalServerError &&
 		(strings.Contains(a.body, "circuit breaker is open") || strings.Contains(a.body, "too many requests"))
@@ -243,8 +245,8 @@ func (a answer) byBreaker() bool {
 
 // post calls a path of an app through the sidecar of another.
 func post(ctx context.Context, from, to, path string) (answer, error) {
-	began := time.Now()
-	// A POST: net/http repeats a GET by itself when a connection breaks.
+	start := time.Now()
+	// Not a GET: net/http retries a GET when a connection breaks.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost,
 		sidecars.App(from).SidecarURL()+"/v1.0/invoke/"+to+"/method"+path, bytes.NewReader([]byte("{}")))
 	if err != nil {
@@ -256,7 +258,7 @@ func post(ctx context.Context, from, to, path string) (answer, error) {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, string(body), time.Since(began)}, err
+	return answer{res.StatusCode, string(body), time.Since(start)}, err
 }
 
 var client = func() *http.Client {
@@ -272,7 +274,7 @@ func call(t *testing.T, h hop, path string) answer {
 	return a
 }
 
-// eachHop runs a test for every hop, all at once, with a path of its own.
+// eachHop runs a test for every hop, in parallel, with a path of its own.
 func eachHop(t *testing.T, test func(t *testing.T, h hop, path string)) {
 	t.Parallel()
 	require.NotEmpty(t, allHops)
@@ -284,7 +286,7 @@ func eachHop(t *testing.T, test func(t *testing.T, h hop, path string)) {
 	}
 }
 
-// eventually waits for what has to come about.
+// eventually waits until a condition holds. The failure message is why.
 func eventually(t *testing.T, condition func() bool, why string) {
 	t.Helper()
 	require.Eventually(t, condition, deadline, 10*time.Millisecond, why)

@@ -17,7 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// document is a file of resiliency/. A key that is not here is an error, since a sidecar passes over one without a word.
+// document is a file of resiliency/. Unknown keys are an error here, because a sidecar ignores them silently.
 type document struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string `yaml:"kind"`
@@ -41,7 +41,7 @@ type document struct {
 	Scopes []string `yaml:"scopes"`
 }
 
-// policies are the names of those that a target is under.
+// policies has the names of the policies of a target.
 type policies struct {
 	Timeout string `yaml:"timeout,omitempty"`
 	Retry   string `yaml:"retry,omitempty"`
@@ -65,7 +65,7 @@ type breaker struct {
 	Trip        string `yaml:"trip"`
 }
 
-// shipped are the files of resiliency/ by their names.
+// shipped returns the files of resiliency/ by their names.
 func shipped(root string) (map[string]document, error) {
 	files, err := filepath.Glob(filepath.Join(root, "resiliency", "*.yaml"))
 	if err != nil {
@@ -84,15 +84,16 @@ func shipped(root string) (map[string]document, error) {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%s has a second document, which no sidecar reads", path)
+			return nil, fmt.Errorf("%s has a second document, which sidecars ignore", path)
 		}
 		documents[filepath.Base(path)] = d
 	}
 	return documents, nil
 }
 
-// shorten gives the document waits that a test has the time for: a twentieth of what is shipped, but a second at least,
-// in which a busy machine answers; and a quarter of a breaker's window, in which it makes all calls of a test.
+// shorten divides the waits of the document by 20, so that tests are fast. No wait gets shorter than the second that a
+// busy machine may take to answer. A breaker's interval is divided by 4, because all calls of a test must fall into
+// one.
 func (d document) shorten() error {
 	var failures []error
 	short := func(s *string, by time.Duration) {
@@ -121,7 +122,7 @@ func (d document) shorten() error {
 	return errors.Join(failures...)
 }
 
-// outbound gives the policies of what is asked of a component's server.
+// outbound returns the policies of requests to a component's server.
 func outbound(component string) (policies, bool) {
 	for _, d := range short {
 		if names := d.Spec.Targets.Components[component].Outbound; names != (policies{}) {
@@ -131,7 +132,8 @@ func outbound(component string) (policies, bool) {
 	return policies{}, false
 }
 
-// hop is what one service goes through to call another.
+// hop is the way of a call from one service to another through their sidecars, with the policies of the calling
+// sidecar.
 type hop struct {
 	caller, callee string
 	timeout        string
@@ -140,7 +142,7 @@ type hop struct {
 	trip           trip
 }
 
-// hops are all there are, by callee, each with one of its callers.
+// hops returns one hop for each callee, with one of its callers.
 func hops(documents map[string]document) ([]hop, error) {
 	var all []hop
 	for _, d := range documents {
@@ -161,8 +163,8 @@ func hops(documents map[string]document) ([]hop, error) {
 	return all, nil
 }
 
-// retried tells whether an answer of this status is asked for again.
-func (r retry) retried(status int) bool {
+// retries reports whether the policy retries a call that is answered with this status.
+func (r retry) retries(status int) bool {
 	for part := range strings.SplitSeq(r.Matching.Statuses, ",") {
 		first, last, found := strings.Cut(part, "-")
 		if !found {
@@ -177,14 +179,15 @@ func (r retry) retried(status int) bool {
 	return false
 }
 
-// attempts is how often a call is made that fails every time, on a path that nobody has called before: until the retries
-// are used up or the breaker opens.
+// attempts returns the number of attempts of a call that fails each time, on a path that was not called before. The
+// attempts end when the retries are used up or the breaker opens.
 func (h hop) attempts() int { return min(1+*h.retry.MaxRetries, h.trip.after(0)) }
 
-// trip is the one form that our breakers' conditions have.
+// trip is the condition of a breaker. All our breakers have conditions of this form.
 type trip struct{ requests, rate, run int }
 
-var tripForm = regexp.MustCompile(`^requests >= (\d+) && \(totalFailures \* 100 >= requests \* (\d+) \|\| consecutiveFailures >= (\d+)\)$`)
+var tripForm = regexp.MustCompile(
+	`^requests >= (\d+) && \(totalFailures \* 100 >= requests \* (\d+) \|\| consecutiveFailures >= (\d+)\)$`)
 
 func parseTrip(s string) (trip, error) {
 	m := tripForm.FindStringSubmatch(s)
@@ -201,7 +204,7 @@ func parseTrip(s string) (trip, error) {
 	return t, nil
 }
 
-// after is how many failures in a row open the breaker after so many successes.
+// after returns the number of consecutive failures that open the breaker after a number of successes.
 func (t trip) after(successes int) int {
 	failures := 1
 	for successes+failures < t.requests || (failures*100 < (successes+failures)*t.rate && failures < t.run) {

@@ -15,9 +15,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// Refusals are a service's daily business: between our services they neither open a breaker nor are asked again, and yet
-// everybody else gets them as the contract has them.
-func TestRefusalsOpenNoBreaker(t *testing.T) {
+// Refusals are normal answers of a service. Between our services they neither open a breaker nor cause a retry. All
+// other callers still receive them with the status that the contract requires.
+func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		var hits atomic.Int32
 		router := web.NewRouter()
@@ -41,9 +41,9 @@ func TestRefusalsOpenNoBreaker(t *testing.T) {
 			require.Equal(t, problem.Conflict, refusal.Kind)
 			require.Equal(t, "INSUFFICIENT_INVENTORY", refusal.Code)
 		}
-		require.EqualValues(t, 50, hits.Load(), "asked once each")
+		require.EqualValues(t, 50, hits.Load(), "a refusal was retried")
 
-		// A caller that does not ask for it gets the plain status, and pays for it: to its sidecar these are failures.
+		// A caller that does not use our client receives the plain status, which counts as a failure in its sidecar.
 		for range h.trip.after(50) {
 			a := call(t, h, path)
 			require.Equal(t, http.StatusConflict, a.status)
@@ -51,7 +51,8 @@ func TestRefusalsOpenNoBreaker(t *testing.T) {
 		}
 		require.True(t, call(t, h, path).byBreaker())
 
-		// What our client makes of an open breaker.
-		require.ErrorIs(t, services.Call(t.Context(), h.callee, http.MethodPost, path, struct{}{}, nil), sidecar.ErrUnavailable)
+		// Our client reports an open breaker as ErrUnavailable.
+		err = services.Call(t.Context(), h.callee, http.MethodPost, path, struct{}{}, nil)
+		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	})
 }

@@ -10,17 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// attempt is when the app saw a call come and go.
-type attempt struct{ came, went time.Time }
+// attempt is the time during which the app handled one attempt of a call.
+type attempt struct{ start, end time.Time }
 
-// attempts has an app keep those of a path.
-func attempts(app, path string, answer http.HandlerFunc) func() []attempt {
+// recordAttempts registers a handler for a path of an app. It returns a function that returns the attempts so far.
+func recordAttempts(app, path string, answer http.HandlerFunc) func() []attempt {
 	var mu sync.Mutex
 	var all []attempt
 	apps.on(app, path, func(w http.ResponseWriter, r *http.Request) {
-		a := attempt{came: time.Now()}
+		a := attempt{start: time.Now()}
 		defer func() {
-			a.went = time.Now()
+			a.end = time.Now()
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, a)
@@ -34,9 +34,9 @@ func attempts(app, path string, answer http.HandlerFunc) func() []attempt {
 	}
 }
 
-// shortest is how long a sidecar waits at least between two attempts: exponential waits begin at half a second, give or
-// take one half, which no file can change.
-func (r retry) shortest(t *testing.T) time.Duration {
+// minWait returns the shortest wait of a sidecar between two attempts. An exponential wait begins at half a second,
+// plus or minus one half of that, which no configuration can change.
+func (r retry) minWait(t *testing.T) time.Duration {
 	t.Helper()
 	if r.Policy == "exponential" {
 		return 250 * time.Millisecond
@@ -48,56 +48,59 @@ func (r retry) shortest(t *testing.T) time.Duration {
 
 func TestRetries(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
-		for _, status := range []int{200, 201, 304, 400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504} {
+		for _, status := range []int{
+			200, 201, 304, 400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504,
+		} {
 			t.Run(strconv.Itoa(status), func(t *testing.T) {
 				t.Parallel()
 				path := path + "/" + strconv.Itoa(status)
-				seen := attempts(h.callee, path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-				require.Equal(t, status, call(t, h, path).status, "who calls gets the app's own answer")
+				attempts := recordAttempts(h.callee, path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+				require.Equal(t, status, call(t, h, path).status, "the caller does not receive the app's status")
 				want := 1
-				if h.retry.retried(status) {
+				if h.retry.retries(status) {
 					want = h.attempts()
 				}
-				all := seen()
+				all := attempts()
 				require.Len(t, all, want)
 				for i := range all[1:] {
-					require.GreaterOrEqual(t, all[i+1].came.Sub(all[i].went), h.retry.shortest(t))
+					require.GreaterOrEqual(t, all[i+1].start.Sub(all[i].end), h.retry.minWait(t))
 				}
 			})
 		}
 		t.Run("ConnectionLost", func(t *testing.T) {
 			t.Parallel()
 			path := path + "/lost"
-			seen := attempts(h.callee, path, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+			attempts := recordAttempts(h.callee, path, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 			a := call(t, h, path)
 			require.Equal(t, http.StatusInternalServerError, a.status)
 			require.Contains(t, a.body, "ERR_DIRECT_INVOKE")
-			require.Len(t, seen(), h.attempts())
+			require.Len(t, attempts(), h.attempts())
 		})
-		t.Run("BetterTheSecondTime", func(t *testing.T) {
+		t.Run("SecondAttemptSucceeds", func(t *testing.T) {
 			t.Parallel()
-			path := path + "/better"
+			path := path + "/second"
 			var first sync.Once
-			seen := attempts(h.callee, path, func(w http.ResponseWriter, _ *http.Request) {
+			attempts := recordAttempts(h.callee, path, func(w http.ResponseWriter, _ *http.Request) {
 				first.Do(func() { w.WriteHeader(http.StatusServiceUnavailable) })
 			})
 			require.Equal(t, http.StatusOK, call(t, h, path).status)
-			require.Len(t, seen(), 2)
+			require.Len(t, attempts(), 2)
 		})
 	})
 }
 
-// A call that hangs is cut off at the timeout, each attempt by itself, and its caller hears of it in time.
+// The sidecar ends each attempt that hangs at the timeout. After the last one the caller receives an error.
 func TestTimeouts(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
-		seen := attempts(h.callee, path, hang)
+		attempts := recordAttempts(h.callee, path, hang)
 		a := call(t, h, path)
 		require.Equal(t, http.StatusInternalServerError, a.status)
 		require.Contains(t, a.body, "ERR_DIRECT_INVOKE")
-		cutOff(t, seen, h.attempts(), h.timeout)
+		requireTimeout(t, attempts, h.attempts(), h.timeout)
 	})
 }
 
+// hang answers only once the caller has disconnected.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	select {
 	case <-r.Context().Done():
@@ -105,15 +108,15 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// cutOff waits for so many attempts, each of which must have been ended at the limit.
-func cutOff(t *testing.T, seen func() []attempt, n int, limit string) {
+// requireTimeout waits for n attempts, and requires that each of them ended at the limit.
+func requireTimeout(t *testing.T, attempts func() []attempt, n int, limit string) {
 	t.Helper()
-	eventually(t, func() bool { return len(seen()) == n }, "each attempt is cut off")
+	eventually(t, func() bool { return len(attempts()) == n }, "not all attempts have ended")
 	d, err := time.ParseDuration(limit)
 	require.NoError(t, err)
-	for _, a := range seen() {
-		took := a.went.Sub(a.came)
-		require.Greater(t, took, d/2) // the sidecar begins to count a little earlier
+	for _, a := range attempts() {
+		took := a.end.Sub(a.start)
+		require.Greater(t, took, d/2) // the sidecar's timeout begins a little before the app receives the call
 		require.Less(t, took, d+2*time.Second)
 	}
 }

@@ -1,5 +1,5 @@
-// Package outages_test takes services away from the whole system, under the policies as they are shipped, and holds what
-// is left to what a buyer may expect: an answer in time that says what became of the order.
+// Package outages_test stops services of the whole system, under the policies as they are shipped. It tests what a
+// buyer may expect of the remaining services: a timely answer that has the state of the order.
 package outages_test
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// bench is a running system with an event on sale.
+// bench is a running system with an event on sale. It is the transport of its own client.
 type bench struct {
 	demo.Client
 	t         *testing.T
@@ -26,10 +26,10 @@ type bench struct {
 	event     demo.Event
 	floor     demo.TicketType
 
-	last *http.Response // what the client was answered last
+	last *http.Response // the last answer that the client received
 }
 
-// RoundTrip keeps the answer.
+// RoundTrip records the answer.
 func (b *bench) RoundTrip(r *http.Request) (res *http.Response, err error) {
 	res, err = http.DefaultTransport.RoundTrip(r)
 	b.last = res
@@ -51,13 +51,13 @@ func setup(t *testing.T) *bench {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("logs and data are left in %s", cfg.DataDir)
+			t.Logf("logs and data are kept in %s", cfg.DataDir)
 		} else if err := os.RemoveAll(cfg.DataDir); err != nil {
 			t.Error(err)
 		}
 	})
 	require.NoError(t, err)
-	// Through a sidecar that none of these tests touches.
+	// No test stops this sidecar.
 	b.Client = demo.Client{Sidecar: b.system.App("email-service").SidecarURL(), HTTP: &http.Client{Transport: b}}
 	b.organizer, err = b.Join(t.Context(), "Olivia", "Stone", true)
 	require.NoError(t, err)
@@ -69,19 +69,19 @@ func setup(t *testing.T) *bench {
 	require.NoError(t, err)
 	b.event, err = b.Publish(t.Context(), b.organizer, b.event.EventID)
 	require.NoError(t, err)
-	order := b.buys(http.StatusCreated, 5*time.Second) // warm: keys are fetched, the event is known
+	order := b.buys(http.StatusCreated, 5*time.Second) // caches the keys and the event
 	require.Equal(t, "COMPLETED", order.PaymentStatus)
 	return b
 }
 
-// buys buys a ticket and demands an answer of this status in time.
+// buys buys a ticket, and requires this status within this time.
 func (b *bench) buys(status int, within time.Duration) demo.Order {
 	b.t.Helper()
-	began := time.Now()
+	start := time.Now()
 	order, err := b.Buy(b.t.Context(), b.buyer, demo.Purchase{
 		Event: b.event.EventID, TicketType: b.floor.TicketTypeID, Quantity: 1, Card: demo.GoodCard, Key: uuid.NewString(),
 	})
-	took := time.Since(began)
+	took := time.Since(start)
 	b.t.Logf("%s: a purchase is answered %d after %s", b.t.Name(), b.last.StatusCode, took.Round(time.Millisecond))
 	require.Equal(b.t, status, b.last.StatusCode, "%v", err)
 	require.Less(b.t, took, within)
@@ -94,8 +94,8 @@ func (b *bench) buys(status int, within time.Duration) demo.Order {
 	return order
 }
 
-// reads demands what can be read without the service that is away, at once.
-func (b *bench) reads(away string) {
+// reads requires that everything which does not need the stopped service can be read at once.
+func (b *bench) reads(stopped string) {
 	b.t.Helper()
 	for app, read := range map[string]func() error{
 		"payment-service": func() error {
@@ -111,36 +111,36 @@ func (b *bench) reads(away string) {
 		},
 		"analytics-service": func() error { _, err := b.Sales(b.t.Context(), b.organizer, b.event.EventID); return err },
 	} {
-		if app == away {
+		if app == stopped {
 			continue
 		}
-		began := time.Now()
-		require.NoError(b.t, read(), "%s without %s", app, away)
-		require.Less(b.t, time.Since(began), 2*time.Second, "%s without %s", app, away)
+		start := time.Now()
+		require.NoError(b.t, read(), "%s without %s", app, stopped)
+		require.Less(b.t, time.Since(start), 2*time.Second, "%s without %s", app, stopped)
 	}
 }
 
-// frozen runs what happens while an app is stopped in its tracks.
-func (b *bench) frozen(app string, meanwhile func()) {
+// frozen runs during while an app is frozen with SIGSTOP.
+func (b *bench) frozen(app string, during func()) {
 	b.t.Helper()
 	p := b.system.App(app).Process
 	require.NoError(b.t, p.Pause())
-	meanwhile()
+	during()
 	require.NoError(b.t, p.Resume())
 	require.NoError(b.t, b.system.WaitHealthy(b.t.Context()))
 }
 
-// dead runs what happens while an app is gone.
-func (b *bench) dead(app string, meanwhile func()) {
+// dead runs during while an app is killed.
+func (b *bench) dead(app string, during func()) {
 	b.t.Helper()
 	p := b.system.App(app).Process
 	require.NoError(b.t, p.Kill())
-	meanwhile()
+	during()
 	require.NoError(b.t, p.Start())
 	require.NoError(b.t, b.system.WaitHealthy(b.t.Context()))
 }
 
-// on has the bench speak for a subtest.
+// on runs a subtest with the bench.
 func (b *bench) on(t *testing.T, name string, test func()) {
 	t.Helper()
 	require.True(t, t.Run(name, func(t *testing.T) {
@@ -151,16 +151,16 @@ func (b *bench) on(t *testing.T, name string, test func()) {
 	}))
 }
 
-// One system for all of it, one outage after the other.
+// All outages, one after the other, happen to one system.
 func TestOutages(t *testing.T) {
 	b := setup(t)
-	b.on(t, "WithoutAuthServiceEverybodyIsStillKnown", func() {
+	b.on(t, "TokensAreAcceptedWithoutAuthService", func() {
 		b.dead("auth-service", func() {
 			b.reads("auth-service")
 			b.buys(http.StatusCreated, 5*time.Second)
 		})
 	})
-	b.on(t, "WithoutEventServiceSalesGoOn", func() {
+	b.on(t, "SalesContinueWithoutEventService", func() {
 		b.dead("event-service", func() {
 			b.reads("event-service")
 			b.buys(http.StatusCreated, 5*time.Second)
@@ -177,7 +177,7 @@ func TestOutages(t *testing.T) {
 	b.on(t, "GatewayDown", func() {
 		b.dead("payment-gateway", func() { pending = append(pending, b.buys(http.StatusAccepted, 6*time.Second)) })
 	})
-	b.on(t, "OrdersThatWaitedArePaid", func() {
+	b.on(t, "PendingOrdersAreCompleted", func() {
 		for _, o := range pending {
 			_, err := demo.Await(t.Context(), func() (demo.Order, error) { return b.Order(t.Context(), b.buyer, o.OrderID) },
 				func(o demo.Order) bool { return o.PaymentStatus == "COMPLETED" })
@@ -195,10 +195,10 @@ func TestOutages(t *testing.T) {
 		b.dead("ticket-service", func() {
 			b.buys(http.StatusServiceUnavailable, 5*time.Second)
 			b.reads("ticket-service")
-			for range 3 { // of three attempts each, which is more than it takes to open the breaker
+			for range 3 { // three attempts each are enough to open the breaker
 				b.buys(http.StatusServiceUnavailable, 5*time.Second)
 			}
-			b.buys(http.StatusServiceUnavailable, time.Second) // the breaker is open: nobody waits for it any more
+			b.buys(http.StatusServiceUnavailable, time.Second) // the breaker is open, so the answer is immediate
 		})
 	})
 }
