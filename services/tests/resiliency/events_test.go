@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// publish publishes an event of a type without a handler to a service's queue. Its route is /events, as for every event.
+// publish publishes an event of a type without a handler to a service's queue. Its route is /events, as for every
+// event.
 func publish(ctx context.Context, c dapr.Client, queue, topic, id string) error {
 	return c.PublishEvent(ctx, queue, topic, fmt.Appendf(nil, `{"n":%q}`, id),
 		dapr.PublishEventWithContentType("application/json"),
