@@ -10,14 +10,17 @@ import (
 	"testing/fstest"
 
 	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 )
 
 // fakeSidecar has secrets, and records those that are read and the tokens of calls.
@@ -90,7 +93,7 @@ func TestAccessDecidesWhetherTheServiceSecretIsRead(t *testing.T) {
 			service, err := app.Connect(t.Context(), "email-service", daprd.start(t), tt.access...)
 			require.NoError(t, err)
 			t.Cleanup(service.Close)
-			_, err = service.Sidecar.Fetch(t.Context(), "ticket-service", "/api/tickets/internal/1")
+			_, err = sidecar.Call(t.Context(), service.Sidecar, calls.TicketPDF, calls.TicketPDFQuery{}, uuid.New())
 			require.NoError(t, err)
 
 			daprd.mu.Lock()

@@ -17,7 +17,7 @@ import (
 	"github.com/gorilla/mux"
 	"golang.org/x/time/rate"
 
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
@@ -141,12 +141,12 @@ func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
 	}
 }
 
-// Service calls h for requests of a service, through the sidecar, if package callers permits the service to call this
-// route of mux, or if others contains its app-id. The token is in X-Service-Token, with the app-id in X-Service-Name,
-// or in the header "Authorization: Service-Token ...". Service returns ErrNotSidecar, ErrServiceTokenInvalid or
+// Service registers route on router. It calls h for requests of an app that may call the route, through the sidecar, or
+// of an app in others. The token is in X-Service-Token, with the app-id in X-Service-Name, or in the header
+// "Authorization: Service-Token ...". Other requests are answered ErrNotSidecar, ErrServiceTokenInvalid or
 // ErrServiceForbidden.
-func (g Guard) Service(h web.Handler, others ...string) web.Handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func (g Guard) Service(router *mux.Router, route calls.Route, h web.Handler, others ...string) {
+	guarded := func(w http.ResponseWriter, r *http.Request) error {
 		if !g.BySidecar(r) {
 			return ErrNotSidecar
 		}
@@ -161,15 +161,13 @@ func (g Guard) Service(h web.Handler, others ...string) web.Handler {
 		if !inAuthorization && r.Header.Get("X-Service-Name") != service {
 			return ErrServiceTokenInvalid
 		}
-		path, err := mux.CurrentRoute(r).GetPathTemplate()
-		if err != nil {
-			return fmt.Errorf("path of the route: %w", err)
-		}
-		if !callers.May(service, r.Method, path) && !slices.Contains(others, service) {
+		if !slices.Contains(route.Callers, service) && !slices.Contains(others, service) {
 			return ErrServiceForbidden
 		}
 		return h(w, r)
 	}
+	// In this order: if mux matches the method first, it answers 404 instead of 405 on the other routes.
+	router.Path(route.Path).Methods(route.Method).Handler(web.Handler(guarded))
 }
 
 // Sidecar calls h for requests of the sidecar itself: messages and triggers of bindings. They have APP_API_TOKEN. So do

@@ -10,12 +10,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// A route that payment-service may call according to package callers.
-const internalRoute, internalPath = "/api/events/internal/{eventId}", "/api/events/internal/1"
+// internalPath is a path of calls.EventInfo, which payment-service may call.
+const internalPath = "/api/events/internal/1"
 
 const appToken = "the sidecar's"
 
@@ -33,8 +34,8 @@ func guarded(t *testing.T, appAPIToken string) (*httptest.Server, issuer) {
 	router.Handle("/mine", guard.Person(ok))
 	router.Handle("/admin", guard.Person(ok, identity.RoleAdmin))
 	router.Handle("/organizer", guard.Person(ok, identity.RoleOrganizer, identity.RoleAdmin))
-	router.Handle(internalRoute, guard.Service(ok, "guest-service")).Methods(http.MethodGet)
-	router.Handle("/unlisted", guard.Service(ok))
+	guard.Service(router, calls.EventInfo.Route, ok, "guest-service")
+	guard.Service(router, calls.Route{Method: http.MethodGet, Path: "/unlisted"}, ok)
 	router.Handle("/events", guard.Sidecar(ok))
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)

@@ -6,12 +6,9 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -25,10 +22,6 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
-
-	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/telemetry"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // Component names, the same in every environment.
@@ -37,18 +30,6 @@ const (
 	// PubSub is the component that events are published through.
 	PubSub = "pubsub"
 )
-
-// ErrUnavailable is what Call wraps when it cannot say whether the callee did what was asked: no
-// answer, an empty one, a 5xx, or an answer that is not the contract's; or when it was not done for now,
-// of which the callee's 429 is the cause, a *problem.Error. Any other cause is for logs.
-var ErrUnavailable = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service that is needed does not answer")
-
-// callTimeout is a last bound on a call. The real limits are the sidecar's resiliency policies,
-// which end well before it.
-const callTimeout = 45 * time.Second
-
-// maxAnswer bounds how long an answer may be.
-const maxAnswer = 16 << 20
 
 // Client is a connection to the sidecar. It is safe for concurrent use.
 type Client struct {
@@ -141,113 +122,4 @@ func (c *Client) Secret(ctx context.Context, key string) (string, error) {
 // URL gives the address at which the sidecar takes calls of another app's path.
 func (c *Client) URL(app, path string) string {
 	return c.invoke + url.PathEscape(app) + "/method" + path
-}
-
-// Call calls another service and reads its answer into out, unless out is nil.
-//
-// A refusal in the contract's form (a 4xx with an error code) is returned as a *problem.Error with
-// that code and the kind of its status: the callee is known to have refused. Every other failure is
-// ErrUnavailable: the callee may or may not have acted.
-func (c *Client) Call(ctx context.Context, app, method, path string, in, out any) error {
-	body, err := c.do(ctx, app, method, path, in)
-	if err != nil {
-		return err
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(body, out); err != nil {
-		return ErrUnavailable.Because(fmt.Errorf("%s answered something else than JSON of ours: %w", app, err))
-	}
-	return nil
-}
-
-// Fetch gets a resource of another service as it is, such as a PDF. Its errors are Call's.
-func (c *Client) Fetch(ctx context.Context, app, path string) ([]byte, error) {
-	return c.do(ctx, app, http.MethodGet, path, nil)
-}
-
-func (c *Client) do(ctx context.Context, app, method, path string, in any) (answer []byte, err error) {
-	defer func(began time.Time) {
-		telemetry.ObserveCall(app, method+" "+path, !errors.Is(err, ErrUnavailable), began)
-	}(time.Now())
-	var body []byte
-	if in != nil {
-		if body, err = json.Marshal(in); err != nil {
-			return nil, fmt.Errorf("call %s: %w", app, err)
-		}
-	}
-	// A body of known length: the sidecar does not retry a chunked one.
-	req, err := http.NewRequestWithContext(ctx, method, c.URL(app, path), bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("call %s: %w", app, err)
-	}
-	req.Header.Set("Prefer", web.PreferStatusInHeader)
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if c.token != nil {
-		token, err := c.token()
-		if err != nil {
-			return nil, fmt.Errorf("sign a service token: %w", err)
-		}
-		req.Header.Set("X-Service-Token", token)
-		req.Header.Set("X-Service-Name", c.service)
-	}
-	if id := telemetry.From(ctx).CorrelationID; id != "" {
-		req.Header.Set(web.CorrelationHeader, id)
-	}
-	res, err := c.traced.Do(req)
-	if err != nil {
-		return nil, ErrUnavailable.Because(fmt.Errorf("call %s: %w", app, err))
-	}
-	defer res.Body.Close()
-	answer, err = io.ReadAll(http.MaxBytesReader(nil, res.Body, maxAnswer))
-	if err != nil {
-		return nil, ErrUnavailable.Because(fmt.Errorf("read the answer of %s: %w", app, err))
-	}
-	status := res.StatusCode
-	if moved := res.Header.Get(web.StatusHeader); moved != "" {
-		status, _ = strconv.Atoi(moved) // a word that is no number is no status of ours either
-	}
-	if status < 200 || status >= 300 {
-		return nil, refusal(app, status, answer)
-	}
-	if len(answer) == 0 {
-		// No service of ours answers nothing. The callee's sidecar may, of an app that is dead (tools/daprd/patch says why).
-		return nil, ErrUnavailable.Because(fmt.Errorf("%s answered %d and nothing", app, status))
-	}
-	return answer, nil
-}
-
-var kindOf = map[int]problem.Kind{
-	http.StatusBadRequest:            problem.Invalid,
-	http.StatusUnauthorized:          problem.Unauthenticated,
-	http.StatusPaymentRequired:       problem.PaymentRequired,
-	http.StatusForbidden:             problem.Forbidden,
-	http.StatusNotFound:              problem.NotFound,
-	http.StatusConflict:              problem.Conflict,
-	http.StatusRequestEntityTooLarge: problem.TooLarge,
-	http.StatusUnprocessableEntity:   problem.Unprocessable,
-	http.StatusTooManyRequests:       problem.Throttled,
-}
-
-// refusal tells the callee's own refusal from a sidecar's or a proxy's error, which has no code.
-func refusal(app string, status int, answer []byte) error {
-	var form struct{ Error, Message, Field string }
-	kind, known := kindOf[status]
-	if err := json.Unmarshal(answer, &form); known && err == nil && form.Error != "" {
-		p := problem.New(kind, form.Error, "%s", form.Message)
-		p.Field = form.Field
-		if kind == problem.Throttled { // it may be done yet
-			return ErrUnavailable.Because(p)
-		}
-		return p
-	}
-	return ErrUnavailable.Because(fmt.Errorf("%s answered %d: %w", app, status, errors.New(excerpt(answer))))
-}
-
-// excerpt keeps log lines short.
-func excerpt(answer []byte) string {
-	return string(answer[:min(len(answer), 200)])
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -75,18 +77,18 @@ func TestCallSends(t *testing.T) {
 	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r
 		body, _ = io.ReadAll(r.Body)
-		_, _ = io.WriteString(w, `{"reserved":true}`)
+		_, _ = io.WriteString(w, `{"extended":true}`)
 	})
 	client.Authenticate(func() (string, error) { return "token", nil })
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	ctx := telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-1", Parent: parent, State: "a=b"})
-	var out struct{ Reserved bool }
-	require.NoError(t, client.Call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/reserve", map[string]int{"quantity": 2}, &out))
+	out, err := sidecar.Call(ctx, client, calls.ExtendReservation, calls.ExtendReservationRequest{ReservationID: "r-1", Minutes: 15})
+	require.NoError(t, err)
 
-	require.True(t, out.Reserved)
+	require.True(t, out.Extended)
 	require.Equal(t, http.MethodPost, got.Method)
-	require.Equal(t, "/v1.0/invoke/ticket-service/method/api/tickets/internal/reserve", got.URL.Path)
-	require.JSONEq(t, `{"quantity":2}`, string(body))
+	require.Equal(t, "/v1.0/invoke/ticket-service/method/api/tickets/internal/extend-reservation", got.URL.Path)
+	require.JSONEq(t, `{"reservationId":"r-1","minutes":15}`, string(body))
 	require.EqualValues(t, len(body), got.ContentLength, "a chunked request is never retried by the sidecar")
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "X-Service-Token": "token", "X-Service-Name": "payment-service",
@@ -104,7 +106,8 @@ func TestTheSidecarsTokenIsShown(t *testing.T) {
 		shown = append(shown, r.Header.Get("dapr-api-token"))
 		answer(200, "{}")(w, r)
 	})
-	require.NoError(t, client.Call(t.Context(), "ticket-service", http.MethodGet, "/api/tickets/internal/1", nil, nil))
+	_, err := sidecar.Call(t.Context(), client, calls.TicketInfo, calls.None{}, uuid.New())
+	require.NoError(t, err)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, client.URL("auth-service", "/api/auth/.well-known/jwks.json"), nil)
 	require.NoError(t, err)
 	res, err := client.HTTP.Do(req)
@@ -113,6 +116,16 @@ func TestTheSidecarsTokenIsShown(t *testing.T) {
 	require.Equal(t, []string{"api-token", "api-token"}, shown)
 	require.Empty(t, req.Header, "the caller's request is not changed")
 }
+
+// everyRefusal is calls.Reserve if its callers acted on every kind of refusal.
+var everyRefusal = func() calls.Endpoint[calls.ReserveRequest, calls.ReserveAnswer] {
+	e := calls.Reserve
+	e.Refusals = []problem.Kind{
+		problem.Invalid, problem.Unauthenticated, problem.PaymentRequired, problem.Forbidden, problem.NotFound,
+		problem.Conflict, problem.TooLarge, problem.Unprocessable, problem.Throttled,
+	}
+	return e
+}()
 
 func TestCallUnderstands(t *testing.T) {
 	t.Parallel()
@@ -157,8 +170,7 @@ func TestCallUnderstands(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			client := connect(t, tt.handler)
-			var out map[string]any
-			err := client.Call(t.Context(), "ticket-service", http.MethodPost, "/reserve", nil, &out)
+			_, err := sidecar.Call(t.Context(), client, everyRefusal, calls.ReserveRequest{})
 			require.ErrorIs(t, err, tt.want)
 			p, ok := errors.AsType[*problem.Error](err)
 			require.True(t, ok)
@@ -169,11 +181,11 @@ func TestCallUnderstands(t *testing.T) {
 	}
 }
 
-// Whoever called finds out by the cause that there are too many.
+// The cause of ErrUnavailable reports that the callee is overloaded.
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	client := connect(t, refuse("429", `{"error":"TOO_MANY_REQUESTS","message":"Too many people want these tickets at this moment"}`))
-	err := client.Call(t.Context(), "ticket-service", http.MethodPost, "/reserve", nil, nil)
+	_, err := sidecar.Call(t.Context(), client, everyRefusal, calls.ReserveRequest{})
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	require.ErrorIs(t, err, problem.New(problem.Throttled, "TOO_MANY_REQUESTS", ""))
 }
@@ -183,7 +195,7 @@ func TestCallIsBoundByItsContext(t *testing.T) {
 	client := connect(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := client.Call(ctx, "ticket-service", http.MethodGet, "/", nil, nil)
+	_, err := sidecar.Call(ctx, client, calls.TicketInfo, calls.None{}, uuid.New())
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
@@ -196,28 +208,99 @@ func TestCallWithoutABody(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "{}")
 	})
-	require.NoError(t, client.Call(t.Context(), "event-service", http.MethodGet, "/api/events/1", nil, nil), "of whose answer nothing is wanted")
+	_, err := sidecar.Call(t.Context(), client, calls.EventInfo, calls.None{}, uuid.New())
+	require.NoError(t, err)
 }
 
-// An answer with nothing in it is nobody's, whatever its status says.
-func TestNobodysAnswer(t *testing.T) {
+func TestEmptyAnswerIsUnavailable(t *testing.T) {
 	t.Parallel()
 	client := connect(t, answer(200, ""))
-	require.ErrorIs(t, client.Call(t.Context(), "email-service", http.MethodPost, "/api/email/internal/messages", nil, nil), sidecar.ErrUnavailable)
-	_, err := client.Fetch(t.Context(), "ticket-service", "/ticket.pdf")
+	_, err := sidecar.Call(t.Context(), client, calls.SendMail, calls.SendMailRequest{})
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	_, err = sidecar.Call(t.Context(), client, calls.TicketPDF, calls.TicketPDFQuery{}, uuid.New())
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 }
 
-func TestFetch(t *testing.T) {
+func TestCallForAFile(t *testing.T) {
 	t.Parallel()
-	pdf, err := connect(t, answer(200, "%PDF-1.7")).Fetch(t.Context(), "ticket-service", "/ticket.pdf")
+	var path string
+	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		path = r.URL.RequestURI()
+		answer(200, "%PDF-1.7")(w, r)
+	})
+	id := uuid.New()
+	pdf, err := sidecar.Call(t.Context(), client, calls.TicketPDF, calls.TicketPDFQuery{UserID: "u-1"}, id)
 	require.NoError(t, err)
 	require.Equal(t, "%PDF-1.7", string(pdf))
+	require.Equal(t, "/v1.0/invoke/ticket-service/method/api/tickets/internal/"+id.String()+"/ticket.pdf?userId=u-1", path)
 
-	_, err = connect(t, func(w http.ResponseWriter, _ *http.Request) {
+	client = connect(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, 16<<20+1))
-	}).Fetch(t.Context(), "ticket-service", "/endless.pdf")
-	require.ErrorIs(t, err, sidecar.ErrUnavailable, "never a part of it")
+	})
+	_, err = sidecar.Call(t.Context(), client, calls.TicketPDF, calls.TicketPDFQuery{}, id)
+	require.ErrorIs(t, err, sidecar.ErrUnavailable, "a truncated file")
+}
+
+func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
+	t.Parallel()
+	client := connect(t, refuse("409", `{"error":"INSUFFICIENT_INVENTORY","message":"Sold out"}`))
+	soldOut := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Sold out")
+
+	_, err := sidecar.Call(t.Context(), client, calls.Reserve, calls.ReserveRequest{})
+	require.NotErrorIs(t, err, sidecar.ErrUnavailable)
+	refusal, refused := sidecar.Refusal(err)
+	require.True(t, refused)
+	require.Equal(t, soldOut, refusal)
+
+	_, err = sidecar.Call(t.Context(), client, calls.ReleaseReservation, calls.ReleaseReservationRequest{})
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, soldOut, "the cause")
+	_, refused = sidecar.Refusal(err)
+	require.False(t, refused)
+	_, refused = sidecar.Refusal(nil)
+	require.False(t, refused)
+}
+
+func TestCallWithTheWrongNumberOfIDs(t *testing.T) {
+	t.Parallel()
+	client := connect(t, answer(200, "{}"))
+	_, err := sidecar.Call(t.Context(), client, calls.EventInfo, calls.None{})
+	require.ErrorContains(t, err, calls.EventInfo.Path)
+	_, err = sidecar.Call(t.Context(), client, calls.EventInfo, calls.None{}, uuid.New(), uuid.New())
+	require.ErrorContains(t, err, calls.EventInfo.Path)
+}
+
+func TestRetryAfterReachesTheCaller(t *testing.T) {
+	t.Parallel()
+	const form = `{"error":"BUSY","message":"Too many requests"}`
+	for _, tt := range []struct {
+		name, status, header, body string
+		want                       time.Duration
+	}{
+		{"TooManyRequests", "429", "7", form, 7 * time.Second},
+		{"Unavailable", "503", "3", form, 3 * time.Second},
+		{"NoHeader", "429", "", form, 0},
+		{"Date", "429", "Wed, 21 Oct 2015 07:28:00 GMT", form, 0},
+		{"Negative", "429", "-1", form, 0},
+		{"TooLong", "429", "99999999999", form, 0},
+		{"NotTheContractsForm", "503", "3", "<html>", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, func(w http.ResponseWriter, r *http.Request) {
+				if tt.header != "" {
+					w.Header().Set("Retry-After", tt.header)
+				}
+				refuse(tt.status, tt.body)(w, r)
+			})
+			_, err := sidecar.Call(t.Context(), client, calls.Reserve, calls.ReserveRequest{})
+			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			p, ok := errors.AsType[*problem.Error](err)
+			require.True(t, ok)
+			require.Equal(t, tt.want, p.RetryAfter)
+			require.Zero(t, sidecar.ErrUnavailable.RetryAfter)
+		})
+	}
 }
 
 func TestSecret(t *testing.T) {
@@ -245,7 +328,12 @@ func TestCallsAreMeasured(t *testing.T) {
 	})
 	target := uuid.NewString() // nobody else's, also when the test runs twice
 	for _, path := range []string{"/fine/1", "/fine/2?cursor=x", "/sold-out/1", "/broken/1"} {
-		_, _ = client.Fetch(t.Context(), target, path)
+		path, query, _ := strings.Cut(path, "?")
+		values, err := url.ParseQuery(query)
+		require.NoError(t, err)
+		_, _ = client.Send(t.Context(), calls.Request{
+			Route: calls.Route{App: target, Method: http.MethodGet}, Path: path, Query: values,
+		})
 	}
 	families, err := prometheus.DefaultGatherer.Gather()
 	require.NoError(t, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
@@ -251,7 +251,7 @@ func (c credentials) attempts(t *testing.T, o contracttest.Operation, direct boo
 		}
 		for _, app := range append(contracttest.Services(), "example-caller", "nobody") {
 			// example-caller is a reader of EVENT_READERS.
-			if callers.May(app, o.Method, o.Path) || (app == "example-caller" && o.Path == "/api/events/internal/{eventId}") {
+			if calls.May(app, o.Method, o.Path) || (app == "example-caller" && o.Path == "/api/events/internal/{eventId}") {
 				continue
 			}
 			token := c.of(t, app)
@@ -308,12 +308,12 @@ func TestAllowedCallersAreAccepted(t *testing.T) {
 	t.Parallel()
 	c := credentials{secret: system.ServiceSecret()}
 	httpClient := checked(t)
-	for _, r := range callers.Table() {
+	for _, r := range calls.Table() {
 		path := pathVariable.ReplaceAllString(r.Path, uuid.NewString())
 		for _, app := range r.Callers {
 			token := c.of(t, app)
 			for _, h := range []header{serviceToken(token, app), {"Authorization": "Service-Token " + token}} {
-				got := ask(t, httpClient, r.Method, accesses()[1].url(r.Service)+path, h, "{}")
+				got := ask(t, httpClient, r.Method, accesses()[1].url(r.App)+path, h, "{}")
 				require.Contains(t, []int{400, 404, 200}, got.Status, "%s calls %s %s: %s", app, r.Method, r.Path, got.Code)
 			}
 		}

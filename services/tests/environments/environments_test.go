@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 )
 
 func readFile(t *testing.T, file string) []object {
@@ -160,17 +160,17 @@ func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
 			for name, o := range only(t, render(t, overlay), "Configuration") {
 				specs[name] = o["spec"]
 			}
-			var calls []call
+			var asked []call
 			var want []bool
 			expect := func(caller, callee, verb, path string, allowed bool) {
-				calls = append(calls, call{caller, callee, verb, variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")})
+				asked = append(asked, call{caller, callee, verb, variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")})
 				want = append(want, allowed)
 			}
 			people := []string{"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service"}
 			for caller := range specs {
-				for _, r := range callers.Table() {
+				for _, r := range calls.Table() {
 					for _, verb := range []string{"GET", "POST", "PUT", "DELETE"} {
-						expect(caller, r.Service, verb, r.Path, callers.May(caller, verb, r.Path))
+						expect(caller, r.App, verb, r.Path, calls.May(caller, verb, r.Path))
 					}
 				}
 				// Whoever checks people's tokens wants the keys.
@@ -182,14 +182,14 @@ func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
 					}
 				}
 			}
-			question, err := json.Marshal(map[string]any{"configurations": specs, "calls": calls})
+			question, err := json.Marshal(map[string]any{"configurations": specs, "calls": asked})
 			require.NoError(t, err)
 			// The flag is that with which the stack builds daprd, of whose packages most are then there.
 			var got []bool
 			require.NoError(t, json.Unmarshal(run(t, question, "-C", "tools/daprd", "-trimpath", "./access"), &got))
 			require.Len(t, got, len(want))
 			var wrong []string
-			for i, c := range calls {
+			for i, c := range asked {
 				if got[i] != want[i] {
 					wrong = append(wrong, fmt.Sprintf("%+v: let through is %t", c, got[i]))
 				}
@@ -269,7 +269,7 @@ func TestIngressPassesOnNothingInternal(t *testing.T) {
 		}
 		require.Equal(t, want, got, overlay)
 		require.Empty(t, at[map[string]any](only(t, all, "Service")["nowhere"], "spec", "selector"))
-		for _, r := range callers.Table() {
+		for _, r := range calls.Table() {
 			_, after, _ := strings.Cut(r.Path, "/api/")
 			require.Equal(t, "internal", strings.Split(after, "/")[1], "an internal path that the ingress would pass on: %s", r.Path)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
@@ -98,7 +98,7 @@ func securityOf(alternatives []any) string {
 
 // callerOf gives a service that may call an internal route.
 func callerOf(method, path string) string {
-	for _, r := range callers.Table() {
+	for _, r := range calls.Table() {
 		if r.Method == method && r.Path == path {
 			return r.Callers[0]
 		}

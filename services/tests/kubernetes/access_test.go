@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
@@ -54,19 +54,19 @@ func (c *cluster) refuseAtTheSidecars(ctx context.Context, t *testing.T) {
 	header := map[string]string{"dapr-api-token": string(c.secret(ctx, t, "dapr-api-token", "token"))}
 	forwarding, stop := context.WithCancel(ctx)
 	defer stop()
-	var calls errgroup.Group
+	var group errgroup.Group
 	for _, caller := range contracttest.Services() {
 		sidecar := "http://" + c.forward(forwarding, t, "deployment/"+caller, 3500)
-		calls.Go(func() error {
-			for _, r := range callers.Table() {
-				if r.Service == caller {
+		group.Go(func() error {
+			for _, r := range calls.Table() {
+				if r.App == caller {
 					continue
 				}
-				status, code, message, err := ask(ctx, r.Method, sidecar+"/v1.0/invoke/"+r.Service+"/method"+example(r.Path), header)
+				status, code, message, err := ask(ctx, r.Method, sidecar+"/v1.0/invoke/"+r.App+"/method"+example(r.Path), header)
 				if err != nil {
 					return err
 				}
-				if callers.May(caller, r.Method, r.Path) {
+				if calls.May(caller, r.Method, r.Path) {
 					assert.Equal(t, http.StatusUnauthorized, status, "%s calls %s %s: %s", caller, r.Method, r.Path, message)
 					assert.Equal(t, "SERVICE_TOKEN_INVALID", code)
 					continue
@@ -77,7 +77,7 @@ func (c *cluster) refuseAtTheSidecars(ctx context.Context, t *testing.T) {
 			return nil
 		})
 	}
-	require.NoError(t, calls.Wait())
+	require.NoError(t, group.Wait())
 	status, _, message, err := ask(ctx, http.MethodGet, "http://"+c.forward(forwarding, t, "deployment/ticket-service", 3500)+"/v1.0/metadata", nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, status, "a sidecar whose token nobody shows says: %s", message)
@@ -94,10 +94,10 @@ func (c *cluster) refuseAtTheApps(ctx context.Context, t *testing.T) {
 	for _, app := range contracttest.Services() {
 		apps[app] = "http://" + c.forward(forwarding, t, "service/"+app, 80)
 	}
-	for _, r := range callers.Table() {
+	for _, r := range calls.Table() {
 		token, err := identity.SignServiceToken([]byte(secrets["service-auth-secret"]), r.Callers[0])
 		require.NoError(t, err)
-		status, code, message, err := ask(ctx, r.Method, apps[r.Service]+example(r.Path),
+		status, code, message, err := ask(ctx, r.Method, apps[r.App]+example(r.Path),
 			map[string]string{"X-Service-Name": r.Callers[0], "X-Service-Token": token})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, status, "%s %s: %s", r.Method, r.Path, message)

@@ -28,7 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/tests/kubernetes/node"
 )
 
@@ -145,7 +145,7 @@ func (c *cluster) refuseAtTheIngress(ctx context.Context, t *testing.T) {
 		require.Equal(t, demo.NotFromApp, refusal.Code, "an app answered %s: %s", path, refusal.Message)
 		require.Contains(t, want, refusal.Status, path)
 	}
-	for _, r := range callers.Table() {
+	for _, r := range calls.Table() {
 		ask(r.Method, example(r.Path), http.StatusServiceUnavailable, http.StatusNotFound)
 	}
 	for _, path := range []string{"/", "/metrics", "/docs", "/actuator/health", "/events", "/bindings/dead-letters"} {

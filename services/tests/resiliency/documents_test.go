@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/eventbooking/eventbooking/services/contracts/callers"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 )
 
 // Every sidecar loads exactly the files whose scopes include it, without an error.
@@ -111,9 +111,9 @@ func TestEveryHopHasPolicies(t *testing.T) {
 			}
 		}
 	}
-	for _, route := range callers.Table() {
+	for _, route := range calls.Table() {
 		for _, caller := range route.Callers {
-			require.True(t, hops[[2]string{caller, route.Service}], "%s calls %s", caller, route.Service)
+			require.True(t, hops[[2]string{caller, route.App}], "%s calls %s", caller, route.App)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package resiliency_test
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -34,10 +34,13 @@ func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 		services, err := sidecar.Connect(t.Context(), h.caller, port, sidecars.GRPCPort(h.caller))
 		require.NoError(t, err)
 		t.Cleanup(services.Close)
+		endpoint := calls.Endpoint[struct{}, struct{}]{Route: calls.Route{
+			App: h.callee, Method: http.MethodPost, Path: path, Refusals: []problem.Kind{problem.Conflict},
+		}}
 		for range 50 {
-			err := services.Call(t.Context(), h.callee, http.MethodPost, path, struct{}{}, nil)
-			refusal, ok := errors.AsType[*problem.Error](err)
-			require.True(t, ok)
+			_, err := sidecar.Call(t.Context(), services, endpoint, struct{}{})
+			refusal, refused := sidecar.Refusal(err)
+			require.True(t, refused)
 			require.Equal(t, problem.Conflict, refusal.Kind)
 			require.Equal(t, "INSUFFICIENT_INVENTORY", refusal.Code)
 		}
@@ -52,7 +55,7 @@ func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 		require.True(t, call(t, h, path).byBreaker())
 
 		// Our client reports an open breaker as ErrUnavailable.
-		err = services.Call(t.Context(), h.callee, http.MethodPost, path, struct{}{}, nil)
+		_, err = sidecar.Call(t.Context(), services, endpoint, struct{}{})
 		require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	})
 }

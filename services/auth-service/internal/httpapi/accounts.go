@@ -3,11 +3,9 @@ package httpapi
 import (
 	"errors"
 	"net/http"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
@@ -193,15 +191,10 @@ func (a API) mail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	return web.WriteJSON(w, http.StatusOK, struct {
-		RequestID uuid.UUID        `json:"requestId"`
-		UserID    uuid.UUID        `json:"userId"`
-		Email     account.Email    `json:"email"`
-		FirstName string           `json:"firstName"`
-		Kind      account.MailKind `json:"kind"`
-		Token     string           `json:"token"`
-		ExpiresAt time.Time        `json:"expiresAt"`
-	}{mail.RequestID, mail.UserID, mail.Email, mail.FirstName, mail.Kind, a.MailTokens.Token(mail.Kind, id), mail.ExpiresAt})
+	return web.WriteJSON(w, http.StatusOK, calls.AccountMailAnswer{
+		RequestID: mail.RequestID, UserID: mail.UserID, Email: string(mail.Email), FirstName: mail.FirstName,
+		Kind: calls.AccountMailKind(mail.Kind), Token: a.MailTokens.Token(mail.Kind, id), ExpiresAt: mail.ExpiresAt,
+	})
 }
 
 // rotateKeys replaces a signing key that is old, and cleans up.

@@ -6,12 +6,12 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/keyring"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/store"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -59,18 +59,11 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		router.Handle(route.path, route.handler).Methods(route.method)
 	}
 
-	// For services; who may call what is in package callers.
-	for _, route := range []struct {
-		method, path string
-		handler      web.Handler
-	}{
-		{http.MethodPost, "/api/auth/internal/validate-token", a.validateToken},
-		{http.MethodPost, "/api/auth/internal/users/batch", a.users},
-		{http.MethodGet, "/api/auth/internal/users/{userId}", a.user},
-		{http.MethodGet, "/api/auth/internal/account-mails/{requestId}", a.mail},
-	} {
-		router.Handle(route.path, guard.Service(route.handler)).Methods(route.method)
-	}
+	// For services.
+	guard.Service(router, calls.ValidateToken.Route, a.validateToken)
+	guard.Service(router, calls.Users.Route, a.users)
+	guard.Service(router, calls.User.Route, a.user)
+	guard.Service(router, calls.AccountMail.Route, a.mail)
 }
 
 func (a API) register(w http.ResponseWriter, r *http.Request) error {
@@ -101,7 +94,7 @@ func (a API) register(w http.ResponseWriter, r *http.Request) error {
 // writeUser answers with what users see of themselves, and admins of others.
 func writeUser(w http.ResponseWriter, status int, user account.User) error {
 	return web.WriteJSON(w, status, struct {
-		userSummary
+		calls.UserSummary
 		Roles         []identity.Role `json:"roles"`
 		EmailVerified bool            `json:"emailVerified"`
 		CreatedAt     time.Time       `json:"createdAt"`
@@ -121,9 +114,7 @@ func (a API) keys(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a API) validateToken(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		Token string `json:"token"`
-	}
+	var in calls.ValidateTokenRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -137,25 +128,21 @@ func (a API) validateToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		Valid  bool          `json:"valid"`
-		UserID uuid.UUID     `json:"userId"`
-		Email  account.Email `json:"email"`
-		// The token's roles and not the user's of now: asking must give the same answer as checking
-		// the token against the key set does.
-		Roles     []identity.Role `json:"roles"`
-		ExpiresAt time.Time       `json:"expiresAt"`
-	}{true, user.ID, user.Email, claims.Roles, claims.ExpiresAt.UTC()})
+	roles := make([]calls.Role, len(claims.Roles))
+	for i, role := range claims.Roles {
+		roles[i] = calls.Role(role)
+	}
+	return web.WriteJSON(w, http.StatusOK, calls.ValidateTokenAnswer{
+		Valid: true, UserID: user.ID, Email: string(user.Email), Roles: roles, ExpiresAt: claims.ExpiresAt.UTC(),
+	})
 }
 
 // writeInvalid refuses a token in the contract's form, which has one field more than the common one.
 func writeInvalid(w http.ResponseWriter, r *http.Request, err error) error {
 	p := web.Problem(r, err)
-	return web.WriteJSON(w, web.Status(p.Kind), struct {
-		Valid   bool   `json:"valid"`
-		Error   string `json:"error"`
-		Message string `json:"message"`
-	}{false, p.Code, p.Message})
+	return web.WriteJSON(w, web.Status(p.Kind), calls.ValidateTokenRefused{
+		Refused: calls.Refused{Error: p.Code, Message: p.Message},
+	})
 }
 
 func (a API) user(w http.ResponseWriter, r *http.Request) error {
@@ -170,17 +157,13 @@ func (a API) user(w http.ResponseWriter, r *http.Request) error {
 	if len(users) == 0 {
 		return account.NotFound(id)
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		userSummary
-		EmailVerified bool      `json:"emailVerified"`
-		CreatedAt     time.Time `json:"createdAt"`
-	}{summarize(users[0]), users[0].EmailVerified, users[0].CreatedAt})
+	return web.WriteJSON(w, http.StatusOK, calls.UserAnswer{
+		UserSummary: summarize(users[0]), EmailVerified: users[0].EmailVerified, CreatedAt: users[0].CreatedAt,
+	})
 }
 
 func (a API) users(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		UserIDs []string `json:"userIds"`
-	}
+	var in calls.UsersRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -192,23 +175,14 @@ func (a API) users(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	summaries := make([]userSummary, len(users))
+	summaries := make([]calls.UserSummary, len(users))
 	for i, user := range users {
 		summaries[i] = summarize(user)
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		Users []userSummary `json:"users"`
-	}{summaries})
+	return web.WriteJSON(w, http.StatusOK, calls.UsersAnswer{Users: summaries})
 }
 
-// userSummary is a user as a batch lists it, and the beginning of every other answer about one.
-type userSummary struct {
-	UserID    uuid.UUID     `json:"userId"`
-	Email     account.Email `json:"email"`
-	FirstName string        `json:"firstName"`
-	LastName  string        `json:"lastName"`
-}
-
-func summarize(u account.User) userSummary {
-	return userSummary{UserID: u.ID, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName}
+// summarize returns the part that every answer about a user begins with.
+func summarize(u account.User) calls.UserSummary {
+	return calls.UserSummary{UserID: u.ID, Email: string(u.Email), FirstName: u.FirstName, LastName: u.LastName}
 }

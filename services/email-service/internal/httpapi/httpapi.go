@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -18,35 +19,20 @@ import (
 // maxBody leaves room for the attachments in base64, both texts with every byte escaped, and the rest.
 const maxBody = email.MaxAttachmentsBytes*4/3 + 2*2*email.MaxText + 64<<10
 
-// New gives the API. Package callers says who may call it, by its sidecar. Without states, the state store, it can
+// New gives the API. Package calls says who may call it, by its sidecar. Without states, the state store, it can
 // send nothing.
 func New(sender *email.Sender, guard identity.Guard, states web.Check) *mux.Router {
 	r := web.NewRouter()
 	// The SMTP server's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r, states)
 	web.Docs(r, "email-service")
-	r.Methods(http.MethodPost).Path("/api/email/internal/messages").
-		Handler(guard.Service(send(sender)))
+	guard.Service(r, calls.SendMail.Route, send(sender))
 	return r
 }
 
 func send(sender *email.Sender) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct {
-			MessageID string `json:"messageId"`
-			To        struct {
-				Name    string `json:"name"`
-				Address string `json:"address"`
-			} `json:"to"`
-			Subject     string `json:"subject"`
-			Text        string `json:"text"`
-			HTML        string `json:"html"`
-			Attachments []struct {
-				Filename    string `json:"filename"`
-				ContentType string `json:"contentType"`
-				Content     string `json:"content"` // base64; decoded below, where the field can be named
-			} `json:"attachments"`
-		}
+		var in calls.SendMailRequest
 		if err := web.DecodeUpTo(w, r, maxBody, &in); err != nil {
 			return err
 		}
@@ -71,9 +57,6 @@ func send(sender *email.Sender) web.Handler {
 		if err := sender.Send(r.Context(), message); err != nil {
 			return err
 		}
-		return web.WriteJSON(w, http.StatusOK, struct {
-			MessageID string `json:"messageId"`
-			Accepted  bool   `json:"accepted"`
-		}{message.ID, true})
+		return web.WriteJSON(w, http.StatusOK, calls.SendMailAnswer{MessageID: message.ID, Accepted: true})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/event"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
@@ -22,16 +23,11 @@ import (
 // maxBatch is how many events one call may ask for.
 const maxBatch = 100
 
-// Caller calls other services through the sidecar.
-type Caller interface {
-	Call(ctx context.Context, app, method, path string, in, out any) error
-}
-
 // API answers event-service's routes.
 type API struct {
 	Store    *store.Store
-	Services Caller
-	// Readers are services beyond those of package callers that may read an event.
+	Services sidecar.Sender
+	// Readers are services beyond those of package calls that may read an event.
 	Readers []string
 }
 
@@ -54,10 +50,10 @@ func (a API) Route(router *mux.Router, guard identity.Guard) {
 		return guard.Person(a.get)(w, r)
 	})).Methods(http.MethodGet)
 
-	// For services; who may call what is in package callers.
-	router.Handle("/api/events/internal/batch", guard.Service(a.batch)).Methods(http.MethodPost)
-	router.Handle("/api/events/internal/{eventId}", guard.Service(a.getInternal, a.Readers...)).Methods(http.MethodGet)
-	router.Handle("/api/events/internal/{eventId}/validate-organizer/{userId}", guard.Service(a.validateOrganizer)).Methods(http.MethodGet)
+	// For services.
+	guard.Service(router, calls.Events.Route, a.batch)
+	guard.Service(router, calls.EventInfo.Route, a.getInternal, a.Readers...)
+	guard.Service(router, calls.ValidateOrganizer.Route, a.validateOrganizer)
 }
 
 func (a API) create(w http.ResponseWriter, r *http.Request) error {
@@ -215,11 +211,7 @@ func (a API) cancel(w http.ResponseWriter, r *http.Request) error {
 // countTickets asks ticket-service how many tickets of the event there are. It returns
 // sidecar.ErrUnavailable.
 func (a API) countTickets(ctx context.Context, id uuid.UUID) (int, error) {
-	var answer struct {
-		TicketCount *int `json:"ticketCount"`
-	}
-	err := a.Services.Call(ctx, "ticket-service", http.MethodGet,
-		"/api/tickets/internal/events/"+id.String()+"/ticket-count", nil, &answer)
+	answer, err := sidecar.Call(ctx, a.Services, calls.TicketCount, calls.None{}, id)
 	switch {
 	case errors.Is(err, event.NotFound(id)):
 		return 0, nil // it sells tickets only of events that it knows
@@ -311,17 +303,13 @@ func (a API) validateOrganizer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		IsOrganizer bool      `json:"isOrganizer"`
-		EventID     uuid.UUID `json:"eventId"`
-		UserID      uuid.UUID `json:"userId"`
-	}{e.OrganizerID == userID, id, userID})
+	return web.WriteJSON(w, http.StatusOK, calls.ValidateOrganizerAnswer{
+		IsOrganizer: e.OrganizerID == userID, EventID: id, UserID: userID,
+	})
 }
 
 func (a API) batch(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		EventIDs []string `json:"eventIds"`
-	}
+	var in calls.EventsRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -333,44 +321,24 @@ func (a API) batch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	type summary struct {
-		EventID   uuid.UUID    `json:"eventId"`
-		Name      string       `json:"name"`
-		EventDate time.Time    `json:"eventDate"`
-		Status    event.Status `json:"status"`
-	}
-	summaries := make([]summary, len(found))
+	summaries := make([]calls.EventSummary, len(found))
 	for i, e := range found {
-		summaries[i] = summary{e.ID, e.Name, e.Date, e.Status}
+		summaries[i] = calls.EventSummary{EventID: e.ID, Name: e.Name, EventDate: e.Date, Status: calls.EventStatus(e.Status)}
 	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		Events []summary `json:"events"`
-	}{summaries})
+	return web.WriteJSON(w, http.StatusOK, calls.EventsAnswer{Events: summaries})
 }
 
-// details is the contract's "Get Event Details".
-type details struct {
-	EventID      uuid.UUID      `json:"eventId"`
-	OrganizerID  uuid.UUID      `json:"organizerId"`
-	Name         string         `json:"name"`
-	Description  string         `json:"description"`
-	EventDate    time.Time      `json:"eventDate"`
-	VenueName    string         `json:"venueName"`
-	VenueAddress string         `json:"venueAddress"`
-	Category     event.Category `json:"category"`
-	Status       event.Status   `json:"status"`
-	ImageURL     string         `json:"imageUrl,omitempty"`
-}
-
-func detail(e event.Event) details {
-	return details{
-		e.ID, e.OrganizerID, e.Name, e.Description, e.Date, e.VenueName, e.VenueAddress, e.Category, e.Status, e.ImageURL,
+func detail(e event.Event) calls.EventInfoAnswer {
+	return calls.EventInfoAnswer{
+		EventID: e.ID, OrganizerID: e.OrganizerID, Name: e.Name, Description: e.Description, EventDate: e.Date,
+		VenueName: e.VenueName, VenueAddress: e.VenueAddress, Category: string(e.Category), Status: calls.EventStatus(e.Status),
+		ImageURL: e.ImageURL,
 	}
 }
 
 // publicEvent is an event as people see it: the contract's, and what became of it.
 type publicEvent struct {
-	details
+	calls.EventInfoAnswer
 	CancellationReason string    `json:"cancellationReason,omitempty"`
 	PostponedFrom      time.Time `json:"postponedFrom,omitzero"`
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
@@ -49,12 +50,9 @@ type ticketService struct {
 	asked  []string // "app method path", in order; one request at a time asks
 }
 
-func (s *ticketService) Call(_ context.Context, app, method, path string, _, out any) error {
-	s.asked = append(s.asked, app+" "+method+" "+path)
-	if s.err != nil {
-		return s.err
-	}
-	return json.Unmarshal([]byte(s.answer), out)
+func (s *ticketService) Send(_ context.Context, r calls.Request) ([]byte, error) {
+	s.asked = append(s.asked, r.Route.App+" "+r.Route.Method+" "+r.URL())
+	return []byte(s.answer), s.err
 }
 
 func setup(t *testing.T) *bundle {
@@ -483,7 +481,7 @@ func TestCancel(t *testing.T) {
 		tickets int    // announced
 	}{
 		{"Draft", ``, ``, errors.New("not to be asked"), 200, "", 0},
-		{"Published", published, `{"eventId":"x","ticketCount":150}`, nil, 200, "", 150},
+		{"Published", published, `{"eventId":"550e8400-e29b-41d4-a716-446655440000","ticketCount":150}`, nil, 200, "", 150},
 		{"PublishedWithoutTickets", published, `{"ticketCount":0}`, nil, 200, "", 0},
 		{"NobodySellsTickets", published, ``, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "no"), 200, "", 0},
 		{"NoAnswer", published, ``, sidecar.ErrUnavailable, 503, "SERVICE_UNAVAILABLE", 0},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stripe/stripe-go/v85"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
@@ -45,15 +46,15 @@ func fieldError(kind problem.Kind, code, field, message string) *problem.Error {
 const timeout = 4 * time.Second
 
 // Status is the outcome of a charge or a refund.
-type Status string
+type Status = calls.GatewayStatus
 
 // Statuses of charges and refunds. Declined and NotFound occur only on charges, Failed only on refunds.
 const (
-	Succeeded Status = "SUCCEEDED"
-	Declined  Status = "DECLINED"
-	Pending   Status = "PENDING"
-	NotFound  Status = "NOT_FOUND"
-	Failed    Status = "FAILED"
+	Succeeded = calls.GatewaySucceeded
+	Declined  = calls.GatewayDeclined
+	Pending   = calls.GatewayPending
+	NotFound  = calls.GatewayNotFound
+	Failed    = calls.GatewayFailed
 )
 
 // Gateway is a client of Stripe. It is safe for concurrent use.

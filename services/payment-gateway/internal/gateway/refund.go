@@ -7,6 +7,7 @@ import (
 
 	"github.com/stripe/stripe-go/v85"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
@@ -60,7 +61,7 @@ func (g *Gateway) Refund(
 	switch {
 	case ok && e.Code == stripe.ErrorCodeChargeAlreadyRefunded:
 		return Refund{
-			RefundKey: key, Status: Failed, FailureCode: "ALREADY_REFUNDED",
+			RefundKey: key, Status: Failed, FailureCode: calls.FailureAlreadyRefunded,
 			Message: "The charge was refunded before",
 		}, nil
 	case ok && e.Type == stripe.ErrorTypeInvalidRequest && e.Param == "amount":

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -18,19 +19,16 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 )
 
-// New gives the API. Package callers says who may call it, by its sidecar.
+// New gives the API. Package calls says who may call it, by its sidecar.
 func New(cards *gateway.Gateway, hooks gateway.Webhooks, guard identity.Guard) *mux.Router {
 	r := web.NewRouter()
 	// Stripe's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r)
 	web.Docs(r, "payment-gateway")
-	internal := func(method, path string, h web.Handler) {
-		r.Methods(method).Path("/api/gateway/internal" + path).Handler(guard.Service(h))
-	}
-	internal(http.MethodPost, "/charges", charge(cards))
-	internal(http.MethodGet, "/charges", find(cards))
-	internal(http.MethodPost, "/refunds", refund(cards))
-	internal(http.MethodPost, "/webhooks/verify", verify(hooks))
+	guard.Service(r, calls.Charge.Route, charge(cards))
+	guard.Service(r, calls.FindCharge.Route, find(cards))
+	guard.Service(r, calls.Refund.Route, refund(cards))
+	guard.Service(r, calls.VerifyWebhook.Route, verify(hooks))
 	return r
 }
 
@@ -45,27 +43,9 @@ var (
 // maxText bounds texts that Stripe keeps, in characters; its metadata takes no more.
 const maxText = 500
 
-// chargeAnswer is a charge on the wire.
-type chargeAnswer struct {
-	AttemptKey    string         `json:"attemptKey"`
-	Status        gateway.Status `json:"status"`
-	TransactionID string         `json:"transactionId,omitempty"`
-	DeclineCode   string         `json:"declineCode,omitempty"`
-	Message       string         `json:"message,omitempty"`
-	Retryable     bool           `json:"retryable"`
-}
-
 func charge(cards *gateway.Gateway) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct {
-			AttemptKey     string        `json:"attemptKey"`
-			AttemptedSince string        `json:"attemptedSince"`
-			OrderID        string        `json:"orderId"`
-			Amount         money.Decimal `json:"amount"`
-			Currency       string        `json:"currency"`
-			PaymentToken   string        `json:"paymentToken"`
-			Description    string        `json:"description"`
-		}
+		var in calls.ChargeRequest
 		if err := web.Decode(w, r, &in); err != nil {
 			return err
 		}
@@ -80,7 +60,7 @@ func charge(cards *gateway.Gateway) web.Handler {
 		if err != nil {
 			return err
 		}
-		amount, err := amountOf(in.Amount, in.Currency)
+		amount, err := amountOf(in.Amount, string(in.Currency))
 		if err != nil {
 			return err
 		}
@@ -108,46 +88,31 @@ func charge(cards *gateway.Gateway) web.Handler {
 		if err != nil {
 			return err
 		}
-		return web.WriteJSON(w, http.StatusOK, chargeAnswer(done))
+		return web.WriteJSON(w, http.StatusOK, calls.ChargeAnswer(done))
 	}
 }
 
 func find(cards *gateway.Gateway) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		key := r.URL.Query().Get("attemptKey")
-		if !keyForm.MatchString(key) {
+		in := calls.ReadFindCharge(r.URL.Query())
+		if !keyForm.MatchString(in.AttemptKey) {
 			return badKey("attemptKey")
 		}
-		since, err := sinceOf(r.URL.Query().Get("attemptedSince"))
+		since, err := sinceOf(in.AttemptedSince)
 		if err != nil {
 			return err
 		}
-		found, err := cards.Find(r.Context(), key, since)
+		found, err := cards.Find(r.Context(), in.AttemptKey, since)
 		if err != nil {
 			return err
 		}
-		return web.WriteJSON(w, http.StatusOK, chargeAnswer(found))
+		return web.WriteJSON(w, http.StatusOK, calls.ChargeAnswer(found))
 	}
-}
-
-// refundAnswer is a refund on the wire.
-type refundAnswer struct {
-	RefundKey   string         `json:"refundKey"`
-	RefundID    string         `json:"refundId,omitempty"`
-	Status      gateway.Status `json:"status"`
-	FailureCode string         `json:"failureCode,omitempty"`
-	Message     string         `json:"message,omitempty"`
 }
 
 func refund(cards *gateway.Gateway) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct {
-			RefundKey     string        `json:"refundKey"`
-			TransactionID string        `json:"transactionId"`
-			Amount        money.Decimal `json:"amount"`
-			Currency      string        `json:"currency"`
-			Reason        string        `json:"reason"`
-		}
+		var in calls.RefundRequest
 		if err := web.Decode(w, r, &in); err != nil {
 			return err
 		}
@@ -157,7 +122,7 @@ func refund(cards *gateway.Gateway) web.Handler {
 		if !transactionForm.MatchString(in.TransactionID) {
 			return gateway.ErrUnknownTransaction
 		}
-		amount, err := amountOf(in.Amount, in.Currency)
+		amount, err := amountOf(in.Amount, string(in.Currency))
 		if err != nil {
 			return err
 		}
@@ -168,7 +133,7 @@ func refund(cards *gateway.Gateway) web.Handler {
 		if err != nil {
 			return err
 		}
-		return web.WriteJSON(w, http.StatusOK, refundAnswer(done))
+		return web.WriteJSON(w, http.StatusOK, calls.RefundAnswer(done))
 	}
 }
 
@@ -176,45 +141,26 @@ func refund(cards *gateway.Gateway) web.Handler {
 // be escaped to fit into a JSON string.
 const maxWebhook = 7 * web.MaxBody
 
-// eventAnswer is an event of Stripe's on the wire: a chargeAnswer, as far as it is about a charge.
-type eventAnswer struct {
-	ID            string         `json:"id"`
-	Type          string         `json:"type"`
-	AttemptKey    string         `json:"attemptKey,omitempty"`
-	OrderID       string         `json:"orderId,omitempty"`
-	TransactionID string         `json:"transactionId,omitempty"`
-	Status        gateway.Status `json:"status,omitempty"`
-	DeclineCode   string         `json:"declineCode,omitempty"`
-	Message       string         `json:"message,omitempty"`
-	Retryable     bool           `json:"retryable,omitempty"`
-}
-
 // verify says whether a webhook is Stripe's. That it is not is an answer too: the breaker on this hop counts
 // every 4xx, and whoever makes up webhooks must not open it for Stripe's own.
 func verify(hooks gateway.Webhooks) web.Handler {
-	type answer struct {
-		Verified bool         `json:"verified"`
-		Event    *eventAnswer `json:"event,omitempty"`
-	}
 	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct {
-			Payload   string `json:"payload"`
-			Signature string `json:"signature"`
-		}
+		var in calls.VerifyWebhookRequest
 		if err := web.DecodeUpTo(w, r, maxWebhook, &in); err != nil {
 			return err
 		}
 		event, err := hooks.Parse([]byte(in.Payload), in.Signature)
 		if errors.Is(err, gateway.ErrForged) {
 			slog.WarnContext(r.Context(), "webhook refused", "error", err.Error())
-			return web.WriteJSON(w, http.StatusOK, answer{})
+			return web.WriteJSON(w, http.StatusOK, calls.VerifyWebhookAnswer{})
 		}
 		if err != nil {
 			return err
 		}
 		c := event.Charge
-		return web.WriteJSON(w, http.StatusOK, answer{true, &eventAnswer{
-			event.ID, event.Type, c.AttemptKey, event.OrderID, c.TransactionID, c.Status, c.DeclineCode, c.Message, c.Retryable,
+		return web.WriteJSON(w, http.StatusOK, calls.VerifyWebhookAnswer{Verified: true, Event: &calls.WebhookEvent{
+			ID: event.ID, Type: event.Type, AttemptKey: c.AttemptKey, OrderID: event.OrderID, TransactionID: c.TransactionID,
+			Status: c.Status, DeclineCode: c.DeclineCode, Message: c.Message, Retryable: c.Retryable,
 		}})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/gorilla/mux"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -47,7 +48,7 @@ func New(deps Deps) *mux.Router {
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 
 	// For services: the contract's "Payment Service API Contracts".
-	get("/api/payments/internal/orders/{orderId}", guard.Service(a.internalOrder))
+	guard.Service(r, calls.OrderInfo.Route, a.internalOrder)
 
 	// For users.
 	post("/api/payments/orders", guard.Person(a.placeOrder))

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/app"
@@ -51,7 +52,7 @@ func run(ctx context.Context, cfg config) error {
 	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
 	guard := identity.Guard{ServiceSecret: []byte(cfg.ServiceSecret), AppAPIToken: cfg.AppAPIToken}
 	handler := func(w http.ResponseWriter, r *http.Request) error { return serve(w, r, pool, reserve) }
-	r.Handle("/api/tickets/internal/reserve", guard.Service(handler)).Methods(http.MethodPost)
+	guard.Service(r, calls.Reserve.Route, handler)
 	return app.Serve(ctx, cfg.Config, r)
 }
 
@@ -68,23 +69,19 @@ type reservation struct {
 var errSoldOut = problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
 
 func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve func(context.Context, *pgxpool.Pool, *reservation) error) error {
-	var in struct {
-		UserID         string `json:"userId"`
-		EventID        string `json:"eventId"`
-		ReservationID  string `json:"reservationId"`
-		TicketRequests []struct {
-			TicketTypeID string `json:"ticketTypeId"`
-			Quantity     int    `json:"quantity"`
-		} `json:"ticketRequests"`
-		ReservationDurationMinutes int `json:"reservationDurationMinutes"`
-	}
+	var in calls.ReserveRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
 	if len(in.TicketRequests) != 1 {
 		return problem.Field("ticketRequests", "ticketRequests must have 1 entry")
 	}
-	res := reservation{quantity: in.TicketRequests[0].Quantity, hold: time.Duration(in.ReservationDurationMinutes) * time.Minute}
+	if in.ReservationDurationMinutes == nil {
+		return problem.Field("reservationDurationMinutes", "reservationDurationMinutes is required")
+	}
+	res := reservation{
+		quantity: in.TicketRequests[0].Quantity, hold: time.Duration(*in.ReservationDurationMinutes) * time.Minute,
+	}
 	for _, field := range []struct {
 		name, value string
 		to          *uuid.UUID
@@ -104,21 +101,12 @@ func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve f
 		return err
 	}
 
-	type line struct {
-		TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-		Quantity     int           `json:"quantity"`
-		UnitPrice    money.Decimal `json:"unitPrice"`
-		TotalPrice   money.Decimal `json:"totalPrice"`
-	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		ReservationID uuid.UUID      `json:"reservationId"`
-		Reserved      bool           `json:"reserved"`
-		ExpiresAt     time.Time      `json:"expiresAt"`
-		Currency      money.Currency `json:"currency"`
-		Tickets       []line         `json:"tickets"`
-	}{
-		res.id, true, res.expiresAt.UTC(), res.price.Currency,
-		[]line{{res.ticketType, res.quantity, res.price.Decimal(), res.price.Times(res.quantity).Decimal()}},
+	return web.WriteJSON(w, http.StatusOK, calls.ReserveAnswer{
+		ReservationID: res.id, Reserved: true, ExpiresAt: res.expiresAt.UTC(), Currency: res.price.Currency,
+		Tickets: []calls.ReservedTickets{{
+			TicketTypeID: res.ticketType, Quantity: res.quantity,
+			UnitPrice: res.price.Decimal(), TotalPrice: res.price.Times(res.quantity).Decimal(),
+		}},
 	})
 }
 

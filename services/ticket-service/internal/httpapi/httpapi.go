@@ -34,7 +34,7 @@ func New(
 	get := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodGet) }
 	post := func(path string, h web.Handler) { r.Handle(path, h).Methods(http.MethodPost) }
 	service := func(route calls.Route, h web.Handler) {
-		r.Handle(route.Path, guard.Service(h)).Methods(route.Method)
+		guard.Service(r, route, h)
 	}
 	person := guard.Person
 	organizer := func(h web.Handler) web.Handler { return person(h, identity.RoleOrganizer, identity.RoleAdmin) }

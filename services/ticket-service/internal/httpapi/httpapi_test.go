@@ -54,45 +54,35 @@ type fakeServices struct {
 	failure   error                           // if set, the result of every call
 }
 
-// Call implements sales.Caller.
-func (f *fakeServices) Call(_ context.Context, appID, method, path string, in, out any) error {
+// Send implements sidecar.Sender.
+func (f *fakeServices) Send(_ context.Context, r calls.Request) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.paths = append(f.paths, path)
+	f.paths = append(f.paths, r.Path)
 	if f.failure != nil {
-		return f.failure
+		return nil, f.failure
 	}
-	id, err := uuid.Parse(path[strings.LastIndex(path, "/")+1:])
-	if err != nil || in != nil {
-		return problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
-	}
-	is := func(route calls.Route) bool {
-		filled, err := route.Fill(id)
-		return err == nil && appID == route.App && method == route.Method && path == filled
-	}
-	switch {
-	case is(calls.User.Route):
-		name, known := f.users[id]
+	switch r.Route.Path {
+	case calls.User.Path:
+		name, known := f.users[r.IDs[0]]
 		if !known {
-			return problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", id)
+			return nil, problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", r.IDs[0])
 		}
-		*out.(*calls.UserAnswer) = calls.UserAnswer{UserSummary: calls.UserSummary{
-			UserID: id, Email: "b@example.com", FirstName: name, LastName: "Lee",
-		}}
-	case is(calls.EventInfo.Route):
-		status, known := f.statuses[id]
+		return json.Marshal(calls.UserAnswer{UserSummary: calls.UserSummary{
+			UserID: r.IDs[0], Email: "b@example.com", FirstName: name, LastName: "Lee",
+		}})
+	case calls.EventInfo.Path:
+		status, known := f.statuses[r.IDs[0]]
 		if !known {
-			return problem.New(problem.NotFound, "EVENT_NOT_FOUND", "Event with ID %s not found", id)
+			return nil, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "Event with ID %s not found", r.IDs[0])
 		}
-		*out.(*calls.EventInfoAnswer) = calls.EventInfoAnswer{
-			EventID: id, OrganizerID: f.organizer, Name: "Festival",
+		return json.Marshal(calls.EventInfoAnswer{
+			EventID: r.IDs[0], OrganizerID: f.organizer, Name: "Festival",
 			EventDate: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC), VenueName: "Park", VenueAddress: "1 Park Ave",
 			Category: "MUSIC", Status: status,
-		}
-	default:
-		return problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
+		})
 	}
-	return nil
+	return nil, problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
 }
 
 // set sets the status of an event at event-service, and the result of every call if failure is not nil.

@@ -94,7 +94,7 @@ func (s *Sales) fetchEvent(ctx context.Context, id uuid.UUID) (ticket.Event, err
 }
 
 func (s *Sales) requestEvent(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
-	answer, err := get(ctx, s.services, calls.EventInfo, id)
+	answer, err := sidecar.Call(ctx, s.services, calls.EventInfo, calls.None{}, id)
 	if errors.Is(err, ticket.ErrEventNotFound) {
 		return ticket.Event{}, ticket.ErrEventNotFound
 	}

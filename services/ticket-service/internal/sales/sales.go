@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
@@ -24,12 +25,12 @@ type Sales struct {
 	store    *store.Store
 	batcher  *batching.Batcher
 	signer   *ticket.Signer
-	services Caller
+	services sidecar.Sender
 	fetches  singleflight.Group // of events, by id
 }
 
 // New returns a Sales that calls event-service and auth-service through services.
-func New(s *store.Store, batcher *batching.Batcher, signer *ticket.Signer, services Caller) *Sales {
+func New(s *store.Store, batcher *batching.Batcher, signer *ticket.Signer, services sidecar.Sender) *Sales {
 	return &Sales{store: s, batcher: batcher, signer: signer, services: services}
 }
 

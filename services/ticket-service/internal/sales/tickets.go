@@ -53,7 +53,7 @@ func (s *Sales) Transfer(ctx context.Context, ticketID, from, to uuid.UUID) (tic
 
 // userName returns the name of a user from auth-service. It returns ticket.ErrUserNotFound or sidecar.ErrUnavailable.
 func (s *Sales) userName(ctx context.Context, userID uuid.UUID) (string, error) {
-	answer, err := get(ctx, s.services, calls.User, userID)
+	answer, err := sidecar.Call(ctx, s.services, calls.User, calls.None{}, userID)
 	if errors.Is(err, ticket.ErrUserNotFound) {
 		return "", ticket.ErrUserNotFound
 	}
