@@ -5,16 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"sync/atomic"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -131,8 +132,7 @@ func (c Courier) confirmation(ctx context.Context, p events.TicketsGenerated) (n
 	for i, t := range attached {
 		g.Go(func() error {
 			// For this person's eyes: a ticket may have been given away before its mail is made.
-			pdf, err := c.Services.Fetch(ctx, ticketService,
-				"/api/tickets/internal/"+t.TicketID.String()+"/ticket.pdf?userId="+p.UserID.String())
+			pdf, err := sidecar.Call(ctx, c.Services, calls.TicketPDF, calls.TicketPDFQuery{UserID: p.UserID.String()}, t.TicketID)
 			if errors.Is(err, errTicketNotFound) || errors.Is(err, errTicketNotActive) {
 				return nil
 			}
@@ -241,33 +241,28 @@ func (c Courier) accountMail(ctx context.Context, kind notification.Kind, p even
 
 // accountMailInfo asks for what an account mail says. It returns notification.ErrAccountMailGone when
 // nobody needs it any more.
-func (c Courier) accountMailInfo(ctx context.Context, requestID uuid.UUID) (accountMailInfo, error) {
-	var info accountMailInfo
-	err := c.Services.Call(ctx, authService, http.MethodGet, "/api/auth/internal/account-mails/"+requestID.String(), nil, &info)
-	return info, err
+func (c Courier) accountMailInfo(ctx context.Context, requestID uuid.UUID) (calls.AccountMailAnswer, error) {
+	return sidecar.Call(ctx, c.Services, calls.AccountMail, calls.None{}, requestID)
 }
 
 func (c Courier) recipient(ctx context.Context, userID uuid.UUID) (notification.Recipient, error) {
-	var u userInfo
-	err := c.Services.Call(ctx, authService, http.MethodGet, "/api/auth/internal/users/"+userID.String(), nil, &u)
+	u, err := sidecar.Call(ctx, c.Services, calls.User, calls.None{}, userID)
 	return notification.Recipient{Name: u.FirstName + " " + u.LastName, Address: u.Email}, err
 }
 
 func (c Courier) occasion(ctx context.Context, eventID uuid.UUID) (notification.Occasion, error) {
-	var e eventInfo
-	err := c.Services.Call(ctx, eventService, http.MethodGet, "/api/events/internal/"+eventID.String(), nil, &e)
+	e, err := sidecar.Call(ctx, c.Services, calls.EventInfo, calls.None{}, eventID)
 	return notification.Occasion{Name: e.Name, Date: e.EventDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress}, err
 }
 
 func (c Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string, error) {
-	var t ticketInfo
-	err := c.Services.Call(ctx, ticketService, http.MethodGet, "/api/tickets/internal/"+ticketID.String(), nil, &t)
+	t, err := sidecar.Call(ctx, c.Services, calls.TicketInfo, calls.None{}, ticketID)
 	return t.TicketNumber, err
 }
 
 func (c Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Order, error) {
-	var o orderInfo
-	if err := c.Services.Call(ctx, paymentService, http.MethodGet, "/api/payments/internal/orders/"+orderID.String(), nil, &o); err != nil {
+	o, err := sidecar.Call(ctx, c.Services, calls.OrderInfo, calls.None{}, orderID)
+	if err != nil {
 		return notification.Order{}, err
 	}
 	order := notification.Order{Number: o.OrderNumber, Lines: make([]notification.Line, len(o.Items))}

@@ -25,15 +25,17 @@ package courier
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
@@ -51,16 +53,10 @@ const (
 	lease      = workTime + settleTime + time.Second
 )
 
-// Services are the other services, reached through the sidecar.
-type Services interface {
-	Call(ctx context.Context, app, method, path string, in, out any) error
-	Fetch(ctx context.Context, app, path string) ([]byte, error)
-}
-
 // Courier sends notifications.
 type Courier struct {
 	Store     store.Store
-	Services  Services
+	Services  sidecar.Sender
 	PublicURL string // where people reach us; what the links in mails begin with
 	// Operations is the address of those who look after the system.
 	Operations string
@@ -143,18 +139,20 @@ func (c Courier) send(ctx context.Context, n notification.Notification) error {
 	if err != nil {
 		return err
 	}
-	m := message{
-		MessageID:   n.MessageID,
-		To:          recipient{Name: mail.To.Name, Address: mail.To.Address},
+	m := calls.SendMailRequest{
+		MessageID:   n.MessageID.String(),
+		To:          calls.MailRecipient{Name: mail.To.Name, Address: mail.To.Address},
 		Subject:     mail.Subject,
 		Text:        mail.Text,
 		HTML:        mail.HTML,
-		Attachments: make([]attachment, len(mail.Attachments)),
+		Attachments: make([]calls.MailAttachment, len(mail.Attachments)),
 	}
 	for i, a := range mail.Attachments {
-		m.Attachments[i] = attachment(a)
+		m.Attachments[i] = calls.MailAttachment{
+			Filename: a.Filename, ContentType: a.ContentType, Content: base64.StdEncoding.EncodeToString(a.Content),
+		}
 	}
-	err = c.Services.Call(ctx, emailService, http.MethodPost, "/api/email/internal/messages", m, nil)
+	_, err = sidecar.Call(ctx, c.Services, calls.SendMail, m)
 	switch problem.KindOf(err) {
 	case problem.Invalid, problem.TooLarge, problem.Unprocessable:
 		return fmt.Errorf("%w: %w", notification.ErrRefused, err)

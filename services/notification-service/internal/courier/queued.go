@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -58,30 +57,23 @@ func (c Courier) QueueAnnouncements(ctx context.Context) error {
 	}
 }
 
+// holdersPage is how many orders the page of an announcement has at most.
+const holdersPage = 100
+
 // queuePage queues the page of an announcement that comes next.
 func (c Courier) queuePage(ctx context.Context, a notification.Announcement) (err error) {
 	ctx, span := telemetry.Resume(ctx, a.Trace, "queue announcement")
 	defer func() { telemetry.End(span, err) }()
-	var page struct {
-		Holders []struct {
-			UserID  uuid.UUID `json:"userId"`
-			OrderID uuid.UUID `json:"orderId"`
-		} `json:"holders"`
-		NextCursor string `json:"nextCursor"`
-	}
-	path := "/api/tickets/internal/events/" + a.About.String() + "/holders?limit=100"
-	if a.Cursor != "" {
-		path += "&cursor=" + url.QueryEscape(a.Cursor)
-	}
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
-	if err := c.Services.Call(work, ticketService, http.MethodGet, path, nil, &page); err != nil {
+	page, err := sidecar.Call(work, c.Services, calls.Holders, calls.HoldersQuery{Limit: holdersPage, Cursor: a.Cursor}, a.About)
+	if err != nil {
 		slog.WarnContext(ctx, "holders of tickets not known, they are told later", "eventId", a.About, "error", err.Error())
 		return nil
 	}
 	holders := make([]notification.Holder, len(page.Holders))
 	for i, h := range page.Holders {
-		holders[i] = notification.Holder(h)
+		holders[i] = notification.Holder{UserID: h.UserID, OrderID: h.OrderID}
 	}
 	if err := c.Store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
 		return err
