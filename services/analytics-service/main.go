@@ -1,4 +1,6 @@
-// Command analytics-service shows organizers how their events sell.
+// Command analytics-service shows organizers how their events sell. Package sales holds its figures.
+//
+// It consumes event-events, payment-events and ticket-events from analytics-queue.
 package main
 
 import (
@@ -27,8 +29,8 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	api := httpapi.API{Store: store.Store{Pool: service.Pool}, Guard: service.Guard}
-	router := api.Router()
-	service.Consume(router, "/api/analytics", api.Handlers())
+	figures := store.New(service.Pool)
+	router := httpapi.New(httpapi.Deps{Store: figures, Guard: service.Guard, Database: service.DatabaseHealth})
+	service.Consume(router, "/api/analytics", httpapi.Handlers(figures))
 	return service.Serve(ctx, router)
 }

@@ -5,16 +5,17 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/analytics-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
+	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	router := httpapi.API{}.Router()
-	mountConsumer(router, httpapi.API{})
+	router := httpapi.New(httpapi.Deps{})
+	mountConsumer(router, nil, httpapi.Handlers(nil), identity.Guard{})
 	contracttest.Routes(t, router, "analytics-service")
 }
 
 func TestHandlersAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	contracttest.Handlers(t, httpapi.API{}.Handlers(), "analytics-service")
+	contracttest.Handlers(t, httpapi.Handlers(nil), "analytics-service")
 }

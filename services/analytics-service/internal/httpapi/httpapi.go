@@ -1,5 +1,5 @@
-// Package httpapi is analytics-service's HTTP API: figures for organizers, and the events that they are
-// made of.
+// Package httpapi is analytics-service's HTTP API for organizers and the handlers of the events that it consumes. It
+// decodes requests and events, calls packages sales and store, and encodes responses.
 package httpapi
 
 import (
@@ -17,38 +17,42 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// API answers the service's routes.
-type API struct {
-	Store store.Store
-	Guard identity.Guard
+// Deps is what the API depends on.
+type Deps struct {
+	Store    *store.Store
+	Guard    identity.Guard
+	Database web.Check // the health of the database
 }
 
-// Router gives the routes.
-func (a API) Router() *mux.Router {
+type api struct{ store *store.Store }
+
+// New returns a router with the service's routes, except those of its event consumer.
+func New(deps Deps) *mux.Router {
+	a := api{deps.Store}
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: a.Store.Pool.Ping})
+	web.Health(r, deps.Database)
 	web.Docs(r, "analytics-service")
-	r.Handle("/api/analytics/events", a.Guard.Person(a.events)).Methods(http.MethodGet)
-	r.Handle("/api/analytics/events/{eventId}/sales", a.Guard.Person(a.sales)).Methods(http.MethodGet)
+	r.Handle("/api/analytics/events", deps.Guard.Person(a.events)).Methods(http.MethodGet)
+	r.Handle("/api/analytics/events/{eventId}/sales", deps.Guard.Person(a.sales)).Methods(http.MethodGet)
 	return r
 }
 
 type salesJSON struct {
-	EventID          uuid.UUID       `json:"eventId"`
-	EventName        string          `json:"eventName"`
-	Status           string          `json:"status"`
-	Currency         *money.Currency `json:"currency"` // null before any money moved
-	OrdersCompleted  int64           `json:"ordersCompleted"`
-	OrdersFailed     int64           `json:"ordersFailed"`
-	TicketsSold      int64           `json:"ticketsSold"`
-	TicketsGenerated int64           `json:"ticketsGenerated"`
-	TicketsCancelled int64           `json:"ticketsCancelled"`
-	CheckedIn        int64           `json:"checkedIn"`
-	Revenue          money.Decimal   `json:"revenue"`
-	Refunds          int64           `json:"refunds"`
-	Refunded         money.Decimal   `json:"refunded"`
-	ByTicketType     []typeSalesJSON `json:"byTicketType"`
-	ByHour           []hourSalesJSON `json:"byHour"`
+	EventID          uuid.UUID         `json:"eventId"`
+	EventName        string            `json:"eventName"`
+	Status           sales.EventStatus `json:"status"`
+	Currency         *money.Currency   `json:"currency"` // null before the first order or refund
+	OrdersCompleted  int64             `json:"ordersCompleted"`
+	OrdersFailed     int64             `json:"ordersFailed"`
+	TicketsSold      int64             `json:"ticketsSold"`
+	TicketsGenerated int64             `json:"ticketsGenerated"`
+	TicketsCancelled int64             `json:"ticketsCancelled"`
+	CheckedIn        int64             `json:"checkedIn"`
+	Revenue          money.Decimal     `json:"revenue"`
+	Refunds          int64             `json:"refunds"`
+	Refunded         money.Decimal     `json:"refunded"`
+	ByTicketType     []typeSalesJSON   `json:"byTicketType"`
+	ByHour           []hourSalesJSON   `json:"byHour"`
 }
 
 type typeSalesJSON struct {
@@ -66,17 +70,18 @@ type hourSalesJSON struct {
 	CheckedIn   int64         `json:"checkedIn"`
 }
 
-func (a API) sales(w http.ResponseWriter, r *http.Request) error {
+// sales returns the figures of one event to its organizer and to admins.
+func (a api) sales(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "eventId")
 	if err != nil {
 		return err
 	}
-	report, err := a.Store.Report(r.Context(), id)
+	report, err := a.store.Report(r.Context(), id)
 	if err != nil {
 		return err
 	}
 	if !report.VisibleTo(identity.CurrentUser(r.Context())) {
-		return sales.ErrNotFound // and not "forbidden", which would say that it exists
+		return sales.ErrNotFound // not "forbidden", which would reveal that the event exists
 	}
 	decimal := func(minor int64) money.Decimal { return money.Of(minor, report.Currency).Decimal() }
 	out := salesJSON{
@@ -103,23 +108,23 @@ func (a API) sales(w http.ResponseWriter, r *http.Request) error {
 }
 
 type totalsJSON struct {
-	EventID     uuid.UUID       `json:"eventId"`
-	EventName   string          `json:"eventName"`
-	Status      string          `json:"status"`
-	Currency    *money.Currency `json:"currency"` // null before any money moved
-	TicketsSold int64           `json:"ticketsSold"`
-	CheckedIn   int64           `json:"checkedIn"`
-	Revenue     money.Decimal   `json:"revenue"`
-	Refunded    money.Decimal   `json:"refunded"`
+	EventID     uuid.UUID         `json:"eventId"`
+	EventName   string            `json:"eventName"`
+	Status      sales.EventStatus `json:"status"`
+	Currency    *money.Currency   `json:"currency"` // null before the first order or refund
+	TicketsSold int64             `json:"ticketsSold"`
+	CheckedIn   int64             `json:"checkedIn"`
+	Revenue     money.Decimal     `json:"revenue"`
+	Refunded    money.Decimal     `json:"refunded"`
 }
 
-// events lists the caller's own events: who organizes none has an empty list.
-func (a API) events(w http.ResponseWriter, r *http.Request) error {
+// events returns a page of the events that the caller organizes.
+func (a api) events(w http.ResponseWriter, r *http.Request) error {
 	page, err := web.ParsePage(r)
 	if err != nil {
 		return err
 	}
-	found, err := a.Store.Totals(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	found, err := a.store.Totals(r.Context(), identity.CurrentUser(r.Context()).ID, page)
 	if err != nil {
 		return err
 	}
@@ -127,7 +132,9 @@ func (a API) events(w http.ResponseWriter, r *http.Request) error {
 		Events     []totalsJSON `json:"events"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(t sales.Totals) (time.Time, uuid.UUID) { return t.KnownSince, t.EventID })
+	found, out.NextCursor = paging.Cut(page, found, func(t sales.Totals) (time.Time, uuid.UUID) {
+		return t.KnownSince, t.EventID
+	})
 	out.Events = make([]totalsJSON, len(found))
 	for i, t := range found {
 		out.Events[i] = totalsJSON{
@@ -140,6 +147,7 @@ func (a API) events(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
+// orNull returns nil for no currency.
 func orNull(c money.Currency) *money.Currency {
 	if c == "" {
 		return nil

@@ -1,5 +1,5 @@
-// Package sales counts what an event sold. Its figures are sums over what happened, which come out the
-// same in whatever order it is heard of.
+// Package sales computes the sales figures of an event. A figure is a sum over events such as PAYMENT_COMPLETED, so it
+// does not depend on the order in which they arrive.
 package sales
 
 import (
@@ -16,28 +16,35 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// What can be wrong with a change, or with asking for a report.
+// The errors of changes and reports.
 var (
+	// ErrNotFound reports an event that is unknown or that the caller may not see.
 	ErrNotFound = problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event")
-	// ErrCurrency is a change in another currency than the event sells in. ticket-service sees to it
-	// that an event has one, so this is a bug somewhere, and adding up would hide it.
+	// ErrCurrency reports a change in another currency than that of the event's other sales. ticket-service enforces
+	// one currency per event. So this is a bug in another service, and adding the amounts would hide it.
 	ErrCurrency = problem.New(problem.Unprocessable, "CURRENCY_MISMATCH", "All ticket types of an event have one currency")
-	// ErrQuantity is a sale of less than one ticket.
+	// ErrQuantity reports a sale of less than one ticket.
 	ErrQuantity = errors.New("quantity is not positive")
-	// ErrIncomplete is a message that leaves out which event or ticket type it is of, or when that was.
+	// ErrIncomplete reports a message without an event id, a ticket type id or a time.
 	ErrIncomplete = errors.New("no event id, no ticket type id or no time")
 )
 
-// Event is what is known of an event.
+// EventStatus is the status of an event in event-service.
+type EventStatus string
+
+// EventCancelled is the status of an event that will not take place.
+const EventCancelled EventStatus = "CANCELLED"
+
+// Event is the service's copy of an event.
 type Event struct {
 	ID          uuid.UUID
 	OrganizerID uuid.UUID
 	Name        string
-	Status      string
-	UpdatedAt   time.Time // of two that differ, the later one is true
+	Status      EventStatus
+	UpdatedAt   time.Time // the latest version wins
 }
 
-// Check returns ErrIncomplete if e cannot be put anywhere.
+// Check returns ErrIncomplete if e has no id or no time.
 func (e Event) Check() error {
 	if e.ID == uuid.Nil || e.UpdatedAt.IsZero() {
 		return ErrIncomplete
@@ -45,24 +52,21 @@ func (e Event) Check() error {
 	return nil
 }
 
-// StatusCancelled is the status of an event that will not take place.
-const StatusCancelled = "CANCELLED"
-
 // Change is what one message adds to an event's figures.
 type Change struct {
 	EventID          uuid.UUID
-	Currency         money.Currency // empty when no money is involved
+	Currency         money.Currency // empty if the change has no amount
 	OrdersCompleted  int
 	OrdersFailed     int
 	TicketsGenerated int
 	TicketsCancelled int
 	Refunds          int
 	Refunded         int64     // minor units
-	At               time.Time // the hour that sales and check-ins belong to; zero when there are none
+	At               time.Time // when the sale or check-in happened; zero for other changes
 	ByTicketType     []TypeSales
 }
 
-// Check returns ErrIncomplete if c, or a part of it, belongs nowhere.
+// Check returns ErrIncomplete if c has no event, a part of c has no ticket type, or a sale or check-in has no time.
 func (c Change) Check() error {
 	if c.EventID == uuid.Nil {
 		return ErrIncomplete
@@ -75,7 +79,7 @@ func (c Change) Check() error {
 	return nil
 }
 
-// Hour gives what c adds to the hour that it belongs to.
+// Hour returns what c adds to the figures of the UTC hour of c.At.
 func (c Change) Hour() HourSales {
 	h := HourSales{Hour: c.At.UTC().Truncate(time.Hour)}
 	for _, t := range c.ByTicketType {
@@ -86,64 +90,64 @@ func (c Change) Hour() HourSales {
 	return h
 }
 
-// TypeSales is what was sold of one ticket type, and what became of it.
+// TypeSales are the figures of one ticket type.
 type TypeSales struct {
 	TicketTypeID uuid.UUID
 	Tickets      int64
 	Revenue      int64 // minor units
-	CheckedIn    int64 // tickets that let somebody in
-	Refunded     int64 // tickets that were cancelled for a refund
+	CheckedIn    int64 // tickets used for entry
+	Refunded     int64 // tickets cancelled for a refund
 }
 
-// HourSales is what was sold in one hour, and who came in.
+// HourSales are the figures of one hour.
 type HourSales struct {
-	Hour      time.Time // its beginning
+	Hour      time.Time // when the hour begins
 	Tickets   int64
 	Revenue   int64 // minor units
 	CheckedIn int64
 }
 
-// Line is one line of an order.
-type Line struct {
+// Item is one line item of an order.
+type Item struct {
 	TicketTypeID uuid.UUID
 	Quantity     int
 	UnitPrice    money.Decimal
 }
 
-// Order gives the change that an order makes that was paid at that time. It returns ErrQuantity, or
-// money's errors for a currency or a price that is none.
-func Order(eventID uuid.UUID, currency money.Currency, lines []Line, at time.Time) (Change, error) {
+// Order returns the change of an order that was paid at the given time. It returns ErrQuantity, or an error of package
+// money for an invalid currency or price.
+func Order(eventID uuid.UUID, currency money.Currency, items []Item, at time.Time) (Change, error) {
 	c := Change{EventID: eventID, Currency: currency, OrdersCompleted: 1, At: at}
 	if _, err := money.ParseCurrency(string(currency)); err != nil {
 		return Change{}, err
 	}
 	byType := map[uuid.UUID]TypeSales{}
-	for _, l := range lines {
-		if l.Quantity < 1 {
+	for _, item := range items {
+		if item.Quantity < 1 {
 			return Change{}, ErrQuantity
 		}
-		price, err := l.UnitPrice.In(currency)
+		price, err := item.UnitPrice.In(currency)
 		if err != nil {
-			return Change{}, fmt.Errorf("unit price %q: %w", l.UnitPrice, err)
+			return Change{}, fmt.Errorf("unit price %q: %w", item.UnitPrice, err)
 		}
-		s := byType[l.TicketTypeID]
-		byType[l.TicketTypeID] = TypeSales{
-			TicketTypeID: l.TicketTypeID,
-			Tickets:      s.Tickets + int64(l.Quantity),
-			Revenue:      s.Revenue + price.Times(l.Quantity).Minor,
+		s := byType[item.TicketTypeID]
+		byType[item.TicketTypeID] = TypeSales{
+			TicketTypeID: item.TicketTypeID,
+			Tickets:      s.Tickets + int64(item.Quantity),
+			Revenue:      s.Revenue + price.Times(item.Quantity).Minor,
 		}
 	}
 	for _, s := range byType {
 		c.ByTicketType = append(c.ByTicketType, s)
 	}
-	// In the order of ids, in which concurrent changes lock their rows.
+	// Concurrent changes lock the rows of ticket types in this order, so that they do not deadlock.
 	slices.SortFunc(c.ByTicketType, func(a, b TypeSales) int {
 		return cmp.Compare(a.TicketTypeID.String(), b.TicketTypeID.String())
 	})
 	return c, nil
 }
 
-// Refund gives the change that a refund makes. It returns money's errors.
+// Refund returns the change of a refund. It returns an error of package money for an invalid currency or amount.
 func Refund(eventID uuid.UUID, currency money.Currency, amount money.Decimal) (Change, error) {
 	if _, err := money.ParseCurrency(string(currency)); err != nil {
 		return Change{}, err
@@ -155,8 +159,8 @@ func Refund(eventID uuid.UUID, currency money.Currency, amount money.Decimal) (C
 	return Change{EventID: eventID, Currency: currency, Refunds: 1, Refunded: refunded.Minor}, nil
 }
 
-// Cancellation gives the change that a cancelled ticket makes. Its sale stays a sale, as it stays paid:
-// if money goes back, a refund says so.
+// Cancellation returns the change of a cancelled ticket. The ticket still counts as sold, because it was paid. A refund
+// is a change of its own.
 func Cancellation(eventID, ticketTypeID uuid.UUID, forRefund bool) Change {
 	c := Change{EventID: eventID, TicketsCancelled: 1}
 	if forRefund {
@@ -165,26 +169,26 @@ func Cancellation(eventID, ticketTypeID uuid.UUID, forRefund bool) Change {
 	return c
 }
 
-// CheckIn gives the change that a ticket makes when it lets somebody in.
+// CheckIn returns the change of a ticket that was used for entry at the given time.
 func CheckIn(eventID, ticketTypeID uuid.UUID, at time.Time) Change {
 	return Change{EventID: eventID, At: at, ByTicketType: []TypeSales{{TicketTypeID: ticketTypeID, CheckedIn: 1}}}
 }
 
-// Report is an event's figures.
+// Report has all figures of an event.
 type Report struct {
 	Event            Event
-	Currency         money.Currency // empty before any money moved
+	Currency         money.Currency // empty before the first order or refund
 	OrdersCompleted  int64
 	OrdersFailed     int64
 	TicketsGenerated int64
 	TicketsCancelled int64
 	Refunds          int64
 	Refunded         int64       // minor units
-	ByTicketType     []TypeSales // by id
-	ByHour           []HourSales // from the first on; hours in which nothing happened are left out
+	ByTicketType     []TypeSales // ordered by id
+	ByHour           []HourSales // in order, without hours in which nothing happened
 }
 
-// Tickets gives the number of tickets sold.
+// Tickets returns the number of tickets sold.
 func (r Report) Tickets() int64 {
 	var n int64
 	for _, t := range r.ByTicketType {
@@ -193,7 +197,7 @@ func (r Report) Tickets() int64 {
 	return n
 }
 
-// Revenue gives what was paid, refunds not taken off, in minor units.
+// Revenue returns the amount paid in minor units. Refunds are not subtracted.
 func (r Report) Revenue() int64 {
 	var minor int64
 	for _, t := range r.ByTicketType {
@@ -202,7 +206,7 @@ func (r Report) Revenue() int64 {
 	return minor
 }
 
-// CheckedIn gives the number of tickets that let somebody in.
+// CheckedIn returns the number of tickets used for entry.
 func (r Report) CheckedIn() int64 {
 	var n int64
 	for _, t := range r.ByTicketType {
@@ -211,21 +215,20 @@ func (r Report) CheckedIn() int64 {
 	return n
 }
 
-// VisibleTo reports whether the user may see the report: it is for the event's organizer and for
-// admins.
+// VisibleTo reports whether the user is the event's organizer or an admin.
 func (r Report) VisibleTo(user identity.User) bool {
 	return user.Has(identity.RoleAdmin) || user.ID == r.Event.OrganizerID
 }
 
-// Totals are an event's figures in short, for a list.
+// Totals has the figures of an event in a list.
 type Totals struct {
 	EventID    uuid.UUID
 	Name       string
-	Status     string
-	KnownSince time.Time      // when it was first heard of
-	Currency   money.Currency // empty before any money moved
+	Status     EventStatus
+	KnownSince time.Time      // when this service first stored the event
+	Currency   money.Currency // empty before the first order or refund
 	Tickets    int64
-	Revenue    int64 // minor units, refunds not taken off
+	Revenue    int64 // minor units, refunds not subtracted
 	Refunded   int64 // minor units
 	CheckedIn  int64
 }

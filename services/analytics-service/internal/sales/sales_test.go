@@ -21,7 +21,7 @@ var (
 
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	c, err := sales.Order(eventID, "USD", []sales.Line{
+	c, err := sales.Order(eventID, "USD", []sales.Item{
 		{TicketTypeID: seated, Quantity: 1, UnitPrice: "50.00"},
 		{TicketTypeID: standing, Quantity: 2, UnitPrice: "20.50"},
 		{TicketTypeID: seated, Quantity: 3, UnitPrice: "50.00"},
@@ -36,24 +36,24 @@ func TestOrder(t *testing.T) {
 	require.Equal(t, sales.HourSales{Hour: at.Truncate(time.Hour), Tickets: 6, Revenue: 24100}, c.Hour())
 }
 
-func TestOrderThatCannotBeCounted(t *testing.T) {
+func TestOrderRejectsInvalidItems(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		currency money.Currency
-		line     sales.Line
+		item     sales.Item
 		err      error
 	}{
-		{"NoQuantity", "USD", sales.Line{Quantity: 0, UnitPrice: "1.00"}, sales.ErrQuantity},
-		{"NegativeQuantity", "USD", sales.Line{Quantity: -2, UnitPrice: "1.00"}, sales.ErrQuantity},
-		{"NegativePrice", "USD", sales.Line{Quantity: 1, UnitPrice: "-1.00"}, money.ErrRange},
-		{"TooPrecise", "JPY", sales.Line{Quantity: 1, UnitPrice: "1.50"}, money.ErrPrecision},
-		{"NoPrice", "USD", sales.Line{Quantity: 1}, money.ErrNotDecimal},
-		{"NoCurrency", "", sales.Line{Quantity: 1, UnitPrice: "1.00"}, money.ErrCurrency},
+		{"NoQuantity", "USD", sales.Item{Quantity: 0, UnitPrice: "1.00"}, sales.ErrQuantity},
+		{"NegativeQuantity", "USD", sales.Item{Quantity: -2, UnitPrice: "1.00"}, sales.ErrQuantity},
+		{"NegativePrice", "USD", sales.Item{Quantity: 1, UnitPrice: "-1.00"}, money.ErrRange},
+		{"TooPrecise", "JPY", sales.Item{Quantity: 1, UnitPrice: "1.50"}, money.ErrPrecision},
+		{"NoPrice", "USD", sales.Item{Quantity: 1}, money.ErrNotDecimal},
+		{"NoCurrency", "", sales.Item{Quantity: 1, UnitPrice: "1.00"}, money.ErrCurrency},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := sales.Order(eventID, tt.currency, []sales.Line{tt.line}, at)
+			_, err := sales.Order(eventID, tt.currency, []sales.Item{tt.item}, at)
 			require.ErrorIs(t, err, tt.err)
 		})
 	}
@@ -71,16 +71,16 @@ func TestRefund(t *testing.T) {
 	require.ErrorIs(t, err, money.ErrCurrency)
 }
 
-func TestHourIsInUTC(t *testing.T) {
+func TestHourBeginsAtAFullUTCHour(t *testing.T) {
 	t.Parallel()
 	c := sales.CheckIn(eventID, seated, time.Date(2024, 7, 16, 0, 15, 0, 0, time.FixedZone("Kathmandu", 5*3600+45*60)))
 	require.Equal(t, sales.HourSales{Hour: time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC), CheckedIn: 1}, c.Hour())
 }
 
-func TestCheckChange(t *testing.T) {
+func TestChangeCheck(t *testing.T) {
 	t.Parallel()
 	order := func(typeID uuid.UUID, at time.Time) sales.Change {
-		c, err := sales.Order(eventID, "USD", []sales.Line{{TicketTypeID: typeID, Quantity: 1, UnitPrice: "0"}}, at)
+		c, err := sales.Order(eventID, "USD", []sales.Item{{TicketTypeID: typeID, Quantity: 1, UnitPrice: "0"}}, at)
 		require.NoError(t, err)
 		return c
 	}
@@ -89,16 +89,16 @@ func TestCheckChange(t *testing.T) {
 		change sales.Change
 		err    error
 	}{
-		{"OfAnEvent", sales.Change{EventID: eventID}, nil},
-		{"OfNoEvent", sales.Change{}, sales.ErrIncomplete},
+		{"WithEvent", sales.Change{EventID: eventID}, nil},
+		{"WithoutEvent", sales.Change{}, sales.ErrIncomplete},
 		{"Order", order(seated, at), nil},
-		{"OrderOfNoTime", order(seated, time.Time{}), sales.ErrIncomplete},
-		{"OrderOfNoTicketType", order(uuid.Nil, at), sales.ErrIncomplete},
+		{"OrderWithoutTime", order(seated, time.Time{}), sales.ErrIncomplete},
+		{"OrderWithoutTicketType", order(uuid.Nil, at), sales.ErrIncomplete},
 		{"CheckIn", sales.CheckIn(eventID, seated, at), nil},
-		{"CheckInOfNoTime", sales.CheckIn(eventID, seated, time.Time{}), sales.ErrIncomplete},
-		{"CheckInOfNoTicketType", sales.CheckIn(eventID, uuid.Nil, at), sales.ErrIncomplete},
+		{"CheckInWithoutTime", sales.CheckIn(eventID, seated, time.Time{}), sales.ErrIncomplete},
+		{"CheckInWithoutTicketType", sales.CheckIn(eventID, uuid.Nil, at), sales.ErrIncomplete},
 		{"Cancellation", sales.Cancellation(eventID, seated, true), nil},
-		{"RefundOfNoTicketType", sales.Cancellation(eventID, uuid.Nil, true), sales.ErrIncomplete},
+		{"RefundWithoutTicketType", sales.Cancellation(eventID, uuid.Nil, true), sales.ErrIncomplete},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -107,14 +107,14 @@ func TestCheckChange(t *testing.T) {
 	}
 }
 
-func TestCheckEvent(t *testing.T) {
+func TestEventCheck(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, sales.Event{ID: eventID, UpdatedAt: at}.Check())
 	require.ErrorIs(t, sales.Event{ID: eventID}.Check(), sales.ErrIncomplete)
 	require.ErrorIs(t, sales.Event{UpdatedAt: at}.Check(), sales.ErrIncomplete)
 }
 
-func TestVisibleTo(t *testing.T) {
+func TestReportIsVisibleToOrganizerAndAdmin(t *testing.T) {
 	t.Parallel()
 	organizer := uuid.New()
 	r := sales.Report{Event: sales.Event{ID: eventID, OrganizerID: organizer}}
@@ -127,7 +127,7 @@ func TestVisibleTo(t *testing.T) {
 		{"Admin", identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleAdmin}}, true},
 		{"AnotherOrganizer", identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}, false},
 		{"Buyer", identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleUser}}, false},
-		{"Nobody", identity.User{}, false},
+		{"NoUser", identity.User{}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

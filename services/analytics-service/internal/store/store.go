@@ -1,4 +1,5 @@
-// Package store keeps analytics-service's read models in PostgreSQL.
+// Package store keeps the events and sales figures of analytics-service in PostgreSQL. Each exported method is one
+// transaction.
 package store
 
 import (
@@ -21,25 +22,28 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations creates the service's tables.
+// Migrations returns the migrations that create this service's tables.
 func Migrations() postgres.Migrations {
 	return postgres.Embedded(migrations, "analytics_service_version")
 }
 
-// Store is the service's database. Each method is one transaction.
-type Store struct{ Pool *pgxpool.Pool }
+// Store is the database of analytics-service. Its methods may be called concurrently.
+type Store struct{ pool *pgxpool.Pool }
 
-// Message is the message whose effect a method is. Its effect happens once; again it is a no-op.
+// New returns a Store on the pool's database, which must have the tables of Migrations.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool} }
+
+// Message identifies the message that a method processes. A message that was processed before has no effect.
 type Message struct {
 	ID   uuid.UUID
 	Type string
-	// Fact is what the message reports, where that can be reported again under another message id: the
-	// order that was paid, the ticket that was used. One type reports one fact once.
+	// Fact is the id of what the message reports, such as the order that was paid. It is set for messages whose
+	// publisher may report the same fact again with another message id. Each type counts a fact once.
 	Fact uuid.UUID
 }
 
-// Put makes e what is known of the event, unless something later is known.
-func (s Store) Put(ctx context.Context, m Message, e sales.Event) error {
+// Put stores e, unless a version of the event that is as new or newer is stored. It is atomic with the record of m.
+func (s *Store) Put(ctx context.Context, m Message, e sales.Event) error {
 	return s.once(ctx, m, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			INSERT INTO events AS e (id, organizer_id, name, status, updated_at) VALUES ($1, $2, $3, $4, $5)
@@ -53,15 +57,15 @@ func (s Store) Put(ctx context.Context, m Message, e sales.Event) error {
 	})
 }
 
-// Add adds c to the figures of its event, of which nothing else need be known yet. It returns
-// sales.ErrCurrency, and then adds nothing.
-func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
+// Add adds c to the figures of its event, which Put need not have stored yet. It is atomic with the record of m. It
+// returns sales.ErrCurrency if the event has sales in another currency, and then adds nothing.
+func (s *Store) Add(ctx context.Context, m Message, c sales.Change) error {
 	return s.once(ctx, m, func(tx pgx.Tx) error {
-		// Together: all sales of an event wait here for each other.
+		// In one round trip, because the row of the event is locked from the first statement to the commit.
 		var batch pgx.Batch
 		batch.Queue(`
-			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated, tickets_cancelled,
-				refunds, refunded_minor)
+			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated,
+				tickets_cancelled, refunds, refunded_minor)
 			VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (event_id) DO UPDATE SET
 				currency          = coalesce(s.currency, excluded.currency),
@@ -81,7 +85,8 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 		})
 		for _, t := range c.ByTicketType {
 			batch.Queue(`
-				INSERT INTO ticket_type_sales AS s (event_id, ticket_type_id, tickets, revenue_minor, checked_in, refunded)
+				INSERT INTO ticket_type_sales AS s
+					(event_id, ticket_type_id, tickets, revenue_minor, checked_in, refunded)
 				VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (event_id, ticket_type_id) DO UPDATE SET
 					tickets       = s.tickets + excluded.tickets,
@@ -93,7 +98,8 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 		if !c.At.IsZero() {
 			h := c.Hour()
 			batch.Queue(`
-				INSERT INTO hourly_sales AS s (event_id, hour, tickets, revenue_minor, checked_in) VALUES ($1, $2, $3, $4, $5)
+				INSERT INTO hourly_sales AS s (event_id, hour, tickets, revenue_minor, checked_in)
+				VALUES ($1, $2, $3, $4, $5)
 				ON CONFLICT (event_id, hour) DO UPDATE SET
 					tickets       = s.tickets + excluded.tickets,
 					revenue_minor = s.revenue_minor + excluded.revenue_minor,
@@ -107,9 +113,10 @@ func (s Store) Add(ctx context.Context, m Message, c sales.Change) error {
 	})
 }
 
-// once gives m its effect, unless it had it before.
-func (s Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) error {
-	return postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// once records m and runs effect in one transaction. It does nothing if m, or the fact that m reports, was recorded
+// before.
+func (s *Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, m.ID, m.Type); err != nil || !first {
 			return err
 		}
@@ -123,11 +130,12 @@ func (s Store) once(ctx context.Context, m Message, effect func(pgx.Tx) error) e
 	})
 }
 
-// Report gives the figures of an event, all as of one moment. It returns sales.ErrNotFound for an event
-// that is not known, even if sales of it are.
-func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, error) {
+// Report returns the figures of an event from one snapshot. It returns sales.ErrNotFound for an event that Put has not
+// stored, even if Add has stored figures of it: nothing shows yet who may see them.
+func (s *Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, error) {
 	r := sales.Report{Event: sales.Event{ID: eventID}}
-	err := pgx.BeginTxFunc(ctx, s.Pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `
 			SELECT e.organizer_id, e.name, e.status, e.updated_at, coalesce(s.currency, ''),
 			       coalesce(s.orders_completed, 0), coalesce(s.orders_failed, 0),
@@ -136,7 +144,8 @@ func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, err
 			FROM events e LEFT JOIN event_sales s ON s.event_id = e.id
 			WHERE e.id = $1`, eventID).
 			Scan(&r.Event.OrganizerID, &r.Event.Name, &r.Event.Status, &r.Event.UpdatedAt, &r.Currency,
-				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.TicketsCancelled, &r.Refunds, &r.Refunded); err != nil {
+				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.TicketsCancelled,
+				&r.Refunds, &r.Refunded); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, `
@@ -165,11 +174,12 @@ func (s Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, err
 	return r, nil
 }
 
-// Totals gives a page of the organizer's events, the latest first, and one more entry if there is a next
+// Totals returns a page of the organizer's events, the one stored last first, and one entry more if there is a next
 // page.
-func (s Store) Totals(ctx context.Context, organizerID uuid.UUID, page paging.Page) ([]sales.Totals, error) {
-	rows, err := s.Pool.Query(ctx, `
-		SELECT e.id, e.name, e.status, e.known_since, coalesce(s.currency, ''), t.tickets, t.revenue, coalesce(s.refunded_minor, 0), t.checked_in
+func (s *Store) Totals(ctx context.Context, organizerID uuid.UUID, page paging.Page) ([]sales.Totals, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT e.id, e.name, e.status, e.known_since, coalesce(s.currency, ''), t.tickets, t.revenue,
+		       coalesce(s.refunded_minor, 0), t.checked_in
 		FROM events e
 		LEFT JOIN event_sales s ON s.event_id = e.id
 		CROSS JOIN LATERAL (

@@ -1,15 +1,15 @@
--- What is known of each event. A sale may be heard of before its event, so nothing refers to this table.
+-- Copies of events. A sale may arrive before its event, so no table refers to this one.
 CREATE TABLE events (
     id           uuid        PRIMARY KEY,
     organizer_id uuid        NOT NULL,
     name         text        NOT NULL,
     status       text        NOT NULL,
-    updated_at   timestamptz NOT NULL -- event-service's: what is not later than it is stale
+    updated_at   timestamptz NOT NULL -- as event-service reports it; a version that is not later is stale
 );
 
 CREATE TABLE event_sales (
     event_id          uuid   PRIMARY KEY,
-    currency          text,  -- null before any money moved
+    currency          text,  -- null before the first order or refund
     orders_completed  bigint NOT NULL,
     orders_failed     bigint NOT NULL,
     tickets_generated bigint NOT NULL,

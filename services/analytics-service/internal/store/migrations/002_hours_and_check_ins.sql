@@ -1,4 +1,4 @@
-ALTER TABLE events ADD COLUMN known_since timestamptz NOT NULL DEFAULT now(); -- the order of an organizer's list
+ALTER TABLE events ADD COLUMN known_since timestamptz NOT NULL DEFAULT now(); -- orders an organizer's list
 CREATE INDEX events_of_organizer ON events (organizer_id, known_since, id);
 
 ALTER TABLE event_sales
@@ -12,7 +12,7 @@ ALTER TABLE ticket_type_sales
 -- In the currency of event_sales.
 CREATE TABLE hourly_sales (
     event_id      uuid        NOT NULL REFERENCES event_sales,
-    hour          timestamptz NOT NULL, -- its beginning
+    hour          timestamptz NOT NULL, -- when the hour begins
     tickets       bigint      NOT NULL,
     revenue_minor bigint      NOT NULL,
     checked_in    bigint      NOT NULL,
