@@ -138,7 +138,7 @@ func TestServersThatFail(t *testing.T) {
 				method, path := http.MethodGet, map[string]string{
 					"pubsub": "publish/" + c.Metadata.Name + "/",
 					"state":  "state/" + c.Metadata.Name + "/",
-					// The only secret that every app may read.
+					// A secret that the component's first app may read.
 					"secretstores": "secrets/" + c.Metadata.Name + "/service-auth-secret?metadata.what=",
 				}[kind]
 				if kind == "pubsub" {
