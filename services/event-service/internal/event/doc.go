@@ -1,4 +1,5 @@
-// Package event is what organizers put on: its facts, its rules and its life.
+// Package event defines the events that organizers create: their details, their states, and the rules for changing
+// them.
 //
 //	DRAFT ──publish──▶ PUBLISHED ─┐ postpone
 //	  │                 │   ▲     │
@@ -6,14 +7,17 @@
 //	                    ▼
 //	                CANCELLED
 //
-// A DRAFT is seen by its organizer and admins alone; for everybody else it does not exist. Publishing
-// puts the event on sale and cannot be undone, so it asks that the event's date is still to come. Who
-// bought a ticket bought it for a date: from then on the date is changed by postponing alone, which
-// tells everybody. Cancelling is the end: a CANCELLED event is seen like a published one and never
-// changes again. Publishing, postponing to the same date and cancelling change nothing when they are
-// done again.
+// A DRAFT is visible to its organizer and to admins. For everyone else it does not exist.
 //
-// What is decided here is pure: the store locks the event, asks, and writes the answer, so that two
-// who do the same at once get one change and one announcement between them. The time that rules
-// compare with is the database's.
+// Publishing puts the event on sale. It cannot be undone, so it requires a date in the future. Buyers buy a ticket for
+// a date. Therefore the date of a PUBLISHED event is changed only by postponing it, which is announced to the holders
+// of tickets.
+//
+// CANCELLED is the final state. A CANCELLED event is as visible as a PUBLISHED one and never changes again.
+//
+// Publishing, postponing to the same date, and cancelling are idempotent.
+//
+// The functions of this package are pure. Package store locks the event, calls them, and writes the result, so that
+// concurrent requests for the same change cause one change and one published message. The rules compare dates with the
+// clock of the database.
 package event

@@ -14,9 +14,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-func TestDetailsCheck(t *testing.T) {
+func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
-	good := event.Details{
+	valid := event.Details{
 		Name: " Summer Music Festival ", Description: "Annual outdoor festival\n\tBring a hat.",
 		Date:      time.Date(2030, 7, 15, 20, 0, 0, 0, time.FixedZone("", 2*60*60)),
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
@@ -25,9 +25,9 @@ func TestDetailsCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(d *event.Details)
-		field  string // empty when accepted
+		field  string // empty if valid
 	}{
-		{"Good", func(*event.Details) {}, ""},
+		{"Valid", func(*event.Details) {}, ""},
 		{"NoName", func(d *event.Details) { d.Name = "" }, "name"},
 		{"BlankName", func(d *event.Details) { d.Name = " \n " }, "name"},
 		{"LongestName", func(d *event.Details) { d.Name = strings.Repeat("ü", 200) }, ""},
@@ -43,8 +43,8 @@ func TestDetailsCheck(t *testing.T) {
 		{"VenueAddressTooLong", func(d *event.Details) { d.VenueAddress = strings.Repeat("a", 501) }, "venueAddress"},
 		{"NoCategory", func(d *event.Details) { d.Category = "" }, "category"},
 		{"UnknownCategory", func(d *event.Details) { d.Category = "music" }, "category"},
-		{"LastDateThereIs", func(d *event.Details) { d.Date = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }, ""},
-		{"DateBeyondTheFormat", func(d *event.Details) {
+		{"LastPossibleDate", func(d *event.Details) { d.Date = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }, ""},
+		{"DateInTheYear10000", func(d *event.Details) {
 			d.Date = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -60*60))
 		}, "eventDate"},
 		{"NoImage", func(d *event.Details) { d.ImageURL = "" }, ""},
@@ -54,11 +54,13 @@ func TestDetailsCheck(t *testing.T) {
 		{"ImageWithPortOnly", func(d *event.Details) { d.ImageURL = "https://:443/a.jpg" }, "imageUrl"},
 		{"ScriptAsImage", func(d *event.Details) { d.ImageURL = "javascript:alert(1)" }, "imageUrl"},
 		{"NULInImage", func(d *event.Details) { d.ImageURL = "https://example.com/\x00" }, "imageUrl"},
-		{"ImageURLTooLong", func(d *event.Details) { d.ImageURL = "https://example.com/" + strings.Repeat("a", 2048) }, "imageUrl"},
+		{"ImageURLTooLong", func(d *event.Details) {
+			d.ImageURL = "https://example.com/" + strings.Repeat("a", 2048)
+		}, "imageUrl"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			details := good
+			details := valid
 			tt.change(&details)
 			checked, err := details.Check()
 			if tt.field == "" {
@@ -68,14 +70,14 @@ func TestDetailsCheck(t *testing.T) {
 				return
 			}
 			p, ok := errors.AsType[*problem.Error](err)
-			require.True(t, ok, "%v is no problem", err)
+			require.True(t, ok, "%v is not a *problem.Error", err)
 			require.Equal(t, problem.Invalid, p.Kind)
 			require.Equal(t, tt.field, p.Field)
 		})
 	}
 }
 
-func TestPublish(t *testing.T) {
+func TestPublishDependsOnUserStatusAndDate(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for _, tt := range []struct {
@@ -83,19 +85,19 @@ func TestPublish(t *testing.T) {
 		status event.Status
 		by     identity.User
 		date   time.Time
-		err    error // nil when the event is published after it
+		err    error // nil if the result is published
 	}{
 		{"DraftByItsOrganizer", event.Draft, organizer, now.Add(time.Second), nil},
 		{"DraftByAnAdmin", event.Draft, admin, now.Add(time.Second), nil},
-		{"DraftByAnother", event.Draft, stranger, now.Add(time.Second), event.NotFound(uuid.Nil)},
-		{"DraftByNobody", event.Draft, identity.User{}, now.Add(time.Second), event.NotFound(uuid.Nil)},
-		{"DraftOfNow", event.Draft, organizer, now, event.ErrDatePassed},
-		{"DraftOfThePast", event.Draft, organizer, now.Add(-time.Second), event.ErrDatePassed},
+		{"DraftByAnother", event.Draft, other, now.Add(time.Second), event.NotFound(uuid.Nil)},
+		{"DraftByAnonymous", event.Draft, identity.User{}, now.Add(time.Second), event.NotFound(uuid.Nil)},
+		{"DraftWithADateOfNow", event.Draft, organizer, now, event.ErrDatePassed},
+		{"DraftWithAPastDate", event.Draft, organizer, now.Add(-time.Second), event.ErrDatePassed},
 		{"PublishedAgain", event.Published, organizer, now.Add(time.Second), nil},
-		{"PublishedAgainWhenPast", event.Published, organizer, now.Add(-time.Second), nil},
-		{"PublishedByAnother", event.Published, stranger, now.Add(time.Second), identity.ErrForbidden},
+		{"PublishedAgainAfterItsDate", event.Published, organizer, now.Add(-time.Second), nil},
+		{"PublishedByAnother", event.Published, other, now.Add(time.Second), identity.ErrForbidden},
 		{"Cancelled", event.Cancelled, organizer, now.Add(time.Second), event.ErrNotDraft},
-		{"CancelledByAnother", event.Cancelled, stranger, now.Add(time.Second), identity.ErrForbidden},
+		{"CancelledByAnother", event.Cancelled, other, now.Add(time.Second), identity.ErrForbidden},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -112,7 +114,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-func TestVisibleTo(t *testing.T) {
+func TestDraftsAreVisibleToOrganizerAndAdmins(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name    string
@@ -121,11 +123,11 @@ func TestVisibleTo(t *testing.T) {
 		visible bool
 	}{
 		{"DraftToItsOrganizer", event.Draft, organizer, true},
-		{"DraftToAnAdmin", event.Draft, identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleAdmin}}, true},
-		{"DraftToAnother", event.Draft, identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}, false},
-		{"DraftToAnybody", event.Draft, identity.User{}, false},
-		{"PublishedToAnybody", event.Published, identity.User{}, true},
-		{"CancelledToAnybody", event.Cancelled, identity.User{}, true},
+		{"DraftToAnAdmin", event.Draft, admin, true},
+		{"DraftToAnother", event.Draft, other, false},
+		{"DraftToAnonymous", event.Draft, identity.User{}, false},
+		{"PublishedToAnonymous", event.Published, identity.User{}, true},
+		{"CancelledToAnonymous", event.Cancelled, identity.User{}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -134,21 +136,22 @@ func TestVisibleTo(t *testing.T) {
 	}
 }
 
-// Those who may and may not change the events of organizer.
+// The organizer of the events in these tests, another organizer, and an admin.
 var (
 	organizer = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
-	stranger  = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
+	other     = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleOrganizer}}
 	admin     = identity.User{ID: uuid.New(), Roles: []identity.Role{identity.RoleAdmin}}
 )
 
-func of(status event.Status, date time.Time) event.Event {
+// newEvent returns an event of organizer.
+func newEvent(status event.Status, date time.Time) event.Event {
 	return event.Event{ID: uuid.New(), OrganizerID: organizer.ID, Status: status, Details: event.Details{
 		Name: "Summer Music Festival", Date: date, VenueName: "Central Park Amphitheater",
 		VenueAddress: "123 Park Ave, New York, NY 10001", Category: event.Music,
 	}}
 }
 
-func TestChange(t *testing.T) {
+func TestChangeSetsTheGivenDetails(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	name := event.Change{Name: new(" Winter Music Festival ")}
@@ -162,9 +165,9 @@ func TestChange(t *testing.T) {
 		err    error
 		want   func(e *event.Event)
 	}{
-		{"NothingAsked", event.Published, organizer, event.Change{}, nil, func(*event.Event) {}},
-		{"DraftsName", event.Draft, organizer, name, nil, renamed},
-		{"PublishedName", event.Published, organizer, name, nil, renamed},
+		{"NoChange", event.Published, organizer, event.Change{}, nil, func(*event.Event) {}},
+		{"NameOfDraft", event.Draft, organizer, name, nil, renamed},
+		{"NameOfPublished", event.Published, organizer, name, nil, renamed},
 		{"ByAnAdmin", event.Published, admin, name, nil, renamed},
 		{"Everything", event.Draft, organizer, event.Change{
 			Name: new("A"), Description: new("B"), Date: new(now.Add(time.Minute)), VenueName: new("C"),
@@ -175,21 +178,31 @@ func TestChange(t *testing.T) {
 				Category: event.Comedy, ImageURL: "https://example.com/a.jpg",
 			}
 		}},
-		{"DraftsDate", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) { e.Date = now.Add(time.Minute) }},
-		{"DraftsDateToNow", event.Draft, organizer, date(0), event.ErrDateNotFuture, nil},
-		{"PublishedDate", event.Published, organizer, date(time.Minute), event.ErrDateFixed, nil},
-		{"PublishedDateToItself", event.Published, organizer, date(time.Hour), event.ErrDateFixed, nil},
+		{"DateOfDraft", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) {
+			e.Date = now.Add(time.Minute)
+		}},
+		{"DateOfDraftToNow", event.Draft, organizer, date(0), event.ErrDateNotFuture, nil},
+		{"DateOfPublished", event.Published, organizer, date(time.Minute), event.ErrDateFixed, nil},
+		{"SameDateOfPublished", event.Published, organizer, date(time.Hour), event.ErrDateFixed, nil},
 		{"Cancelled", event.Cancelled, organizer, name, event.ErrCancelled, nil},
-		{"DraftByAnother", event.Draft, stranger, name, event.NotFound(uuid.Nil), nil},
-		{"PublishedByAnother", event.Published, stranger, name, identity.ErrForbidden, nil},
-		{"CancelledByAnother", event.Cancelled, stranger, name, identity.ErrForbidden, nil},
+		{"DraftByAnother", event.Draft, other, name, event.NotFound(uuid.Nil), nil},
+		{"PublishedByAnother", event.Published, other, name, identity.ErrForbidden, nil},
+		{"CancelledByAnother", event.Cancelled, other, name, identity.ErrForbidden, nil},
 		{"ToABlankName", event.Draft, organizer, event.Change{Name: new(" ")}, problem.Field("name", ""), nil},
-		{"ToABadImage", event.Draft, organizer, event.Change{ImageURL: new("javascript:alert(1)")}, problem.Field("imageUrl", ""), nil},
-		{"ToNoSuchCategory", event.Draft, organizer, event.Change{Category: new(event.Category("OPERA"))}, problem.Field("category", ""), nil},
+		{
+			"ToAScriptAsImage", event.Draft, organizer,
+			event.Change{ImageURL: new("javascript:alert(1)")},
+			problem.Field("imageUrl", ""), nil,
+		},
+		{
+			"ToAnUnknownCategory", event.Draft, organizer,
+			event.Change{Category: new(event.Category("OPERA"))},
+			problem.Field("category", ""), nil,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := of(tt.status, now.Add(time.Hour))
+			e := newEvent(tt.status, now.Add(time.Hour))
 			after, err := e.Change(tt.by, now, tt.change)
 			if tt.err != nil {
 				requireProblem(t, tt.err, err)
@@ -202,10 +215,11 @@ func TestChange(t *testing.T) {
 	}
 }
 
-func TestPostpone(t *testing.T) {
+func TestPostponeKeepsThePreviousDate(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	was := now.Add(time.Hour)
+	year10000 := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
 		name   string
 		status event.Status
@@ -217,15 +231,15 @@ func TestPostpone(t *testing.T) {
 		{"Earlier", event.Published, organizer, now.Add(time.Microsecond), nil},
 		{"ByAnAdmin", event.Published, admin, was.Add(time.Hour), nil},
 		{"ToNow", event.Published, organizer, now, event.ErrDateNotFuture},
-		{"BeyondTheFormat", event.Published, organizer, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), problem.Field("eventDate", "")},
+		{"YearTooLarge", event.Published, organizer, year10000, problem.Field("eventDate", "")},
 		{"Draft", event.Draft, organizer, was.Add(time.Hour), event.ErrNotPublished},
 		{"Cancelled", event.Cancelled, organizer, was.Add(time.Hour), event.ErrCancelled},
-		{"DraftByAnother", event.Draft, stranger, was.Add(time.Hour), event.NotFound(uuid.Nil)},
-		{"PublishedByAnother", event.Published, stranger, was.Add(time.Hour), identity.ErrForbidden},
+		{"DraftByAnother", event.Draft, other, was.Add(time.Hour), event.NotFound(uuid.Nil)},
+		{"PublishedByAnother", event.Published, other, was.Add(time.Hour), identity.ErrForbidden},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := of(tt.status, was)
+			e := newEvent(tt.status, was)
 			after, err := e.Postpone(tt.by, now, tt.date)
 			if tt.err != nil {
 				requireProblem(t, tt.err, err)
@@ -242,7 +256,7 @@ func TestPostpone(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
+func TestCancelKeepsTheFirstReason(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
@@ -253,13 +267,13 @@ func TestCancel(t *testing.T) {
 		{"Draft", event.Draft, organizer, nil},
 		{"Published", event.Published, organizer, nil},
 		{"ByAnAdmin", event.Published, admin, nil},
-		{"DraftByAnother", event.Draft, stranger, event.NotFound(uuid.Nil)},
-		{"PublishedByAnother", event.Published, stranger, identity.ErrForbidden},
-		{"CancelledByAnother", event.Cancelled, stranger, identity.ErrForbidden},
+		{"DraftByAnother", event.Draft, other, event.NotFound(uuid.Nil)},
+		{"PublishedByAnother", event.Published, other, identity.ErrForbidden},
+		{"CancelledByAnother", event.Cancelled, other, identity.ErrForbidden},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := of(tt.status, time.Now())
+			e := newEvent(tt.status, time.Now())
 			after, err := e.Cancel(tt.by, "Venue unavailable")
 			require.ErrorIs(t, err, tt.err)
 			if tt.err != nil {
@@ -275,9 +289,12 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestCheckReason(t *testing.T) {
+func TestCheckReasonTrimsAndValidates(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ name, reason, want string }{
+	for _, tt := range []struct {
+		name, reason string
+		want         string // empty if invalid
+	}{
 		{"Trimmed", " Storm ", "Storm"},
 		{"Longest", strings.Repeat("ü", 500), strings.Repeat("ü", 500)},
 		{"Blank", " \t ", ""},
@@ -296,20 +313,20 @@ func TestCheckReason(t *testing.T) {
 	}
 }
 
-func TestSearchCheck(t *testing.T) {
+func TestSearchCheckNamesTheInvalidParameter(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
 	for _, tt := range []struct {
 		name   string
 		search event.Search
-		field  string // empty when accepted
+		field  string // empty if valid
 	}{
-		{"Nothing", event.Search{}, ""},
+		{"Empty", event.Search{}, ""},
 		{"Everything", event.Search{Category: event.Music, Words: "summer park", From: at, To: at.Add(1)}, ""},
 		{"OnlyTo", event.Search{To: at}, ""},
 		{"UnknownCategory", event.Search{Category: "OPERA"}, "category"},
 		{"NULInWords", event.Search{Words: "a\x00"}, "q"},
-		{"BrokenUTF8", event.Search{Words: "\xff"}, "q"},
+		{"InvalidUTF8", event.Search{Words: "\xff"}, "q"},
 		{"WordsTooLong", event.Search{Words: strings.Repeat("a", 201)}, "q"},
 		{"FromAfterTo", event.Search{From: at, To: at}, "to"},
 	} {
@@ -326,7 +343,7 @@ func TestSearchCheck(t *testing.T) {
 	}
 }
 
-// requireProblem compares what callers branch on: the code and the field.
+// requireProblem asserts the code and the field of err.
 func requireProblem(t *testing.T, want, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, want)

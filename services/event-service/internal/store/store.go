@@ -1,5 +1,5 @@
-// Package store keeps events in PostgreSQL. Each exported method is one transaction, and what other
-// services should hear of a change commits with it.
+// Package store keeps events in PostgreSQL. Each exported method is one transaction. A method that changes an event
+// also adds the messages that announce the change to the outbox, in the same transaction.
 package store
 
 import (
@@ -22,24 +22,24 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-// source names this service in the events it publishes.
+// source is the CloudEvents source of the events that this service publishes.
 const source = "event-service"
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations creates event-service's tables.
+// Migrations returns the migrations that create this service's tables.
 func Migrations() postgres.Migrations {
 	return postgres.Embedded(migrations, "event_service_version")
 }
 
-// Store is event-service's database.
+// Store is the database of event-service. Its methods may be called concurrently.
 type Store struct{ pool *pgxpool.Pool }
 
-// New makes a Store on a pool whose database has Migrations and messaging's applied.
+// New returns a Store on the pool's database, which must have the tables of Migrations and of package messaging.
 func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
-// columns are those that scan reads, in its order.
+// columns are the columns that scan reads, in its order.
 const columns = `id, organizer_id, status, updated_at,
 	name, description, event_date, venue_name, venue_address, category, image_url,
 	cancellation_reason, postponed_from`
@@ -58,7 +58,7 @@ func scan(row pgx.Row) (event.Event, error) {
 	return e, err
 }
 
-// Create keeps a new draft and announces EVENT_CREATED with it. It returns event.ErrDateNotFuture.
+// Create stores a new draft and publishes EVENT_CREATED. It returns event.ErrDateNotFuture.
 func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details) (event.Event, error) {
 	var created event.Event
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
@@ -75,48 +75,46 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 		if err != nil {
 			return fmt.Errorf("create an event: %w", err)
 		}
-		return outbox.AddTx(ctx, tx, source, events.EventCreated{EventDetails: announce(created)})
+		return outbox.AddTx(ctx, tx, source, events.EventCreated{EventDetails: payload(created)})
 	})
 	return created, err
 }
 
-// Publish puts the event on sale and announces EVENT_PUBLISHED with it. Its errors are
-// event.Event.Publish's.
+// Publish puts the event on sale and publishes EVENT_PUBLISHED. Its errors are those of event.Event.Publish.
 func (s *Store) Publish(ctx context.Context, id uuid.UUID, by identity.User) (event.Event, error) {
 	return s.change(ctx, id,
 		func(e event.Event, now time.Time) (event.Event, error) { return e.Publish(by, now) },
 		func(_, after event.Event) messaging.Payload {
-			return events.EventPublished{EventDetails: announce(after)}
+			return events.EventPublished{EventDetails: payload(after)}
 		})
 }
 
-// Change changes the event's details and announces EVENT_UPDATED with them. Its errors are
-// event.Event.Change's.
+// Change changes the event's details and publishes EVENT_UPDATED. Its errors are those of event.Event.Change.
 func (s *Store) Change(ctx context.Context, id uuid.UUID, by identity.User, c event.Change) (event.Event, error) {
 	return s.change(ctx, id,
 		func(e event.Event, now time.Time) (event.Event, error) { return e.Change(by, now, c) },
 		func(_, after event.Event) messaging.Payload {
-			return events.EventUpdated{EventDetails: announce(after)}
+			return events.EventUpdated{EventDetails: payload(after)}
 		})
 }
 
-// Postpone moves the event to another date and announces EVENT_UPDATED with both dates and the reason.
-// Its errors are event.Event.Postpone's.
+// Postpone moves the event to another date and publishes EVENT_UPDATED with both dates and the reason. Its errors are
+// those of event.Event.Postpone.
 func (s *Store) Postpone(
 	ctx context.Context, id uuid.UUID, by identity.User, date time.Time, reason string,
 ) (event.Event, error) {
 	return s.change(ctx, id,
 		func(e event.Event, now time.Time) (event.Event, error) { return e.Postpone(by, now, date) },
 		func(before, after event.Event) messaging.Payload {
-			details := announce(after)
+			details := payload(after)
 			details.PostponedFrom, details.Reason = &before.Date, reason
 			return events.EventUpdated{EventDetails: details}
 		})
 }
 
-// Cancel ends the event and announces EVENT_CANCELLED with how many tickets that affects: tickets, as
-// counted while the event had the status counted. Its errors are event.Event.Cancel's, and
-// event.ErrChangedMeanwhile when the count is of no use because the event has another status by now.
+// Cancel cancels the event and publishes EVENT_CANCELLED with the number of affected tickets, which the caller counted
+// while the event had the status counted. Its errors are those of event.Event.Cancel, and event.ErrConcurrentChange if
+// the event has another status by now, so that the number may be wrong.
 func (s *Store) Cancel(
 	ctx context.Context, id uuid.UUID, by identity.User, reason string, counted event.Status, tickets int,
 ) (event.Event, error) {
@@ -124,7 +122,7 @@ func (s *Store) Cancel(
 		func(e event.Event, _ time.Time) (event.Event, error) {
 			after, err := e.Cancel(by, reason)
 			if err == nil && after != e && e.Status != counted {
-				return event.Event{}, event.ErrChangedMeanwhile
+				return event.Event{}, event.ErrConcurrentChange
 			}
 			return after, err
 		},
@@ -136,9 +134,9 @@ func (s *Store) Cancel(
 		})
 }
 
-// change writes what decide makes of the event and announces it. Of any number of callers that want the
-// same one changes and announces; the others get what that one did. It returns event.NotFound and
-// decide's errors.
+// change locks the event, writes the result of decide, and adds the result of announce to the outbox. If the result of
+// decide equals the event, it writes nothing. So of several concurrent calls for the same change, one writes and
+// announces it, and the others return its result. It returns event.NotFound and the errors of decide.
 func (s *Store) change(
 	ctx context.Context, id uuid.UUID,
 	decide func(e event.Event, now time.Time) (event.Event, error),
@@ -146,7 +144,7 @@ func (s *Store) change(
 ) (event.Event, error) {
 	var after event.Event
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		// The lock makes callers take turns, so that the rules stay in one place: package event.
+		// The lock serializes the changes of an event, so that the rules can be Go code in package event.
 		before, err := scan(tx.QueryRow(ctx, `SELECT `+columns+` FROM events WHERE id = $1 FOR UPDATE`, id))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return event.NotFound(id)
@@ -154,7 +152,7 @@ func (s *Store) change(
 		if err != nil {
 			return fmt.Errorf("lock event %s: %w", id, err)
 		}
-		// Not now(): that is when this transaction began, and it may have waited for the lock since.
+		// now() is the start of the transaction, which may have waited for the lock since then.
 		var now time.Time
 		if err := tx.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
 			return fmt.Errorf("change event %s: %w", id, err)
@@ -162,7 +160,7 @@ func (s *Store) change(
 		if after, err = decide(before, now); err != nil || after == before {
 			return err
 		}
-		// Consumers order an event's changes by updated_at.
+		// updated_at increases with every change, because consumers order an event's changes by it.
 		err = tx.QueryRow(ctx, `
 			UPDATE events
 			SET status = $2, name = $3, description = $4, event_date = $5, venue_name = $6, venue_address = $7,
@@ -173,20 +171,21 @@ func (s *Store) change(
 			id, after.Status, after.Name, after.Description, after.Date, after.VenueName, after.VenueAddress,
 			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom)).
 			Scan(&after.UpdatedAt)
-		if err != nil { // no row included: the lock is ours
+		if err != nil { // including pgx.ErrNoRows, which cannot happen while the row is locked
 			return fmt.Errorf("change event %s: %w", id, err)
 		}
 		after.UpdatedAt = after.UpdatedAt.UTC()
-		told := announce(before, after)
-		if err := outbox.AddTx(ctx, tx, source, told); err != nil {
+		announcement := announce(before, after)
+		if err := outbox.AddTx(ctx, tx, source, announcement); err != nil {
 			return err
 		}
-		return outbox.AddToTx(ctx, tx, source, events.TopicEventUpdates, told) // in order: the event is locked
+		// The lock on the event keeps the messages of an event in the order of its changes.
+		return outbox.AddToTx(ctx, tx, source, events.TopicEventUpdates, announcement)
 	})
 	return after, err
 }
 
-// orNull gives SQL's NULL for a zero time.
+// orNull returns nil, SQL's NULL, for the zero time.
 func orNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -194,15 +193,15 @@ func orNull(t time.Time) *time.Time {
 	return &t
 }
 
-// announce gives what other services hear of an event.
-func announce(e event.Event) events.EventDetails {
+// payload returns the details of an event as messages carry them.
+func payload(e event.Event) events.EventDetails {
 	return events.EventDetails{
 		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, VenueName: e.VenueName,
 		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
 	}
 }
 
-// Event gives one event. It returns event.NotFound.
+// Event returns an event. It returns event.NotFound.
 func (s *Store) Event(ctx context.Context, id uuid.UUID) (event.Event, error) {
 	e, err := scan(s.pool.QueryRow(ctx, `SELECT `+columns+` FROM events WHERE id = $1`, id))
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -214,7 +213,7 @@ func (s *Store) Event(ctx context.Context, id uuid.UUID) (event.Event, error) {
 	return e, nil
 }
 
-// Events gives the events with these ids, in the order of ids. Ids that no event has are left out.
+// Events returns the events with these ids, in the order of ids. It leaves out unknown ids.
 func (s *Store) Events(ctx context.Context, ids []uuid.UUID) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+`
@@ -223,8 +222,8 @@ func (s *Store) Events(ctx context.Context, ids []uuid.UUID) ([]event.Event, err
 	return collect(rows, err)
 }
 
-// Published gives the published events that are searched for, by date. There is one more than the page
-// has room for when the list goes on after it.
+// Published returns a page of the published events that match the search, by date. If there is another page, it returns
+// one event more than the page's limit, for paging.Cut.
 func (s *Store) Published(ctx context.Context, search event.Search, page paging.Page) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+` FROM events
@@ -239,7 +238,8 @@ func (s *Store) Published(ctx context.Context, search event.Search, page paging.
 	return collect(rows, err)
 }
 
-// OrganizedBy gives the user's own events, by date, like Published.
+// OrganizedBy returns a page of the user's own events, by date. Like Published, it returns one event more than the
+// page's limit if there is another page.
 func (s *Store) OrganizedBy(ctx context.Context, organizer uuid.UUID, page paging.Page) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+` FROM events

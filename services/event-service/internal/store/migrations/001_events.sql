@@ -8,7 +8,7 @@ CREATE TABLE events (
     venue_name    text        NOT NULL,
     venue_address text        NOT NULL,
     category      text        NOT NULL,
-    image_url     text        NOT NULL, -- empty when there is none
+    image_url     text        NOT NULL, -- empty without a picture
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now()
 );

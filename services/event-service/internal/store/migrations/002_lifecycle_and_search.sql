@@ -1,7 +1,7 @@
 ALTER TABLE events
-    ADD COLUMN cancellation_reason text NOT NULL DEFAULT '', -- empty while the event is not cancelled
-    ADD COLUMN postponed_from      timestamptz,              -- its date before the last postponement
-    -- No language's word forms: what organizers write may be in any.
+    ADD COLUMN cancellation_reason text NOT NULL DEFAULT '', -- empty unless the event is cancelled
+    ADD COLUMN postponed_from      timestamptz,              -- the date before the last postponement
+    -- The configuration simple has no stemming, because the texts may be in any language.
     ADD COLUMN search              tsvector GENERATED ALWAYS AS (
         to_tsvector('simple', name || ' ' || description || ' ' || venue_name || ' ' || venue_address)) STORED;
 

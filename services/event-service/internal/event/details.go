@@ -1,0 +1,146 @@
+package event
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// Category is the kind of an event.
+type Category string
+
+// The categories.
+const (
+	Music      Category = "MUSIC"
+	Sports     Category = "SPORTS"
+	Theater    Category = "THEATER"
+	Comedy     Category = "COMEDY"
+	Conference Category = "CONFERENCE"
+	Festival   Category = "FESTIVAL"
+	Other      Category = "OTHER"
+)
+
+var categories = []Category{Music, Sports, Theater, Comedy, Conference, Festival, Other}
+
+// Details describe an event. Its organizer sets them.
+type Details struct {
+	Name         string
+	Description  string
+	Date         time.Time
+	VenueName    string
+	VenueAddress string
+	Category     Category
+	ImageURL     string // empty without a picture
+}
+
+// The maximum lengths: of the URL in bytes, of the other texts in characters.
+const (
+	maxName         = 200
+	maxDescription  = 5000
+	maxVenueName    = 200
+	maxVenueAddress = 500
+	maxImageURL     = 2048
+	maxReason       = 500
+)
+
+// Check validates the details and returns them as they are stored, with texts trimmed and the date in UTC. It returns a
+// *problem.Error that names the first invalid field. It does not check that the date is in the future, because that
+// depends on the clock of the database.
+func (d Details) Check() (Details, error) {
+	for _, text := range []struct {
+		field    string
+		value    *string
+		min, max int
+		controls string // the control characters that are allowed
+	}{
+		{"name", &d.Name, 1, maxName, ""},
+		{"description", &d.Description, 0, maxDescription, "\n\r\t"},
+		{"venueName", &d.VenueName, 1, maxVenueName, ""},
+		{"venueAddress", &d.VenueAddress, 1, maxVenueAddress, ""},
+	} {
+		var err error
+		if *text.value, err = checkText(text.field, *text.value, text.min, text.max, text.controls); err != nil {
+			return Details{}, err
+		}
+	}
+	if !slices.Contains(categories, d.Category) {
+		return Details{}, problem.Field("category", "category must be one of %v", categories)
+	}
+	var err error
+	if d.Date, err = checkDate(d.Date); err != nil {
+		return Details{}, err
+	}
+	if d.ImageURL == "" {
+		return d, nil
+	}
+	if len(d.ImageURL) > maxImageURL {
+		return Details{}, problem.Field("imageUrl", "imageUrl must not exceed %d bytes", maxImageURL)
+	}
+	u, err := url.Parse(d.ImageURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return Details{}, problem.Field("imageUrl", "imageUrl must be an absolute http or https URL").Because(err)
+	}
+	return d, nil
+}
+
+// CheckReason validates the reason of a cancellation or a postponement and returns it trimmed. It returns a
+// *problem.Error that names the field reason.
+func CheckReason(reason string) (string, error) { return checkText("reason", reason, 1, maxReason, "") }
+
+func checkText(field, value string, minimum, maximum int, controls string) (string, error) {
+	value = strings.TrimSpace(value)
+	if n := utf8.RuneCountInString(value); n < minimum || n > maximum {
+		return "", problem.Field(field, "%s must have %d to %d characters", field, minimum, maximum)
+	}
+	// PostgreSQL cannot store NUL. The other control characters could forge lines in e-mails.
+	if strings.ContainsFunc(value, func(r rune) bool {
+		return unicode.IsControl(r) && !strings.ContainsRune(controls, r)
+	}) {
+		return "", problem.Field(field, "%s must not contain control characters", field)
+	}
+	return value, nil
+}
+
+func checkDate(date time.Time) (time.Time, error) {
+	date = date.UTC().Truncate(time.Microsecond) // the precision of PostgreSQL
+	// RFC 3339 cannot represent the year 10000, which a date in 9999 can reach by its offset.
+	if date.Year() > 9999 {
+		return time.Time{}, problem.Field("eventDate", "eventDate must be before the year 10000")
+	}
+	return date, nil
+}
+
+// Search selects published events. A zero field selects all.
+type Search struct {
+	Category Category
+	Words    string    // all of them have to occur in the event's name, description or venue
+	From, To time.Time // the first date, and the date before which the event has to be
+}
+
+// maxWords is the maximum length of Search.Words in characters.
+const maxWords = 200
+
+// Check validates the search and returns it with the words trimmed. It returns a *problem.Error that names the invalid
+// parameter.
+func (s Search) Check() (Search, error) {
+	if s.Category != "" && !slices.Contains(categories, s.Category) {
+		return Search{}, problem.Field("category", "category must be one of %v", categories)
+	}
+	// The words come from a URL and may be invalid UTF-8.
+	if !utf8.ValidString(s.Words) {
+		return Search{}, problem.Field("q", "q must be valid UTF-8")
+	}
+	var err error
+	if s.Words, err = checkText("q", s.Words, 0, maxWords, "\n\r\t"); err != nil {
+		return Search{}, err
+	}
+	if !s.From.IsZero() && !s.To.IsZero() && !s.To.After(s.From) {
+		return Search{}, problem.Field("to", "to must be later than from")
+	}
+	return s, nil
+}
