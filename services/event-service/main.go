@@ -1,15 +1,17 @@
-// Command event-service owns events and their lifecycle.
+// Command event-service owns events and their lifecycle. Package event holds its rules.
+//
+// It publishes event-events, and each change of an event also to event-updates.fifo, which keeps the order of changes.
 package main
 
 import (
 	"context"
 
 	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/event-service/internal/cancellation"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/event-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 const appID = "event-service"
@@ -17,8 +19,8 @@ const appID = "event-service"
 type config struct {
 	app.Config
 	messaging.Settings
-	// Readers are the app-ids of services from other systems that may read events, so that one can join without a change
-	// here.
+	// Readers are the app-ids of services from other systems that may read events. A service can join without a change
+	// of this one.
 	Readers []string `envconfig:"EVENT_READERS"`
 }
 
@@ -33,9 +35,9 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	router := web.NewRouter()
-	web.Health(router, service.DatabaseHealth)
-	api := httpapi.API{Store: store.New(service.Pool), Services: service.Sidecar, Readers: cfg.Readers}
-	api.Route(router, service.Guard)
-	return service.Serve(ctx, router)
+	stored := store.New(service.Pool)
+	return service.Serve(ctx, httpapi.New(httpapi.Deps{
+		Store: stored, Canceller: cancellation.New(stored, service.Sidecar),
+		Guard: service.Guard, Readers: cfg.Readers, Database: service.DatabaseHealth,
+	}))
 }

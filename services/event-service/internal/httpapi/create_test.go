@@ -1,0 +1,78 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+func TestCreateReturnsADraft(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	image := "https://cdn.example.com/events/770e8400.jpg"
+	request := newEvent(map[string]any{"imageUrl": image})
+	status, body := b.send(t, http.MethodPost, "/api/events", request, b.asOrganizer(t))
+	require.Equal(t, http.StatusCreated, status, body)
+	var got struct{ EventID, ImageURL string }
+	require.NoError(t, json.Unmarshal([]byte(body), &got))
+	require.Equal(t, image, got.ImageURL)
+	require.JSONEq(t, b.details(got.EventID, "DRAFT"), strings.Replace(body, `,"imageUrl":"`+image+`"`, "", 1))
+}
+
+func TestCreateRejectsMalformedBodies(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	organizer := b.asOrganizer(t)
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"Empty", "", 400, "MALFORMED_JSON"},
+		{"MalformedJSON", `{"name":`, 400, "MALFORMED_JSON"},
+		{"Array", `[]`, 400, "MALFORMED_JSON"},
+		{"InvalidUTF8", "{\"name\":\"\xff\"}", 400, "MALFORMED_JSON"},
+		{"TooLarge", newEvent(map[string]any{"description": strings.Repeat("a", web.MaxBody)}), 413, "BODY_TOO_LARGE"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodPost, "/api/events", tt.body, organizer)
+			require.Equal(t, tt.status, status, body)
+			requireFailure(t, body, tt.code, "")
+		})
+	}
+}
+
+func TestCreateNamesTheInvalidField(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	organizer := b.asOrganizer(t)
+	for _, tt := range []struct {
+		name, field string
+		value       any
+	}{
+		{"UnknownField", "status", "PUBLISHED"},
+		{"WrongType", "name", 7},
+		{"NULInName", "name", "a\x00b"},
+		{"NoDate", "eventDate", ""},
+		{"DateAsNumber", "eventDate", 4087900800},
+		{"DateWithoutZone", "eventDate", "2099-07-15T18:00:00"},
+		{"ImpossibleDate", "eventDate", "2099-02-30T18:00:00Z"},
+		{"DateInThePast", "eventDate", "2001-07-15T18:00:00Z"},
+		{"DateInTheYear10000", "eventDate", "9999-12-31T23:59:59-23:00"},
+		{"UnknownCategory", "category", "OPERA"},
+		{"RelativeImage", "imageUrl", "/a.jpg"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			status, body := b.send(t, http.MethodPost, "/api/events", newEvent(map[string]any{tt.field: tt.value}), organizer)
+			require.Equal(t, http.StatusBadRequest, status, body)
+			requireFailure(t, body, "VALIDATION_ERROR", tt.field)
+		})
+	}
+}
