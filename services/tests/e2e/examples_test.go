@@ -140,7 +140,7 @@ func await(t *testing.T, url string) {
 		}
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
-			return 0, nil //nolint:nilerr // not yet
+			return 0, nil // not reachable yet
 		}
 		return res.StatusCode, res.Body.Close()
 	}, func(status int) bool { return status >= 200 && status < 300 })

@@ -70,6 +70,7 @@ func (s *switchable) awaitHalfOpen(t *testing.T, h hop, path string) time.Time {
 
 func TestBreakerOpensAndCloses(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		s := newSwitchable(h.callee, path)
 		wait, err := time.ParseDuration(h.breaker.Timeout)
 		require.NoError(t, err)
@@ -126,6 +127,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 // After many successful calls the breaker opens as soon as the contract's sliding window would.
 func TestBreakerOpensAfterSuccessfulCalls(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		s := newSwitchable(h.callee, path)
 		good := 5 * h.trip.requests
 		for range good {
@@ -139,6 +141,7 @@ func TestBreakerOpensAfterSuccessfulCalls(t *testing.T) {
 
 func TestBreakerToleratesALowFailureRate(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		s := newSwitchable(h.callee, path)
 		every := 100/h.trip.rate + 1
 		for i := range 6 * h.trip.requests {
@@ -155,6 +158,7 @@ func TestBreakerToleratesALowFailureRate(t *testing.T) {
 // Failures of the previous interval do not count.
 func TestBreakerResetsAfterItsInterval(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		s := newSwitchable(h.callee, path)
 		s.status.Store(failure)
 		interval, err := time.ParseDuration(h.breaker.Interval)

@@ -276,6 +276,7 @@ func call(t *testing.T, h hop, path string) answer {
 
 // eachHop runs a test for every hop, in parallel, with a path of its own.
 func eachHop(t *testing.T, test func(t *testing.T, h hop, path string)) {
+	t.Helper()
 	t.Parallel()
 	require.NotEmpty(t, allHops)
 	for _, h := range allHops {

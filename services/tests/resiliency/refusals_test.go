@@ -19,6 +19,7 @@ import (
 // other callers still receive them with the status that the contract requires.
 func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		var hits atomic.Int32
 		router := web.NewRouter()
 		router.Path(path).Handler(web.Handler(func(http.ResponseWriter, *http.Request) error {

@@ -48,6 +48,7 @@ func (r retry) minWait(t *testing.T) time.Duration {
 
 func TestRetries(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		for _, status := range []int{
 			200, 201, 304, 400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 500, 501, 502, 503, 504,
 		} {
@@ -92,6 +93,7 @@ func TestRetries(t *testing.T) {
 // The sidecar ends each attempt that hangs at the timeout. After the last one the caller receives an error.
 func TestTimeouts(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
+		t.Helper()
 		attempts := recordAttempts(h.callee, path, hang)
 		a := call(t, h, path)
 		require.Equal(t, http.StatusInternalServerError, a.status)
