@@ -1,4 +1,5 @@
-// Package notification says who is told what, in which words, and when telling them has succeeded.
+// Package notification defines which notifications users and operations receive, the mails that they become, and when a
+// notification is sent, retried or given up.
 package notification
 
 import (
@@ -13,7 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// Kind is what a notification tells.
+// Kind is the kind of a notification. It decides the text of the mail.
 type Kind string
 
 // The kinds. OrderConfirmation is the contract's notificationType.
@@ -21,11 +22,11 @@ const (
 	OrderConfirmation Kind = "ORDER_CONFIRMATION"
 	PaymentFailed     Kind = "PAYMENT_FAILED"
 	RefundProcessed   Kind = "REFUND_PROCESSED"
-	TicketTransferred Kind = "TICKET_TRANSFERRED" // to who gave it
-	TicketReceived    Kind = "TICKET_RECEIVED"    // to who got it
+	TicketTransferred Kind = "TICKET_TRANSFERRED" // to the previous owner
+	TicketReceived    Kind = "TICKET_RECEIVED"    // to the new owner
 	TicketCancelled   Kind = "TICKET_CANCELLED"
-	EventCancelled    Kind = "EVENT_CANCELLED" // to each holder of an order's tickets, once
-	EventPostponed    Kind = "EVENT_POSTPONED" // to each holder of tickets, once
+	EventCancelled    Kind = "EVENT_CANCELLED" // once for each holder of an order's tickets
+	EventPostponed    Kind = "EVENT_POSTPONED" // once for each holder of the event's tickets
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
 
@@ -34,10 +35,10 @@ const (
 	DeadLetterArchived Kind = "DEAD_LETTER_ARCHIVED"
 )
 
-// Operations is who is told what somebody has to look after: nobody in particular.
+// Operations is the UserID of notifications to operations, which is not a user.
 var Operations = uuid.Nil
 
-// Status is how far a notification got.
+// Status is the state of a notification.
 type Status string
 
 // The statuses. Sent and Failed are final.
@@ -48,45 +49,45 @@ const (
 )
 
 const (
-	// MaxResends is how often one fact may be sent again.
+	// MaxResends is how many times a user can have one notification sent again.
 	MaxResends = 3
-	// MaxAttempts is how often one sending is attempted. With the pauses between, that is a day.
+	// MaxAttempts is the number of attempts to send a notification. With the pauses between them, they last a day.
 	MaxAttempts = 170
-	// maxPause is how long a notification waits at most before it is attempted again.
+	// maxPause is the longest pause between two attempts.
 	maxPause = 10 * time.Minute
 )
 
-// Notification is one fact told to one person, once. Telling it again is another one.
+// Notification is one mail to one user about one event. A resend is a Notification of its own.
 type Notification struct {
 	ID        uuid.UUID
-	MessageID uuid.UUID // the e-mail's own id, the same at every attempt
-	EventID   uuid.UUID // the event that it tells of
+	MessageID uuid.UUID // the id of the mail, the same at every attempt
+	EventID   uuid.UUID // the event that caused the notification
 	UserID    uuid.UUID
-	OrderID   uuid.UUID // uuid.Nil when it is not about an order
+	OrderID   uuid.UUID // uuid.Nil if it is not about an order
 	Kind      Kind
-	Facts     json.RawMessage // the event's payload
+	Facts     json.RawMessage // the payload of the event
 	Status    Status
-	Attempts  int    // that were begun
-	ErrorCode string // why the last attempt did not succeed
+	Attempts  int    // the attempts that have begun
+	ErrorCode string // why the last attempt failed
 
-	telemetry.Trace // of what had it written down
+	telemetry.Trace // of the request or event that caused the notification
 }
 
-// Announcement is a fact for everybody who holds tickets of an event.
+// Announcement is an event that concerns every holder of tickets for a booked event.
 type Announcement struct {
-	ID     uuid.UUID // of the event that it tells of
-	About  uuid.UUID // the event that people go to
+	ID     uuid.UUID // the id of the event (the message)
+	About  uuid.UUID // the id of the booked event
 	Kind   Kind
-	Facts  json.RawMessage // the event's payload
-	Cursor string          // where to go on in ticket-service's list of holders
+	Facts  json.RawMessage // the payload of the event
+	Cursor string          // the next page of ticket-service's list of holders
 
-	telemetry.Trace // of what had it written down
+	telemetry.Trace // of the request that caused the event
 }
 
-// Holder is somebody with tickets of an order.
+// Holder is a user who holds tickets of an order.
 type Holder struct{ UserID, OrderID uuid.UUID }
 
-// Summary is what a notification's person sees of it.
+// Summary is the part of a notification that its user can see.
 type Summary struct {
 	ID        uuid.UUID
 	Kind      Kind
@@ -96,24 +97,26 @@ type Summary struct {
 	SentAt    *time.Time
 }
 
-// What the others say where there is nothing more to attempt.
+// Errors of an attempt after which no further attempt can succeed.
 var (
-	// ErrRefused is what email-service's refusals are wrapped in: the same message would be refused again.
-	ErrRefused = errors.New("the message is refused for good")
-	// ErrAccountMailGone is auth-service's answer when nobody needs an account mail any more: its token
-	// was used or has expired.
+	// ErrRefused wraps a refusal by email-service, which would refuse the same message again.
+	ErrRefused = errors.New("the message is permanently refused")
+	// ErrAccountMailGone is auth-service's answer if the token of an account mail was used or has expired.
 	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
 )
 
-// What can be in the way of sending a notification again.
+// Errors of a resend.
 var (
-	ErrNotFound       = problem.New(problem.NotFound, "NOTIFICATION_NOT_FOUND", "No such notification")
-	ErrNotResendable  = problem.New(problem.Conflict, "NOT_RESENDABLE", "This notification cannot be sent again")
-	ErrTooManyResends = problem.New(problem.Throttled, "TOO_MANY_RESENDS", "A notification can be sent again %d times", MaxResends)
+	ErrNotFound      = problem.New(problem.NotFound, "NOTIFICATION_NOT_FOUND", "No such notification")
+	ErrNotResendable = problem.New(problem.Conflict, "NOT_RESENDABLE", "This notification cannot be sent again")
+	// ErrTooManyResends reports that the notification was resent MaxResends times.
+	ErrTooManyResends = problem.New(
+		problem.Throttled, "TOO_MANY_RESENDS", "A notification can be sent again %d times", MaxResends,
+	)
 )
 
-// After gives n after an attempt that ended in err: sent if err is nil; given up if no further one can
-// do better, or if it was the last; and otherwise still to be sent.
+// After returns n with the status after an attempt that ended with err. It is Sent if err is nil, Failed if err is
+// permanent or the attempt was the last one, and Pending otherwise.
 func (n Notification) After(err error) Notification {
 	n.Status, n.ErrorCode = Pending, "INTERNAL_ERROR"
 	if p, ok := errors.AsType[*problem.Error](err); ok {
@@ -128,8 +131,9 @@ func (n Notification) After(err error) Notification {
 	return n
 }
 
-// Pause is for how long n waits after its last attempt: two seconds after the first, and a fifth longer each time. That is
-// about a sixth of the time waited so far, so that it goes out soon after an outage in proportion to its length.
+// Pause returns the time between the last attempt and the next one: 2 s after the first attempt, a fifth longer after
+// each further one, and 10 minutes at most. It is then about a sixth of the time since the first attempt, so the delay
+// after an outage is proportional to the outage.
 func (n Notification) Pause() time.Duration {
 	return time.Duration(min(math.Pow(1.2, float64(n.Attempts-1))*float64(2*time.Second), float64(maxPause)))
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-var down = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
-
 func TestAfter(t *testing.T) {
 	t.Parallel()
+	down := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
+	unknownUser := problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")
 	rejected := problem.New(problem.Unprocessable, "EMAIL_REJECTED", "No such mailbox")
 	for _, tt := range []struct {
 		name     string
@@ -26,30 +26,31 @@ func TestAfter(t *testing.T) {
 	}{
 		{"Success", 1, nil, notification.Sent, ""},
 		{"Refused", 1, fmt.Errorf("%w: %w", notification.ErrRefused, rejected), notification.Failed, "EMAIL_REJECTED"},
-		{"AnotherRefusal", 1, problem.New(problem.NotFound, "USER_NOT_FOUND", "No user"), notification.Pending, "USER_NOT_FOUND"},
+		{"OtherRefusal", 1, unknownUser, notification.Pending, "USER_NOT_FOUND"},
 		{"Unavailable", 1, down, notification.Pending, "SERVICE_UNAVAILABLE"},
 		{"AccountMailGone", 1, notification.ErrAccountMailGone, notification.Failed, "ACCOUNT_MAIL_NOT_FOUND"},
-		{"AnythingElse", 1, errors.New("bug"), notification.Pending, "INTERNAL_ERROR"},
-		{"TheLastButOne", notification.MaxAttempts - 1, down, notification.Pending, "SERVICE_UNAVAILABLE"},
-		{"TheLast", notification.MaxAttempts, down, notification.Failed, "SERVICE_UNAVAILABLE"},
-		{"TheLastSucceeds", notification.MaxAttempts, nil, notification.Sent, ""},
+		{"OtherError", 1, errors.New("bug"), notification.Pending, "INTERNAL_ERROR"},
+		{"LastButOneAttempt", notification.MaxAttempts - 1, down, notification.Pending, "SERVICE_UNAVAILABLE"},
+		{"LastAttempt", notification.MaxAttempts, down, notification.Failed, "SERVICE_UNAVAILABLE"},
+		{"LastAttemptSucceeds", notification.MaxAttempts, nil, notification.Sent, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			n := notification.Notification{Status: notification.Pending, Attempts: tt.attempts, ErrorCode: "OLD"}.After(tt.err)
+			pending := notification.Notification{Status: notification.Pending, Attempts: tt.attempts, ErrorCode: "OLD"}
+			n := pending.After(tt.err)
 			require.Equal(t, tt.status, n.Status)
 			require.Equal(t, tt.code, n.ErrorCode)
 		})
 	}
 }
 
-func TestPausesLastADay(t *testing.T) {
+func TestAttemptsLastADay(t *testing.T) {
 	t.Parallel()
 	var n notification.Notification
-	var all time.Duration
+	var total time.Duration
 	for n.Attempts = 1; n.Attempts < notification.MaxAttempts; n.Attempts++ {
-		all += n.Pause()
+		total += n.Pause()
 	}
-	require.InDelta(t, 24*time.Hour, all, float64(time.Hour))
-	require.Equal(t, 2*time.Second, notification.Notification{Attempts: 1}.Pause(), "a mail that met a restart is not late")
+	require.InDelta(t, 24*time.Hour, total, float64(time.Hour))
+	require.Equal(t, 2*time.Second, notification.Notification{Attempts: 1}.Pause(), "a restart hardly delays a mail")
 }

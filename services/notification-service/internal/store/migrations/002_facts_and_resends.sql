@@ -1,9 +1,9 @@
--- A notification can be made anew from its facts, and sent again as another one.
+-- A notification is composed again from its facts. A resend is a row of its own.
 ALTER TABLE notifications
-    ADD COLUMN event_id  uuid, -- the event that it tells of
-    ADD COLUMN facts     json, -- that event's payload: ids and numbers, to look up the rest with
-    ADD COLUMN resend_of uuid REFERENCES notifications, -- the first of its kind; null for that one
-    ADD COLUMN due_at    timestamptz, -- a resend's next attempt
+    ADD COLUMN event_id  uuid, -- the event that caused it
+    ADD COLUMN facts     json, -- the payload of the event: ids and numbers; the rest is looked up
+    ADD COLUMN resend_of uuid REFERENCES notifications, -- the first notification; null in its own row
+    ADD COLUMN due_at    timestamptz, -- the next attempt of a resend
     DROP CONSTRAINT notifications_kind_check,
     DROP CONSTRAINT notifications_attempts_check;
 
@@ -17,7 +17,7 @@ ALTER TABLE notifications
     ADD CHECK ((resend_of IS NULL) = (due_at IS NULL));
 
 CREATE INDEX notifications_of_user ON notifications (user_id, created_at, id);
--- Two clicks are one resend.
+-- Two requests while a resend is pending are one resend.
 CREATE UNIQUE INDEX notifications_one_resend ON notifications (resend_of) WHERE status = 'PENDING';
 CREATE INDEX notifications_resends ON notifications (resend_of);
 CREATE INDEX notifications_due ON notifications (due_at) WHERE status = 'PENDING' AND resend_of IS NOT NULL;

@@ -1,7 +1,7 @@
--- Some notifications wait here for their turn, and not in the queue: resends, and those of which many
--- events make one or one event makes many. These have a due_at.
+-- Some notifications are queued here and not in the message queue: resends, a notification that several events cause, and
+-- the notifications of an event that causes several. These rows have a due_at.
 ALTER TABLE notifications
-    DROP CONSTRAINT notifications_check1, -- that only resends are due
+    DROP CONSTRAINT notifications_check1, -- the constraint that only resends have a due_at
     DROP CONSTRAINT notifications_kind_check,
     ADD CHECK (kind IN ('ORDER_CONFIRMATION', 'PAYMENT_FAILED', 'REFUND_PROCESSED', 'TICKET_TRANSFERRED', 'TICKET_RECEIVED',
                         'TICKET_CANCELLED', 'EVENT_CANCELLED', 'EMAIL_VERIFICATION', 'PASSWORD_RESET',

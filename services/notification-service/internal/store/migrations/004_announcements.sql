@@ -1,12 +1,12 @@
--- What everybody who holds tickets of an event is told, and how far that is.
+-- Events that concern every holder of tickets for a booked event, with the progress of queueing the notifications.
 CREATE TABLE announcements (
-    id          uuid        PRIMARY KEY,          -- the event that it tells of
-    about       uuid        NOT NULL,             -- the event that people go to
+    id          uuid        PRIMARY KEY,          -- the event that caused it
+    about       uuid        NOT NULL,             -- the booked event
     kind        text        NOT NULL,
-    facts       json        NOT NULL,             -- that event's payload
-    cursor      text        NOT NULL DEFAULT '',  -- ticket-service's: the page that comes next
+    facts       json        NOT NULL,             -- the payload of the event
+    cursor      text        NOT NULL DEFAULT '',  -- of ticket-service, for the next page
     due_at      timestamptz NOT NULL DEFAULT now(),
-    finished_at timestamptz                       -- null while there are pages left
+    finished_at timestamptz                       -- null while pages are left
 );
 CREATE INDEX announcements_due ON announcements (due_at) WHERE finished_at IS NULL;
 ALTER TABLE notifications

@@ -1,4 +1,4 @@
--- Every notification waits here for its turn, and none in the queue any more: what is pending is due some time.
+-- Every notification is queued here and none in the message queue, so every pending row has a due_at.
 UPDATE notifications SET due_at = now() WHERE status = 'PENDING' AND due_at IS NULL;
 ALTER TABLE notifications
     DROP CONSTRAINT notifications_resends_are_due,

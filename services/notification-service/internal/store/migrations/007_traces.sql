@@ -1,4 +1,4 @@
--- What is told later is told in the trace of what it tells of.
+-- A mail is sent in the trace of the event that caused it.
 ALTER TABLE notifications ADD COLUMN correlation_id text NOT NULL DEFAULT '', ADD COLUMN traceparent text NOT NULL DEFAULT '';
 ALTER TABLE announcements ADD COLUMN correlation_id text NOT NULL DEFAULT '', ADD COLUMN traceparent text NOT NULL DEFAULT '';
 
