@@ -1,5 +1,7 @@
-// Command notification-service sends e-mail: to users about their orders, tickets and accounts, and to operations about
-// what the system cannot repair by itself.
+// Command notification-service sends mails: to users about their orders, tickets and accounts, and to operations about
+// what the system cannot repair by itself. Package notification holds the mails, package courier sends them.
+//
+// It consumes events from notification-queue and publishes none.
 package main
 
 import (
@@ -17,9 +19,9 @@ const appID = "notification-service"
 type config struct {
 	app.Config
 	messaging.Settings
-	// PublicURL is where users reach the system. The links in account mails start with it.
+	// PublicURL is the start of the links in account mails.
 	PublicURL app.URL `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
-	// OperationsEmail receives what the system cannot repair by itself.
+	// OperationsEmail is the address of operations.
 	OperationsEmail app.Address `envconfig:"OPERATIONS_EMAIL" default:"operations@eventbooking.example"`
 }
 
@@ -34,14 +36,13 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	c := courier.Courier{
-		Store:      store.Store{Pool: service.Pool},
-		Services:   service.Sidecar,
-		PublicURL:  string(cfg.PublicURL),
-		Operations: string(cfg.OperationsEmail),
-		Woken:      make(chan struct{}, 1),
-	}
-	router := httpapi.API{Courier: c, Guard: service.Guard}.Router()
-	service.Consume(router, "/api/notifications", c.Handlers())
-	return service.Serve(ctx, router, c.Run)
+	notifications := store.New(service.Pool)
+	sender := courier.New(notifications, service.Sidecar, courier.Config{
+		PublicURL: string(cfg.PublicURL), Operations: string(cfg.OperationsEmail),
+	})
+	router := httpapi.New(httpapi.Deps{
+		Store: notifications, Courier: sender, Guard: service.Guard, Database: service.DatabaseHealth,
+	})
+	service.Consume(router, "/api/notifications", sender.Handlers())
+	return service.Serve(ctx, router, sender.Run)
 }

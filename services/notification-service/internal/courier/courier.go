@@ -1,26 +1,3 @@
-// Package courier turns what happened into an e-mail to the person it matters to, once.
-//
-// What an event has people told is written down in the transaction that records the event (package store), one
-// notification for each person. From then on the queue has no part in it: a courier of any replica takes a
-// notification that is due, under a lease, in this order, for a process may die after each step:
-//
-//  1. Begin the attempt: count it and take the lease. Dying later lets another one begin when the lease ends.
-//  2. Look up what the mail says, and hand it to email-service under the message's own id.
-//  3. Settle the notification: it was sent, it is given up, or it is due again after a pause.
-//
-// So a notification outlasts what is away, be it for hours: it is given up after a day of attempts, or once
-// email-service says that the same mail would always be refused.
-//
-// That a mail goes out once is email-service's to see to, where the effect is: it has a claim on the message's id
-// in the Dapr state store, and answers a mail that it sent before without sending it. An attempt that died
-// between 2 and 3, or lost its lease, is therefore simply made again. What remains is email-service dying in the
-// instant between the mail server's answer and the record of it: the mail then goes out again, with the same
-// Message-ID.
-//
-// A person may ask for a notification again. That is another one of the same facts, with a message id of its
-// own. Of the tickets that are cancelled with an event, many events make one notification, which is written down
-// by the first of them; a postponement is one event of which many people hear, page by page of ticket-service's
-// list of them.
 package courier
 
 import (
@@ -42,43 +19,52 @@ import (
 )
 
 const (
-	// senders is how many notifications a replica attempts at a time.
-	senders = 5
-	// poll is how often each looks without being woken: for what is due again, and what another replica left.
-	poll = 2 * time.Second
-	// An attempt fits into its lease: the lookups, every attempt of the sidecar's at email-service, and then the
-	// writing down of what became of it.
+	// workers is the number of concurrent attempts of a replica.
+	workers = 5
+	// pollInterval is how often a worker polls without being woken. It finds the notifications that are due again and
+	// those that another replica stored or left.
+	pollInterval = 2 * time.Second
+
+	// An attempt fits into its lease: workTime for the lookups and all attempts of the sidecar to call email-service, and
+	// settleTime to store the outcome.
 	workTime   = 40 * time.Second
 	settleTime = 4 * time.Second
 	lease      = workTime + settleTime + time.Second
 )
 
-// Courier sends notifications.
-type Courier struct {
-	Store     store.Store
-	Services  sidecar.Sender
-	PublicURL string // where people reach us; what the links in mails begin with
-	// Operations is the address of those who look after the system.
-	Operations string
-	// Woken lets Run send at once what was just written down. It holds one signal; without it Run finds out
-	// when it looks.
-	Woken chan struct{}
+// Config configures a Courier.
+type Config struct {
+	PublicURL  string // the start of the links in mails
+	Operations string // the address of operations
 }
 
-// Run sends what is due until ctx ends: as soon as it is woken, and looking every now and then.
-func (c Courier) Run(ctx context.Context) error {
+// Courier sends notifications. Its methods may be called concurrently.
+type Courier struct {
+	store    *store.Store
+	services sidecar.Sender
+	config   Config
+	wakeups  chan struct{} // holds at most one signal, which wakes a worker of Run before its next poll
+}
+
+// New returns a Courier that calls the other services through services.
+func New(s *store.Store, services sidecar.Sender, config Config) *Courier {
+	return &Courier{store: s, services: services, config: config, wakeups: make(chan struct{}, 1)}
+}
+
+// Run sends due notifications until ctx is done. It starts when it is woken, and polls every 2 s.
+func (c *Courier) Run(ctx context.Context) error {
 	var g errgroup.Group
-	for range senders {
+	for range workers {
 		g.Go(func() error {
 			for {
 				if err := errors.Join(c.QueueAnnouncements(ctx), c.DeliverDue(ctx)); err != nil && ctx.Err() == nil {
-					slog.ErrorContext(ctx, "notifications that are due not looked for, trying again", "error", err.Error())
+					slog.ErrorContext(ctx, "deliver due notifications failed", "error", err.Error())
 				}
 				select {
 				case <-ctx.Done():
 					return ctx.Err()
-				case <-c.Woken:
-				case <-time.After(poll):
+				case <-c.wakeups:
+				case <-time.After(pollInterval):
 				}
 			}
 		})
@@ -86,31 +72,33 @@ func (c Courier) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (c Courier) wake() {
+// wake wakes one worker of Run. It does nothing if a signal is pending already.
+func (c *Courier) wake() {
 	select {
-	case c.Woken <- struct{}{}:
-	default: // nobody listens, or somebody will look anyway
+	case c.wakeups <- struct{}{}:
+	default:
 	}
 }
 
-// DeliverDue attempts what is due, one after the other, until nothing is.
-func (c Courier) DeliverDue(ctx context.Context) error {
+// DeliverDue makes one attempt at each due notification, one after the other. It returns when none is due, or with the
+// error of a lease. The failure of an attempt is not an error.
+func (c *Courier) DeliverDue(ctx context.Context) error {
 	for {
-		n, found, err := c.Store.Begin(ctx, lease)
+		n, found, err := c.store.LeaseDue(ctx, lease)
 		if err != nil || !found {
 			return err
 		}
-		c.wake() // there may be more, for another sender
+		c.wake() // another worker looks for more
 		c.deliver(ctx, n)
 	}
 }
 
-// deliver makes the attempt at n that has begun.
-func (c Courier) deliver(ctx context.Context, n notification.Notification) {
+// deliver makes the attempt at n that the lease began, and settles n.
+func (c *Courier) deliver(ctx context.Context, n notification.Notification) {
 	ctx, span := telemetry.Resume(ctx, n.Trace, "send notification")
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
-	err := errors.New("no attempt at it came to its end")
+	err := errors.New("every attempt was interrupted")
 	if n.Attempts <= notification.MaxAttempts {
 		err = c.send(work, n)
 	}
@@ -122,19 +110,21 @@ func (c Courier) deliver(ctx context.Context, n notification.Notification) {
 	case notification.Sent:
 		log.InfoContext(ctx, "notification sent")
 	case notification.Failed:
-		log.ErrorContext(ctx, "notification given up", "code", n.ErrorCode, "error", err.Error())
+		log.ErrorContext(ctx, "notification failed permanently", "code", n.ErrorCode, "error", err.Error())
 	case notification.Pending:
-		log.WarnContext(ctx, "notification not sent yet", "code", n.ErrorCode, "error", err.Error())
+		log.WarnContext(ctx, "send notification failed", "code", n.ErrorCode, "error", err.Error())
 	}
-	// Also when the process is being stopped.
+	// The outcome is stored also if the process is stopping.
 	settling, cancelSettling := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancelSettling()
-	if err := c.Store.Settle(settling, n); err != nil { // it is attempted again, and not sent again
-		log.ErrorContext(ctx, "what became of a notification not recorded", "error", err.Error())
+	if err := c.store.Settle(settling, n); err != nil {
+		// Another attempt begins when the lease expires. email-service does not send the mail again.
+		log.ErrorContext(ctx, "settle notification failed", "error", err.Error())
 	}
 }
 
-func (c Courier) send(ctx context.Context, n notification.Notification) error {
+// send composes the mail of n and passes it to email-service.
+func (c *Courier) send(ctx context.Context, n notification.Notification) error {
 	mail, err := c.compose(ctx, n)
 	if err != nil {
 		return err
@@ -152,7 +142,7 @@ func (c Courier) send(ctx context.Context, n notification.Notification) error {
 			Filename: a.Filename, ContentType: a.ContentType, Content: base64.StdEncoding.EncodeToString(a.Content),
 		}
 	}
-	_, err = sidecar.Call(ctx, c.Services, calls.SendMail, m)
+	_, err = sidecar.Call(ctx, c.services, calls.SendMail, m)
 	switch problem.KindOf(err) {
 	case problem.Invalid, problem.TooLarge, problem.Unprocessable:
 		return fmt.Errorf("%w: %w", notification.ErrRefused, err)

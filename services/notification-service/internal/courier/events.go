@@ -12,91 +12,93 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// Handlers returns the handlers of the events that the service consumes. They store who has to be told of what, and wake
-// the courier.
-func (c Courier) Handlers() []inbox.Handler {
+// Handlers returns the handlers of the events that the service consumes. A handler stores the notifications of its
+// event and wakes Run, which sends them.
+func (c *Courier) Handlers() []inbox.Handler {
 	return []inbox.Handler{
-		inbox.On(c.TicketsGenerated), inbox.On(c.TicketTransferred), inbox.On(c.TicketCancelled),
-		inbox.On(c.PaymentCompleted), inbox.On(c.PaymentFailed), inbox.On(c.RefundProcessed),
-		inbox.On(c.EventUpdated), inbox.On(c.EventCancelled),
-		inbox.On(c.CompensationFailed), inbox.On(c.DeadLetterArchived),
-		inbox.On(c.EmailVerificationRequested), inbox.On(c.PasswordResetRequested),
+		inbox.On(c.ticketsGenerated), inbox.On(c.ticketTransferred), inbox.On(c.ticketCancelled),
+		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed),
+		inbox.On(c.eventUpdated), inbox.On(c.eventCancelled),
+		inbox.On(c.compensationFailed), inbox.On(c.deadLetterArchived),
+		inbox.On(c.emailVerificationRequested), inbox.On(c.passwordResetRequested),
 	}
 }
 
-// TicketsGenerated sends the order confirmation with the tickets.
-func (c Courier) TicketsGenerated(ctx context.Context, event inbox.Event[events.TicketsGenerated]) error {
-	return tell(ctx, c, event, notification.OrderConfirmation, event.Payload.UserID, event.Payload.OrderID)
+// ticketsGenerated queues the order confirmation, which has the tickets.
+func (c *Courier) ticketsGenerated(ctx context.Context, event inbox.Event[events.TicketsGenerated]) error {
+	p := event.Payload
+	return queueOne(ctx, c, event, notification.OrderConfirmation, p.UserID, p.OrderID)
 }
 
-// PaymentCompleted acknowledges the event and does nothing. The contract sends the confirmation with
-// the tickets attached (its saga's steps 11 and 12), and there are none yet: TICKETS_GENERATED brings
-// both, and a buyer gets one mail and not two.
-func (c Courier) PaymentCompleted(context.Context, inbox.Event[events.PaymentCompleted]) error {
+// paymentCompleted does nothing. The contract sends the confirmation with the tickets attached (steps 11 and 12 of its
+// saga), and the tickets do not exist yet. TICKETS_GENERATED queues both in one mail.
+func (c *Courier) paymentCompleted(context.Context, inbox.Event[events.PaymentCompleted]) error {
 	return nil
 }
 
-// PaymentFailed tells the buyer that nothing was charged.
-func (c Courier) PaymentFailed(ctx context.Context, event inbox.Event[events.PaymentFailed]) error {
-	return tell(ctx, c, event, notification.PaymentFailed, event.Payload.UserID, event.Payload.OrderID)
-}
-
-// RefundProcessed tells the buyer that money is on its way back.
-func (c Courier) RefundProcessed(ctx context.Context, event inbox.Event[events.RefundProcessed]) error {
-	return tell(ctx, c, event, notification.RefundProcessed, event.Payload.UserID, event.Payload.OrderID)
-}
-
-// TicketTransferred tells both who gave the ticket and who got it, each in a mail of their own.
-func (c Courier) TicketTransferred(ctx context.Context, event inbox.Event[events.TicketTransferred]) error {
+// paymentFailed informs the buyer that nothing was charged.
+func (c *Courier) paymentFailed(ctx context.Context, event inbox.Event[events.PaymentFailed]) error {
 	p := event.Payload
-	given, err := telling(event, notification.TicketTransferred, p.FromUserID, p.OrderID)
+	return queueOne(ctx, c, event, notification.PaymentFailed, p.UserID, p.OrderID)
+}
+
+// refundProcessed informs the buyer about the refund.
+func (c *Courier) refundProcessed(ctx context.Context, event inbox.Event[events.RefundProcessed]) error {
+	p := event.Payload
+	return queueOne(ctx, c, event, notification.RefundProcessed, p.UserID, p.OrderID)
+}
+
+// ticketTransferred informs the previous and the new owner, in a mail each.
+func (c *Courier) ticketTransferred(ctx context.Context, event inbox.Event[events.TicketTransferred]) error {
+	p := event.Payload
+	previous, err := newNotification(event, notification.TicketTransferred, p.FromUserID, p.OrderID)
 	if err != nil {
 		return err
 	}
-	got := given // the order is not theirs
-	got.Kind, got.UserID, got.OrderID = notification.TicketReceived, p.ToUserID, uuid.Nil
-	for _, n := range []*notification.Notification{&given, &got} {
+	recipient := previous
+	recipient.Kind, recipient.UserID = notification.TicketReceived, p.ToUserID
+	recipient.OrderID = uuid.Nil // the order remains the previous owner's
+	for _, n := range []*notification.Notification{&previous, &recipient} {
 		n.MessageID = uuid.NewSHA1(event.ID, []byte(n.Kind))
 	}
-	return c.tell(ctx, event.ID, event.EventType, given, got)
+	return c.queue(ctx, event.ID, event.EventType, previous, recipient)
 }
 
-// TicketCancelled tells the owner who cancelled a ticket that it is void. Of one that a refund cancelled,
-// people hear with that. Of those that were cancelled with the event, each holder hears in one mail for an
-// order, by whichever of its events comes first.
-func (c Courier) TicketCancelled(ctx context.Context, event inbox.Event[events.TicketCancelled]) error {
+// ticketCancelled informs an owner who cancelled a ticket. If a refund cancelled it, the buyer gets a mail about the
+// refund instead. If it was cancelled with the event, each holder gets one mail for an order: the message id depends on
+// the order and the user only, so the first event of several queues the notification.
+func (c *Courier) ticketCancelled(ctx context.Context, event inbox.Event[events.TicketCancelled]) error {
 	p := event.Payload
 	switch p.CancelledBy {
 	case events.CancelledByOwner:
-		return tell(ctx, c, event, notification.TicketCancelled, p.UserID, p.OrderID)
+		return queueOne(ctx, c, event, notification.TicketCancelled, p.UserID, p.OrderID)
 	case events.CancelledByEvent:
-		n, err := telling(event, notification.EventCancelled, p.UserID, p.OrderID)
+		n, err := newNotification(event, notification.EventCancelled, p.UserID, p.OrderID)
 		if err != nil {
 			return err
 		}
 		n.MessageID = uuid.NewSHA1(p.OrderID, []byte(string(n.Kind)+" "+p.UserID.String()))
-		return c.tell(ctx, event.ID, event.EventType, n)
+		return c.queue(ctx, event.ID, event.EventType, n)
 	}
 	return nil
 }
 
-// EventCancelled acknowledges the event and does nothing: who holds tickets is told of each order by
-// TICKET_CANCELLED, which says who they are.
-func (c Courier) EventCancelled(context.Context, inbox.Event[events.EventCancelled]) error {
+// eventCancelled does nothing. TICKET_CANCELLED, which names the holder, informs the holders of tickets.
+func (c *Courier) eventCancelled(context.Context, inbox.Event[events.EventCancelled]) error {
 	return nil
 }
 
-// EventUpdated has every holder of tickets told if the event was postponed. They may be thousands, who are
-// not in the event: the store keeps how far that is.
-func (c Courier) EventUpdated(ctx context.Context, event inbox.Event[events.EventUpdated]) error {
+// eventUpdated stores an announcement if the event was postponed. The event does not name the holders, who may be
+// thousands, so the announcement keeps how far their list was queued.
+func (c *Courier) eventUpdated(ctx context.Context, event inbox.Event[events.EventUpdated]) error {
 	if event.Payload.PostponedFrom == nil {
 		return nil
 	}
 	facts, err := json.Marshal(event.Payload)
 	if err != nil {
-		return fmt.Errorf("facts of %s: %w", event.EventType, err)
+		return fmt.Errorf("encode the facts of %s: %w", event.EventType, err)
 	}
-	if err := c.Store.Announce(ctx, event.EventType, notification.Announcement{
+	if err := c.store.Announce(ctx, event.EventType, notification.Announcement{
 		ID: event.ID, About: event.Payload.EventID, Kind: notification.EventPostponed, Facts: facts,
 	}); err != nil {
 		return err
@@ -105,48 +107,60 @@ func (c Courier) EventUpdated(ctx context.Context, event inbox.Event[events.Even
 	return nil
 }
 
-// CompensationFailed tells operations of an order whose effects could not be undone.
-func (c Courier) CompensationFailed(ctx context.Context, event inbox.Event[events.CompensationFailed]) error {
-	return tell(ctx, c, event, notification.CompensationFailed, notification.Operations, event.Payload.OrderID)
+// compensationFailed informs operations about an order whose effects could not be undone.
+func (c *Courier) compensationFailed(ctx context.Context, event inbox.Event[events.CompensationFailed]) error {
+	p := event.Payload
+	return queueOne(ctx, c, event, notification.CompensationFailed, notification.Operations, p.OrderID)
 }
 
-// DeadLetterArchived tells operations of an event that could not be processed.
-func (c Courier) DeadLetterArchived(ctx context.Context, event inbox.Event[events.DeadLetterArchived]) error {
-	return tell(ctx, c, event, notification.DeadLetterArchived, notification.Operations, uuid.Nil)
+// deadLetterArchived informs operations about an event that could not be processed.
+func (c *Courier) deadLetterArchived(ctx context.Context, event inbox.Event[events.DeadLetterArchived]) error {
+	return queueOne(ctx, c, event, notification.DeadLetterArchived, notification.Operations, uuid.Nil)
 }
 
-// EmailVerificationRequested sends the link that proves an address.
-func (c Courier) EmailVerificationRequested(ctx context.Context, event inbox.Event[events.EmailVerificationRequested]) error {
-	return tell(ctx, c, event, notification.EmailVerification, event.Payload.UserID, uuid.Nil)
+// emailVerificationRequested queues the mail with the link that verifies an address.
+func (c *Courier) emailVerificationRequested(
+	ctx context.Context, event inbox.Event[events.EmailVerificationRequested],
+) error {
+	return queueOne(ctx, c, event, notification.EmailVerification, event.Payload.UserID, uuid.Nil)
 }
 
-// PasswordResetRequested sends the link with which a password is set anew.
-func (c Courier) PasswordResetRequested(ctx context.Context, event inbox.Event[events.PasswordResetRequested]) error {
-	return tell(ctx, c, event, notification.PasswordReset, event.Payload.UserID, uuid.Nil)
+// passwordResetRequested queues the mail with the link that sets a new password.
+func (c *Courier) passwordResetRequested(
+	ctx context.Context, event inbox.Event[events.PasswordResetRequested],
+) error {
+	return queueOne(ctx, c, event, notification.PasswordReset, event.Payload.UserID, uuid.Nil)
 }
 
-// tell has one user told of an event.
-func tell[P any](ctx context.Context, c Courier, event inbox.Event[P], kind notification.Kind, userID, orderID uuid.UUID) error {
-	n, err := telling(event, kind, userID, orderID)
+// queueOne queues one notification of an event.
+func queueOne[P any](
+	ctx context.Context, c *Courier, event inbox.Event[P], kind notification.Kind, userID, orderID uuid.UUID,
+) error {
+	n, err := newNotification(event, kind, userID, orderID)
 	if err != nil {
 		return err
 	}
-	return c.tell(ctx, event.ID, event.EventType, n)
+	return c.queue(ctx, event.ID, event.EventType, n)
 }
 
-func (c Courier) tell(ctx context.Context, eventID uuid.UUID, eventType string, people ...notification.Notification) error {
-	if err := c.Store.Tell(ctx, eventID, eventType, people...); err != nil {
+// queue queues the notifications of an event and wakes Run.
+func (c *Courier) queue(
+	ctx context.Context, eventID uuid.UUID, eventType string, notifications ...notification.Notification,
+) error {
+	if err := c.store.Queue(ctx, eventID, eventType, notifications...); err != nil {
 		return err
 	}
 	c.wake()
 	return nil
 }
 
-// telling makes the notification of an event to a user.
-func telling[P any](event inbox.Event[P], kind notification.Kind, userID, orderID uuid.UUID) (notification.Notification, error) {
+// newNotification returns a notification of an event to a user.
+func newNotification[P any](
+	event inbox.Event[P], kind notification.Kind, userID, orderID uuid.UUID,
+) (notification.Notification, error) {
 	facts, err := json.Marshal(event.Payload)
 	if err != nil {
-		return notification.Notification{}, fmt.Errorf("facts of %s: %w", event.EventType, err)
+		return notification.Notification{}, fmt.Errorf("encode the facts of %s: %w", event.EventType, err)
 	}
 	return notification.Notification{
 		MessageID: event.ID, EventID: event.ID, UserID: userID, OrderID: orderID, Kind: kind, Facts: facts,

@@ -1,5 +1,4 @@
-// Package httpapi is notification-service's HTTP API: what people were told, and the events that they
-// are told of.
+// Package httpapi is notification-service's HTTP API for users: their notifications, and resends.
 package httpapi
 
 import (
@@ -14,21 +13,30 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
 
-// API answers the service's routes.
-type API struct {
-	Courier courier.Courier
-	Guard   identity.Guard
+// Deps is what the API depends on.
+type Deps struct {
+	Store    *store.Store
+	Courier  *courier.Courier
+	Guard    identity.Guard
+	Database web.Check // the health of the database
 }
 
-// Router gives the routes.
-func (a API) Router() *mux.Router {
+type api struct {
+	store   *store.Store
+	courier *courier.Courier
+}
+
+// New returns a router with the routes of notification-service, except those of its event consumer.
+func New(deps Deps) *mux.Router {
+	a := api{deps.Store, deps.Courier}
 	r := web.NewRouter()
-	web.Health(r, web.Check{Name: "database", Probe: a.Courier.Store.Pool.Ping})
+	web.Health(r, deps.Database)
 	web.Docs(r, "notification-service")
-	r.Handle("/api/notifications", a.Guard.Person(a.mine)).Methods(http.MethodGet)
-	r.Handle("/api/notifications/{notificationId}/resend", a.Guard.Person(a.resend)).Methods(http.MethodPost)
+	r.Handle("/api/notifications", deps.Guard.Person(a.list)).Methods(http.MethodGet)
+	r.Handle("/api/notifications/{notificationId}/resend", deps.Guard.Person(a.resend)).Methods(http.MethodPost)
 	return r
 }
 
@@ -41,12 +49,13 @@ type summaryJSON struct {
 	SentAt         *time.Time          `json:"sentAt,omitempty"`
 }
 
-func (a API) mine(w http.ResponseWriter, r *http.Request) error {
+// list answers with a page of the user's own notifications.
+func (a api) list(w http.ResponseWriter, r *http.Request) error {
 	page, err := web.ParsePage(r)
 	if err != nil {
 		return err
 	}
-	found, err := a.Courier.Store.List(r.Context(), identity.CurrentUser(r.Context()).ID, page)
+	found, err := a.store.List(r.Context(), identity.CurrentUser(r.Context()).ID, page)
 	if err != nil {
 		return err
 	}
@@ -54,7 +63,9 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 		Notifications []summaryJSON `json:"notifications"`
 		NextCursor    string        `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(s notification.Summary) (time.Time, uuid.UUID) { return s.CreatedAt, s.ID })
+	found, out.NextCursor = paging.Cut(page, found, func(s notification.Summary) (time.Time, uuid.UUID) {
+		return s.CreatedAt, s.ID
+	})
 	out.Notifications = make([]summaryJSON, len(found))
 	for i, s := range found {
 		out.Notifications[i] = summaryJSON{
@@ -67,12 +78,13 @@ func (a API) mine(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 
-func (a API) resend(w http.ResponseWriter, r *http.Request) error {
+// resend queues a notification of the user again.
+func (a api) resend(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "notificationId")
 	if err != nil {
 		return err
 	}
-	if err := a.Courier.Resend(r.Context(), identity.CurrentUser(r.Context()).ID, id); err != nil {
+	if err := a.courier.Resend(r.Context(), identity.CurrentUser(r.Context()).ID, id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusAccepted)

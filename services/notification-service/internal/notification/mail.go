@@ -1,12 +1,9 @@
 package notification
 
 import (
-	"embed"
 	"fmt"
-	htmltemplate "html/template"
 	"regexp"
 	"strings"
-	texttemplate "text/template"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// Mail is an e-mail, ready to be handed over.
+// Mail is a complete e-mail.
 type Mail struct {
 	To          Recipient
 	Subject     string
@@ -23,7 +20,7 @@ type Mail struct {
 	Attachments []Attachment
 }
 
-// Recipient is who a mail goes to.
+// Recipient is the addressee of a mail.
 type Recipient struct{ Name, Address string }
 
 // Attachment is a file in a mail.
@@ -33,20 +30,20 @@ type Attachment struct {
 	Content     []byte
 }
 
-// Order is what a mail says of an order.
+// Order is the part of an order that mails show.
 type Order struct {
 	Number string
-	Lines  []Line
+	Items  []LineItem
 	Total  money.Amount
 }
 
-// Line is one line of an order.
-type Line struct {
+// LineItem is the tickets of one type in an order.
+type LineItem struct {
 	Quantity         int
 	UnitPrice, Total money.Amount
 }
 
-// Occasion is what a mail says of the event that an order is for.
+// Occasion is the part of a booked event that mails show.
 type Occasion struct {
 	Name         string
 	Date         time.Time
@@ -54,34 +51,33 @@ type Occasion struct {
 	VenueAddress string
 }
 
-// When gives the date for people. In UTC, and it says so: where the event takes place is not known as
-// a time zone.
+// When returns the date as text. It is in UTC, because the time zone of the venue is not known, and names UTC.
 func (o Occasion) When() string { return when(o.Date) }
 
 func when(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 UTC") }
 
-// Ticket is a ticket with its printable form.
+// Ticket is a ticket with its PDF.
 type Ticket struct {
 	Number string
 	PDF    []byte
 }
 
-// MaxAttached is how many tickets come with a mail. A larger order is confirmed with its first ones
-// and says where the others are: with all of them the mail would be too large to be delivered (a
-// ticket takes about 33 kB in base64, and a sidecar 4 MiB in all), and too slow to be put together.
+// MaxAttached is the maximum number of tickets that are attached to a mail. The confirmation of a larger order has the
+// first ones and says where the others are. A mail with more would take too long to compose and be too large: a ticket
+// has about 33 kB in base64, and a sidecar accepts 4 MiB.
 const MaxAttached = 100
 
-// Confirmation tells a buyer that an order is paid, and brings its tickets.
+// Confirmation informs a buyer that an order is paid. Its tickets are attached.
 type Confirmation struct {
 	To       Recipient
 	Order    Order
 	Occasion Occasion
-	Tickets  []Ticket // the first MaxAttached of them
-	Others   int      // how many more there are
-	Gone     int      // how many of the first ones were given away, cancelled or used by now
+	Tickets  []Ticket // at most MaxAttached
+	Others   int      // how many tickets the order has beyond the first MaxAttached
+	Omitted  int      // how many of the first MaxAttached were transferred, cancelled or used in the meantime
 }
 
-// Mail puts the confirmation into words, with one PDF for each of its Tickets.
+// Mail returns the mail, with a PDF for each of the Tickets.
 func (c Confirmation) Mail() (Mail, error) {
 	m := Mail{To: c.To, Subject: subject("Your tickets for %s", c.Occasion.Name)}
 	for _, t := range c.Tickets {
@@ -89,50 +85,50 @@ func (c Confirmation) Mail() (Mail, error) {
 			Filename: t.Number + ".pdf", ContentType: "application/pdf", Content: t.PDF,
 		})
 	}
-	return confirmationWords.fill(m, c)
+	return confirmation.render(m, c)
 }
 
-// Decline tells a buyer that an order was not paid, and that it cost nothing. It speaks of no card: the
-// payment may also just not have come in time.
+// Decline informs a buyer that the payment of an order failed and that nothing was charged. It does not mention a card,
+// because the payment may also have been too late.
 type Decline struct {
 	To       Recipient
 	Order    Order
 	Occasion Occasion
-	Reason   string // in words; may be empty
+	Reason   string // text, may be empty
 }
 
-// Mail puts the decline into words.
+// Mail returns the mail.
 func (d Decline) Mail() (Mail, error) {
-	d.Reason = strings.TrimRight(d.Reason, ". ") // our sentence goes on and has a full stop of its own
+	d.Reason = withoutFullStop(d.Reason)
 	m := Mail{To: d.To, Subject: subject("Your payment for %s did not go through", d.Occasion.Name)}
-	return declineWords.fill(m, d)
+	return decline.render(m, d)
 }
 
-// Refund tells a buyer that money is on its way back.
+// Refund informs a buyer about a refund.
 type Refund struct {
 	To       Recipient
 	Order    Order
 	Occasion Occasion
 	Amount   money.Amount
-	Whole    bool   // nothing of the order is left
-	Reason   string // an organizer's words, or a code of ours
+	Whole    bool   // with this refund, the whole order is refunded
+	Reason   string // text of an organizer, or an error code
 }
 
-// A reason in this form is a code of ours, for a refund that no person decided.
+// reasonCode matches an error code, which is the reason of a refund that no person decided.
 var reasonCode = regexp.MustCompile(`^[A-Z]+(_[A-Z]+)+$`)
 
-// Mail puts the refund into words.
+// Mail returns the mail.
 func (r Refund) Mail() (Mail, error) {
 	if r.Reason == "INSUFFICIENT_INVENTORY" {
 		r.Reason = "there were not enough tickets left"
 	} else if reasonCode.MatchString(r.Reason) {
 		r.Reason = "the tickets could not be issued"
 	}
-	r.Reason = strings.TrimRight(r.Reason, ". ")
-	return refundWords.fill(Mail{To: r.To, Subject: subject("Your refund for %s", r.Occasion.Name)}, r)
+	r.Reason = withoutFullStop(r.Reason)
+	return refund.render(Mail{To: r.To, Subject: subject("Your refund for %s", r.Occasion.Name)}, r)
 }
 
-// Transfer tells that a ticket has changed hands: whom, is its kind's matter.
+// Transfer informs one of two users that a ticket was transferred. Its kind decides which one.
 type Transfer struct {
 	Kind         Kind // TicketTransferred or TicketReceived
 	From, To     Recipient
@@ -140,97 +136,98 @@ type Transfer struct {
 	TicketNumber string
 }
 
-// Mail puts the transfer into words. The ticket does not come with it: by the time that the mail is made
-// it may belong to a third person.
+// Mail returns the mail. The ticket is not attached, because it may have been transferred again in the meantime.
 func (t Transfer) Mail() (Mail, error) {
 	if t.Kind == TicketReceived {
-		return receivedWords.fill(Mail{To: t.To, Subject: subject("You have a ticket for %s", t.Occasion.Name)}, t)
+		return received.render(Mail{To: t.To, Subject: subject("You have a ticket for %s", t.Occasion.Name)}, t)
 	}
-	return transferredWords.fill(Mail{To: t.From, Subject: subject("Your ticket for %s has a new owner", t.Occasion.Name)}, t)
+	m := Mail{To: t.From, Subject: subject("Your ticket for %s has a new owner", t.Occasion.Name)}
+	return transferred.render(m, t)
 }
 
-// Cancellation tells an owner that a ticket is void as they wished.
+// Cancellation informs an owner that a ticket was cancelled as requested.
 type Cancellation struct {
 	To           Recipient
 	Occasion     Occasion
 	TicketNumber string
 }
 
-// Mail puts the cancellation into words.
+// Mail returns the mail.
 func (c Cancellation) Mail() (Mail, error) {
-	return cancellationWords.fill(Mail{To: c.To, Subject: subject("Your ticket for %s is cancelled", c.Occasion.Name)}, c)
+	m := Mail{To: c.To, Subject: subject("Your ticket for %s is cancelled", c.Occasion.Name)}
+	return cancellation.render(m, c)
 }
 
-// CalledOff tells a holder of tickets that their event will not take place. It does not speak of the
-// order, which may be another person's.
-type CalledOff struct {
+// EventCancellation informs a holder of tickets that the event will not take place. It does not mention the order,
+// which may be another user's.
+type EventCancellation struct {
 	To       Recipient
 	Occasion Occasion
-	Reason   string // the organizer's words, or a code of ours; may be empty
+	Reason   string // text of the organizer, or an error code; may be empty
 }
 
-// Mail puts it into words.
-func (c CalledOff) Mail() (Mail, error) {
+// Mail returns the mail. It leaves an error code out.
+func (c EventCancellation) Mail() (Mail, error) {
 	if reasonCode.MatchString(c.Reason) {
 		c.Reason = ""
 	}
-	c.Reason = strings.TrimRight(c.Reason, ". ")
-	return calledOffWords.fill(Mail{To: c.To, Subject: subject("%s is cancelled", c.Occasion.Name)}, c)
+	c.Reason = withoutFullStop(c.Reason)
+	return eventCancellation.render(Mail{To: c.To, Subject: subject("%s is cancelled", c.Occasion.Name)}, c)
 }
 
-// Postponement tells a holder of tickets of another date.
+// Postponement informs a holder of tickets about the new date of the event.
 type Postponement struct {
 	To       Recipient
-	Occasion Occasion // on its new date
+	Occasion Occasion // with the new date
 	Before   time.Time
 	Reason   string
 }
 
-// Was gives the date until then for people.
+// Was returns the previous date as text.
 func (p Postponement) Was() string { return when(p.Before) }
 
-// Mail puts it into words. The days that it names are payment-service's refund.Window.
+// Mail returns the mail. The 14 days in its text are payment-service's refund.Window.
 func (p Postponement) Mail() (Mail, error) {
-	p.Reason = strings.TrimRight(p.Reason, ". ")
-	return postponementWords.fill(Mail{To: p.To, Subject: subject("%s has a new date", p.Occasion.Name)}, p)
+	p.Reason = withoutFullStop(p.Reason)
+	return postponement.render(Mail{To: p.To, Subject: subject("%s has a new date", p.Occasion.Name)}, p)
 }
 
-// StuckOrder tells operations of an order whose effects could not be undone. Mails to operations name
-// nobody: who may know more finds it where they point.
+// StuckOrder informs operations about an order whose effects could not be undone. Mails to operations contain no
+// personal data. They say where it is found by those who may see it.
 type StuckOrder struct {
 	To       Recipient
 	OrderID  uuid.UUID
 	Step     string
 	Attempts int
-	Reason   string // a code; anything else is not told
+	Reason   string // an error code; other reasons are left out of the mail
 }
 
-// Mail puts it into words.
+// Mail returns the mail.
 func (s StuckOrder) Mail() (Mail, error) {
 	if !reasonCode.MatchString(s.Reason) {
 		s.Reason = ""
 	}
-	return stuckOrderWords.fill(Mail{To: s.To, Subject: "An order could not be undone: " + s.OrderID.String()}, s)
+	return stuckOrder.render(Mail{To: s.To, Subject: "An order could not be undone: " + s.OrderID.String()}, s)
 }
 
-// DeadLetter tells operations of an event that could not be processed. What is in it, and why, is not told:
-// both may name people.
+// DeadLetter informs operations about an event that could not be processed. Its content and the reason are left out,
+// because both may contain personal data.
 type DeadLetter struct {
 	To                 Recipient
 	ID, Service, Queue string
-	EventID, EventType string // as far as they can be read
+	EventID, EventType string // empty if they cannot be read
 	FirstSeen          time.Time
 }
 
-// Since gives the first time that the event was found for people.
+// Since returns the time at which the event was first received as text.
 func (d DeadLetter) Since() string { return when(d.FirstSeen) }
 
-// Mail puts it into words.
+// Mail returns the mail.
 func (d DeadLetter) Mail() (Mail, error) {
-	return deadLetterWords.fill(Mail{To: d.To, Subject: subject("An event waits for a decision at %s", d.Service)}, d)
+	return deadLetter.render(Mail{To: d.To, Subject: subject("An event needs a decision at %s", d.Service)}, d)
 }
 
-// AccountMail brings a link that only the owner of an address should have.
+// AccountMail contains a link that proves that the user reads the mails to an address.
 type AccountMail struct {
 	Kind    Kind // EmailVerification or PasswordReset
 	To      Recipient
@@ -238,61 +235,22 @@ type AccountMail struct {
 	Expires time.Time
 }
 
-// Until gives the link's end for people.
+// Until returns the time at which the link expires as text.
 func (a AccountMail) Until() string { return when(a.Expires) }
 
-// Mail puts the account mail into words.
+// Mail returns the mail.
 func (a AccountMail) Mail() (Mail, error) {
 	if a.Kind == PasswordReset {
-		return resetWords.fill(Mail{To: a.To, Subject: "Set a new password"}, a)
+		return reset.render(Mail{To: a.To, Subject: "Set a new password"}, a)
 	}
-	return verificationWords.fill(Mail{To: a.To, Subject: "Confirm your e-mail address"}, a)
+	return verification.render(Mail{To: a.To, Subject: "Confirm your e-mail address"}, a)
 }
 
-// subject keeps a name with line breaks in it from being refused as a header.
+// subject returns a subject with the name. It replaces line breaks in the name, because a header with line breaks would
+// be refused.
 func subject(format, name string) string {
 	return fmt.Sprintf(format, strings.Join(strings.Fields(name), " "))
 }
 
-//go:embed templates
-var templates embed.FS
-
-// words are one mail's two forms, which say the same.
-type words struct {
-	html *htmltemplate.Template
-	text *texttemplate.Template
-}
-
-var (
-	confirmationWords = parse("confirmation")
-	declineWords      = parse("decline")
-	refundWords       = parse("refund")
-	transferredWords  = parse("transferred")
-	receivedWords     = parse("received")
-	cancellationWords = parse("cancellation")
-	calledOffWords    = parse("called-off")
-	postponementWords = parse("postponement")
-	stuckOrderWords   = parse("stuck-order")
-	deadLetterWords   = parse("dead-letter")
-	verificationWords = parse("verification")
-	resetWords        = parse("reset")
-)
-
-func parse(name string) words {
-	return words{
-		html: htmltemplate.Must(htmltemplate.ParseFS(templates, "templates/frame.html", "templates/"+name+".html")),
-		text: texttemplate.Must(texttemplate.ParseFS(templates, "templates/"+name+".txt")),
-	}
-}
-
-func (w words) fill(m Mail, data any) (Mail, error) {
-	var html, text strings.Builder
-	if err := w.html.Execute(&html, data); err != nil {
-		return Mail{}, fmt.Errorf("render: %w", err)
-	}
-	if err := w.text.Execute(&text, data); err != nil {
-		return Mail{}, fmt.Errorf("render: %w", err)
-	}
-	m.HTML, m.Text = html.String(), text.String()
-	return m, nil
-}
+// withoutFullStop returns the text without its last full stops. The templates add one.
+func withoutFullStop(text string) string { return strings.TrimRight(text, ". ") }

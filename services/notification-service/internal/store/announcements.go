@@ -15,10 +15,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// Announce writes down that everybody who holds tickets of an event is to be told of it, and that it was heard. It
-// does nothing for an event that was heard before.
-func (s Store) Announce(ctx context.Context, eventType string, a notification.Announcement) error {
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// Announce stores an announcement with the trace of ctx and marks its event as processed. It does nothing if the event
+// was processed before.
+func (s *Store) Announce(ctx context.Context, eventType string, a notification.Announcement) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, a.ID, eventType); err != nil || !first {
 			return err
 		}
@@ -34,10 +34,12 @@ func (s Store) Announce(ctx context.Context, eventType string, a notification.An
 	return nil
 }
 
-// DueAnnouncement gives an announcement with pages left, to nobody else for the length of the lease. There
-// is none if found is false.
-func (s Store) DueAnnouncement(ctx context.Context, lease time.Duration) (a notification.Announcement, found bool, err error) {
-	err = s.Pool.QueryRow(ctx, `
+// LeaseDueAnnouncement leases a due announcement with pages left to the caller. It is due again when the lease expires,
+// unless a page is queued before. found is false if none is due.
+func (s *Store) LeaseDueAnnouncement(
+	ctx context.Context, lease time.Duration,
+) (a notification.Announcement, found bool, err error) {
+	err = s.pool.QueryRow(ctx, `
 		UPDATE announcements SET due_at = now() + $1
 		WHERE id = (
 			SELECT id FROM announcements WHERE finished_at IS NULL AND due_at <= now()
@@ -53,24 +55,28 @@ func (s Store) DueAnnouncement(ctx context.Context, lease time.Duration) (a noti
 	return a, true, nil
 }
 
-// QueuePage queues a's notifications to the holders of its page, each person once, and goes on to the page
-// at next, or finishes a if that is empty. It does nothing when somebody else did that page.
-func (s Store) QueuePage(ctx context.Context, a notification.Announcement, holders []notification.Holder, next string) error {
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// QueuePage queues the notifications of a to the holders on the page at a.Cursor, one for each user. In the same
+// transaction it moves the cursor to next, or finishes a if next is empty. It does nothing if that page was queued
+// before.
+func (s *Store) QueuePage(
+	ctx context.Context, a notification.Announcement, holders []notification.Holder, next string,
+) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			UPDATE announcements SET cursor = $3, due_at = now(), finished_at = CASE WHEN $3 = '' THEN now() END
 			WHERE id = $1 AND cursor = $2 AND finished_at IS NULL`, a.ID, a.Cursor, next)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		people := make([]notification.Notification, len(holders))
+		notifications := make([]notification.Notification, len(holders))
 		for i, h := range holders {
-			people[i] = notification.Notification{
+			notifications[i] = notification.Notification{
+				// A holder of several orders has one message id, so one notification is stored.
 				MessageID: uuid.NewSHA1(a.ID, []byte(h.UserID.String())), EventID: a.ID,
 				UserID: h.UserID, OrderID: h.OrderID, Kind: a.Kind, Facts: a.Facts,
 			}
 		}
-		return addTx(ctx, tx, people)
+		return queueTx(ctx, tx, notifications)
 	})
 	if err != nil {
 		return fmt.Errorf("queue a page of announcement %s: %w", a.ID, err)

@@ -9,19 +9,22 @@ import (
 
 var attempts = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "notification_attempts_total",
-	Help: "Attempts to tell somebody something, by the status after them: SENT, FAILED for good, or PENDING, to be tried again.",
+	Help: "Attempts to send a notification, by the status after it: SENT, FAILED (permanently), PENDING (to be retried).",
 }, []string{"kind", "status"})
 
-// Gauges are what people have not been told yet.
+// Gauges measure the notifications and announcements that are not sent yet.
 var Gauges = []postgres.Gauges{{
-	Query: `SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM notifications WHERE status = 'PENDING'`,
+	Query: `
+		SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
+		FROM notifications WHERE status = 'PENDING'`,
 	Values: []postgres.Gauge{
-		{Name: "notifications_pending", Help: "Notifications that are to be sent."},
-		{Name: "notifications_oldest_seconds", Help: "How long ago the oldest of them was written down; 0 when there is none."},
+		{Name: "notifications_pending", Help: "Notifications that are not sent yet."},
+		{Name: "notifications_oldest_seconds", Help: "Age of the oldest pending notification in seconds, 0 without one."},
 	},
 }, {
 	Query: `SELECT count(*) FROM announcements WHERE finished_at IS NULL`,
-	Values: []postgres.Gauge{
-		{Name: "announcements_unfinished", Help: "Announcements of which not all holders of tickets have a notification yet."},
-	},
+	Values: []postgres.Gauge{{
+		Name: "announcements_unfinished",
+		Help: "Announcements for which not every holder of tickets has a notification yet.",
+	}},
 }}

@@ -1,4 +1,8 @@
-// Package store keeps what people were told in PostgreSQL.
+// Package store keeps notifications and announcements in PostgreSQL. Each exported method is one transaction.
+//
+// A pending notification is due at due_at. A worker leases it by moving due_at ahead. A notification whose attempt was
+// interrupted is therefore due again when the lease expires. Times are compared with the clock of the database, which
+// all replicas share.
 package store
 
 import (
@@ -22,37 +26,46 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations creates the service's tables.
+// Migrations returns the migrations that create this service's tables.
 func Migrations() postgres.Migrations {
 	return postgres.Embedded(migrations, "notification_version")
 }
 
-// Store is the service's database. Each method is one transaction.
-type Store struct{ Pool *pgxpool.Pool }
+// Store is the database of notification-service.
+type Store struct {
+	pool *pgxpool.Pool
+}
 
-// Tell writes down what people are to be told of an event, and that it was heard. It does nothing for an event
-// that was heard before, nor for somebody who is told the same already.
-func (s Store) Tell(ctx context.Context, eventID uuid.UUID, eventType string, people ...notification.Notification) error {
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
+// New returns the Store in the database of pool, which has this package's migrations.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// Queue stores the notifications of an event as pending and marks the event as processed. It does nothing if the event
+// was processed before. It skips a notification that the user has already.
+func (s *Store) Queue(
+	ctx context.Context, eventID uuid.UUID, eventType string, notifications ...notification.Notification,
+) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, eventID, eventType); err != nil || !first {
 			return err
 		}
-		return addTx(ctx, tx, people)
+		return queueTx(ctx, tx, notifications)
 	})
 	if err != nil {
-		return fmt.Errorf("tell of %s %s: %w", eventType, eventID, err)
+		return fmt.Errorf("queue notifications of %s %s: %w", eventType, eventID, err)
 	}
 	return nil
 }
 
-// addTx writes down who is to be told, due at once, with the trace of ctx. Each has two keys: the message and its person, and, for a
-// confirmation, the order, whose tickets may be announced again by another event.
-func addTx(ctx context.Context, tx pgx.Tx, people []notification.Notification) error {
+// queueTx stores the notifications as pending and due, with the trace of ctx. A notification is skipped if another one
+// has the same message and user, or confirms the same order. The latter happens if another event announces the tickets
+// of the order again.
+func queueTx(ctx context.Context, tx pgx.Tx, notifications []notification.Notification) error {
 	trace := telemetry.From(ctx)
 	var batch pgx.Batch
-	for _, n := range people {
+	for _, n := range notifications {
 		batch.Queue(`
-			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at, correlation_id, traceparent)
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at,
+			                           correlation_id, traceparent)
 			VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now(), $7, $8)
 			ON CONFLICT DO NOTHING`,
 			n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts,
@@ -61,10 +74,12 @@ func addTx(ctx context.Context, tx pgx.Tx, people []notification.Notification) e
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// Begin gives the notification that has been due longest, with one more attempt counted, to nobody else for the
-// length of the lease. What is pending then is due again. There is none if found is false.
-func (s Store) Begin(ctx context.Context, lease time.Duration) (n notification.Notification, found bool, err error) {
-	rows, err := s.Pool.Query(ctx, `
+// LeaseDue leases the notification that has been due longest to the caller and counts the attempt. It is due again when
+// the lease expires, unless it is settled before. found is false if none is due.
+func (s *Store) LeaseDue(
+	ctx context.Context, lease time.Duration,
+) (n notification.Notification, found bool, err error) {
+	rows, err := s.pool.Query(ctx, `
 		UPDATE notifications SET due_at = now() + $1::interval, attempts = attempts + 1
 		WHERE id = (
 			SELECT id FROM notifications
@@ -73,24 +88,23 @@ func (s Store) Begin(ctx context.Context, lease time.Duration) (n notification.N
 			FOR UPDATE SKIP LOCKED)
 		RETURNING `+notificationColumns, lease)
 	if err != nil {
-		return n, false, fmt.Errorf("begin a notification: %w", err)
+		return n, false, fmt.Errorf("lease a notification: %w", err)
 	}
 	n, err = pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[notification.Notification])
 	if errors.Is(err, pgx.ErrNoRows) {
 		return n, false, nil
 	}
 	if err != nil {
-		return n, false, fmt.Errorf("begin a notification: %w", err)
+		return n, false, fmt.Errorf("lease a notification: %w", err)
 	}
 	return n, true, nil
 }
 
-// Settle writes down what became of the attempt at n; if it is still to be sent, it is due after its pause. That a
-// mail is out holds whoever reports it. Any other end of an attempt that outlasted its lease changes nothing:
-// another one has begun.
-func (s Store) Settle(ctx context.Context, n notification.Notification) error {
-	// The status is an argument: as part of the statement it would lead the database through all that is pending.
-	tag, err := s.Pool.Exec(ctx, `
+// Settle stores the status of n after an attempt. If n is still pending, it is due again after its pause. If the lease
+// of the attempt expired and another attempt has begun, Settle changes nothing, unless the mail was sent.
+func (s *Store) Settle(ctx context.Context, n notification.Notification) error {
+	// PENDING is an argument: with a constant, the planner might scan the partial index on pending rows.
+	tag, err := s.pool.Exec(ctx, `
 		UPDATE notifications
 		SET status = $2, error_code = nullif($3, ''), sent_at = CASE WHEN $2 = 'SENT' THEN now() END,
 		    due_at = now() + $4::interval
@@ -105,10 +119,9 @@ func (s Store) Settle(ctx context.Context, n notification.Notification) error {
 	return nil
 }
 
-// List gives a page of what the user was told, the latest first, and one more entry if there is a next
-// page.
-func (s Store) List(ctx context.Context, userID uuid.UUID, page paging.Page) ([]notification.Summary, error) {
-	rows, err := s.Pool.Query(ctx, `
+// List returns a page of the user's notifications, the newest first, and one more entry if there is a next page.
+func (s *Store) List(ctx context.Context, userID uuid.UUID, page paging.Page) ([]notification.Summary, error) {
+	rows, err := s.pool.Query(ctx, `
 		SELECT id, kind, status, order_id, created_at, sent_at FROM notifications
 		WHERE user_id = $1 AND (created_at, id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY created_at DESC, id DESC LIMIT $4::integer + 1`,
@@ -123,13 +136,14 @@ func (s Store) List(ctx context.Context, userID uuid.UUID, page paging.Page) ([]
 	return summaries, nil
 }
 
-const notificationColumns = `id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
+const notificationColumns = `
+	id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
 	facts, status, attempts, coalesce(error_code, ''), correlation_id, traceparent, ''`
 
-// Get gives a notification of the user's. It returns notification.ErrNotFound if there is none, or it is
-// somebody else's.
-func (s Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Notification, error) {
-	rows, err := s.Pool.Query(ctx, `SELECT `+notificationColumns+` FROM notifications WHERE id = $1 AND user_id = $2`, id, userID)
+// Get returns a notification of the user. It returns notification.ErrNotFound if the user has none with this id.
+func (s *Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Notification, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT `+notificationColumns+` FROM notifications WHERE id = $1 AND user_id = $2`, id, userID)
 	if err != nil {
 		return notification.Notification{}, fmt.Errorf("get notification %s: %w", id, err)
 	}
@@ -143,12 +157,12 @@ func (s Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Noti
 	return n, nil
 }
 
-// Resend writes down that a notification of the user's is to be sent again. Asking once more while that is
-// still to happen changes nothing. It returns notification.ErrNotFound; notification.ErrNotResendable for
-// one that was not sent yet, or is from before its facts were kept; and notification.ErrTooManyResends.
-func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
-	err := postgres.InTx(ctx, s.Pool, func(tx pgx.Tx) error {
-		// All resends are of the first one, whose lock lets one request at a time decide.
+// Resend queues a notification of the user again. It does nothing while an earlier resend is pending. It returns
+// notification.ErrNotFound, notification.ErrNotResendable if the notification is pending or was stored before its facts
+// were, and notification.ErrTooManyResends.
+func (s *Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		// Every resend refers to the first notification. The lock on that row serializes concurrent requests.
 		var first uuid.UUID
 		var settled, known bool
 		err := tx.QueryRow(ctx, `
@@ -165,14 +179,14 @@ func (s Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 			return notification.ErrNotResendable
 		}
 		var resends int
-		var underWay bool
+		var pending bool
 		if err := tx.QueryRow(ctx, `
-			SELECT count(*), coalesce(bool_or(status = 'PENDING'), false) FROM notifications WHERE resend_of = $1`, first).
-			Scan(&resends, &underWay); err != nil {
+			SELECT count(*), coalesce(bool_or(status = 'PENDING'), false) FROM notifications
+			WHERE resend_of = $1`, first).Scan(&resends, &pending); err != nil {
 			return err
 		}
 		switch {
-		case underWay:
+		case pending:
 			return nil
 		case resends >= notification.MaxResends:
 			return notification.ErrTooManyResends

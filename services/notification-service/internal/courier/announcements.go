@@ -1,0 +1,51 @@
+package courier
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+// holdersPage is the maximum number of orders on a page of holders.
+const holdersPage = 100
+
+// QueueAnnouncements queues the notifications of due announcements, page by page, until none is due. If ticket-service
+// does not answer, the announcement is due again when its lease expires, at the same page.
+func (c *Courier) QueueAnnouncements(ctx context.Context) error {
+	for {
+		a, found, err := c.store.LeaseDueAnnouncement(ctx, lease)
+		if err != nil || !found {
+			return err
+		}
+		if err := c.queuePage(ctx, a); err != nil {
+			return err
+		}
+	}
+}
+
+// queuePage queues the notifications of the next page of a.
+func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (err error) {
+	ctx, span := telemetry.Resume(ctx, a.Trace, "queue announcement")
+	defer func() { telemetry.End(span, err) }()
+	work, cancel := context.WithTimeout(ctx, workTime)
+	defer cancel()
+	query := calls.HoldersQuery{Limit: holdersPage, Cursor: a.Cursor}
+	page, err := sidecar.Call(work, c.services, calls.Holders, query, a.About)
+	if err != nil {
+		slog.WarnContext(ctx, "list holders of tickets failed", "eventId", a.About, "error", err.Error())
+		return nil
+	}
+	holders := make([]notification.Holder, len(page.Holders))
+	for i, h := range page.Holders {
+		holders[i] = notification.Holder{UserID: h.UserID, OrderID: h.OrderID}
+	}
+	if err := c.store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
+		return err
+	}
+	c.wake()
+	return nil
+}

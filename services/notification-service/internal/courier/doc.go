@@ -1,0 +1,25 @@
+// Package courier sends notifications by mail.
+//
+// The handler of an event stores a notification for each recipient in the transaction that marks the event as processed
+// (package store). The message queue has no part in what follows. Any replica leases a due notification and makes an
+// attempt. The process may die after each of these steps:
+//
+//  1. Lease the notification and count the attempt. If the process dies later, another attempt begins when the lease
+//     expires.
+//  2. Look up what the mail needs at the other services, compose the mail, and pass it to email-service under its
+//     message id.
+//  3. Settle the notification: it is sent, it failed permanently, or it is due again after a pause.
+//
+// A notification therefore survives outages of hours. It fails permanently after a day of attempts, or if email-service
+// refuses the mail for a reason that will not change.
+//
+// email-service sends each mail once. It keeps a claim on the message id in the Dapr state store, and accepts a mail
+// that it sent before without sending it again. An attempt that died between steps 2 and 3, or whose lease expired, is
+// therefore repeated. One case remains: if email-service dies between the answer of the mail server and the record of
+// it, the mail is sent twice, with the same Message-ID.
+//
+// A resend is a new notification with the same facts and a message id of its own. If an event is cancelled, each ticket
+// causes a TICKET_CANCELLED, and the first one for an order and a holder stores the holder's notification. A
+// postponement is one event with many recipients. It is stored as an announcement, whose notifications are queued page
+// by page from the list of holders in ticket-service.
+package courier

@@ -1,0 +1,103 @@
+package courier
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+// lookups runs the lookups of one mail at the other services, up to 4 at a time. After a failure it starts no further
+// lookup, but does not cancel running ones: to a sidecar, a cancelled call is a failure of the callee. If one circuit
+// breaker is open, cancelling would fail the trial calls of the other breakers and keep them open too.
+type lookups struct {
+	errgroup.Group
+	failed atomic.Bool
+}
+
+func newLookups() *lookups {
+	var l lookups
+	l.SetLimit(4)
+	return &l
+}
+
+// Go runs a lookup, unless one has failed.
+func (l *lookups) Go(lookup func() error) {
+	l.Group.Go(func() error {
+		if l.failed.Load() {
+			return nil
+		}
+		err := lookup()
+		if err != nil {
+			l.failed.Store(true)
+		}
+		return err
+	})
+}
+
+// into runs lookup in l and stores its result in to, which must not be read before l.Wait returns.
+func into[T any](
+	ctx context.Context, l *lookups, to *T, lookup func(context.Context, uuid.UUID) (T, error), id uuid.UUID,
+) {
+	l.Go(func() error {
+		found, err := lookup(ctx, id)
+		*to = found
+		return err
+	})
+}
+
+// accountMailInfo returns what an account mail contains. It returns notification.ErrAccountMailGone if its token was
+// used or has expired.
+func (c *Courier) accountMailInfo(ctx context.Context, requestID uuid.UUID) (calls.AccountMailAnswer, error) {
+	return sidecar.Call(ctx, c.services, calls.AccountMail, calls.None{}, requestID)
+}
+
+func (c *Courier) recipient(ctx context.Context, userID uuid.UUID) (notification.Recipient, error) {
+	u, err := sidecar.Call(ctx, c.services, calls.User, calls.None{}, userID)
+	return notification.Recipient{Name: u.FirstName + " " + u.LastName, Address: u.Email}, err
+}
+
+func (c *Courier) occasion(ctx context.Context, eventID uuid.UUID) (notification.Occasion, error) {
+	e, err := sidecar.Call(ctx, c.services, calls.EventInfo, calls.None{}, eventID)
+	return notification.Occasion{
+		Name: e.Name, Date: e.EventDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+	}, err
+}
+
+func (c *Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string, error) {
+	t, err := sidecar.Call(ctx, c.services, calls.TicketInfo, calls.None{}, ticketID)
+	return t.TicketNumber, err
+}
+
+func (c *Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Order, error) {
+	o, err := sidecar.Call(ctx, c.services, calls.OrderInfo, calls.None{}, orderID)
+	if err != nil {
+		return notification.Order{}, err
+	}
+	order := notification.Order{Number: o.OrderNumber, Items: make([]notification.LineItem, len(o.Items))}
+	amount := func(to *money.Amount, d money.Decimal) error {
+		a, err := d.In(o.Currency)
+		if err != nil {
+			return fmt.Errorf("amount %q of order %s: %w", d, o.OrderNumber, err)
+		}
+		*to = a
+		return nil
+	}
+	for i, item := range o.Items {
+		order.Items[i].Quantity = item.Quantity
+		if err := amount(&order.Items[i].UnitPrice, item.UnitPrice); err != nil {
+			return notification.Order{}, err
+		}
+		if err := amount(&order.Items[i].Total, item.TotalPrice); err != nil {
+			return notification.Order{}, err
+		}
+	}
+	return order, amount(&order.Total, o.TotalAmount)
+}
