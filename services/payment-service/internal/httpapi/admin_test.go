@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -24,8 +25,8 @@ func TestAdminRetriesARefundThatTheBankRefused(t *testing.T) {
 	require.JSONEq(t, `{"sagas": []}`, list("?stuck=true").body)
 	retry().requireFailure(t, http.StatusConflict, "NOTHING_TO_RETRY", "")
 
-	b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
-		"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD",
+	b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{
+		Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD",
 	}))
 	refused := b.requestRefundAs(t, b.organizer(), id, "key", `{"reason": "Cannot come"}`)
 	require.Equal(t, http.StatusCreated, refused.status, refused.body)

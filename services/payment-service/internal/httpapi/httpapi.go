@@ -73,13 +73,24 @@ func New(deps Deps) *mux.Router {
 }
 
 const (
-	// retryAfter is the Retry-After of a response that another service caused and for which it named no time.
+	// retryAfter is the Retry-After of a response that an unsettled call caused, if the callee sent none.
 	retryAfter = 5 * time.Second
 	// sagaTimeout bounds the time for which a request drives a saga.
 	sagaTimeout = 50 * time.Second
 	// sweepTimeout bounds a sweep: the time for which it leases sagas, and the calls of the last ones.
 	sweepTimeout = time.Minute
 )
+
+// retryLater returns p with the cause err, a call that failed or a step that is unsettled. Its Retry-After is the one
+// that the callee sent, or retryAfter.
+func retryLater(p *problem.Error, err error) *problem.Error {
+	p = p.Because(err)
+	p.RetryAfter = retryAfter
+	if cause, ok := errors.AsType[*problem.Error](err); ok && cause.RetryAfter > 0 {
+		p.RetryAfter = cause.RetryAfter
+	}
+	return p
+}
 
 // idempotencyKey returns the request's Idempotency-Key. It returns a *problem.Error if that is missing or invalid.
 func idempotencyKey(r *http.Request) (string, error) {

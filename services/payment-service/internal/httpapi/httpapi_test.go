@@ -61,7 +61,7 @@ func setup(t *testing.T) *bundle {
 	require.NoError(t, err)
 	b := &bundle{
 		pool:     postgrestest.New(t, messaging.Migrations(), store.Migrations()),
-		services: &sagatest.Services{},
+		services: sagatest.New(),
 		key:      private,
 		event:    uuid.New(),
 		buyer:    identity.User{ID: uuid.New(), Name: "Ann O'Hara", Roles: []identity.Role{identity.RoleUser}},

@@ -8,46 +8,23 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 )
 
-type itemJSON struct {
-	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-	Quantity     int           `json:"quantity"`
-	UnitPrice    money.Decimal `json:"unitPrice,omitempty"`
-	TotalPrice   money.Decimal `json:"totalPrice,omitempty"`
-}
-
-// orderJSON is the contract's OrderInfoDto. It has amounts only when the tickets are reserved, because the price is not
-// known before. The failure and the refunded amount are additions to the contract.
-type orderJSON struct {
-	OrderID        uuid.UUID      `json:"orderId"`
-	OrderNumber    string         `json:"orderNumber"`
-	UserID         uuid.UUID      `json:"userId"`
-	EventID        uuid.UUID      `json:"eventId"`
-	TotalAmount    money.Decimal  `json:"totalAmount,omitempty"`
-	Currency       money.Currency `json:"currency,omitempty"`
-	RefundedAmount money.Decimal  `json:"refundedAmount,omitempty"`
-	PaymentStatus  order.Status   `json:"paymentStatus"`
-	PaymentMethod  order.Method   `json:"paymentMethod"`
-	Items          []itemJSON     `json:"items"`
-	FailureReason  string         `json:"failureReason,omitempty"`
-	FailureMessage string         `json:"failureMessage,omitempty"`
-	CreatedAt      time.Time      `json:"createdAt"`
-	CompletedAt    *time.Time     `json:"completedAt,omitempty"`
-}
-
-// toJSON returns the JSON form of an order.
-func toJSON(o order.Order) orderJSON {
-	out := orderJSON{
+// orderJSON returns the JSON form of an order. It is the same for users and for services. It has amounts only when the
+// tickets are reserved, because the price is not known before.
+func orderJSON(o order.Order) calls.OrderInfoAnswer {
+	out := calls.OrderInfoAnswer{
 		OrderID: o.ID, OrderNumber: o.Number, UserID: o.UserID, EventID: o.EventID,
-		PaymentStatus: o.Status, PaymentMethod: o.Method, Items: make([]itemJSON, len(o.Items)),
+		PaymentStatus: calls.PaymentStatus(o.Status), PaymentMethod: calls.PaymentMethod(o.Method),
+		Items:         make([]calls.OrderItem, len(o.Items)),
 		FailureReason: o.Failure.Code, FailureMessage: o.Failure.Message, CreatedAt: o.CreatedAt.UTC(),
 	}
 	if !o.CompletedAt.IsZero() {
@@ -62,7 +39,7 @@ func toJSON(o order.Order) orderJSON {
 		out.RefundedAmount = o.Refunded.Decimal()
 	}
 	for i, item := range o.Items {
-		out.Items[i] = itemJSON{TicketTypeID: item.TicketTypeID, Quantity: item.Quantity}
+		out.Items[i] = calls.OrderItem{TicketTypeID: item.TicketTypeID, Quantity: item.Quantity}
 		if reserved {
 			out.Items[i].UnitPrice = item.UnitPrice.Decimal()
 			out.Items[i].TotalPrice = item.UnitPrice.Times(item.Quantity).Decimal()
@@ -143,9 +120,9 @@ func (a api) placeOrder(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	var stopped error
+	var stopped error // saga.ErrUnsettled, if the saga did not get to its end
 	if leased {
-		if o, stopped = a.saga.Drive(ctx, id); stopped != nil && !errors.Is(stopped, sidecar.ErrUnavailable) {
+		if o, stopped = a.saga.Drive(ctx, id); stopped != nil && !errors.Is(stopped, saga.ErrUnsettled) {
 			return stopped
 		}
 	} else if o, err = a.store.Order(ctx, id); err != nil {
@@ -161,7 +138,7 @@ func respond(w http.ResponseWriter, o order.Order, stopped error) error {
 	w.Header().Set("Location", "/api/payments/orders/"+o.ID.String())
 	switch {
 	case o.Status == order.Completed || o.Status == order.Refunded:
-		return web.WriteJSON(w, http.StatusCreated, toJSON(o))
+		return web.WriteJSON(w, http.StatusCreated, orderJSON(o))
 	case o.Status == order.Failed:
 		p := refusal(o)
 		var declineReason string
@@ -169,21 +146,19 @@ func respond(w http.ResponseWriter, o order.Order, stopped error) error {
 			declineReason = o.Failure.Code
 		}
 		return web.WriteJSON(w, web.Status(p.Kind), struct {
-			Error         string    `json:"error"`
-			Message       string    `json:"message"`
-			Field         string    `json:"field,omitempty"`
-			DeclineReason string    `json:"declineReason,omitempty"`
-			Order         orderJSON `json:"order"`
-		}{p.Code, p.Message, p.Field, declineReason, toJSON(o)})
+			Error         string                `json:"error"`
+			Message       string                `json:"message"`
+			Field         string                `json:"field,omitempty"`
+			DeclineReason string                `json:"declineReason,omitempty"`
+			Order         calls.OrderInfoAnswer `json:"order"`
+		}{p.Code, p.Message, p.Field, declineReason, orderJSON(o)})
 	case o.Step == order.Reserve && stopped != nil:
-		p := *sidecar.ErrUnavailable
 		if errors.Is(stopped, errTooManyRequests) {
-			p = *errTooManyRequests
+			return retryLater(errTooManyRequests, stopped)
 		}
-		p.RetryAfter = retryAfter
-		return &p
+		return retryLater(sidecar.ErrUnavailable, stopped)
 	default:
-		return web.WriteJSON(w, http.StatusAccepted, toJSON(o))
+		return web.WriteJSON(w, http.StatusAccepted, orderJSON(o))
 	}
 }
 
@@ -223,15 +198,15 @@ func (a api) ownOrders(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var out struct {
-		Orders     []orderJSON `json:"orders"`
-		NextCursor string      `json:"nextCursor,omitempty"`
+		Orders     []calls.OrderInfoAnswer `json:"orders"`
+		NextCursor string                  `json:"nextCursor,omitempty"`
 	}
 	found, out.NextCursor = paging.Cut(page, found, func(o order.Order) (time.Time, uuid.UUID) {
 		return o.CreatedAt, o.ID
 	})
-	out.Orders = make([]orderJSON, len(found))
+	out.Orders = make([]calls.OrderInfoAnswer, len(found))
 	for i, o := range found {
-		out.Orders[i] = toJSON(o)
+		out.Orders[i] = orderJSON(o)
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }
@@ -241,7 +216,7 @@ func (a api) ownOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, toJSON(o))
+	return web.WriteJSON(w, http.StatusOK, orderJSON(o))
 }
 
 func (a api) internalOrder(w http.ResponseWriter, r *http.Request) error {
@@ -249,5 +224,5 @@ func (a api) internalOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, toJSON(o))
+	return web.WriteJSON(w, http.StatusOK, orderJSON(o))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -119,7 +120,7 @@ func TestFailedOrder(t *testing.T) {
 		return sagatest.Refused(problem.New(kind, code, "No"))
 	}
 	declined := func(code string) sagatest.Fault {
-		return sagatest.Answered(map[string]any{"status": "DECLINED", "declineCode": code, "message": "No"})
+		return sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayDeclined, DeclineCode: code, Message: "No"})
 	}
 	for _, tt := range []struct {
 		name   string
@@ -184,7 +185,7 @@ func TestOrderThatStoppedBeforeTheCharge(t *testing.T) {
 		code   string
 	}{
 		"CallLost":     {sagatest.CallLost, 503, "SERVICE_UNAVAILABLE"},
-		"ResponseLost": {sagatest.AnswerLost, 503, "SERVICE_UNAVAILABLE"},
+		"ResponseLost": {sagatest.ResponseLost, 503, "SERVICE_UNAVAILABLE"},
 		"NotAboutTheOrder": {
 			sagatest.Refused(problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid service token")),
 			503, "SERVICE_UNAVAILABLE",
@@ -210,8 +211,8 @@ func TestOrderWithAnUnknownCharge(t *testing.T) {
 	b := setup(t)
 	for name, fault := range map[string]sagatest.Fault{
 		"CallLost":         sagatest.CallLost,
-		"ResponseLost":     sagatest.AnswerLost,
-		"Pending":          sagatest.Answered(map[string]any{"status": "PENDING"}),
+		"ResponseLost":     sagatest.ResponseLost,
+		"Pending":          sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayPending}),
 		"NotAboutTheOrder": sagatest.Refused(problem.New(problem.Conflict, "KEY_REUSED", "This key was used before")),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 )
 
 // errNotOrganizer reports an organizer who is not the organizer of the order's event.
@@ -142,7 +143,7 @@ func (a api) driveRefund(
 	}
 	var driven refund.Refund
 	if leased {
-		if driven, err = a.saga.DriveRefund(ctx, id); err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+		if driven, err = a.saga.DriveRefund(ctx, id); err != nil && !errors.Is(err, saga.ErrUnsettled) {
 			return err
 		}
 	} else if driven, err = a.store.Refund(ctx, id); err != nil {
@@ -174,6 +175,9 @@ func (a api) authorizeRefund(ctx context.Context, o order.Order) error {
 		return nil
 	}
 	organizes, err := a.saga.Organizes(ctx, user.ID, o.EventID)
+	if errors.Is(err, sidecar.ErrUnavailable) {
+		return retryLater(sidecar.ErrUnavailable, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -45,7 +46,7 @@ func (b *bundle) bought(t *testing.T) (id string, tickets []string) {
 // organizer returns the organizer of the event.
 func (b *bundle) organizer() identity.User {
 	user := person(identity.RoleUser, identity.RoleOrganizer)
-	b.services.Organize(b.event, user.ID)
+	b.services.SetOrganizer(b.event, user.ID)
 	return user
 }
 
@@ -173,7 +174,7 @@ func TestRefundOutcomes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, _ := b.bought(t)
-			b.services.Next(call, sagatest.AnswerLost)
+			b.services.Next(call, sagatest.ResponseLost)
 			unknown := b.requestRefundAs(t, organizer, id, "key", everything)
 			require.Equal(t, http.StatusAccepted, unknown.status, unknown.body)
 			require.Equal(t, "PENDING", unknown.fields(t)["status"])
@@ -187,8 +188,8 @@ func TestRefundOutcomes(t *testing.T) {
 	}
 	t.Run("BankRefuses", func(t *testing.T) {
 		id, _ := b.bought(t)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
-			"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD",
+		b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{
+			Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD",
 		}))
 		for range 2 {
 			failed := b.requestRefundAs(t, organizer, id, "key", everything)
@@ -201,7 +202,7 @@ func TestRefundOutcomes(t *testing.T) {
 	})
 	t.Run("OrganizerUnknown", func(t *testing.T) {
 		id, _ := b.bought(t)
-		b.services.Next(sagatest.Whose, sagatest.CallLost)
+		b.services.Next(sagatest.Organizer, sagatest.CallLost)
 		b.requestRefundAs(t, organizer, id, "key", everything).
 			requireFailure(t, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "")
 		b.requireMoney(t, id, "100.00")
@@ -234,7 +235,7 @@ func TestOnlyAdminsAndTheOrganizerMayRefund(t *testing.T) {
 	id, _ := b.bought(t)
 	const everything = `{"reason": "x"}`
 	other := person(identity.RoleUser, identity.RoleOrganizer)
-	b.services.Organize(uuid.New(), other.ID)
+	b.services.SetOrganizer(uuid.New(), other.ID)
 	for name, tt := range map[string]struct {
 		user         identity.User
 		status, list int

@@ -33,10 +33,8 @@ func (a api) stripeWebhook(w http.ResponseWriter, r *http.Request) error {
 		return saga.ErrForged
 	}
 	if err := a.saga.Notice(r.Context(), string(body), signature); err != nil {
-		if errors.Is(err, sidecar.ErrUnavailable) {
-			unavailable := sidecar.ErrUnavailable.Because(err)
-			unavailable.RetryAfter = retryAfter
-			return unavailable
+		if errors.Is(err, saga.ErrUnsettled) {
+			return retryLater(sidecar.ErrUnavailable, err)
 		}
 		return err
 	}

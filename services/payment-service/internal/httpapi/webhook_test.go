@@ -23,7 +23,7 @@ func report(id, status string) string {
 		uuid.NewString(), status, id, id)
 }
 
-var signed = http.Header{"Stripe-Signature": {sagatest.Genuine}}
+var signed = http.Header{"Stripe-Signature": {sagatest.GenuineSignature}}
 
 func TestWebhook(t *testing.T) {
 	b := setup(t)

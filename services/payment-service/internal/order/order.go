@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -114,23 +115,14 @@ type Order struct {
 // crash can lose it.
 func (o Order) AttemptKey() string { return "charge-" + o.ID.String() }
 
-// Outcome is the outcome of a charge, as the gateway reports it.
-type Outcome string
-
-// The final outcomes of a charge.
-const (
-	Succeeded Outcome = "SUCCEEDED"
-	Declined  Outcome = "DECLINED"
-)
-
 // Notice is a webhook event of the card processor. It may arrive late, more than once, or never.
 type Notice struct {
 	ID            uuid.UUID // the same each time that the event is delivered
 	Type          string    // the card processor's event type, such as payment_intent.succeeded
 	AttemptKey    string    // of the charge; empty if the event is not about a charge
 	TransactionID string
-	Outcome       Outcome // of the charge, if it is final
-	Failure       Failure // set if Declined
+	Outcome       calls.GatewayStatus // of the charge or refund; empty if there is none
+	Failure       Failure             // set if the charge was declined
 }
 
 // Time limits of a charge whose outcome is unknown.

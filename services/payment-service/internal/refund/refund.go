@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -57,8 +58,8 @@ const (
 
 // Reasons that this service itself sets. People must not, because other services act on them.
 const (
-	ReasonCancelled = "EVENT_CANCELLED" // the event does not take place
-	ReasonPostponed = "EVENT_POSTPONED" // the event takes place later, and the buyer returns the tickets
+	ReasonCancelled = calls.ReasonEventCancelled // the event does not take place
+	ReasonPostponed = calls.ReasonEventPostponed // the event takes place later, and the buyer returns the tickets
 )
 
 // Window is how long after a postponement buyers may return their tickets.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -42,8 +43,8 @@ func TestFailingCompensationAlertsOnceAndGoesOn(t *testing.T) {
 	}{
 		{"Release", sagatest.Release, order.Failed, func(t *testing.T) uuid.UUID {
 			t.Helper()
-			b.services.Next(sagatest.Charge, sagatest.Answered(map[string]any{
-				"status": "DECLINED", "declineCode": "INSUFFICIENT_FUNDS",
+			b.services.Next(sagatest.Charge, sagatest.Answered(calls.ChargeAnswer{
+				Status: calls.GatewayDeclined, DeclineCode: "INSUFFICIENT_FUNDS",
 			}))
 			return b.place(t, sagatest.GoodCard)
 		}},
@@ -71,7 +72,7 @@ func TestFailingCompensationAlertsOnceAndGoesOn(t *testing.T) {
 			b.newType(5000)
 			id := tt.begin(t)
 			p := b.start(t)
-			failures := slices.Repeat([]sagatest.Fault{sagatest.CallLost, sagatest.AnswerLost}, order.MaxTries)
+			failures := slices.Repeat([]sagatest.Fault{sagatest.CallLost, sagatest.ResponseLost}, order.MaxTries)
 			b.services.Next(tt.call, append([]sagatest.Fault{p.before, p.after}, failures...)...)
 			_ = b.drive(p.ctx, id)
 			for try := range len(failures) + 1 {
@@ -96,7 +97,7 @@ func TestFailingCompensationAlertsOnceAndGoesOn(t *testing.T) {
 			require.NoError(t, b.sweep(t.Context(), id))
 			b.settleRefunds(t, id, b.sweep)
 			b.settle(t, id, b.sweep)
-			require.Zero(t, b.services.Pending())
+			require.Zero(t, b.services.UnusedFaults())
 			o := b.order(t, id)
 			require.Equal(t, tt.status, o.Status)
 			require.Equal(t, order.Done, o.Step)
@@ -120,7 +121,7 @@ func TestPendingRefundDoesNotAlert(t *testing.T) {
 	b := setup(t)
 	id := b.bought(t)
 	b.request(t.Context(), t, id, refund.Refund{Whole: true})
-	pending := sagatest.Answered(map[string]any{"status": "PENDING"})
+	pending := sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayPending})
 	b.services.Next(sagatest.Refund, slices.Repeat([]sagatest.Fault{pending}, 2*order.MaxTries)...)
 	b.settleRefunds(t, id, b.sweep)
 	alerts, recorded := b.alerts(t, id)

@@ -13,9 +13,9 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -78,7 +78,7 @@ func TestOrdersOfACancelledEventAreRefunded(t *testing.T) {
 	}{
 		{"NotReserved", at(sagatest.Reserve), order.Failed},
 		{"PaidLater", at(sagatest.Charge), order.Refunded},
-		{"PaymentKnownLater", at(sagatest.Ask), order.Refunded},
+		{"PaymentKnownLater", at(sagatest.Lookup), order.Refunded},
 		{"Declined", at(sagatest.Release), order.Failed},
 		{"FulfilledLater", b.paid, order.Refunded},
 		{"RefundAlreadyDue", at(sagatest.Refund), order.Refunded},
@@ -130,7 +130,7 @@ func TestOrdersOfACancelledEventAreRefunded(t *testing.T) {
 	t.Run("ATicketWasUsed", func(t *testing.T) { // the event was cancelled while it went on
 		b.newEvent()
 		id := b.bought(t)
-		b.services.Use(b.services.TicketIDs(id)[0])
+		b.services.UseTicket(b.services.TicketIDs(id)[0])
 		b.cancelEvent(t, uuid.New())
 		b.settleEvent(t, id)
 		b.requireRefundedOnce(t, id)
@@ -145,7 +145,7 @@ func TestOrdersOfACancelledEventAreRefunded(t *testing.T) {
 			id := b.bought(t)
 			refundID := b.request(t.Context(), t, id, kinds[kind](b, id))
 			for _, ticket := range b.services.TicketIDs(id) {
-				b.services.Use(ticket)
+				b.services.UseTicket(ticket)
 			}
 			b.cancelEvent(t, uuid.New())
 			_, err := b.store.RefundCancelled(t.Context(), 10)
@@ -250,15 +250,15 @@ func TestCancelledEventIsRefundedInBatches(t *testing.T) {
 			p := b.start(t)
 			b.services.Next(call, p.before)
 			if _, err := b.saga.Sweep(p.ctx); err != nil {
-				require.NotErrorIs(t, err, sidecar.ErrUnavailable)
+				require.NotErrorIs(t, err, saga.ErrUnsettled)
 			}
 			p.restart(t)
 			b.services.Next(call, p.after)
 			b.timeOut(t)
 			if _, err := b.saga.Sweep(p.ctx); err != nil {
-				require.NotErrorIs(t, err, sidecar.ErrUnavailable)
+				require.NotErrorIs(t, err, saga.ErrUnsettled)
 			}
-			require.Zero(t, b.services.Pending(), "every point was reached")
+			require.Zero(t, b.services.UnusedFaults(), "every point was reached")
 			b.settleEvent(t, ids...)
 			for _, id := range ids {
 				b.requireRefundedOnce(t, id)

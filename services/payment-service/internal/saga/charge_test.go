@@ -9,10 +9,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -30,13 +31,13 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 		status     order.Status
 		code       string
 	}{
-		{"Succeeded", sagatest.GoodCard, sagatest.AnswerLost, order.ChargeWindow, false, order.Completed, ""},
+		{"Succeeded", sagatest.GoodCard, sagatest.ResponseLost, order.ChargeWindow, false, order.Completed, ""},
 		{
-			"SucceededAndSoldOut", sagatest.GoodCard, sagatest.AnswerLost, order.ChargeWindow, true,
+			"SucceededAndSoldOut", sagatest.GoodCard, sagatest.ResponseLost, order.ChargeWindow, true,
 			order.Refunded, "INSUFFICIENT_INVENTORY",
 		},
 		{
-			"Declined", sagatest.DeclinedCard, sagatest.AnswerLost, order.ChargeWindow, false,
+			"Declined", sagatest.DeclinedCard, sagatest.ResponseLost, order.ChargeWindow, false,
 			order.Failed, "INSUFFICIENT_FUNDS",
 		},
 		{
@@ -44,14 +45,14 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 			order.Failed, order.CodePaymentAbandoned,
 		},
 		{"NotFoundYet", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false, order.Pending, ""},
-		{"PendingForHours", sagatest.PendingCard, sagatest.AnswerLost, order.ChargeSearchLag, false, order.Pending, ""},
+		{"PendingForHours", sagatest.PendingCard, sagatest.ResponseLost, order.ChargeSearchLag, false, order.Pending, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.newType(5000)
 			b.services.Next(sagatest.Charge, tt.first, forbidden)
 			id := b.place(t, tt.card)
 			_, err := b.saga.Drive(t.Context(), id)
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 			b.age(t, tt.age)
 			if tt.soldOut {
 				b.services.ExpireAndSellOut(b.typeID)
@@ -64,9 +65,9 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 				require.Equal(t, order.Charge, o.Step)
 				require.Equal(t, order.Pending, o.Status)
 				b.age(t, order.ChargeSearchLag)
-				b.services.Settle()
+				b.services.SettleCharges()
 			}
-			require.Equal(t, 1, b.services.Pending(), "no new charge was attempted")
+			require.Equal(t, 1, b.services.UnusedFaults(), "no new charge was attempted")
 
 			b.settle(t, id, b.sweep)
 			o = b.requirePromises(t, id)
@@ -82,10 +83,10 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 		b.newType(5000)
 		id := b.orderAt(t, sagatest.Charge)
 		b.age(t, order.ChargeWindow)
-		notYet := sagatest.Answered(map[string]any{"status": "NOT_FOUND", "retryable": true})
-		b.services.Next(sagatest.Ask, notYet, notYet)
+		notYet := sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayNotFound, Retryable: true})
+		b.services.Next(sagatest.Lookup, notYet, notYet)
 		b.settle(t, id, b.sweep)
-		require.Zero(t, b.services.Pending())
+		require.Zero(t, b.services.UnusedFaults())
 		require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
 	})
 }
@@ -101,7 +102,7 @@ func TestNoSuchCharge(t *testing.T) {
 		b.services.Next(sagatest.Charge, sagatest.CallLost)
 		id := b.place(t, sagatest.GoodCard)
 		_, err := b.saga.Drive(t.Context(), id)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 		b.services.ExpireAndSellOut(b.typeID)
 		b.age(t, 2*order.HoldExtendAfter)
 		b.timeOut(t)
@@ -127,8 +128,8 @@ func TestNoSuchCharge(t *testing.T) {
 	t.Run("NotFinalWhileTheIndexLags", func(t *testing.T) {
 		id := lookedUp(t)
 		b.age(t, order.ChargeMaxInFlight)
-		indexed := sagatest.Answered(map[string]any{"status": "NOT_FOUND", "retryable": true})
-		b.services.Next(sagatest.Ask, indexed, indexed)
+		indexed := sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayNotFound, Retryable: true})
+		b.services.Next(sagatest.Lookup, indexed, indexed)
 		require.Equal(t, order.Pending, resumed(t, id).Status)
 		b.age(t, order.ChargeSearchLag)
 		require.Equal(t, order.Failed, resumed(t, id).Status)
@@ -140,7 +141,7 @@ func TestNoSuchCharge(t *testing.T) {
 		b.services.Next(sagatest.Extend, sagatest.CallLost) // so that the saga does not learn that the hold has ended
 		b.services.Next(sagatest.Charge, sagatest.CallLost)
 		require.Equal(t, order.Charge, resumed(t, id).Step)
-		require.Equal(t, 1, b.services.Pending(), "no new charge was attempted")
+		require.Equal(t, 1, b.services.UnusedFaults(), "no new charge was attempted")
 		b.age(t, order.ChargeMaxInFlight)
 		b.settle(t, id, b.sweep)
 		require.Equal(t, order.Failed, b.requirePromises(t, id).Status)
@@ -174,10 +175,10 @@ func TestNoSuchCharge(t *testing.T) {
 // new attempt.
 func TestHoldIsExtendedBeforeEachAttempt(t *testing.T) {
 	b := setup(t)
-	var calls []sagatest.Call
+	var made []sagatest.Call
 	recorded := func(call sagatest.Call, then sagatest.Fault) sagatest.Fault {
 		return func(ctx context.Context, act func() (any, error)) (any, error) {
-			calls = append(calls, call)
+			made = append(made, call)
 			if then != nil {
 				return then(ctx, act)
 			}
@@ -200,18 +201,18 @@ func TestHoldIsExtendedBeforeEachAttempt(t *testing.T) {
 		},
 		{
 			"ExtendedForALookup", order.ChargeWindow, false, nil,
-			[]sagatest.Call{sagatest.Extend, sagatest.Ask},
+			[]sagatest.Call{sagatest.Extend, sagatest.Lookup},
 			order.Charge,
 		},
-		{"PastTheMaximumAge", order.HoldMaxAge, false, nil, []sagatest.Call{sagatest.Ask}, order.Charge},
-		{"Ended", 2 * order.HoldExtendAfter, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Ask}, order.Charge},
+		{"PastTheMaximumAge", order.HoldMaxAge, false, nil, []sagatest.Call{sagatest.Lookup}, order.Charge},
+		{"Ended", 2 * order.HoldExtendAfter, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Lookup}, order.Charge},
 		{
 			"CallLost", 2 * order.HoldExtendAfter, false, sagatest.CallLost,
 			[]sagatest.Call{sagatest.Extend, sagatest.Charge},
 			order.Fulfil,
 		},
 		{
-			"ResponseLost", 2 * order.HoldExtendAfter, false, sagatest.AnswerLost,
+			"ResponseLost", 2 * order.HoldExtendAfter, false, sagatest.ResponseLost,
 			[]sagatest.Call{sagatest.Extend, sagatest.Charge},
 			order.Fulfil,
 		},
@@ -227,20 +228,20 @@ func TestHoldIsExtendedBeforeEachAttempt(t *testing.T) {
 			b.services.Next(sagatest.Charge, sagatest.CallLost)
 			id := b.place(t, sagatest.GoodCard)
 			_, err := b.saga.Drive(t.Context(), id)
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 			if tt.ended {
 				b.services.ExpireAndSellOut(b.typeID)
 			}
 			b.age(t, tt.age)
 			b.timeOut(t)
-			calls = nil
+			made = nil
 			b.services.Next(sagatest.Extend, recorded(sagatest.Extend, tt.extend))
 			b.services.Next(sagatest.Charge, recorded(sagatest.Charge, nil))
-			b.services.Next(sagatest.Ask, recorded(sagatest.Ask, nil))
+			b.services.Next(sagatest.Lookup, recorded(sagatest.Lookup, nil))
 			require.NoError(t, b.sweep(t.Context(), id))
-			require.Equal(t, tt.calls, calls)
+			require.Equal(t, tt.calls, made)
 			require.Equal(t, tt.step, b.order(t, id).Step)
-			b.services.Pending()
+			b.services.UnusedFaults()
 
 			b.age(t, order.ChargeSearchLag)
 			b.settle(t, id, b.sweep)
@@ -257,7 +258,7 @@ func TestOrderStaysPendingWhileTheChargeIs(t *testing.T) {
 	b := setup(t)
 	id := b.place(t, sagatest.PendingCard)
 	o, err := b.saga.Drive(t.Context(), id)
-	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, saga.ErrUnsettled)
 	require.Equal(t, order.Pending, o.Status)
 	for range 3 {
 		b.timeOut(t)
@@ -266,7 +267,7 @@ func TestOrderStaysPendingWhileTheChargeIs(t *testing.T) {
 		require.Equal(t, 1, n)
 		require.Equal(t, order.Pending, b.order(t, id).Status)
 	}
-	b.services.Settle()
+	b.services.SettleCharges()
 	b.settle(t, id, b.sweep)
 	require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
 }

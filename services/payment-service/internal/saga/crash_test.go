@@ -9,6 +9,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -77,8 +78,8 @@ func TestCrashAtEveryPoint(t *testing.T) {
 		},
 		{
 			name: "ChargeLookedUp", card: sagatest.GoodCard, status: order.Completed,
-			calls:   []sagatest.Call{sagatest.Ask},
-			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
+			calls:   []sagatest.Call{sagatest.Lookup},
+			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.ResponseLost},
 			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
 		},
 		{
@@ -89,14 +90,14 @@ func TestCrashAtEveryPoint(t *testing.T) {
 		},
 		{
 			name: "NotCharged", card: sagatest.GoodCard, status: order.Failed,
-			calls:   []sagatest.Call{sagatest.Ask, sagatest.Release},
+			calls:   []sagatest.Call{sagatest.Lookup, sagatest.Release},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
 			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
 		},
 		{
 			name: "ChargeLookedUpAndSoldOut", card: sagatest.GoodCard, status: order.Refunded,
-			calls: []sagatest.Call{sagatest.Ask, sagatest.Refund},
-			first: map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.AnswerLost},
+			calls: []sagatest.Call{sagatest.Lookup, sagatest.Refund},
+			first: map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.ResponseLost},
 			between: func(t *testing.T) {
 				t.Helper()
 				b.age(t, order.ChargeSearchLag)
@@ -105,7 +106,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 		},
 		{
 			name: "Abandoned", card: sagatest.GoodCard, status: order.Failed, calls: []sagatest.Call{sagatest.Release},
-			first: map[sagatest.Call]sagatest.Fault{sagatest.Reserve: sagatest.AnswerLost},
+			first: map[sagatest.Call]sagatest.Fault{sagatest.Reserve: sagatest.ResponseLost},
 			between: func(t *testing.T) {
 				t.Helper()
 				b.services.Next(sagatest.Release, sagatest.CallLost)
@@ -155,7 +156,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 				for _, rescuer := range []rescuer{sweeper, buyer} {
 					t.Run(tt.name+"/"+name+string(call)+"/"+rescuer.name, func(t *testing.T) {
 						o := run(t, rescuer, map[sagatest.Call][]func(*process) sagatest.Fault{call: {death}})
-						require.Zero(t, b.services.Pending(), "the point was not reached")
+						require.Zero(t, b.services.UnusedFaults(), "the point was not reached")
 						if call == sagatest.Reserve && rescuer.name == sweeper.name {
 							require.Equal(t, order.Failed, o.Status)
 							require.Equal(t, order.CodeAbandoned, o.Failure.Code)
@@ -173,7 +174,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 					plan[call] = []func(*process) sagatest.Fault{before, after}
 				}
 				run(t, rescuer, plan)
-				b.services.Pending() // an order that is compensated at RESERVE does not reach the later calls
+				b.services.UnusedFaults() // an order that is compensated at RESERVE does not reach the later calls
 			})
 		}
 	}
@@ -190,7 +191,7 @@ func TestCrashWhileStoringAnOutcome(t *testing.T) {
 	}{
 		{"Reserved", sagatest.Reserve, "saga_events", order.Completed},
 		{"Paid", sagatest.Charge, "outbox", order.Completed},
-		{"PaidAfterALookup", sagatest.Ask, "outbox", order.Completed},
+		{"PaidAfterALookup", sagatest.Lookup, "outbox", order.Completed},
 		{"Released", sagatest.Release, "saga_events", order.Failed},
 		{"Refunded", sagatest.Refund, "outbox", order.Refunded},
 	} {
@@ -202,7 +203,7 @@ func TestCrashWhileStoringAnOutcome(t *testing.T) {
 			err := b.drive(t.Context(), id)
 			b.exec(t.Context(), t, `ALTER TABLE `+tt.table+` DROP CONSTRAINT broken`)
 			require.Error(t, err)
-			require.NotErrorIs(t, err, sidecar.ErrUnavailable)
+			require.NotErrorIs(t, err, saga.ErrUnsettled)
 			after := b.order(t, id)
 			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge
 			require.Equal(t, before, after)

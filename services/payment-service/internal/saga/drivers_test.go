@@ -12,6 +12,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -24,7 +25,7 @@ func TestTwoDriversAtOnce(t *testing.T) {
 	}{
 		{sagatest.Reserve, order.Completed},
 		{sagatest.Charge, order.Completed},
-		{sagatest.Ask, order.Completed},
+		{sagatest.Lookup, order.Completed},
 		{sagatest.Release, order.Failed},
 		{sagatest.Refund, order.Refunded},
 	} {
@@ -71,7 +72,7 @@ func TestDriverWhoseLeaseExpired(t *testing.T) {
 	}{
 		{sagatest.Reserve, order.Failed}, // compensated by the sweeper
 		{sagatest.Charge, order.Completed},
-		{sagatest.Ask, order.Completed},
+		{sagatest.Lookup, order.Completed},
 		{sagatest.Release, order.Failed},
 		{sagatest.Refund, order.Refunded},
 	} {
@@ -102,7 +103,7 @@ func TestDriverWhoseLeaseExpired(t *testing.T) {
 				t.Helper()
 				return func(ctx context.Context, act func() (any, error)) (any, error) {
 					overtake(t, id)
-					return sagatest.AnswerLost(ctx, act)
+					return sagatest.ResponseLost(ctx, act)
 				}
 			},
 		} {
@@ -111,7 +112,7 @@ func TestDriverWhoseLeaseExpired(t *testing.T) {
 				id := b.orderAt(t, tt.call)
 				b.services.Next(tt.call, fault(t, id))
 				if err := b.drive(t.Context(), id); err != nil {
-					require.ErrorIs(t, err, sidecar.ErrUnavailable)
+					require.ErrorIs(t, err, saga.ErrUnsettled)
 				}
 				require.Equal(t, tt.status, b.requirePromises(t, id).Status)
 			})
@@ -151,11 +152,11 @@ func TestSweepResumesAllDueSagas(t *testing.T) {
 // Replicas that sweep concurrently share the work. No call is made twice.
 func TestConcurrentSweepsMakeEachCallOnce(t *testing.T) {
 	b := setup(t)
-	// Ask comes first, because it ages the charges of all orders.
-	calls := []sagatest.Call{sagatest.Ask, sagatest.Charge, sagatest.Release, sagatest.Refund}
+	// Lookup comes first, because it ages the charges of all orders.
+	calls := []sagatest.Call{sagatest.Lookup, sagatest.Charge, sagatest.Release, sagatest.Refund}
 	const each = 4
 	outcomes := map[sagatest.Call]order.Status{
-		sagatest.Charge: order.Completed, sagatest.Ask: order.Completed,
+		sagatest.Charge: order.Completed, sagatest.Lookup: order.Completed,
 		sagatest.Release: order.Failed, sagatest.Refund: order.Refunded,
 	}
 	ids := map[sagatest.Call][]uuid.UUID{}

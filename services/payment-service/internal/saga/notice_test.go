@@ -9,45 +9,37 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// notice is a webhook event as payment-gateway parses it.
-type notice map[string]any
-
 // succeeded returns a notice that the charge of the order succeeded.
-func succeeded(id uuid.UUID) notice {
-	return notice{
-		"id": "evt_" + uuid.NewString(), "type": "payment_intent.succeeded", "status": "SUCCEEDED",
-		"attemptKey": order.Order{ID: id}.AttemptKey(), "orderId": id, "transactionId": "pi_1",
+func succeeded(id uuid.UUID) calls.WebhookEvent {
+	return calls.WebhookEvent{
+		ID: "evt_" + uuid.NewString(), Type: "payment_intent.succeeded", Status: calls.GatewaySucceeded,
+		AttemptKey: order.Order{ID: id}.AttemptKey(), OrderID: id.String(), TransactionID: "pi_1",
 	}
 }
 
 // declined returns a notice that the charge of the order was declined.
-func declined(id uuid.UUID) notice {
+func declined(id uuid.UUID) calls.WebhookEvent {
 	n := succeeded(id)
-	n["type"], n["status"] = "payment_intent.payment_failed", "DECLINED"
-	n["declineCode"], n["message"] = "INSUFFICIENT_FUNDS", "Your card has insufficient funds."
-	return n
-}
-
-func (n notice) with(field string, value any) notice {
-	n[field] = value
+	n.Type, n.Status = "payment_intent.payment_failed", calls.GatewayDeclined
+	n.DeclineCode, n.Message = "INSUFFICIENT_FUNDS", "Your card has insufficient funds."
 	return n
 }
 
 // notify handles a genuine webhook with the notice.
-func (b *bundle) notify(ctx context.Context, t *testing.T, n notice) error {
+func (b *bundle) notify(ctx context.Context, t *testing.T, n calls.WebhookEvent) error {
 	t.Helper()
 	body, err := json.Marshal(n)
 	require.NoError(t, err)
-	return b.saga.Notice(ctx, string(body), sagatest.Genuine)
+	return b.saga.Notice(ctx, string(body), sagatest.GenuineSignature)
 }
 
 // everything returns all rows of orders, refunds and events as text.
@@ -77,10 +69,10 @@ func TestNoticeMovesTheOrder(t *testing.T) {
 	})
 	t.Run("Declined", func(t *testing.T) {
 		b.newType(5000)
-		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
+		b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 		id := b.place(t, sagatest.DeclinedCard)
 		_, err := b.saga.Drive(t.Context(), id)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 		require.NoError(t, b.notify(t.Context(), t, declined(id)))
 		o := b.requirePromises(t, id) // without a sweep
 		require.Equal(t,
@@ -89,11 +81,11 @@ func TestNoticeMovesTheOrder(t *testing.T) {
 	})
 	t.Run("DeclinedAndReleaseFails", func(t *testing.T) {
 		b.newType(5000)
-		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
+		b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 		b.services.Next(sagatest.Release, sagatest.CallLost)
 		id := b.place(t, sagatest.DeclinedCard)
 		_, err := b.saga.Drive(t.Context(), id)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 		require.NoError(t, b.notify(t.Context(), t, declined(id)), "the notice has taken effect")
 		b.settle(t, id, b.sweep)
 		b.requirePromises(t, id)
@@ -101,7 +93,7 @@ func TestNoticeMovesTheOrder(t *testing.T) {
 	t.Run("BeforeTheResponse", func(t *testing.T) {
 		for name, tt := range map[string]struct {
 			card   string
-			notice func(uuid.UUID) notice
+			notice func(uuid.UUID) calls.WebhookEvent
 			status order.Status
 		}{
 			"Succeeded": {sagatest.GoodCard, succeeded, order.Completed},
@@ -144,36 +136,40 @@ func TestNoticeWithoutEffect(t *testing.T) {
 		require.NoError(t, err)
 		return id
 	}
+	// changed returns a function that returns the notice succeeded with a change.
+	changed := func(change func(*calls.WebhookEvent)) func(id uuid.UUID) calls.WebhookEvent {
+		return func(id uuid.UUID) calls.WebhookEvent {
+			n := succeeded(id)
+			change(&n)
+			return n
+		}
+	}
+	anotherAttempt := order.Order{ID: uuid.New()}.AttemptKey()
 	for _, tt := range []struct {
 		name   string
 		order  func(t *testing.T) uuid.UUID
-		notice func(id uuid.UUID) notice
+		notice func(id uuid.UUID) calls.WebhookEvent
 	}{
 		{"SucceededOfAPaidOrder", paid, succeeded},
 		{"DeclinedOfAPaidOrder", paid, declined},
 		{"DeclinedOfAFailedOrder", failed, declined},
 		{"SucceededOfARefundedOrder", refunded, succeeded},
 		{"DeclinedOfARefundedOrder", refunded, declined},
-		{"UnknownOrder", charging, func(uuid.UUID) notice {
-			unknown := uuid.New()
-			return succeeded(unknown)
+		{"UnknownOrder", charging, changed(func(n *calls.WebhookEvent) { *n = succeeded(uuid.New()) })},
+		{"NoOrder", charging, changed(func(n *calls.WebhookEvent) { n.OrderID = "" })},
+		{"OrderIsNoUUID", charging, changed(func(n *calls.WebhookEvent) { n.OrderID = "1 OR 1=1" })},
+		{"AttemptOfAnotherOrder", charging, changed(func(n *calls.WebhookEvent) { n.AttemptKey = anotherAttempt })},
+		{"OrderOfAnotherAttempt", charging, changed(func(n *calls.WebhookEvent) { n.OrderID = uuid.NewString() })},
+		{"NoAttempt", charging, changed(func(n *calls.WebhookEvent) { n.AttemptKey = "" })},
+		{"StillPending", charging, changed(func(n *calls.WebhookEvent) { n.Status = calls.GatewayPending })},
+		{"UnknownStatus", charging, changed(func(n *calls.WebhookEvent) { n.Status = "UNKNOWN" })},
+		{"OnlyATypeAndAnID", charging, func(uuid.UUID) calls.WebhookEvent {
+			return calls.WebhookEvent{ID: "evt_" + uuid.NewString(), Type: "customer.created"}
 		}},
-		{"NoOrder", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "") }},
-		{"OrderIsNoUUID", charging, func(id uuid.UUID) notice { return succeeded(id).with("orderId", "1 OR 1=1") }},
-		{"AttemptOfAnotherOrder", charging, func(id uuid.UUID) notice {
-			return succeeded(id).with("attemptKey", order.Order{ID: uuid.New()}.AttemptKey())
-		}},
-		{"OrderOfAnotherAttempt", charging, func(id uuid.UUID) notice {
-			return succeeded(id).with("orderId", uuid.New())
-		}},
-		{"NoAttempt", charging, func(id uuid.UUID) notice { return succeeded(id).with("attemptKey", "") }},
-		{"StillPending", charging, func(id uuid.UUID) notice { return succeeded(id).with("status", "PENDING") }},
-		{"UnknownStatus", charging, func(id uuid.UUID) notice { return succeeded(id).with("status", "UNKNOWN") }},
-		{"OnlyATypeAndAnID", charging, func(uuid.UUID) notice {
-			return notice{"id": "evt_" + uuid.NewString(), "type": "customer.created"}
-		}},
-		{"RefundOfAnUnknownTransaction", paid, func(uuid.UUID) notice {
-			return notice{"id": "evt_" + uuid.NewString(), "type": "charge.refunded", "transactionId": "pi_unknown"}
+		{"RefundOfAnUnknownTransaction", paid, func(uuid.UUID) calls.WebhookEvent {
+			return calls.WebhookEvent{
+				ID: "evt_" + uuid.NewString(), Type: "charge.refunded", TransactionID: "pi_unknown",
+			}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,11 +182,11 @@ func TestNoticeWithoutEffect(t *testing.T) {
 			}
 			require.Equal(t, before, b.everything(t))
 			var received int
-			messageID := uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+n["id"].(string)))
+			messageID := uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+n.ID))
 			require.NoError(t, b.pool.QueryRow(t.Context(), `
 				SELECT count(*) FROM inbox
 				WHERE type = $1 AND processed_at > now() - interval '1 minute' AND event_id = $2`,
-				n["type"], messageID).Scan(&received))
+				n.Type, messageID).Scan(&received))
 			require.Equal(t, 1, received, "the notice is recorded once")
 		})
 	}
@@ -201,20 +197,20 @@ func TestNoticeWithoutEffect(t *testing.T) {
 		before := b.everything(t)
 		body, err := json.Marshal(succeeded(id))
 		require.NoError(t, err)
-		require.ErrorIs(t, b.saga.Notice(t.Context(), string(body), "refundID up"), saga.ErrForged)
+		require.ErrorIs(t, b.saga.Notice(t.Context(), string(body), "not genuine"), saga.ErrForged)
 		require.Equal(t, before, b.everything(t))
 	})
 	for name, fault := range map[string]sagatest.Fault{
 		"CallLost":           sagatest.CallLost,
 		"Forbidden":          sagatest.Refused(problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "No")),
-		"ResponseHasNoEvent": sagatest.Answered(map[string]any{"verified": true}),
+		"ResponseHasNoEvent": sagatest.Answered(calls.VerifyWebhookAnswer{Verified: true}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.newType(5000)
 			id := charging(t)
 			n := succeeded(id)
 			b.services.Next(sagatest.Verify, fault)
-			require.ErrorIs(t, b.notify(t.Context(), t, n), sidecar.ErrUnavailable,
+			require.ErrorIs(t, b.notify(t.Context(), t, n), saga.ErrUnsettled,
 				"the card processor has to send it again")
 			require.Equal(t, order.Charge, b.order(t, id).Step)
 			require.NoError(t, b.notify(t.Context(), t, n))
@@ -229,7 +225,8 @@ func TestConcurrentNotices(t *testing.T) {
 	for range 4 {
 		b.newType(5000)
 		id := b.orderAt(t, sagatest.Charge)
-		yes, no := succeeded(id).with("transactionId", b.services.Transaction(id)), declined(id)
+		yes, no := succeeded(id), declined(id)
+		yes.TransactionID = b.services.TransactionID(id)
 		errs := make([]error, 16)
 		var deliveries sync.WaitGroup
 		for i := range errs {
@@ -260,20 +257,23 @@ func TestConcurrentNotices(t *testing.T) {
 // If a notice reports the charge of an order that failed without one, the charge is refunded.
 func TestLateChargeIsRefunded(t *testing.T) {
 	b := setup(t)
-	b.services.Next(sagatest.Charge, sagatest.AnswerLost)
+	b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 	id := b.place(t, sagatest.GoodCard)
 	_, err := b.saga.Drive(t.Context(), id)
-	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, saga.ErrUnsettled)
 	b.age(t, order.ChargeSearchLag)
-	b.services.Next(sagatest.Ask, sagatest.Answered(map[string]any{"status": "NOT_FOUND"}))
+	b.services.Next(sagatest.Lookup, sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayNotFound}))
 	b.timeOut(t)
 	require.NoError(t, b.sweep(t.Context(), id))
 	require.Equal(t, order.CodePaymentAbandoned, b.order(t, id).Failure.Code)
 
-	n := succeeded(id).with("transactionId", b.services.Transaction(id))
+	n := succeeded(id)
+	n.TransactionID = b.services.TransactionID(id)
 	for range 2 {
 		require.NoError(t, b.notify(t.Context(), t, n))
-		require.NoError(t, b.notify(t.Context(), t, succeeded(id).with("transactionId", n["transactionId"])))
+		again := succeeded(id)
+		again.TransactionID = n.TransactionID
+		require.NoError(t, b.notify(t.Context(), t, again))
 	}
 	b.settleRefunds(t, id, b.sweep)
 	o := b.order(t, id)
@@ -292,14 +292,15 @@ func TestLateChargeIsRefunded(t *testing.T) {
 func TestNoticeMakesARefundDue(t *testing.T) {
 	b := setup(t)
 	id, refundID := b.refundAt(t, sagatest.Refund)
-	b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{"status": "PENDING"}))
+	b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayPending}))
 	require.NoError(t, b.sweep(t.Context(), id))
 	n, err := b.saga.Sweep(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, n, "it is not due yet")
 
-	require.NoError(t, b.notify(t.Context(), t, notice{
-		"id": "evt_1", "type": "refund.updated", "status": "SUCCEEDED", "transactionId": b.order(t, id).TransactionID,
+	require.NoError(t, b.notify(t.Context(), t, calls.WebhookEvent{
+		ID: "evt_1", Type: "refund.updated", Status: calls.GatewaySucceeded,
+		TransactionID: b.order(t, id).TransactionID,
 	}))
 	require.Equal(t, refund.Pending, b.refund(t, refundID).Status, "the notice alone does not complete it")
 	require.NoError(t, b.sweep(t.Context(), id))

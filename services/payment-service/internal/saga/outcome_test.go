@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -22,25 +25,28 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 	refused := func(kind problem.Kind, code string) sagatest.Fault {
 		return sagatest.Refused(problem.New(kind, code, "Refused"))
 	}
-	reserved := func(change map[string]any) sagatest.Fault {
+	reserved := func(change func(*calls.ReserveAnswer)) sagatest.Fault {
 		return func(_ context.Context, act func() (any, error)) (any, error) {
 			answer, err := act()
-			fields, ok := answer.(map[string]any)
+			reservation, ok := answer.(calls.ReserveAnswer)
 			if !ok {
 				return nil, errors.Join(err, errors.New("no reservation"))
 			}
-			for name, value := range change {
-				fields[name] = value
-			}
-			return fields, err
+			change(&reservation)
+			return reservation, err
 		}
 	}
-	tickets := func(typeID uuid.UUID, quantity int, price money.Decimal) map[string]any {
-		return map[string]any{"tickets": []map[string]any{
-			{"ticketTypeId": typeID, "quantity": quantity, "unitPrice": price},
-		}}
+	tickets := func(typeID uuid.UUID, quantity int, price money.Decimal) sagatest.Fault {
+		return reserved(func(a *calls.ReserveAnswer) {
+			a.Tickets = []calls.ReservedTickets{{
+				TicketTypeID: typeID, Quantity: quantity, UnitPrice: price, TotalPrice: price,
+			}}
+		})
 	}
-	empty := sagatest.Answered(map[string]any{})
+	empty := sagatest.Answered(struct{}{})
+	charge := func(status calls.GatewayStatus) sagatest.Fault {
+		return sagatest.Answered(calls.ChargeAnswer{Status: status})
+	}
 
 	for _, tt := range []struct {
 		name  string
@@ -48,7 +54,7 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 		fault func() sagatest.Fault
 	}{
 		{"ReserveCallLost", sagatest.Reserve, func() sagatest.Fault { return sagatest.CallLost }},
-		{"ReserveResponseLost", sagatest.Reserve, func() sagatest.Fault { return sagatest.AnswerLost }},
+		{"ReserveResponseLost", sagatest.Reserve, func() sagatest.Fault { return sagatest.ResponseLost }},
 		{
 			"ReserveUnauthenticated", sagatest.Reserve,
 			func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") },
@@ -60,35 +66,35 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 		{"ReserveEmptyResponse", sagatest.Reserve, func() sagatest.Fault { return empty }},
 		{
 			"ReserveNotReserved", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(map[string]any{"reserved": false}) },
+			func() sagatest.Fault { return reserved(func(a *calls.ReserveAnswer) { a.Reserved = false }) },
 		},
 		{
 			"ReserveWithoutTickets", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(map[string]any{"tickets": []any{}}) },
+			func() sagatest.Fault { return reserved(func(a *calls.ReserveAnswer) { a.Tickets = nil }) },
 		},
 		{
 			"ReserveOtherTickets", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(tickets(uuid.New(), quantity, "50.00")) },
+			func() sagatest.Fault { return tickets(uuid.New(), quantity, "50.00") },
 		},
 		{
 			"ReserveTooFewTickets", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(tickets(b.typeID, quantity-1, "50.00")) },
+			func() sagatest.Fault { return tickets(b.typeID, quantity-1, "50.00") },
 		},
 		{
 			"ReserveWithoutCurrency", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(map[string]any{"currency": ""}) },
+			func() sagatest.Fault { return reserved(func(a *calls.ReserveAnswer) { a.Currency = "" }) },
 		},
 		{
 			"ReservePriceTooPrecise", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(tickets(b.typeID, quantity, "50.001")) },
+			func() sagatest.Fault { return tickets(b.typeID, quantity, "50.001") },
 		},
 		{
 			"ReservePriceNegative", sagatest.Reserve,
-			func() sagatest.Fault { return reserved(tickets(b.typeID, quantity, "-50.00")) },
+			func() sagatest.Fault { return tickets(b.typeID, quantity, "-50.00") },
 		},
 
 		{"ChargeCallLost", sagatest.Charge, func() sagatest.Fault { return sagatest.CallLost }},
-		{"ChargeResponseLost", sagatest.Charge, func() sagatest.Fault { return sagatest.AnswerLost }},
+		{"ChargeResponseLost", sagatest.Charge, func() sagatest.Fault { return sagatest.ResponseLost }},
 		{
 			"ChargeUnauthenticated", sagatest.Charge,
 			func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") },
@@ -111,33 +117,33 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 		},
 		{
 			"ChargePending", sagatest.Charge,
-			func() sagatest.Fault { return sagatest.Answered(map[string]any{"status": "PENDING"}) },
+			func() sagatest.Fault { return charge(calls.GatewayPending) },
 		},
 		{"ChargeEmptyResponse", sagatest.Charge, func() sagatest.Fault { return empty }},
 		{
 			"ChargeNotFound", sagatest.Charge,
-			func() sagatest.Fault { return sagatest.Answered(map[string]any{"status": "NOT_FOUND"}) },
+			func() sagatest.Fault { return charge(calls.GatewayNotFound) },
 		},
 
-		{"AskCallLost", sagatest.Ask, func() sagatest.Fault { return sagatest.CallLost }},
+		{"LookupCallLost", sagatest.Lookup, func() sagatest.Fault { return sagatest.CallLost }},
 		{
-			"AskPending", sagatest.Ask,
-			func() sagatest.Fault { return sagatest.Answered(map[string]any{"status": "PENDING"}) },
+			"LookupPending", sagatest.Lookup,
+			func() sagatest.Fault { return charge(calls.GatewayPending) },
 		},
 		{
-			"AskUnauthenticated", sagatest.Ask,
+			"LookupUnauthenticated", sagatest.Lookup,
 			func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") },
 		},
-		{"AskRouteNotFound", sagatest.Ask, func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") }},
+		{"LookupRouteNotFound", sagatest.Lookup, func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") }},
 		{
-			"AskRefused", sagatest.Ask,
+			"LookupRefused", sagatest.Lookup,
 			func() sagatest.Fault { return refused(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED") },
 		},
-		{"AskInvalid", sagatest.Ask, func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") }},
-		{"AskEmptyResponse", sagatest.Ask, func() sagatest.Fault { return empty }},
+		{"LookupInvalid", sagatest.Lookup, func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") }},
+		{"LookupEmptyResponse", sagatest.Lookup, func() sagatest.Fault { return empty }},
 
 		{"ReleaseCallLost", sagatest.Release, func() sagatest.Fault { return sagatest.CallLost }},
-		{"ReleaseResponseLost", sagatest.Release, func() sagatest.Fault { return sagatest.AnswerLost }},
+		{"ReleaseResponseLost", sagatest.Release, func() sagatest.Fault { return sagatest.ResponseLost }},
 		{
 			"ReleaseForbidden", sagatest.Release,
 			func() sagatest.Fault { return refused(problem.Forbidden, "SERVICE_FORBIDDEN") },
@@ -148,10 +154,10 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 		},
 
 		{"RefundCallLost", sagatest.Refund, func() sagatest.Fault { return sagatest.CallLost }},
-		{"RefundResponseLost", sagatest.Refund, func() sagatest.Fault { return sagatest.AnswerLost }},
+		{"RefundResponseLost", sagatest.Refund, func() sagatest.Fault { return sagatest.ResponseLost }},
 		{
 			"RefundPending", sagatest.Refund,
-			func() sagatest.Fault { return sagatest.Answered(map[string]any{"status": "PENDING"}) },
+			func() sagatest.Fault { return sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayPending}) },
 		},
 		{
 			"RefundRouteNotFound", sagatest.Refund,
@@ -170,7 +176,7 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 			history := b.history(t, id)
 			b.services.Next(tt.call, tt.fault())
 			err := b.drive(t.Context(), id)
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 			require.Equal(t, problem.Unavailable, problem.KindOf(err), "the buyer does not see the callee's refusal")
 			after := b.order(t, id)
 			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge // these change by themselves
@@ -189,12 +195,38 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 				require.True(t, leased)
 			}
 			b.settle(t, id, b.clientsRetry)
-			require.Zero(t, b.services.Pending())
+			require.Zero(t, b.services.UnusedFaults())
 			status := map[sagatest.Call]order.Status{
-				sagatest.Reserve: order.Completed, sagatest.Charge: order.Completed, sagatest.Ask: order.Completed,
+				sagatest.Reserve: order.Completed, sagatest.Charge: order.Completed, sagatest.Lookup: order.Completed,
 				sagatest.Release: order.Failed, sagatest.Refund: order.Refunded,
 			}[tt.call]
 			require.Equal(t, status, b.requirePromises(t, id).Status)
+		})
+	}
+}
+
+// ErrUnsettled is sidecar.ErrUnavailable only if a service is unavailable, and has the Retry-After of that.
+func TestUnsettledStepIsNotAnUnavailableService(t *testing.T) {
+	b := setup(t)
+	busy := sidecar.ErrUnavailable.Because(problem.New(problem.Throttled, "TOO_MANY_REQUESTS", "Too many requests"))
+	busy.RetryAfter = 17 * time.Second
+	for name, tt := range map[string]struct {
+		fault       sagatest.Fault
+		unavailable bool
+		retryAfter  time.Duration
+	}{
+		"CallLost":        {sagatest.CallLost, true, 0},
+		"TooManyRequests": {sagatest.Refused(busy), true, 17 * time.Second},
+		"Pending":         {sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayPending}), false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.services.Next(sagatest.Charge, tt.fault)
+			_, err := b.saga.Drive(t.Context(), b.place(t, sagatest.GoodCard))
+			require.ErrorIs(t, err, saga.ErrUnsettled)
+			require.Equal(t, tt.unavailable, errors.Is(err, sidecar.ErrUnavailable))
+			p, ok := errors.AsType[*problem.Error](err)
+			require.True(t, ok)
+			require.Equal(t, tt.retryAfter, p.RetryAfter)
 		})
 	}
 }
@@ -203,13 +235,13 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 func TestSweeperCompensatesAnAbandonedOrder(t *testing.T) {
 	b := setup(t)
 	for name, fault := range map[string]sagatest.Fault{
-		"CallLost": sagatest.CallLost, "ResponseLost": sagatest.AnswerLost,
+		"CallLost": sagatest.CallLost, "ResponseLost": sagatest.ResponseLost,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.services.Next(sagatest.Reserve, fault)
 			id := b.place(t, sagatest.GoodCard)
 			_, err := b.saga.Drive(t.Context(), id)
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 			n, err := b.saga.Sweep(t.Context())
 			require.NoError(t, err)
 			require.Zero(t, n, "the buyer has a minute")

@@ -7,11 +7,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -45,7 +46,7 @@ func TestChargesWaitForThePacer(t *testing.T) {
 	_, err := b.saga.Drive(ctx, first)
 	require.NoError(t, err)
 	o, err := b.saga.Drive(ctx, second)
-	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, saga.ErrUnsettled)
 	require.Equal(t, order.Charge, o.Step)
 	charged, _ := b.services.Money(second)
 	require.Empty(t, charged)
@@ -123,8 +124,8 @@ func TestOrderFailsAndReleasesItsTicketsIfTheChargeIsDeclined(t *testing.T) {
 		},
 		{
 			"DeclinedRetryable", sagatest.GoodCard,
-			sagatest.Answered(map[string]any{
-				"status": "DECLINED", "declineCode": "PROCESSING_ERROR", "message": "Try again.", "retryable": true,
+			sagatest.Answered(calls.ChargeAnswer{
+				Status: calls.GatewayDeclined, DeclineCode: "PROCESSING_ERROR", Message: "Try again.", Retryable: true,
 			}),
 			order.Failure{Code: "PROCESSING_ERROR", Message: "Try again.", Retryable: true},
 		},

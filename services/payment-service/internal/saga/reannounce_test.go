@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -144,7 +144,7 @@ func TestOrderWithoutTicketsIsRefunded(t *testing.T) {
 		_, bodies := b.outbox(t, id)
 		_, err := b.services.Deliver(bodies[0])
 		require.NoError(t, err)
-		b.services.Use(b.services.TicketIDs(id)[0])
+		b.services.UseTicket(b.services.TicketIDs(id)[0])
 		require.NoError(t, b.sweep(t.Context(), id))
 		b.settleRefunds(t, id, b.sweep)
 		o := b.order(t, id)
@@ -206,7 +206,7 @@ func TestCrashDuringReannouncement(t *testing.T) {
 				_ = b.sweep(p.ctx, id) // a process that dies reports no error
 				return nil
 			})
-			require.Zero(t, b.services.Pending(), "every point was reached")
+			require.Zero(t, b.services.UnusedFaults(), "every point was reached")
 			b.requireGivenUp(t, id)
 		})
 	}
@@ -278,7 +278,7 @@ func TestOrderAtFulfilIsNotLeasedToItsBuyer(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, leased)
 	if err := b.clientsRetry(t.Context(), id); err != nil {
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 	}
 	n, err := b.saga.Sweep(t.Context())
 	require.NoError(t, err)

@@ -5,17 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"github.com/google/uuid"
 
-	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
-// DriveRefund takes a refund whose lease the caller holds as far as it goes: to its end, or to a step that
-// gets no answer, which it leaves to the sweeper. Only the latter is an error, sidecar.ErrUnavailable.
+// DriveRefund drives a refund whose lease the caller holds until it is done or a step is unsettled. In that case it
+// backs off and returns ErrUnsettled; a sweep goes on later. The returned refund is the one that DriveRefund last read.
 func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, error) {
 	r, err := s.Store.Refund(ctx, id)
 	if err != nil {
@@ -32,13 +31,15 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 		case refund.Done:
 			return r, nil
 		}
-		if err != nil {
-			slog.WarnContext(ctx, "refund waits", "refundId", id, "orderId", r.OrderID, "step", r.Step, "error", err.Error())
-			alerted, postponed := s.Store.BackOffRefund(ctx, r, errors.Is(err, errRefundPending))
+		if err = unsettled(err); err != nil {
+			slog.WarnContext(ctx, "refund step failed",
+				"refundId", id, "orderId", r.OrderID, "step", r.Step, "error", err.Error())
+			alerted, backedOff := s.Store.BackOffRefund(ctx, r, errors.Is(err, errRefundPending))
 			if alerted {
-				slog.ErrorContext(ctx, "compensation failed", "refundId", id, "orderId", r.OrderID, "step", r.Step)
+				slog.ErrorContext(ctx, "compensation failed repeatedly",
+					"refundId", id, "orderId", r.OrderID, "step", r.Step)
 			}
-			return r, errors.Join(err, postponed)
+			return r, errors.Join(err, backedOff)
 		}
 		slog.InfoContext(ctx, "refund step done", "refundId", id, "orderId", r.OrderID, "step", r.Step)
 		if r, err = s.Store.Refund(ctx, id); err != nil {
@@ -47,86 +48,79 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 	}
 }
 
+// cancelTickets cancels the tickets of a refund.
 func (s Saga) cancelTickets(ctx context.Context, r refund.Refund) error {
-	request := map[string]any{"orderId": r.OrderID, "refundKey": r.Key(), "reason": r.Reason}
-	if !r.Whole { // all of the order's otherwise, with those that we were never told of
-		request["ticketIds"] = r.TicketIDs
+	request := calls.CancelTicketsRequest{OrderID: r.OrderID.String(), RefundKey: r.Key(), Reason: r.Reason}
+	if !r.Whole { // without ids, all tickets of the order are cancelled, even those that are not known here
+		request.TicketIDs = make(calls.TicketIDs, len(r.TicketIDs))
+		for i, id := range r.TicketIDs {
+			request.TicketIDs[i] = id.String()
+		}
 	}
-	var answer struct {
-		Cancelled bool `json:"cancelled"`
-		Tickets   []struct {
-			TicketID uuid.UUID `json:"ticketId"`
-		} `json:"tickets"`
-	}
-	refusal, err := s.call(ctx, "ticket-service", http.MethodPost, "/api/tickets/internal/cancel", request, &answer,
-		problem.Conflict, problem.NotFound)
+	answer, err := sidecar.Call(ctx, s.Services, calls.CancelTickets, request)
+	refusal, refused := sidecar.Refusal(err)
 	switch {
+	case refused && (refusal.Is(refund.ErrTicketUsed) || refusal.Is(refund.ErrTicketNotFound)):
+		return s.Store.RefundFailed(ctx, r, refund.Failure{Code: refusal.Code, Message: refusal.Message})
+	case refused: // a missing route, for example
+		return ErrUnsettled.Because(refusal)
 	case err != nil:
 		return err
-	case refusal != nil && (refusal.Is(refund.ErrTicketUsed) || refusal.Is(refund.ErrTicketNotFound)):
-		return s.Store.RefundFailed(ctx, r, refund.Failure{Code: refusal.Code, Message: refusal.Message})
-	case refusal != nil: // a route that is not there, say
-		return sidecar.ErrUnavailable.Because(refusal)
 	case !answer.Cancelled:
-		return sidecar.ErrUnavailable.Because(errors.New("ticket-service did not say that the tickets are cancelled"))
+		return ErrUnsettled.Because(errors.New("ticket-service did not report that the tickets are cancelled"))
 	}
 	return s.Store.TicketsCancelled(ctx, r, len(answer.Tickets))
 }
 
+// returnMoney refunds the amount of a refund.
 func (s Saga) returnMoney(ctx context.Context, r refund.Refund) error {
-	if r.Amount.Minor == 0 { // of free tickets
+	if r.Amount.Minor == 0 { // the refund of free tickets
 		return s.Store.RefundSucceeded(ctx, r, "")
 	}
-	var answer struct {
-		RefundID    string `json:"refundId"`
-		Status      string `json:"status"`
-		FailureCode string `json:"failureCode"`
-		Message     string `json:"message"`
-	}
-	refusal, err := s.call(ctx, "payment-gateway", http.MethodPost, "/api/gateway/internal/refunds", map[string]any{
-		"refundKey": r.Key(), "transactionId": r.TransactionID,
-		"amount": r.Amount.Decimal(), "currency": r.Amount.Currency, "reason": r.Reason,
-	}, &answer, problem.Invalid, problem.Unprocessable)
-	switch {
-	case err != nil:
-		return err
-	case refusal != nil: // of the request itself: it will never be another
+	answer, err := sidecar.Call(ctx, s.Services, calls.Refund, calls.RefundRequest{
+		RefundKey: r.Key(), TransactionID: r.TransactionID,
+		Amount: r.Amount.Decimal(), Currency: r.Amount.Currency, Reason: r.Reason,
+	})
+	if refusal, refused := sidecar.Refusal(err); refused { // of the request itself, so a repetition is refused too
 		return s.refundFailed(ctx, r, refund.Failure{Code: refusal.Code, Message: refusal.Message})
-	case answer.Status == "SUCCEEDED", answer.FailureCode == "ALREADY_REFUNDED": // by somebody else, and back all the same
+	}
+	if err != nil {
+		return err
+	}
+	if answer.FailureCode == calls.FailureAlreadyRefunded { // a person refunded the charge at the card processor
 		return s.Store.RefundSucceeded(ctx, r, answer.RefundID)
-	case answer.Status == "FAILED":
+	}
+	switch answer.Status {
+	case calls.GatewaySucceeded:
+		return s.Store.RefundSucceeded(ctx, r, answer.RefundID)
+	case calls.GatewayFailed:
 		f := refund.Failure{Code: answer.FailureCode, Message: answer.Message}
 		if f.Code == "" {
 			f.Code = "REFUND_REFUSED"
 		}
 		return s.refundFailed(ctx, r, f)
-	case answer.Status == "PENDING":
-		return sidecar.ErrUnavailable.Because(errRefundPending)
+	case calls.GatewayPending:
+		return ErrUnsettled.Because(errRefundPending)
 	default:
-		return sidecar.ErrUnavailable.Because(fmt.Errorf("the refund is %s", answer.Status))
+		return ErrUnsettled.Because(fmt.Errorf("the status of the refund is %q", answer.Status))
 	}
 }
 
-// errRefundPending is an answer of the bank's that it may yet break.
-var errRefundPending = errors.New("the bank has promised the refund")
+// errRefundPending reports a refund that the bank has accepted and not yet made. It may still fail.
+var errRefundPending = errors.New("the refund is pending at the bank")
 
-// refundFailed ends a refund that the bank will not make. Somebody has to see to it that the buyer gets
-// the money in another way.
+// refundFailed records that the bank refused a refund. A person has to find another way to refund the buyer.
 func (s Saga) refundFailed(ctx context.Context, r refund.Refund, f refund.Failure) error {
 	if err := s.Store.RefundFailed(ctx, r, f); err != nil {
 		return err
 	}
-	slog.ErrorContext(ctx, "refund failed", "refundId", r.ID, "orderId", r.OrderID, "amount", r.Amount.String(), "code", f.Code)
+	slog.ErrorContext(ctx, "refund failed",
+		"refundId", r.ID, "orderId", r.OrderID, "amount", r.Amount.String(), "code", f.Code)
 	return nil
 }
 
-// Organizes asks event-service whether the user is the organizer of the event. It returns
-// sidecar.ErrUnavailable.
+// Organizes reports whether the user is the organizer of the event. It returns sidecar.ErrUnavailable.
 func (s Saga) Organizes(ctx context.Context, userID, eventID uuid.UUID) (bool, error) {
-	var answer struct {
-		IsOrganizer bool `json:"isOrganizer"`
-	}
-	path := fmt.Sprintf("/api/events/internal/%s/validate-organizer/%s", eventID, userID)
-	_, err := s.call(ctx, "event-service", http.MethodGet, path, nil, &answer)
+	answer, err := sidecar.Call(ctx, s.Services, calls.ValidateOrganizer, calls.None{}, eventID, userID)
 	return answer.IsOrganizer, err
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -26,7 +27,7 @@ func (b *bundle) refundAt(t *testing.T, call sagatest.Call) (id, refundID uuid.U
 	if call == sagatest.Refund {
 		b.services.Next(sagatest.Refund, sagatest.CallLost)
 		_, err := b.saga.DriveRefund(t.Context(), refundID)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 	}
 	b.timeOut(t)
 	return id, refundID
@@ -37,23 +38,26 @@ func TestOnlyOutcomesMoveARefund(t *testing.T) {
 	refused := func(kind problem.Kind, code string) sagatest.Fault {
 		return sagatest.Refused(problem.New(kind, code, "Refused"))
 	}
-	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
+	for call, notDone := range map[sagatest.Call]sagatest.Fault{
+		sagatest.Cancel: sagatest.Answered(calls.CancelTicketsAnswer{Cancelled: false}),
+		sagatest.Refund: sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayPending}),
+	} {
 		for name, fault := range map[string]sagatest.Fault{
 			"CallLost":        sagatest.CallLost,
-			"ResponseLost":    sagatest.AnswerLost,
+			"ResponseLost":    sagatest.ResponseLost,
 			"Unauthenticated": refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID"),
 			"Forbidden":       refused(problem.Forbidden, "SERVICE_FORBIDDEN"),
 			"RouteNotFound":   refused(problem.NotFound, "NOT_FOUND"),
 			"OtherConflict":   refused(problem.Conflict, "KEY_REUSED"),
-			"EmptyResponse":   sagatest.Answered(map[string]any{}),
-			"NotDone":         sagatest.Answered(map[string]any{"cancelled": false, "status": "PENDING"}),
+			"EmptyResponse":   sagatest.Answered(struct{}{}),
+			"NotDone":         notDone,
 		} {
 			t.Run(string(call)+"/"+name, func(t *testing.T) {
 				id, refundID := b.refundAt(t, call)
 				before, history := b.refund(t, refundID), b.history(t, id)
 				b.services.Next(call, fault)
 				_, err := b.saga.DriveRefund(t.Context(), refundID)
-				require.ErrorIs(t, err, sidecar.ErrUnavailable)
+				require.ErrorIs(t, err, saga.ErrUnsettled)
 				require.Equal(t, problem.Unavailable, problem.KindOf(err))
 				require.Equal(t, before, b.refund(t, refundID))
 				require.Equal(t, history, b.history(t, id))
@@ -68,7 +72,7 @@ func TestOnlyOutcomesMoveARefund(t *testing.T) {
 // it.
 func TestRefundCrashAtEveryPoint(t *testing.T) {
 	b := setup(t)
-	for kind, calls := range map[string][]sagatest.Call{
+	for kind, made := range map[string][]sagatest.Call{
 		"Whole": {sagatest.Cancel, sagatest.Refund}, "Ticket": {sagatest.Cancel, sagatest.Refund},
 		"Amount": {sagatest.Refund},
 	} {
@@ -94,14 +98,14 @@ func TestRefundCrashAtEveryPoint(t *testing.T) {
 					_ = resume(p.ctx, id) // a process that dies reports no error
 					return nil
 				})
-				require.Zero(t, b.services.Pending(), "every point was reached")
+				require.Zero(t, b.services.UnusedFaults(), "every point was reached")
 				require.Equal(t, kind == "Whole", b.requireBooks(t, id).Status == order.Refunded)
 				require.Equal(t, refund.Succeeded, b.refund(t, refundID).Status)
 			}
 			before := func(p *process) sagatest.Fault { return p.before }
 			after := func(p *process) sagatest.Fault { return p.after }
 			everyCall := map[sagatest.Call][]func(*process) sagatest.Fault{}
-			for _, call := range calls {
+			for _, call := range made {
 				everyCall[call] = []func(*process) sagatest.Fault{before, after}
 				t.Run(kind+"/Before"+string(call)+"/"+rescuer, func(t *testing.T) {
 					run(t, map[sagatest.Call][]func(*process) sagatest.Fault{call: {before}})
@@ -125,7 +129,7 @@ func TestRefundCrashWhileStoringAnOutcome(t *testing.T) {
 		"Cancelled":  {sagatest.Cancel, "saga_events", nil},
 		"TicketUsed": {sagatest.Cancel, "saga_events", sagatest.Refused(refund.ErrTicketUsed)},
 		"Refunded":   {sagatest.Refund, "outbox", nil},
-		"Refused":    {sagatest.Refund, "saga_events", sagatest.Answered(map[string]any{"status": "FAILED"})},
+		"Refused":    {sagatest.Refund, "saga_events", sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayFailed})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id, refundID := b.refundAt(t, tt.call)
@@ -137,7 +141,7 @@ func TestRefundCrashWhileStoringAnOutcome(t *testing.T) {
 			_, err := b.saga.DriveRefund(t.Context(), refundID)
 			b.exec(t.Context(), t, `ALTER TABLE `+tt.table+` DROP CONSTRAINT broken`)
 			require.Error(t, err)
-			require.NotErrorIs(t, err, sidecar.ErrUnavailable)
+			require.NotErrorIs(t, err, saga.ErrUnsettled)
 			after := b.order(t, id)
 			after.ChargeAge = o.ChargeAge
 			require.Equal(t, o, after)

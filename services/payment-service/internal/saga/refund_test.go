@@ -9,13 +9,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
@@ -67,14 +68,14 @@ func (b *bundle) settleRefunds(t *testing.T, id uuid.UUID, resume func(ctx conte
 		}
 		b.timeOut(t)
 		if err := resume(t.Context(), id); err != nil {
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 		}
 	}
 	require.Fail(t, "the refunds are not done")
 }
 
 // requireBooks asserts what must be true of an order whose refunds are done, whatever happened before: each successful
-// refund was refundID once, their sum is not more than the charge, each was published once, and exactly their tickets
+// refund was made once, their sum is not more than the charge, each was published once, and exactly their tickets
 // are cancelled.
 func (b *bundle) requireBooks(t *testing.T, id uuid.UUID) order.Order {
 	t.Helper()
@@ -203,13 +204,13 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 		},
 		{
 			"BankRefuses", sagatest.Refund,
-			sagatest.Answered(map[string]any{
-				"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD", "message": "Lost",
+			sagatest.Answered(calls.RefundAnswer{
+				Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD", Message: "Lost",
 			}), "LOST_OR_STOLEN_CARD",
 		},
 		{
 			"BankRefusesWithoutReason", sagatest.Refund,
-			sagatest.Answered(map[string]any{"status": "FAILED"}), "REFUND_REFUSED",
+			sagatest.Answered(calls.RefundAnswer{Status: calls.GatewayFailed}), "REFUND_REFUSED",
 		},
 		{
 			"AmountRefused", sagatest.Refund,
@@ -260,8 +261,8 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 	t.Run("RequestedByTheSaga", func(t *testing.T) {
 		b.newType(5000)
 		id := b.orderAt(t, sagatest.Refund)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
-			"status": "FAILED", "failureCode": "LOST_OR_STOLEN_CARD",
+		b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{
+			Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD",
 		}))
 		require.NoError(t, b.sweep(t.Context(), id))
 		o := b.order(t, id)
@@ -273,15 +274,15 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 		b.services.Next(sagatest.Cancel, refused)
 		_, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Whole: true}))
 		require.NoError(t, err)
-		require.Equal(t, 1, b.services.Pending(), "ticket-service was not asked to cancel tickets that do not exist")
+		require.Equal(t, 1, b.services.UnusedFaults(), "ticket-service was not asked to cancel tickets that do not exist")
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
 	})
 	// A person refunded the charge in Stripe's dashboard.
 	t.Run("RefundedAlready", func(t *testing.T) {
 		b.newType(5000)
 		id := b.orderAt(t, sagatest.Refund)
-		b.services.Next(sagatest.Refund, sagatest.Answered(map[string]any{
-			"status": "FAILED", "failureCode": "ALREADY_REFUNDED",
+		b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{
+			Status: calls.GatewayFailed, FailureCode: calls.FailureAlreadyRefunded,
 		}))
 		require.NoError(t, b.sweep(t.Context(), id))
 		require.Equal(t, order.Refunded, b.order(t, id).Status)
@@ -290,7 +291,7 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 		b.newType(5000)
 		id := b.bought(t)
 		refundID := b.request(t.Context(), t, id, refund.Refund{Whole: true})
-		b.services.Use(b.services.TicketIDs(id)[0])
+		b.services.UseTicket(b.services.TicketIDs(id)[0])
 		r, err := b.saga.DriveRefund(t.Context(), refundID)
 		require.NoError(t, err)
 		require.Equal(t, "TICKET_USED", r.Failure.Code)
@@ -328,9 +329,9 @@ func TestSweepKeepsTheTraceOfTheRequest(t *testing.T) {
 			Method: order.CreditCard, PaymentToken: sagatest.GoodCard,
 		}, uuid.NewString(), []byte("hash"))
 		require.NoError(t, err)
-		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
+		b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 		_, err = b.saga.Drive(under("purchase"), id)
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 		return id
 	}
 	sweep := func() {

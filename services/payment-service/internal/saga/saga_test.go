@@ -14,7 +14,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
@@ -46,7 +45,7 @@ func setup(t *testing.T) *bundle {
 	t.Parallel()
 	b := &bundle{
 		pool:     postgrestest.New(t, messaging.Migrations(), store.Migrations()),
-		services: &sagatest.Services{},
+		services: sagatest.New(),
 		event:    uuid.New(),
 	}
 	b.store = store.New(b.pool)
@@ -195,7 +194,7 @@ func (b *bundle) settle(t *testing.T, id uuid.UUID, resume func(ctx context.Cont
 		}
 		b.timeOut(t)
 		if err := resume(t.Context(), id); err != nil {
-			require.ErrorIs(t, err, sidecar.ErrUnavailable)
+			require.ErrorIs(t, err, saga.ErrUnsettled)
 		}
 	}
 	require.Failf(t, "the saga is not done", "%+v", b.order(t, id))
@@ -270,13 +269,13 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 	switch call {
 	case sagatest.Reserve:
 		return b.place(t, card)
-	case sagatest.Charge, sagatest.Ask:
-		b.services.Next(sagatest.Charge, sagatest.AnswerLost)
+	case sagatest.Charge, sagatest.Lookup:
+		b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 	case sagatest.Release:
 		card = sagatest.DeclinedCard
 		b.services.Next(sagatest.Release, sagatest.CallLost)
 	case sagatest.Refund:
-	case sagatest.Extend, sagatest.Cancel, sagatest.Verify, sagatest.Whose:
+	case sagatest.Extend, sagatest.Cancel, sagatest.Verify, sagatest.Organizer:
 		require.Fail(t, "no step of an order begins with this call", call)
 	}
 	id := b.place(t, card)
@@ -286,11 +285,11 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 		require.NoError(t, err)
 		b.services.ExpireAndSellOut(b.typeID)
 		b.deliver(t, id)
-	case sagatest.Ask:
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	case sagatest.Lookup:
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 		b.age(t, order.ChargeSearchLag)
 	default:
-		require.ErrorIs(t, err, sidecar.ErrUnavailable)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
 	}
 	b.timeOut(t)
 	return id

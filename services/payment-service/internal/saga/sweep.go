@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
@@ -66,7 +65,7 @@ func (s Saga) Sweep(ctx context.Context) (int, error) {
 
 // logFailure logs the error of a saga, unless its driver has logged it. Another sweep will resume the saga.
 func logFailure(ctx context.Context, key string, id uuid.UUID, err error) {
-	if err != nil && !errors.Is(err, sidecar.ErrUnavailable) {
+	if err != nil && !errors.Is(err, ErrUnsettled) {
 		slog.ErrorContext(ctx, "resume saga failed", key, id, "error", err.Error())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
@@ -193,9 +194,9 @@ func (s *Store) Notified(ctx context.Context, n order.Notice, o order.Order) (mo
 				err = fmt.Errorf("make the refunds of %s due: %w", n.TransactionID, err)
 			}
 		case n.AttemptKey != o.AttemptKey():
-		case n.Outcome == order.Succeeded:
+		case n.Outcome == calls.GatewaySucceeded:
 			moved, err = paidTx(ctx, tx, o, n.TransactionID)
-		case n.Outcome == order.Declined:
+		case n.Outcome == calls.GatewayDeclined:
 			moved, err = declinedTx(ctx, tx, o, n.Failure)
 		}
 		return err

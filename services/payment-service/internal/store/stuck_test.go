@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
@@ -238,7 +239,7 @@ func TestRetry(t *testing.T) {
 		o := b.move(t, b.create(t), paths[order.Release]...)
 		_, err := b.store.Notified(t.Context(), order.Notice{
 			ID: uuid.New(), Type: "payment_intent.succeeded", AttemptKey: o.AttemptKey(), TransactionID: "pi_1",
-			Outcome: order.Succeeded,
+			Outcome: calls.GatewaySucceeded,
 		}, o)
 		require.NoError(t, err)
 		o = b.move(t, o, "Released")

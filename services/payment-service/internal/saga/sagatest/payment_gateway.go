@@ -1,0 +1,137 @@
+package sagatest
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+)
+
+// The payment tokens of cards. A charge of any other token is declined.
+const (
+	GoodCard     = "pm_card_visa"
+	DeclinedCard = "pm_card_visa_chargeDeclinedInsufficientFunds"
+	PendingCard  = "pm_card_pending" // its charges are pending until SettleCharges is called
+)
+
+// GenuineSignature is the only signature of a webhook that is verified.
+const GenuineSignature = "genuine"
+
+type charge struct {
+	request calls.ChargeRequest
+	answer  calls.ChargeAnswer
+}
+
+type refund struct {
+	transactionID string
+	amount        money.Decimal
+	answer        calls.RefundAnswer
+}
+
+// SettleCharges makes all pending charges succeed.
+func (s *Services) SettleCharges() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.charges {
+		if c.answer.Status == calls.GatewayPending {
+			c.answer.Status = calls.GatewaySucceeded
+		}
+	}
+}
+
+// Money returns the amounts that were charged for an order and the amounts that were refunded.
+func (s *Services) Money(orderID uuid.UUID) (charged, refunded []money.Decimal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.charges {
+		if c.request.OrderID != orderID.String() || c.answer.Status != calls.GatewaySucceeded {
+			continue
+		}
+		charged = append(charged, c.request.Amount)
+		for _, r := range s.refunds {
+			if r.transactionID == c.answer.TransactionID {
+				refunded = append(refunded, r.amount)
+			}
+		}
+	}
+	return charged, refunded
+}
+
+// TransactionID returns the transaction id of the charge for an order, or "" if there is none.
+func (s *Services) TransactionID(orderID uuid.UUID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.charges {
+		if c.request.OrderID == orderID.String() {
+			return c.answer.TransactionID
+		}
+	}
+	return ""
+}
+
+func (s *Services) charge(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
+	if c, known := s.charges[in.AttemptKey]; known {
+		if c.request != in {
+			return calls.ChargeAnswer{}, problem.New(problem.Conflict, "KEY_REUSED", "This key was used before")
+		}
+		return c.answer, nil
+	}
+	c := &charge{request: in, answer: calls.ChargeAnswer{AttemptKey: in.AttemptKey, TransactionID: newID("pi_")}}
+	switch in.PaymentToken {
+	case GoodCard:
+		c.answer.Status = calls.GatewaySucceeded
+	case PendingCard:
+		c.answer.Status = calls.GatewayPending
+	case DeclinedCard:
+		c.answer.Status = calls.GatewayDeclined
+		c.answer.DeclineCode, c.answer.Message = "INSUFFICIENT_FUNDS", "Your card has insufficient funds."
+	default:
+		c.answer = calls.ChargeAnswer{
+			AttemptKey: in.AttemptKey, Status: calls.GatewayDeclined, DeclineCode: "UNKNOWN_PAYMENT_METHOD",
+			Message: "The card processor does not know this payment method",
+		}
+	}
+	s.charges[in.AttemptKey] = c
+	return c.answer, nil
+}
+
+func (s *Services) lookup(in calls.FindChargeQuery) (calls.ChargeAnswer, error) {
+	if c, known := s.charges[in.AttemptKey]; known {
+		return c.answer, nil
+	}
+	return calls.ChargeAnswer{AttemptKey: in.AttemptKey, Status: calls.GatewayNotFound}, nil
+}
+
+func (s *Services) refund(in calls.RefundRequest) (calls.RefundAnswer, error) {
+	if r, known := s.refunds[in.RefundKey]; known {
+		return r.answer, nil
+	}
+	for _, c := range s.charges {
+		if c.answer.TransactionID == in.TransactionID && c.answer.Status == calls.GatewaySucceeded {
+			r := &refund{transactionID: in.TransactionID, amount: in.Amount, answer: calls.RefundAnswer{
+				RefundKey: in.RefundKey, RefundID: newID("re_"), Status: calls.GatewaySucceeded,
+			}}
+			s.refunds[in.RefundKey] = r
+			return r.answer, nil
+		}
+	}
+	return calls.RefundAnswer{}, problem.New(problem.NotFound, "UNKNOWN_TRANSACTION",
+		"The card processor does not know this transaction")
+}
+
+// verify reads the payload of a genuine webhook as a calls.WebhookEvent, and not as an event of Stripe.
+func verify(in calls.VerifyWebhookRequest) (calls.VerifyWebhookAnswer, error) {
+	if in.Signature != GenuineSignature {
+		return calls.VerifyWebhookAnswer{}, nil
+	}
+	var event calls.WebhookEvent
+	err := json.Unmarshal([]byte(in.Payload), &event)
+	return calls.VerifyWebhookAnswer{Verified: true, Event: &event}, err
+}
+
+// newID returns a new id of an object of Stripe.
+func newID(prefix string) string { return prefix + strings.ReplaceAll(uuid.NewString(), "-", "") }

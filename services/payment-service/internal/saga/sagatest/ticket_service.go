@@ -1,0 +1,257 @@
+package sagatest
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
+)
+
+type ticketType struct {
+	event uuid.UUID
+	price money.Amount
+	left  int
+}
+
+type ticket struct {
+	order, typeID   uuid.UUID
+	used, cancelled bool
+}
+
+type item struct {
+	typeID   uuid.UUID
+	quantity int
+}
+
+type reservation struct {
+	id        uuid.UUID
+	items     []item // nil if the reservation was released before it was made
+	expiresAt time.Time
+	ended     bool      // released or expired: the tickets are on sale again
+	order     uuid.UUID // set when the reservation is bought
+}
+
+// AddType adds a ticket type and returns its id.
+func (s *Services) AddType(event uuid.UUID, price money.Amount, capacity int) uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := uuid.New()
+	s.types[id] = &ticketType{event: event, price: price, left: capacity}
+	return id
+}
+
+// ExpireAndSellOut ends all holds on the type and sells all its tickets to others.
+func (s *Services) ExpireAndSellOut(typeID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.reservations {
+		for _, i := range r.items {
+			if i.typeID == typeID && r.order == uuid.Nil {
+				r.ended = true
+			}
+		}
+	}
+	s.types[typeID].left = 0
+}
+
+// Left returns the number of tickets of the type that are on sale.
+func (s *Services) Left(typeID uuid.UUID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.types[typeID].left
+}
+
+// Holds reports whether the reservation holds tickets, which are neither bought nor on sale.
+func (s *Services) Holds(reservationID uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.reservations[reservationID]
+	return r != nil && !r.ended && r.order == uuid.Nil
+}
+
+// Tickets returns the number of valid tickets of the order, by type.
+func (s *Services) Tickets(orderID uuid.UUID) map[uuid.UUID]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tickets := map[uuid.UUID]int{}
+	for _, t := range s.tickets {
+		if t.order == orderID && !t.cancelled {
+			tickets[t.typeID]++
+		}
+	}
+	return tickets
+}
+
+// TicketIDs returns the ids of all tickets of the order, also of the cancelled ones.
+func (s *Services) TicketIDs(orderID uuid.UUID) []uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ticketsOf(orderID)
+}
+
+// AddTicket adds a ticket to the order, without an event that is delivered.
+func (s *Services) AddTicket(orderID, ticketID, typeID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets[ticketID] = &ticket{order: orderID, typeID: typeID}
+}
+
+// UseTicket checks the ticket in.
+func (s *Services) UseTicket(ticketID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets[ticketID].used = true
+}
+
+func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error) {
+	var none calls.ReserveAnswer
+	id, err := web.ParseID("reservationId", in.ReservationID)
+	if err != nil {
+		return none, err
+	}
+	event, err := web.ParseID("eventId", in.EventID)
+	if err != nil {
+		return none, err
+	}
+	r, known := s.reservations[id]
+	switch {
+	case known && r.ended:
+		return none, problem.New(problem.Conflict, "RESERVATION_ENDED", "The reservation was released or has expired")
+	case known:
+		return s.reserved(r), nil
+	}
+	items := make([]item, len(in.TicketRequests))
+	for i, request := range in.TicketRequests {
+		typeID, err := web.ParseID("ticketRequests.ticketTypeId", request.TicketTypeID)
+		if err != nil {
+			return none, err
+		}
+		items[i] = item{typeID, request.Quantity}
+		t, known := s.types[typeID]
+		switch {
+		case !known || t.event != event:
+			return none, problem.New(problem.NotFound, "TICKET_TYPE_NOT_FOUND", "This event has no such ticket type")
+		case t.left < request.Quantity:
+			return none, problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
+		}
+	}
+	for _, i := range items {
+		s.types[i.typeID].left -= i.quantity
+	}
+	hold := time.Duration(*in.ReservationDurationMinutes) * time.Minute
+	r = &reservation{id: id, items: items, expiresAt: time.Now().Add(hold)}
+	s.reservations[id] = r
+	return s.reserved(r), nil
+}
+
+// reserved returns the answer about a reservation.
+func (s *Services) reserved(r *reservation) calls.ReserveAnswer {
+	answer := calls.ReserveAnswer{ReservationID: r.id, Reserved: true, ExpiresAt: r.expiresAt.UTC()}
+	for _, i := range r.items {
+		price := s.types[i.typeID].price
+		answer.Currency = price.Currency
+		answer.Tickets = append(answer.Tickets, calls.ReservedTickets{
+			TicketTypeID: i.typeID, Quantity: i.quantity,
+			UnitPrice: price.Decimal(), TotalPrice: price.Times(i.quantity).Decimal(),
+		})
+	}
+	return answer
+}
+
+func (s *Services) extend(in calls.ExtendReservationRequest) (calls.ExtendReservationAnswer, error) {
+	var none calls.ExtendReservationAnswer
+	id, err := web.ParseID("reservationId", in.ReservationID)
+	if err != nil {
+		return none, err
+	}
+	r, known := s.reservations[id]
+	if !known || r.ended || r.order != uuid.Nil {
+		return none, problem.New(problem.NotFound, calls.CodeReservationNotFound, "No such reservation")
+	}
+	r.expiresAt = time.Now().Add(time.Duration(in.Minutes) * time.Minute)
+	return calls.ExtendReservationAnswer{Extended: true, ReservationID: id, ExpiresAt: r.expiresAt.UTC()}, nil
+}
+
+func (s *Services) release(in calls.ReleaseReservationRequest) (calls.ReleaseReservationAnswer, error) {
+	id, err := web.ParseID("reservationId", in.ReservationID)
+	if err != nil {
+		return calls.ReleaseReservationAnswer{}, err
+	}
+	released, err := s.releaseByID(id)
+	return calls.ReleaseReservationAnswer{Released: true, ReservationID: id, TicketsReleased: released}, err
+}
+
+// releaseByID releases a reservation and returns the number of its tickets. It stores the release of an unknown
+// reservation, so that the reservation is refused when it arrives later.
+func (s *Services) releaseByID(id uuid.UUID) (tickets int, err error) {
+	r, known := s.reservations[id]
+	if !known {
+		r = &reservation{id: id, ended: true}
+		s.reservations[id] = r
+	}
+	if r.order != uuid.Nil {
+		return 0, problem.New(problem.Conflict, "RESERVATION_COMPLETED", "The reservation was bought")
+	}
+	for _, i := range r.items {
+		tickets += i.quantity
+		if !r.ended {
+			s.types[i.typeID].left += i.quantity
+		}
+	}
+	r.ended = true
+	return tickets, nil
+}
+
+func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAnswer, error) {
+	var none calls.CancelTicketsAnswer
+	if answer, known := s.cancelled[in.RefundKey]; known {
+		return answer, nil
+	}
+	orderID, err := web.ParseID("orderId", in.OrderID)
+	if err != nil {
+		return none, err
+	}
+	ids := s.ticketsOf(orderID)
+	if in.TicketIDs != nil {
+		if ids, err = web.ParseIDs("ticketIds", in.TicketIDs, len(in.TicketIDs)); err != nil {
+			return none, err
+		}
+	}
+	for _, id := range ids {
+		t, known := s.tickets[id]
+		switch {
+		case !known || t.order != orderID:
+			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
+		case t.used && in.Reason != calls.ReasonEventCancelled:
+			return none, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
+		}
+	}
+	if in.TicketIDs == nil && len(ids) == 0 {
+		s.unfulfilled[orderID] = true
+	}
+	answer := calls.CancelTicketsAnswer{Cancelled: true, OrderID: orderID, Tickets: []calls.CancelledTicket{}}
+	for _, id := range ids {
+		t := s.tickets[id]
+		if !t.cancelled {
+			s.types[t.typeID].left++
+		}
+		t.cancelled = true
+		answer.Tickets = append(answer.Tickets, calls.CancelledTicket{TicketID: id, TicketTypeID: t.typeID})
+	}
+	s.cancelled[in.RefundKey] = answer
+	return answer, nil
+}
+
+func (s *Services) ticketsOf(orderID uuid.UUID) []uuid.UUID {
+	var ids []uuid.UUID
+	for id, t := range s.tickets {
+		if t.order == orderID {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
