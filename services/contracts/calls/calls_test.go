@@ -9,8 +9,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 )
 
-// Every internal operation of the OpenAPI documents is in the table, and the reverse.
-func TestTableIsOfTheDocuments(t *testing.T) {
+func TestTableHasTheInternalOperationsOfTheDocuments(t *testing.T) {
 	t.Parallel()
 	var described, listed []string
 	for _, service := range contracttest.Services() {
@@ -32,7 +31,7 @@ func TestTableIsOfTheDocuments(t *testing.T) {
 	require.ElementsMatch(t, described, listed)
 }
 
-func TestMay(t *testing.T) {
+func TestMayAllowsOnlyListedCallers(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, service, method, path string
@@ -42,7 +41,7 @@ func TestMay(t *testing.T) {
 		{"OtherService", "email-service", "POST", "/api/tickets/internal/reserve", false},
 		{"OtherMethod", "payment-service", "GET", "/api/tickets/internal/reserve", false},
 		{"OtherRoute", "payment-service", "POST", "/api/tickets/internal/nothing", false},
-		{"Nobody", "", "POST", "/api/tickets/internal/reserve", false},
+		{"NoService", "", "POST", "/api/tickets/internal/reserve", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -20,9 +20,10 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
+// components is the directory of the local components.
 const components = "../../../components/local/"
 
-// asyncAPI is what these tests read of the document.
+// asyncAPI has the fields of the document that the tests read.
 type asyncAPI struct {
 	Channels map[string]struct {
 		Address  string
@@ -51,9 +52,10 @@ type reference struct {
 	To string `yaml:"$ref"`
 }
 
-// name is the last part of what is referred to.
+// name returns the last part of the reference.
 func (r reference) name() string { return r.To[strings.LastIndex(r.To, "/")+1:] }
 
+// readAsyncAPI returns the document as asyncAPI and as it is.
 func readAsyncAPI(t *testing.T) (asyncAPI, any) {
 	t.Helper()
 	content, err := os.ReadFile("../asyncapi.yaml")
@@ -65,7 +67,7 @@ func readAsyncAPI(t *testing.T) (asyncAPI, any) {
 	return document, raw
 }
 
-// The schema is the AsyncAPI Initiative's (spec-json-schemas 6.11.1, Apache License 2.0).
+// The schema is that of the AsyncAPI Initiative (spec-json-schemas 6.11.1, Apache License 2.0).
 func TestAsyncAPIDocumentIsValid(t *testing.T) {
 	t.Parallel()
 	_, document := readAsyncAPI(t)
@@ -122,7 +124,7 @@ func TestAsyncAPIReferencesResolve(t *testing.T) {
 
 	files, err := filepath.Glob("../events/*.schema.json")
 	require.NoError(t, err)
-	require.Len(t, schemas, len(files), "every event type is a message")
+	require.Len(t, schemas, len(files), "each event type has a message")
 }
 
 // subscribed returns the local subscriptions, without event types.
@@ -151,7 +153,8 @@ func subscribed(t *testing.T) map[contracts.Subscription]bool {
 			}
 			require.NoError(t, err)
 			require.Len(t, subscription.Scopes, 1, file)
-			require.Equal(t, map[string]any{"default": "/events"}, subscription.Spec.Routes, "%s: the service routes by type", file)
+			require.Equal(t, map[string]any{"default": "/events"}, subscription.Spec.Routes,
+				"%s: the service itself routes events by type", file)
 			all[contracts.Subscription{
 				Service: subscription.Scopes[0], Queue: subscription.Spec.PubSub, Topic: subscription.Spec.Topic,
 			}] = true
@@ -160,8 +163,8 @@ func subscribed(t *testing.T) map[contracts.Subscription]bool {
 	return all
 }
 
-// Which types a service handles is checked by Handlers, in the tests of the service.
-func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
+// The tests of each service check with Handlers which event types it handles.
+func TestSubscriptionsAreThoseOfAsyncAPI(t *testing.T) {
 	t.Parallel()
 	described, err := contracts.Subscriptions()
 	require.NoError(t, err)
@@ -183,12 +186,11 @@ func TestAsyncAPISaysWhatIsSubscribed(t *testing.T) {
 			delete(queued, s)
 		}
 	}
-	require.Empty(t, queued, "received, and in no queue")
+	require.Empty(t, queued, "event types that are received and that no queue contains")
 }
 
-// Every type that Go code can publish goes to the topic that the document says, by the services that
-// may publish there.
-func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
+// Each event type in Go goes to the topic that the document names, from the services whose components allow it.
+func TestPublishedTypesAreThoseOfAsyncAPI(t *testing.T) {
 	t.Parallel()
 	document, _ := readAsyncAPI(t)
 	published, scopes := map[string]bool{}, map[string]bool{}
@@ -224,8 +226,7 @@ func TestAsyncAPISaysWhatIsPublished(t *testing.T) {
 	require.Equal(t, allowed, scopes)
 }
 
-// The queues are as their components make them.
-func TestAsyncAPISaysWhatQueuesAre(t *testing.T) {
+func TestQueuesAreThoseOfAsyncAPI(t *testing.T) {
 	t.Parallel()
 	document, _ := readAsyncAPI(t)
 	files, err := filepath.Glob(components + "*-queue.yaml")
@@ -248,6 +249,7 @@ func TestAsyncAPISaysWhatQueuesAre(t *testing.T) {
 	require.Equal(t, len(files), queues)
 }
 
+// metadata returns the metadata of a component.
 func metadata(t *testing.T, file string) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(file)

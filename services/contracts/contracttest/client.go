@@ -11,41 +11,41 @@ import (
 	"github.com/pb33f/libopenapi-validator/errors"
 )
 
-// Apps names the services behind addresses: host:port to app-id.
+// Apps maps the addresses (host:port) of services to their app-ids.
 type Apps map[string]string
 
-// Client gives a client that fails t at every answer that is not as the service's OpenAPI document has
-// it: its status, its headers, its content type and every field of its body. Where a service took a
-// request (2xx), the request has to be as documented too.
+// Client returns a client that reports an error of tb for each response that differs from the OpenAPI document of the
+// service in its status, headers, content type or a field of its body. It also checks a request that the service
+// accepted (2xx).
 //
-// Calls through a sidecar (/v1.0/invoke/<app-id>/method/..., or the header dapr-app-id) tell by
-// themselves which service they are for; for others apps has to know the address. What is for no
-// service of ours, and what a sidecar answered for a service that did not, passes unseen.
-func Client(t testing.TB, apps Apps) *http.Client {
-	t.Helper()
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: &Transport{T: t, Apps: apps, Next: transport}}
+// It finds the service in the path /v1.0/invoke/<app-id>/method/... or in the header dapr-app-id of a call through a
+// sidecar, and by the address in apps otherwise. It does not check requests for other servers, and responses of a
+// sidecar in place of the service.
+func Client(tb testing.TB, apps Apps) *http.Client {
+	tb.Helper()
+	next := http.DefaultTransport.(*http.Transport).Clone()
+	tb.Cleanup(next.CloseIdleConnections)
+	return &http.Client{Transport: &transport{tb: tb, apps: apps, next: next}}
 }
 
-// Transport is what Client works by, for a client that is otherwise its owner's.
-type Transport struct {
-	T    testing.TB
-	Apps Apps
-	Next http.RoundTripper
+// transport checks the requests and responses of Client.
+type transport struct {
+	tb   testing.TB
+	apps Apps
+	next http.RoundTripper
 }
 
-// RoundTrip does what Client says.
-func (tr *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+// RoundTrip implements http.RoundTripper.
+func (tr *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	service, path := tr.serviceOf(req)
 	if service == "" {
-		return tr.Next.RoundTrip(req)
+		return tr.next.RoundTrip(req)
 	}
 	sent, err := drain(&req.Body)
 	if err != nil {
 		return nil, err
 	}
-	res, err := tr.Next.RoundTrip(req)
+	res, err := tr.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +56,19 @@ func (tr *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if fromSidecar(res, received) {
 		return res, nil
 	}
-	asSeen := req.Clone(req.Context())
-	asSeen.URL.Path, asSeen.URL.RawPath, asSeen.Host = path, "", service
-	for _, wrong := range check(service, asSeen, sent, res, received) {
-		tr.T.Errorf("%s: %s %s -> %d is not as documented: %s\nrequest:  %s\nanswer:   %s",
-			service, req.Method, path, res.StatusCode, wrong, excerpt(sent), excerpt(received))
+	// The request as the service received it.
+	direct := req.Clone(req.Context())
+	direct.URL.Path, direct.URL.RawPath, direct.Host = path, "", service
+	for _, failure := range check(service, direct, sent, res, received) {
+		tr.tb.Errorf("%s: %s %s -> %d is not as documented: %s\nrequest:  %s\nresponse: %s",
+			service, req.Method, path, res.StatusCode, failure, excerpt(sent), excerpt(received))
 	}
 	return res, nil
 }
 
-func (tr *Transport) serviceOf(req *http.Request) (service, path string) {
+// serviceOf returns the app-id of the service that a request is for, and the path at that service. The app-id is empty
+// if it is unknown.
+func (tr *transport) serviceOf(req *http.Request) (service, path string) {
 	if rest, invoked := strings.CutPrefix(req.URL.Path, "/v1.0/invoke/"); invoked {
 		app, path, _ := strings.Cut(rest, "/method/")
 		return app, "/" + strings.TrimPrefix(path, "/")
@@ -73,10 +76,10 @@ func (tr *Transport) serviceOf(req *http.Request) (service, path string) {
 	if app := req.Header.Get("dapr-app-id"); app != "" {
 		return app, req.URL.Path
 	}
-	return tr.Apps[req.URL.Host], req.URL.Path
+	return tr.apps[req.URL.Host], req.URL.Path
 }
 
-// drain reads a body and puts one like it in its place.
+// drain reads a body and replaces it with a copy.
 func drain(body *io.ReadCloser) ([]byte, error) {
 	if *body == nil || *body == http.NoBody {
 		return nil, nil
@@ -92,8 +95,8 @@ func drain(body *io.ReadCloser) ([]byte, error) {
 	return content, nil
 }
 
-// fromSidecar tells a sidecar's own error, which has this form (Dapr API reference, "Error codes"), or is the plain text
-// of its rate limiter.
+// fromSidecar reports whether a response is a sidecar's own: an error with an error code (Dapr API reference, "Error
+// codes") or the plain text of its rate limiter.
 func fromSidecar(res *http.Response, body []byte) bool {
 	if res.StatusCode == http.StatusTooManyRequests && !json.Valid(body) {
 		return true
@@ -102,7 +105,7 @@ func fromSidecar(res *http.Response, body []byte) bool {
 	return res.StatusCode >= http.StatusBadRequest && json.Unmarshal(body, &form) == nil && form.ErrorCode != ""
 }
 
-// check gives what is wrong with an answer, and with the request if it was taken.
+// check returns the differences of a response, and of the request if the service accepted it, from the document.
 func check(service string, req *http.Request, sent []byte, res *http.Response, received []byte) []string {
 	document, err := load(service)
 	if err != nil {
@@ -111,26 +114,28 @@ func check(service string, req *http.Request, sent []byte, res *http.Response, r
 	operation, found := document.find(req)
 	if !found {
 		if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
-			return nil // it is not ours, and the service says so
+			return nil // the service has no such operation either
 		}
 		return []string{"there is no such operation in the document"}
 	}
 	_, path, _ := strings.Cut(operation, " ")
 	item := document.model.Paths.PathItems.GetOrZero(path)
 
-	answer := *res
-	answer.Body = io.NopCloser(bytes.NewReader(received))
+	response := *res
+	response.Body = io.NopCloser(bytes.NewReader(received))
 	req.Body = io.NopCloser(bytes.NewReader(sent))
-	_, wrong := document.validator.GetResponseBodyValidator().ValidateResponseBodyWithPathItem(req, &answer, item, path)
-	all := messages("", wrong)
+	responses := document.validator.GetResponseBodyValidator()
+	_, failures := responses.ValidateResponseBodyWithPathItem(req, &response, item, path)
+	all := messages("", failures)
 	if res.StatusCode < http.StatusMultipleChoices {
 		req.Body = io.NopCloser(bytes.NewReader(sent))
-		_, wrong = document.validator.ValidateHttpRequestSyncWithPathItem(req, item, path)
-		all = append(all, messages("the request was taken, but ", wrong)...)
+		_, failures = document.validator.ValidateHttpRequestSyncWithPathItem(req, item, path)
+		all = append(all, messages("the service accepted a request that is invalid: ", failures)...)
 	}
 	return all
 }
 
+// messages returns the messages of failures, each with the prefix and its details.
 func messages(prefix string, failures []*errors.ValidationError) []string {
 	var all []string
 	for _, failure := range failures {
@@ -143,11 +148,11 @@ func messages(prefix string, failures []*errors.ValidationError) []string {
 	return all
 }
 
-// excerpt keeps messages readable.
+// excerpt returns the beginning of a long body.
 func excerpt(body []byte) string {
-	const most = 2000
-	if len(body) > most {
-		return string(body[:most]) + "..."
+	const limit = 2000 // bytes
+	if len(body) > limit {
+		return string(body[:limit]) + "..."
 	}
 	return string(body)
 }

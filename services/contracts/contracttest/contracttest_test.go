@@ -23,7 +23,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
-// recorder is a testing.TB that only remembers what it was told.
+// recorder is a testing.TB that records errors.
 type recorder struct {
 	testing.TB
 	errors []string
@@ -37,8 +37,8 @@ func (r *recorder) Errorf(format string, args ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
 
-// Every document is valid OpenAPI, and every example in it is as its own schema has it.
-func TestDocuments(t *testing.T) {
+// Each example of a document must be valid by the schema beside it.
+func TestDocumentsAndTheirExamplesAreValid(t *testing.T) {
 	t.Parallel()
 	for _, service := range contracttest.Services() {
 		t.Run(service, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestDocuments(t *testing.T) {
 			for path, item := range model.Model.Paths.PathItems.FromOldest() {
 				for method, operation := range item.GetOperations().FromOldest() {
 					where := method + " " + path
-					require.NotNil(t, operation.Security, "%s says who may call it", where)
+					require.NotNil(t, operation.Security, "%s must have a security requirement", where)
 					if operation.RequestBody != nil {
 						checkExamples(t, where+" request", operation.RequestBody.Content)
 					}
@@ -95,7 +95,8 @@ func checkExample(t *testing.T, where string, schema *base.Schema, example *yaml
 	t.Helper()
 	var value any
 	require.NoError(t, example.Decode(&value), where)
-	valid, failures := schema_validation.NewSchemaValidator(config.WithFormatAssertions()).ValidateSchemaObject(schema, value)
+	schemas := schema_validation.NewSchemaValidator(config.WithFormatAssertions())
+	valid, failures := schemas.ValidateSchemaObject(schema, value)
 	for _, failure := range failures {
 		for _, detail := range failure.SchemaValidationErrors {
 			t.Errorf("%s: %s: %s", where, detail.FieldPath, detail.Reason)
@@ -104,12 +105,13 @@ func checkExample(t *testing.T, where string, schema *base.Schema, example *yaml
 	require.True(t, valid, where)
 }
 
-func TestRoutes(t *testing.T) {
+func TestRoutesReportsDifferences(t *testing.T) {
 	t.Parallel()
 	router := mux.NewRouter()
 	nothing := func(http.ResponseWriter, *http.Request) {}
 	for _, path := range []string{
-		"/actuator/health", "/actuator/health/ready", "/actuator/health/live", "/docs", "/docs/openapi.yaml", "/docs/{file:a|b}",
+		"/actuator/health", "/actuator/health/ready", "/actuator/health/live",
+		"/docs", "/docs/openapi.yaml", "/docs/{file:a|b}",
 	} {
 		router.HandleFunc(path, nothing).Methods(http.MethodGet)
 	}
@@ -128,33 +130,34 @@ func TestRoutes(t *testing.T) {
 	require.Len(t, r.errors, 7, "entries without a route")
 }
 
-func TestClient(t *testing.T) {
+func TestClientReportsDifferences(t *testing.T) {
 	t.Parallel()
 	const problem = `{"error":"USER_NOT_FOUND","message":"No such user"}`
+	const id = "bb0e8400-e29b-41d4-a716-446655440000"
 	for _, tt := range []struct {
 		name, method, path, sent string
 		status                   int
 		received                 string
-		wrong                    string // what is complained of; empty if nothing
+		wrong                    string // part of the reported error, empty if there is none
 	}{
 		{"AsDocumented", "GET", "/api/tickets/mine", "", 200, `{"tickets":[]}`, ""},
 		{"ErrorForm", "GET", "/api/tickets/mine", "", 401, problem, ""},
 		{"UnknownField", "GET", "/api/tickets/mine", "", 200, `{"tickets":[],"more":1}`, "more"},
 		{"MissingField", "GET", "/api/tickets/mine", "", 200, `{}`, "tickets"},
 		{
-			"WrongFormat", "POST", "/api/tickets/internal/release-reservation", `{"reservationId":"bb0e8400-e29b-41d4-a716-446655440000"}`,
-			200, `{"released":true,"reservationId":"nobody","ticketsReleased":1}`, "uuid",
+			"WrongFormat", "POST", "/api/tickets/internal/release-reservation", `{"reservationId":"` + id + `"}`,
+			200, `{"released":true,"reservationId":"one","ticketsReleased":1}`, "uuid",
 		},
 		{"StatusNotDocumented", "GET", "/api/tickets/mine", "", 418, `{}`, "418"},
-		{"ErrorInAnotherForm", "GET", "/api/tickets/mine", "", 401, `{"oops":true}`, "error"},
+		{"OtherErrorForm", "GET", "/api/tickets/mine", "", 401, `{"oops":true}`, "error"},
 		{
-			"RequestTakenThatIsWrong", "POST", "/api/tickets/internal/release-reservation", `{"reservationId":7}`,
-			200, `{"released":true,"reservationId":"bb0e8400-e29b-41d4-a716-446655440000","ticketsReleased":1}`, "the request was taken",
+			"AcceptedInvalidRequest", "POST", "/api/tickets/internal/release-reservation", `{"reservationId":7}`,
+			200, `{"released":true,"reservationId":"` + id + `","ticketsReleased":1}`, "accepted a request that is invalid",
 		},
 		{"NoSuchOperation", "GET", "/api/tickets/nothing/here/at-all", "", 404, problem, ""},
-		{"NoSuchOperationButAnAnswer", "GET", "/api/tickets/nothing/here/at-all", "", 200, `{}`, "no such operation"},
-		{"OfTheSidecar", "GET", "/api/tickets/mine", "", 500, `{"errorCode":"ERR_DIRECT_INVOKE","message":"..."}`, ""},
-		{"OfTheSidecarsLimiter", "GET", "/api/tickets/mine", "", 429, "You have reached maximum request limit.", ""},
+		{"NoSuchOperationButSuccess", "GET", "/api/tickets/nothing/here/at-all", "", 200, `{}`, "no such operation"},
+		{"ErrorOfSidecar", "GET", "/api/tickets/mine", "", 500, `{"errorCode":"ERR_DIRECT_INVOKE","message":"..."}`, ""},
+		{"RateLimitOfSidecar", "GET", "/api/tickets/mine", "", 429, "You have reached maximum request limit.", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +169,8 @@ func TestClient(t *testing.T) {
 			t.Cleanup(server.Close)
 			for _, base := range []string{server.URL + "/v1.0/invoke/ticket-service/method", server.URL} {
 				r := &recorder{TB: t}
-				client := contracttest.Client(r, contracttest.Apps{strings.TrimPrefix(server.URL, "http://"): "ticket-service"})
+				apps := contracttest.Apps{strings.TrimPrefix(server.URL, "http://"): "ticket-service"}
+				client := contracttest.Client(r, apps)
 				req, err := http.NewRequestWithContext(t.Context(), tt.method, base+tt.path, strings.NewReader(tt.sent))
 				require.NoError(t, err)
 				req.Header.Set("Content-Type", "application/json")
@@ -175,7 +179,7 @@ func TestClient(t *testing.T) {
 				body, err := io.ReadAll(res.Body)
 				require.NoError(t, err)
 				require.NoError(t, res.Body.Close())
-				require.Equal(t, tt.received, string(body), "the caller sees the answer as it was")
+				require.Equal(t, tt.received, string(body), "the response reaches the caller unchanged")
 				if tt.wrong == "" {
 					require.Empty(t, r.errors)
 				} else {

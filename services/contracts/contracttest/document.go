@@ -1,5 +1,5 @@
-// Package contracttest holds what services do to what their documents say: their routes and their
-// answers to the OpenAPI documents, their events to the JSON Schemas.
+// Package contracttest compares services with their documents: routes, requests and responses with the OpenAPI
+// documents, event handlers with asyncapi.yaml, and events with their JSON Schemas.
 package contracttest
 
 import (
@@ -20,16 +20,17 @@ import (
 type document struct {
 	model     *v3.Document
 	validator validator.Validator
-	// operations has METHOD and path of all operations.
+	// operations has "METHOD path" of each operation.
 	operations map[string]bool
 }
 
-// loaded keeps documents: reading one takes a while, and does not change it.
+// loaded caches documents, because parsing one is slow.
 var loaded = struct {
 	sync.Mutex
 	documents map[string]*document
 }{documents: map[string]*document{}}
 
+// load returns the document of a service, which callers must not change.
 func load(service string) (*document, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -48,12 +49,12 @@ func load(service string) (*document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("OpenAPI document of %s: %w", service, err)
 	}
-	// Paths are compared as the service sees them, not as a sidecar's caller does.
+	// The servers are sidecars, whose paths have a prefix. Paths are compared as the service sees them.
 	model.Model.Servers = nil
 	d := &document{
 		model: &model.Model,
 		validator: validator.NewValidatorFromV3Model(&model.Model,
-			// Who may call what has tests of its own, and sidecars add tokens that callers never see.
+			// Other tests check who may call what, and sidecars add tokens that callers do not see.
 			config.WithoutSecurityValidation(), config.WithFormatAssertions()),
 		operations: map[string]bool{},
 	}
@@ -66,15 +67,16 @@ func load(service string) (*document, error) {
 	return d, nil
 }
 
-// find gives "METHOD path" of the operation that a request is for, the path as in the document.
+// find returns "METHOD path" of the operation that a request is for, with the path template of the document. It reports
+// whether there is one.
 func (d *document) find(r *http.Request) (string, bool) {
 	path, found := d.template(r.URL.Path)
 	operation := r.Method + " " + path
 	return operation, found && d.operations[operation]
 }
 
-// template gives the document's path that a request's path is of: of two that fit, the one that has a
-// word where the other has a variable, as routers do.
+// template returns the path template that matches a path, and whether there is one. Of two that match, it returns the
+// one with fewer variables, as routers do.
 func (d *document) template(path string) (string, bool) {
 	best, bestVariables := "", -1
 	segments := strings.Split(path, "/")
@@ -83,17 +85,17 @@ func (d *document) template(path string) (string, bool) {
 		if len(parts) != len(segments) {
 			continue
 		}
-		variables, fits := 0, true
+		variables, matches := 0, true
 		for i, part := range parts {
 			switch {
 			case part == segments[i]:
 			case strings.HasPrefix(part, "{") && segments[i] != "":
 				variables++
 			default:
-				fits = false
+				matches = false
 			}
 		}
-		if fits && (bestVariables < 0 || variables < bestVariables) {
+		if matches && (bestVariables < 0 || variables < bestVariables) {
 			best, bestVariables = candidate, variables
 		}
 	}

@@ -12,16 +12,16 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
-// Event fails t unless an event is as CheckEvent wants it.
-func Event(t testing.TB, cloudEvent []byte) {
-	t.Helper()
+// Event reports the error of CheckEvent, if any, as an error of tb.
+func Event(tb testing.TB, cloudEvent []byte) {
+	tb.Helper()
 	if err := CheckEvent(cloudEvent); err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
-// CheckEvent says what is wrong with an event as it was published or delivered: nothing, if it is a
-// CloudEvent with the attributes that consumers count on, whose data is as its type's JSON Schema has it.
+// CheckEvent checks an event as it was published or delivered. It returns an error unless the event is a CloudEvent
+// with the attributes that consumers depend on, and its data is valid by the JSON Schema of its type.
 func CheckEvent(cloudEvent []byte) error {
 	var e struct {
 		SpecVersion string          `json:"specversion"`
@@ -32,18 +32,20 @@ func CheckEvent(cloudEvent []byte) error {
 		Data        json.RawMessage `json:"data"`
 	}
 	if err := json.Unmarshal(cloudEvent, &e); err != nil {
-		return fmt.Errorf("an event is no CloudEvent in JSON: %w\n%s", err, cloudEvent)
+		return fmt.Errorf("the event is not a CloudEvent in JSON: %w\n%s", err, cloudEvent)
 	}
 	if _, err := uuid.Parse(e.ID); err != nil || e.SpecVersion != "1.0" || e.Source == "" || e.Subject == "" {
-		return fmt.Errorf("a CloudEvent lacks an attribute: specversion %q, id %q, source %q, subject %q", e.SpecVersion, e.ID, e.Source, e.Subject)
+		return fmt.Errorf("CloudEvent with a missing or invalid attribute: specversion %q, id %q, source %q, subject %q",
+			e.SpecVersion, e.ID, e.Source, e.Subject)
 	}
 	if err := Envelope(e.Type, e.Data); err != nil {
-		return fmt.Errorf("%s %s is not as its schema has it: %w\n%s", e.Type, e.ID, err, e.Data)
+		return fmt.Errorf("%s %s does not match its schema: %w\n%s", e.Type, e.ID, err, e.Data)
 	}
 	return nil
 }
 
-// Envelope says what is wrong with the envelope of an event of this type.
+// Envelope checks the envelope of an event against the JSON Schema of its type. It returns an error that wraps
+// fs.ErrNotExist if the type has no schema.
 func Envelope(eventType string, envelope []byte) error {
 	content, err := events.Schema(eventType)
 	if err != nil {

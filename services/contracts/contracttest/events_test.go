@@ -20,7 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 )
 
-// samples gives an event of each type, with every field that it can have.
+// samples returns an event of each type with all of its fields set.
 func samples() []messaging.Payload {
 	order, user, event, reservation := uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	kind, ticket := uuid.New(), uuid.New()
@@ -47,17 +47,20 @@ func samples() []messaging.Payload {
 			Currency: "USD", Reason: "Cannot come", OrderRefunded: true,
 		},
 		events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
-			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, QRCode: "https://cdn.example.com/qr/dd0e8400.png",
+			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,
+			QRCode: "https://cdn.example.com/qr/dd0e8400.png",
 		}}},
 		events.TicketGenerationFailed{
 			OrderID: order, UserID: user, EventID: event, ReservationID: reservation, Reason: "INSUFFICIENT_INVENTORY",
 		},
 		events.TicketCancelled{
-			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user, EventID: event,
-			Reason: "Cannot come", CancelledBy: events.CancelledByOwner,
+			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user,
+			EventID: event, Reason: "Cannot come", CancelledBy: events.CancelledByOwner,
 		},
 		events.TicketTransferred{TicketID: ticket, OrderID: order, EventID: event, FromUserID: user, ToUserID: uuid.New()},
-		events.TicketCheckedIn{TicketID: ticket, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North"},
+		events.TicketCheckedIn{
+			TicketID: ticket, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North",
+		},
 		events.EventCreated{EventDetails: details},
 		events.EventUpdated{EventDetails: postponed},
 		events.EventPublished{EventDetails: details},
@@ -67,7 +70,9 @@ func samples() []messaging.Payload {
 		},
 		events.EmailVerificationRequested{AccountMailRequest: mail},
 		events.PasswordResetRequested{AccountMailRequest: mail},
-		events.CompensationFailed{OrderID: order, ReservationID: reservation, Reason: "TICKETS_NOT_GENERATED", Step: "FULFIL", Attempts: 5},
+		events.CompensationFailed{
+			OrderID: order, ReservationID: reservation, Reason: "TICKETS_NOT_GENERATED", Step: "FULFIL", Attempts: 5,
+		},
 		events.DeadLetterArchived{
 			Service: "ticket-service", Queue: "ticket-processing-queue", DeadLetterID: ticket.String(), EventID: event.String(),
 			EventType: "PAYMENT_COMPLETED", Reason: "database is down", FirstSeen: at,
@@ -75,7 +80,7 @@ func samples() []messaging.Payload {
 	}
 }
 
-// envelope is the data of an event as messaging writes it.
+// envelope returns the data of an event as package messaging encodes it.
 func envelope(t *testing.T, p messaging.Payload) []byte {
 	t.Helper()
 	data, err := json.Marshal(messaging.Envelope[messaging.Payload]{
@@ -86,7 +91,7 @@ func envelope(t *testing.T, p messaging.Payload) []byte {
 	return data
 }
 
-func TestEventsAreAsTheirSchemasHaveThem(t *testing.T) {
+func TestEventsMatchTheirSchemas(t *testing.T) {
 	t.Parallel()
 	for _, sample := range samples() {
 		t.Run(sample.Type(), func(t *testing.T) {
@@ -99,12 +104,12 @@ func TestEventsAreAsTheirSchemasHaveThem(t *testing.T) {
 			changed["payload"].(map[string]any)["unknown"] = true
 			data, err := json.Marshal(changed)
 			require.NoError(t, err)
-			require.Error(t, contracttest.Envelope(sample.Type(), data), "a field that the schema does not know")
+			require.Error(t, contracttest.Envelope(sample.Type(), data), "a field that the schema lacks")
 		})
 	}
 }
 
-// The Go types, their schemas and the samples above are the same set.
+// It also checks that samples has each type.
 func TestEveryEventTypeHasASchema(t *testing.T) {
 	t.Parallel()
 	var sampled, schemas []string
@@ -122,7 +127,7 @@ func TestEveryEventTypeHasASchema(t *testing.T) {
 	require.ElementsMatch(t, types, sampled, "Go types and samples")
 }
 
-// eventTypes reads what the Type methods of package events return.
+// eventTypes returns the results of the Type methods in package events.
 func eventTypes(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../events/events.go", nil, 0)
@@ -142,8 +147,8 @@ func eventTypes(t *testing.T) []string {
 	return types
 }
 
-// The contract's own messages stay valid, whatever fields we add.
-func TestTheContractsMessagesAreValid(t *testing.T) {
+// Fields that this project adds to an event must be optional.
+func TestMessagesOfTheContractAreValid(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../conformance/messages/*.json")
 	require.NoError(t, err)
@@ -157,7 +162,7 @@ func TestTheContractsMessagesAreValid(t *testing.T) {
 	}
 }
 
-func TestEnvelopeOfAnUnknownType(t *testing.T) {
+func TestEnvelopeReportsAnUnknownType(t *testing.T) {
 	t.Parallel()
 	require.ErrorIs(t, contracttest.Envelope("NO_SUCH_TYPE", []byte(`{}`)), os.ErrNotExist)
 }

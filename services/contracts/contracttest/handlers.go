@@ -6,7 +6,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts"
 )
 
-// Handlers checks that a service has a handler for each event type that asyncapi.yaml says it receives, and no other.
+// Handlers checks that the handlers of a service are those of the event types that the service receives by
+// asyncapi.yaml.
 func Handlers[H interface{ Type() string }](tb testing.TB, handlers []H, service string) {
 	tb.Helper()
 	subscriptions, err := contracts.Subscriptions()

@@ -9,7 +9,7 @@ import (
 	"github.com/pb33f/libopenapi/datamodel/high/base"
 )
 
-// Services gives the app-ids of all services, each of which has an OpenAPI document.
+// Services returns the app-ids of all services. Each has an OpenAPI document.
 func Services() []string {
 	return []string{
 		"auth-service", "event-service", "ticket-service", "payment-service", "notification-service",
@@ -17,26 +17,26 @@ func Services() []string {
 	}
 }
 
-// Security is who an operation is for.
+// Security is the kind of caller that an operation is for.
 type Security string
 
-// Who operations are for, by the security schemes of the documents.
+// The kinds of caller, by the security schemes of the documents.
 const (
-	ForAnybody  Security = "anybody"
+	ForEveryone Security = "everyone"
 	ForUsers    Security = "users"
 	ForServices Security = "services"
 	ForSidecar  Security = "the sidecar"
 )
 
-// Operation is something that a service can be asked, as its document has it.
+// Operation is an operation of an OpenAPI document.
 type Operation struct {
 	Service, Method, Path string
 	Security              Security
-	Optional              bool     // credentials are looked at only where there are any
-	Statuses              []string // of the answers, such as 404
+	Optional              bool     // a caller need not have credentials
+	Statuses              []string // of the responses, such as 404
 }
 
-// Operations gives the operations of a service in the order of their paths.
+// Operations returns the operations of a service, ordered by path and method.
 func Operations(service string) ([]Operation, error) {
 	document, err := load(service)
 	if err != nil {
@@ -45,13 +45,13 @@ func Operations(service string) ([]Operation, error) {
 	var all []Operation
 	for path, item := range document.model.Paths.PathItems.FromOldest() {
 		for method, operation := range item.GetOperations().FromOldest() {
-			o := Operation{Service: service, Method: strings.ToUpper(method), Path: path, Security: ForAnybody}
+			o := Operation{Service: service, Method: strings.ToUpper(method), Path: path, Security: ForEveryone}
 			for _, alternative := range operation.Security {
 				security, err := securityOf(alternative)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %s %s: %w", service, o.Method, path, err)
 				}
-				if security == ForAnybody {
+				if security == ForEveryone {
 					o.Optional = true
 				} else {
 					o.Security = security
@@ -76,7 +76,7 @@ func securityOf(alternative *base.SecurityRequirement) (Security, error) {
 	}
 	switch strings.Join(schemes, " ") {
 	case "":
-		return ForAnybody, nil
+		return ForEveryone, nil
 	case "user":
 		return ForUsers, nil
 	case "sidecar":
@@ -84,5 +84,5 @@ func securityOf(alternative *base.SecurityRequirement) (Security, error) {
 	case "serviceName serviceToken sidecar", "serviceAuthorization sidecar":
 		return ForServices, nil
 	}
-	return "", fmt.Errorf("who %v is nobody knows", schemes)
+	return "", fmt.Errorf("unknown security schemes %v", schemes)
 }

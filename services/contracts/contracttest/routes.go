@@ -9,17 +9,16 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// variablePattern is the pattern of a variable in a route, which a document does not have.
+// variablePattern matches a variable that has a pattern, as in {id:[0-9]+}. Documents have variables without patterns.
 var variablePattern = regexp.MustCompile(`\{(\w+):[^{}]*\}`)
 
-// Routes checks that the routes of a service's router and the operations of its OpenAPI document are
-// the same. A route that takes every path below one, which mux writes with a slash at its end, stands
-// in the document with {eventType} there.
-func Routes(t testing.TB, router *mux.Router, service string) {
-	t.Helper()
+// Routes checks that the routes of a service and the operations of its OpenAPI document are the same. A prefix route,
+// whose path ends in a slash, is in the document as the path followed by {eventType}.
+func Routes(tb testing.TB, router *mux.Router, service string) {
+	tb.Helper()
 	document, err := load(service)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	routes := map[string]bool{}
 	err = router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
@@ -32,7 +31,7 @@ func Routes(t testing.TB, router *mux.Router, service string) {
 			path += "{eventType}"
 		}
 		methods, err := route.GetMethods()
-		if err != nil { // it takes any
+		if err != nil { // the route accepts any method
 			methods = []string{"ANY"}
 		}
 		for _, method := range methods {
@@ -41,16 +40,17 @@ func Routes(t testing.TB, router *mux.Router, service string) {
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("%s: %v", service, err)
+		tb.Fatalf("%s: %v", service, err)
 	}
 	for _, route := range missing(routes, document.operations) {
-		t.Errorf("%s: %s has no entry in the OpenAPI document", service, route)
+		tb.Errorf("%s: %s has no entry in the OpenAPI document", service, route)
 	}
 	for _, operation := range missing(document.operations, routes) {
-		t.Errorf("%s: %s of the OpenAPI document has no route", service, operation)
+		tb.Errorf("%s: %s of the OpenAPI document has no route", service, operation)
 	}
 }
 
+// missing returns the sorted names that are in from and not in in.
 func missing(from, in map[string]bool) []string {
 	var names []string
 	for name := range from {

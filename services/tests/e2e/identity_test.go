@@ -284,7 +284,7 @@ func TestEveryRouteRejectsWrongCredentials(t *testing.T) {
 		operations, err := contracttest.Operations(service)
 		require.NoError(t, err)
 		for _, o := range operations {
-			if o.Security == contracttest.ForAnybody {
+			if o.Security == contracttest.ForEveryone {
 				continue
 			}
 			t.Run(o.Method+" "+service+o.Path, func(t *testing.T) {
