@@ -12,10 +12,10 @@ import (
 //go:embed asyncapi.yaml
 var asyncAPI []byte
 
-// Subscription says that a service handles the events of one type that it receives from a topic through a queue.
+// Subscription is an event type that a service receives from a topic through a queue.
 type Subscription struct{ Service, Queue, Topic, Type string }
 
-// Subscriptions returns what asyncapi.yaml says that services receive.
+// Subscriptions returns the subscriptions of all services in asyncapi.yaml.
 func Subscriptions() ([]Subscription, error) {
 	type reference struct {
 		To string `yaml:"$ref"`
@@ -42,7 +42,7 @@ func Subscriptions() ([]Subscription, error) {
 		}
 		consumers := operation.Bindings.SNS.Consumers
 		if len(consumers) != 1 {
-			return nil, fmt.Errorf("asyncapi.yaml: operation %s has %d queues, not one", name, len(consumers))
+			return nil, fmt.Errorf("asyncapi.yaml: operation %s has %d queues, want 1", name, len(consumers))
 		}
 		service, _, _ := strings.Cut(name, ".")
 		for _, message := range operation.Messages {
@@ -55,5 +55,5 @@ func Subscriptions() ([]Subscription, error) {
 	return all, nil
 }
 
-// lastPart returns the name of what a reference refers to.
+// lastPart returns the last part of a reference, the name of its target.
 func lastPart(reference string) string { return reference[strings.LastIndexByte(reference, '/')+1:] }

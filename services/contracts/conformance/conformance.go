@@ -1,6 +1,6 @@
-// Package conformance holds the contract's examples as cases: each request and answer as the contract
-// shows it. A live system is asked with what stands in for the examples' ids, and has to answer with
-// the same status, the same fields of the same types, the same codes and verdicts.
+// Package conformance has the contract's examples as test cases: each request and answer as the contract shows it. A
+// test replaces the ids of the example with those of a running system and sends the request. The answer must have the
+// same status, the same fields with the same types, and the same codes and decisions.
 package conformance
 
 import (
@@ -19,19 +19,18 @@ var cases embed.FS
 // Case is one example.
 type Case struct {
 	Name     string            `json:"name"`
-	From     string            `json:"from"` // the service that asks
-	To       string            `json:"to"`   // the service that answers
+	From     string            `json:"from"` // the calling service
+	To       string            `json:"to"`   // the called service
 	Method   string            `json:"method"`
 	Path     string            `json:"path"`
 	Body     json.RawMessage   `json:"body"`
 	Status   int               `json:"status"`
 	Answer   json.RawMessage   `json:"answer"`
-	StandIns map[string]string `json:"standIns"` // a value of the example to the name of what stands in for it
-	Beyond   []string          `json:"beyond"`   // fields of the answer's top that we added to the contract's
+	StandIns map[string]string `json:"standIns"` // values of the example to the names of their replacements
+	Beyond   []string          `json:"beyond"`   // top-level fields of the answer that the contract does not have
 }
 
-// Cases gives all cases, in an order in which each finds what it needs: a release comes after its
-// reserve.
+// Cases returns all cases, each after those that it depends on: a release comes after its reserve.
 func Cases() ([]Case, error) {
 	files, err := fs.Glob(cases, "cases/*.json")
 	if err != nil {
@@ -50,13 +49,14 @@ func Cases() ([]Case, error) {
 	return all, nil
 }
 
-// With gives the case with real values in place of the example's. It fails when one has no stand-in.
+// With returns the case with its values replaced by those in actual, which has them by name. It returns an error if one
+// is missing.
 func (c Case) With(actual map[string]string) (Case, error) {
 	var pairs []string
 	for example, name := range c.StandIns {
 		value := actual[name]
 		if value == "" {
-			return Case{}, fmt.Errorf("%s: nothing stands in for %s", c.Name, name)
+			return Case{}, fmt.Errorf("%s: no value for %s", c.Name, name)
 		}
 		pairs = append(pairs, example, value)
 	}
@@ -66,21 +66,21 @@ func (c Case) With(actual map[string]string) (Case, error) {
 	return c, nil
 }
 
-// Check compares what was answered to a case made by With, and says where they differ first.
+// Check compares an answer with a case that With returned. It returns an error that describes the first difference.
 func (c Case) Check(status int, body []byte, actual map[string]string) error {
 	if status != c.Status {
-		return fmt.Errorf("%s: status %d and not %d: %s", c.Name, status, c.Status, body)
+		return fmt.Errorf("%s: status %d, want %d: %s", c.Name, status, c.Status, body)
 	}
 	var want, got any
 	if err := json.Unmarshal(c.Answer, &want); err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if err := json.Unmarshal(body, &got); err != nil {
-		return fmt.Errorf("%s: the answer is no JSON: %w", c.Name, err)
+		return fmt.Errorf("%s: the answer is not JSON: %w", c.Name, err)
 	}
 	if fields, is := got.(map[string]any); is {
-		for _, ours := range c.Beyond {
-			delete(fields, ours)
+		for _, name := range c.Beyond {
+			delete(fields, name)
 		}
 	}
 	known := map[string]bool{}
@@ -93,23 +93,23 @@ func (c Case) Check(status int, body []byte, actual map[string]string) error {
 	return nil
 }
 
-// Fields whose values are part of the contract, beside known ids: what was decided, and in which words.
+// The fields whose values, besides known ids, must be equal.
 var (
-	verdicts = []string{"valid", "isOrganizer", "available", "reserved", "confirmed", "released"}
-	codes    = []string{"error", "status", "paymentStatus", "paymentMethod", "roles", "category", "currency"}
+	decisions = []string{"valid", "isOrganizer", "available", "reserved", "confirmed", "released"}
+	codes     = []string{"error", "status", "paymentStatus", "paymentMethod", "roles", "category", "currency"}
 )
 
-// same compares the shapes of two values, and the values themselves where they are verdicts, codes, or
-// known.
+// same compares the types and fields of two values. It compares the values themselves if they are decisions, codes or
+// known ids.
 func same(path, key string, want, got any, known map[string]bool) error {
 	if reflect.TypeOf(want) != reflect.TypeOf(got) {
-		return fmt.Errorf("%s is a %T and not a %T", path, got, want)
+		return fmt.Errorf("%s is a %T, want a %T", path, got, want)
 	}
 	switch want := want.(type) {
 	case map[string]any:
 		got := got.(map[string]any)
 		if wantKeys, gotKeys := keys(want), keys(got); !slices.Equal(wantKeys, gotKeys) {
-			return fmt.Errorf("%s has the fields %v and not %v", path, gotKeys, wantKeys)
+			return fmt.Errorf("%s has the fields %v, want %v", path, gotKeys, wantKeys)
 		}
 		for name, value := range want {
 			if err := same(path+"."+name, name, value, got[name], known); err != nil {
@@ -119,7 +119,7 @@ func same(path, key string, want, got any, known map[string]bool) error {
 	case []any:
 		got := got.([]any)
 		if len(want) != len(got) {
-			return fmt.Errorf("%s has %d entries and not %d", path, len(got), len(want))
+			return fmt.Errorf("%s has %d entries, want %d", path, len(got), len(want))
 		}
 		for i := range want {
 			if err := same(fmt.Sprintf("%s[%d]", path, i), key, want[i], got[i], known); err != nil {
@@ -127,12 +127,12 @@ func same(path, key string, want, got any, known map[string]bool) error {
 			}
 		}
 	case bool:
-		if slices.Contains(verdicts, key) && want != got {
-			return fmt.Errorf("%s is %v", path, got)
+		if slices.Contains(decisions, key) && want != got {
+			return fmt.Errorf("%s is %v, want %v", path, got, want)
 		}
 	case string:
 		if (slices.Contains(codes, key) || known[want]) && want != got {
-			return fmt.Errorf("%s is %q and not %q", path, got, want)
+			return fmt.Errorf("%s is %q, want %q", path, got, want)
 		}
 	}
 	return nil

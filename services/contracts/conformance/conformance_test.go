@@ -8,7 +8,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/conformance"
 )
 
-func TestEveryCaseIsItsOwnAnswer(t *testing.T) {
+func TestCasesAcceptTheirOwnAnswer(t *testing.T) {
 	t.Parallel()
 	cases, err := conformance.Cases()
 	require.NoError(t, err)
@@ -24,7 +24,7 @@ func TestEveryCaseIsItsOwnAnswer(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestCheckReportsTheFirstDifference(t *testing.T) {
 	t.Parallel()
 	c := conformance.Case{
 		Status: 200, StandIns: map[string]string{"example": "user"}, Beyond: []string{"ours"},
@@ -35,15 +35,15 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, err)
 	for _, tt := range []struct{ name, answer, wrong string }{
 		{"Same", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}]}`, ""},
-		{"BeyondTheContract", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}],"ours":1}`, ""},
-		{"FieldMore", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"more":1}`, "fields"},
-		{"FieldLess", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x"}`, "fields"},
+		{"BeyondTheContract", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"ours":1}`, ""},
+		{"AddedField", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"more":1}`, "fields"},
+		{"MissingField", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x"}`, "fields"},
 		{"OtherType", `{"userId":"real","valid":true,"n":"7","error":"CODE","text":"x","list":[{"a":2}]}`, ".n"},
 		{"OtherCode", `{"userId":"real","valid":true,"n":7,"error":"OTHER","text":"x","list":[{"a":2}]}`, ".error"},
-		{"NoForYes", `{"userId":"real","valid":false,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".valid"},
-		{"SomebodyElse", `{"userId":"who","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".userId"},
-		{"Entries", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[]}`, "entries"},
-		{"Below", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"b":2}]}`, ".list[0]"},
+		{"OtherDecision", `{"userId":"real","valid":false,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".valid"},
+		{"OtherUser", `{"userId":"who","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}]}`, ".userId"},
+		{"OtherLength", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[]}`, "entries"},
+		{"NestedField", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"b":2}]}`, ".list[0]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,6 @@
-// Package events holds the contract's event types: what each carries, the topic it goes to, and the
-// attributes that subscriptions may route on. The JSON is the contract's "Event Message Schemas";
-// the fields beyond it are named where they stand.
+// Package events has the Go type of each event: its payload, its topic, and the attributes by which subscriptions can
+// filter. The JSON follows the contract's "Event Message Schemas". The comments name the types and fields that this
+// project added.
 package events
 
 import (
@@ -11,30 +11,30 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// Topics of the contract.
+// The topics. The project added the last three.
 const (
 	TopicPayments = "payment-events"
 	TopicTickets  = "ticket-events"
 	TopicEvents   = "event-events"
-	// TopicEventUpdates keeps its order. What changes an event goes there as well as to TopicEvents.
+	// TopicEventUpdates keeps the order of the changes of each event. They are published to TopicEvents too.
 	TopicEventUpdates = "event-updates.fifo"
-	// TopicUsers is ours: what auth-service has to tell.
+	// TopicUsers has the events of auth-service.
 	TopicUsers = "user-events"
-	// TopicCompensations and TopicOperations are ours: what people have to look after.
+	// TopicCompensations and TopicOperations have what operators must act on.
 	TopicCompensations = "saga-compensation-failed"
 	TopicOperations    = "operations-events"
 )
 
-// OrderItem is one line of an order.
+// OrderItem is one line item of an order.
 type OrderItem struct {
 	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
 	Quantity     int           `json:"quantity"`
 	UnitPrice    money.Decimal `json:"unitPrice"`
 }
 
-// PaymentCompleted reports that an order is paid. ReservationID is the contract's own addition in its
-// ticket-processing-queue format; HolderName is ours, so that ticket-service can print tickets
-// without asking anyone.
+// PaymentCompleted reports that an order was paid. The contract lists ReservationID only in its format of
+// ticket-processing-queue. HolderName is added, so that ticket-service can create tickets without calling another
+// service.
 type PaymentCompleted struct {
 	OrderID       uuid.UUID      `json:"orderId"`
 	OrderNumber   string         `json:"orderNumber"`
@@ -49,7 +49,7 @@ type PaymentCompleted struct {
 	Items         []OrderItem    `json:"items"`
 }
 
-// Type, Topic, Subject and Attributes make PaymentCompleted publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (PaymentCompleted) Type() string      { return "PAYMENT_COMPLETED" }
 func (PaymentCompleted) Topic() string     { return TopicPayments }
 func (e PaymentCompleted) Subject() string { return e.OrderID.String() }
@@ -57,18 +57,18 @@ func (e PaymentCompleted) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
-// PaymentFailed reports that an order will not be paid. EventID is ours: organizers' figures need it.
+// PaymentFailed reports that an order will not be paid. EventID is added for the figures of organizers.
 type PaymentFailed struct {
 	OrderID       uuid.UUID `json:"orderId"`
 	UserID        uuid.UUID `json:"userId"`
 	EventID       uuid.UUID `json:"eventId"`
 	ReservationID uuid.UUID `json:"reservationId"`
-	FailureReason string    `json:"failureReason"` // a code: INSUFFICIENT_FUNDS
+	FailureReason string    `json:"failureReason"` // a code such as INSUFFICIENT_FUNDS
 	ErrorMessage  string    `json:"errorMessage"`
 	Retryable     bool      `json:"retryable"`
 }
 
-// Type, Topic, Subject and Attributes make PaymentFailed publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (PaymentFailed) Type() string      { return "PAYMENT_FAILED" }
 func (PaymentFailed) Topic() string     { return TopicPayments }
 func (e PaymentFailed) Subject() string { return e.OrderID.String() }
@@ -76,8 +76,8 @@ func (e PaymentFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
-// RefundProcessed reports that money went back: Amount now, RefundedTotal of the order so far. An order
-// of which everything went back is OrderRefunded.
+// RefundProcessed reports a refund of Amount. RefundedTotal is the sum of the refunds of the order so far.
+// OrderRefunded reports whether the whole order is refunded.
 type RefundProcessed struct {
 	OrderID       uuid.UUID      `json:"orderId"`
 	UserID        uuid.UUID      `json:"userId"`
@@ -90,7 +90,7 @@ type RefundProcessed struct {
 	OrderRefunded bool           `json:"orderRefunded"`
 }
 
-// Type, Topic, Subject and Attributes make RefundProcessed publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (RefundProcessed) Type() string      { return "REFUND_PROCESSED" }
 func (RefundProcessed) Topic() string     { return TopicPayments }
 func (e RefundProcessed) Subject() string { return e.OrderID.String() }
@@ -98,8 +98,7 @@ func (e RefundProcessed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
-// Ticket is a ticket as TICKETS_GENERATED lists it. QRCode is a URL of its picture. TicketTypeID is
-// ours.
+// Ticket is a ticket in TICKETS_GENERATED. QRCode is the URL of its QR code as an image. TicketTypeID is added.
 type Ticket struct {
 	TicketID     uuid.UUID `json:"ticketId"`
 	TicketNumber string    `json:"ticketNumber"`
@@ -107,7 +106,7 @@ type Ticket struct {
 	QRCode       string    `json:"qrCode"`
 }
 
-// TicketsGenerated reports that a paid order has its tickets.
+// TicketsGenerated reports that the tickets of a paid order were created.
 type TicketsGenerated struct {
 	OrderID uuid.UUID `json:"orderId"`
 	UserID  uuid.UUID `json:"userId"`
@@ -115,7 +114,7 @@ type TicketsGenerated struct {
 	Tickets []Ticket  `json:"tickets"`
 }
 
-// Type, Topic, Subject and Attributes make TicketsGenerated publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (TicketsGenerated) Type() string      { return "TICKETS_GENERATED" }
 func (TicketsGenerated) Topic() string     { return TopicTickets }
 func (e TicketsGenerated) Subject() string { return e.OrderID.String() }
@@ -123,17 +122,17 @@ func (e TicketsGenerated) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String()}
 }
 
-// TicketGenerationFailed reports that a paid order cannot get its tickets and has to be refunded. It
-// is not in the contract's list of types; its compensation table asks for it.
+// TicketGenerationFailed reports that the tickets of a paid order cannot be created, so that it must be refunded. The
+// type is added: the contract's compensation table requires the refund, but its list of types has no event for it.
 type TicketGenerationFailed struct {
 	OrderID       uuid.UUID `json:"orderId"`
 	UserID        uuid.UUID `json:"userId"`
 	EventID       uuid.UUID `json:"eventId"`
 	ReservationID uuid.UUID `json:"reservationId"`
-	Reason        string    `json:"reason"` // a code: INSUFFICIENT_INVENTORY
+	Reason        string    `json:"reason"` // a code such as INSUFFICIENT_INVENTORY
 }
 
-// Type, Topic, Subject and Attributes make TicketGenerationFailed publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (TicketGenerationFailed) Type() string      { return "TICKET_GENERATION_FAILED" }
 func (TicketGenerationFailed) Topic() string     { return TopicTickets }
 func (e TicketGenerationFailed) Subject() string { return e.OrderID.String() }
@@ -141,26 +140,26 @@ func (e TicketGenerationFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String()}
 }
 
-// Who cancelled a ticket.
+// The values of TicketCancelled.CancelledBy.
 const (
 	CancelledByOwner  = "OWNER"
-	CancelledByRefund = "REFUND" // its money goes back
-	CancelledByEvent  = "EVENT"  // which will not take place
+	CancelledByRefund = "REFUND" // the ticket was refunded
+	CancelledByEvent  = "EVENT"  // the event was cancelled
 )
 
-// TicketCancelled reports that a ticket lets nobody in any more, and that its place is on sale again.
+// TicketCancelled reports that a ticket is no longer valid and that its place is on sale again.
 type TicketCancelled struct {
 	TicketID     uuid.UUID `json:"ticketId"`
 	TicketNumber string    `json:"ticketNumber"`
 	TicketTypeID uuid.UUID `json:"ticketTypeId"`
 	OrderID      uuid.UUID `json:"orderId"`
-	UserID       uuid.UUID `json:"userId"` // whose it was
+	UserID       uuid.UUID `json:"userId"` // the former owner
 	EventID      uuid.UUID `json:"eventId"`
 	Reason       string    `json:"reason"`
 	CancelledBy  string    `json:"cancelledBy"`
 }
 
-// Type, Topic, Subject and Attributes make TicketCancelled publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (TicketCancelled) Type() string      { return "TICKET_CANCELLED" }
 func (TicketCancelled) Topic() string     { return TopicTickets }
 func (e TicketCancelled) Subject() string { return e.TicketID.String() }
@@ -168,7 +167,7 @@ func (e TicketCancelled) Attributes() map[string]string {
 	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
 }
 
-// TicketTransferred reports that a ticket has another owner, and that its code until then is void.
+// TicketTransferred reports that a ticket has a new owner and a new QR code. The old code is no longer valid.
 type TicketTransferred struct {
 	TicketID   uuid.UUID `json:"ticketId"`
 	OrderID    uuid.UUID `json:"orderId"`
@@ -177,7 +176,7 @@ type TicketTransferred struct {
 	ToUserID   uuid.UUID `json:"toUserId"`
 }
 
-// Type, Topic, Subject and Attributes make TicketTransferred publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (TicketTransferred) Type() string      { return "TICKET_TRANSFERRED" }
 func (TicketTransferred) Topic() string     { return TopicTickets }
 func (e TicketTransferred) Subject() string { return e.TicketID.String() }
@@ -185,8 +184,7 @@ func (e TicketTransferred) Attributes() map[string]string {
 	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
 }
 
-// TicketCheckedIn reports that a ticket let somebody in. It is not in the contract's list of types;
-// organizers' figures need it.
+// TicketCheckedIn reports that a ticket was used for entry. The type is added for the figures of organizers.
 type TicketCheckedIn struct {
 	TicketID     uuid.UUID `json:"ticketId"`
 	OrderID      uuid.UUID `json:"orderId"`
@@ -196,7 +194,7 @@ type TicketCheckedIn struct {
 	Gate         string    `json:"gate"`
 }
 
-// Type, Topic, Subject and Attributes make TicketCheckedIn publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (TicketCheckedIn) Type() string      { return "TICKET_CHECKED_IN" }
 func (TicketCheckedIn) Topic() string     { return TopicTickets }
 func (e TicketCheckedIn) Subject() string { return e.TicketID.String() }
@@ -204,9 +202,9 @@ func (e TicketCheckedIn) Attributes() map[string]string {
 	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
 }
 
-// EventDetails is what EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED say of an event. UpdatedAt
-// orders them: one that is not newer than what a consumer has is stale. Only the EVENT_UPDATED of a
-// postponement has PostponedFrom, the date until then, and Reason.
+// EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
+// event: a consumer ignores a version that is not newer than its own. PostponedFrom, the previous date, and Reason are
+// set only in the EVENT_UPDATED of a postponement.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
 	OrganizerID uuid.UUID `json:"organizerId"`
@@ -221,32 +219,32 @@ type EventDetails struct {
 	Reason        string     `json:"reason,omitempty"`
 }
 
-// Topic, Subject and Attributes are common to what embeds EventDetails.
+// Topic, Subject and Attributes implement a part of messaging.Payload.
 func (EventDetails) Topic() string     { return TopicEvents }
 func (e EventDetails) Subject() string { return e.EventID.String() }
 func (e EventDetails) Attributes() map[string]string {
 	return map[string]string{"eventid": e.EventID.String(), "organizerid": e.OrganizerID.String()}
 }
 
-// EventCreated reports a new event, not yet on sale.
+// EventCreated reports a new event, which is not on sale yet.
 type EventCreated struct{ EventDetails }
 
-// Type makes EventCreated publishable.
+// Type returns the event type.
 func (EventCreated) Type() string { return "EVENT_CREATED" }
 
-// EventUpdated reports a change of what EventDetails says.
+// EventUpdated reports a change of the details of an event.
 type EventUpdated struct{ EventDetails }
 
-// Type makes EventUpdated publishable.
+// Type returns the event type.
 func (EventUpdated) Type() string { return "EVENT_UPDATED" }
 
 // EventPublished reports that an event is on sale.
 type EventPublished struct{ EventDetails }
 
-// Type makes EventPublished publishable.
+// Type returns the event type.
 func (EventPublished) Type() string { return "EVENT_PUBLISHED" }
 
-// EventCancelled reports that an event will not take place. UpdatedAt is ours, as in EventDetails.
+// EventCancelled reports that an event will not take place. UpdatedAt is added, as in EventDetails.
 type EventCancelled struct {
 	EventID             uuid.UUID `json:"eventId"`
 	EventName           string    `json:"eventName"`
@@ -256,7 +254,7 @@ type EventCancelled struct {
 	UpdatedAt           time.Time `json:"updatedAt"`
 }
 
-// Type, Topic, Subject and Attributes make EventCancelled publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (EventCancelled) Type() string      { return "EVENT_CANCELLED" }
 func (EventCancelled) Topic() string     { return TopicEvents }
 func (e EventCancelled) Subject() string { return e.EventID.String() }
@@ -264,34 +262,34 @@ func (e EventCancelled) Attributes() map[string]string {
 	return map[string]string{"eventid": e.EventID.String(), "organizerid": e.OrganizerID.String()}
 }
 
-// AccountMailRequest is what EMAIL_VERIFICATION_REQUESTED and PASSWORD_RESET_REQUESTED say. Neither the
-// address nor the token is in it: whoever sends the mail asks auth-service for them by RequestID.
+// AccountMailRequest is the payload of EMAIL_VERIFICATION_REQUESTED and PASSWORD_RESET_REQUESTED. It has neither the
+// address nor the token. The consumer that sends the mail requests them from auth-service by RequestID.
 type AccountMailRequest struct {
 	UserID    uuid.UUID `json:"userId"`
 	RequestID uuid.UUID `json:"requestId"`
 }
 
-// Topic, Subject and Attributes are common to what embeds AccountMailRequest.
+// Topic, Subject and Attributes implement a part of messaging.Payload.
 func (AccountMailRequest) Topic() string     { return TopicUsers }
 func (e AccountMailRequest) Subject() string { return e.UserID.String() }
 func (e AccountMailRequest) Attributes() map[string]string {
 	return map[string]string{"userid": e.UserID.String()}
 }
 
-// EmailVerificationRequested asks for the mail with which a person proves that an address is theirs.
+// EmailVerificationRequested requests the mail with which a user proves that an address is theirs.
 type EmailVerificationRequested struct{ AccountMailRequest }
 
-// Type makes EmailVerificationRequested publishable.
+// Type returns the event type.
 func (EmailVerificationRequested) Type() string { return "EMAIL_VERIFICATION_REQUESTED" }
 
-// PasswordResetRequested asks for the mail with which a person sets a new password.
+// PasswordResetRequested requests the mail with which a user sets a new password.
 type PasswordResetRequested struct{ AccountMailRequest }
 
-// Type makes PasswordResetRequested publishable.
+// Type returns the event type.
 func (PasswordResetRequested) Type() string { return "PASSWORD_RESET_REQUESTED" }
 
-// CompensationFailed reports that a step which undoes an order's effects fails time and again. It goes
-// on being tried; somebody should know.
+// CompensationFailed reports that a step that compensates an order has failed repeatedly. payment-service continues to
+// retry it.
 type CompensationFailed struct {
 	OrderID       uuid.UUID `json:"orderId"`
 	ReservationID uuid.UUID `json:"reservationId"`
@@ -300,7 +298,7 @@ type CompensationFailed struct {
 	Attempts      int       `json:"attempts"`
 }
 
-// Type, Topic, Subject and Attributes make CompensationFailed publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (CompensationFailed) Type() string      { return "COMPENSATION_FAILED" }
 func (CompensationFailed) Topic() string     { return TopicCompensations }
 func (e CompensationFailed) Subject() string { return e.OrderID.String() }
@@ -308,8 +306,8 @@ func (e CompensationFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String()}
 }
 
-// DeadLetterArchived reports that a service could not process an event, and an admin has to say what
-// becomes of it. EventID and EventType are as far as they can be read.
+// DeadLetterArchived reports that a service could not process an event. An admin must replay or discard it. EventID and
+// EventType are empty if they could not be read.
 type DeadLetterArchived struct {
 	Service      string    `json:"service"`
 	Queue        string    `json:"queue"`
@@ -320,7 +318,7 @@ type DeadLetterArchived struct {
 	FirstSeen    time.Time `json:"firstSeen"`
 }
 
-// Type, Topic, Subject and Attributes make DeadLetterArchived publishable.
+// Type, Topic, Subject and Attributes implement messaging.Payload.
 func (DeadLetterArchived) Type() string      { return "DEAD_LETTER_ARCHIVED" }
 func (DeadLetterArchived) Topic() string     { return TopicOperations }
 func (e DeadLetterArchived) Subject() string { return e.DeadLetterID }

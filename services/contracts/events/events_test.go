@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
-// payload is what all events have in common.
+// payload is implemented by all events.
 type payload interface {
 	Type() string
 	Topic() string
@@ -27,8 +27,8 @@ var (
 	kind    = uuid.MustParse("990e8400-e29b-41d4-a716-446655440000")
 )
 
-// The wanted JSON is the contract's own example, with the fields that are ours added.
-func TestPayloadsAreTheContracts(t *testing.T) {
+// The expected JSON is that of the contract's examples with the added fields.
+func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -80,7 +80,8 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 		{
 			"TICKETS_GENERATED",
 			events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
-				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, QRCode: "https://cdn.example.com/qr/dd0e8400.png",
+				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,
+				QRCode: "https://cdn.example.com/qr/dd0e8400.png",
 			}}},
 			"ticket-events", order.String(),
 			map[string]string{"orderid": order.String()},
@@ -92,8 +93,8 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 		{
 			"TICKET_CANCELLED",
 			events.TicketCancelled{
-				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user, EventID: event,
-				Reason: "Ill", CancelledBy: events.CancelledByOwner,
+				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user,
+				EventID: event, Reason: "Ill", CancelledBy: events.CancelledByOwner,
 			},
 			"ticket-events", booking.String(),
 			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
@@ -113,7 +114,9 @@ func TestPayloadsAreTheContracts(t *testing.T) {
 		},
 		{
 			"TICKET_CHECKED_IN",
-			events.TicketCheckedIn{TicketID: booking, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North"},
+			events.TicketCheckedIn{
+				TicketID: booking, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North",
+			},
 			"ticket-events", booking.String(),
 			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
 			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",

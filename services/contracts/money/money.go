@@ -1,6 +1,5 @@
-// Package money holds amounts as integer minor units of an ISO 4217 currency and reads and writes
-// them as the contract's decimal JSON numbers with the currency's digits (150.00). No float ever
-// holds money.
+// Package money represents amounts as integer minor units of an ISO 4217 currency. In JSON they are the contract's
+// decimal numbers with the digits of the currency (150.00). It uses no floating-point numbers.
 package money
 
 import (
@@ -18,41 +17,41 @@ import (
 // Currency is an ISO 4217 code such as USD.
 type Currency string
 
-// ErrCurrency reports a code that is not an ISO 4217 currency.
+// ErrCurrency reports a code that is not an ISO 4217 currency code.
 var ErrCurrency = errors.New("not an ISO 4217 currency code")
 
-// ParseCurrency checks code against ISO 4217. It returns ErrCurrency for anything else, lower case
-// included.
+// ParseCurrency returns the currency with this ISO 4217 code. It returns ErrCurrency for any other string, including a
+// code in lower case.
 func ParseCurrency(code string) (Currency, error) {
-	if code == "" || !currency.IsValid(code) { // IsValid takes "no currency" for valid
+	if code == "" || !currency.IsValid(code) { // IsValid accepts the empty string
 		return "", ErrCurrency
 	}
 	return Currency(code), nil
 }
 
-// digits is how many decimals the currency has: 2 for USD, 0 for JPY, 3 for KWD.
+// digits returns the number of decimals of the currency: 2 for USD, 0 for JPY, 3 for KWD.
 func (c Currency) digits() int {
 	d, _ := currency.GetDigits(string(c))
 	return int(d)
 }
 
-// MaxMinor bounds an amount, in minor units: 999,999.99 of a two-digit currency, the largest charge
-// that Stripe takes. It leaves room in an int64 for any sum that an order can make.
+// MaxMinor is the largest amount in minor units: 999,999.99 of a currency with two digits, which is the largest charge
+// that Stripe accepts. The total of any order fits into an int64.
 const MaxMinor = 99_999_999
 
-// Amount is an amount of money. The zero Amount is no money in no currency.
+// Amount is an amount of money. The zero Amount has no currency.
 type Amount struct {
 	Minor    int64 // minor units: cents for USD
 	Currency Currency
 }
 
-// Of makes an Amount of minor units.
+// Of returns an Amount of minor units.
 func Of(minor int64, c Currency) Amount { return Amount{Minor: minor, Currency: c} }
 
-// Times gives n times a.
+// Times returns n times a.
 func (a Amount) Times(n int) Amount { return Amount{a.Minor * int64(n), a.Currency} }
 
-// Plus gives a + b. Adding two currencies is a bug in the caller and panics.
+// Plus returns a + b. It panics if the currencies differ, which is a bug in the caller.
 func (a Amount) Plus(b Amount) Amount {
 	if a.Currency != b.Currency {
 		panic(fmt.Sprintf("money: adding %s to %s", b.Currency, a.Currency))
@@ -60,7 +59,7 @@ func (a Amount) Plus(b Amount) Amount {
 	return Amount{a.Minor + b.Minor, a.Currency}
 }
 
-// Decimal writes the amount as the contract does: with all digits of its currency.
+// Decimal returns the amount as a decimal number with all digits of its currency.
 func (a Amount) Decimal() Decimal {
 	sign, minor := "", a.Minor
 	if minor < 0 {
@@ -77,25 +76,25 @@ func (a Amount) Decimal() Decimal {
 	return Decimal(sign + s[:len(s)-d] + "." + s[len(s)-d:])
 }
 
-// String gives the amount for people: "150.00 USD".
+// String returns the amount for people, such as "150.00 USD".
 func (a Amount) String() string { return fmt.Sprintf("%s %s", a.Decimal(), a.Currency) }
 
 var decimalType = reflect.TypeFor[Decimal]()
 
-// Decimal is a decimal JSON number as it stood on the wire, not yet in a currency.
+// Decimal is a decimal JSON number as it was received, without a currency.
 type Decimal string
 
-// What can be wrong with a Decimal.
+// The errors of an invalid Decimal.
 var (
 	ErrNotDecimal = errors.New("must be a plain decimal number")
 	ErrPrecision  = errors.New("has more decimals than its currency")
 	ErrRange      = errors.New("is out of range")
 )
 
-// In reads d as an amount of c: exactly, or not at all. It returns ErrPrecision for more digits than
-// c has, and ErrRange for a negative amount or one above MaxMinor.
+// In returns d as an amount of c, without rounding. It returns ErrPrecision if d has more digits than c, ErrRange if it
+// is negative or above MaxMinor, and ErrNotDecimal if it is not a decimal number.
 func (d Decimal) In(c Currency) (Amount, error) {
-	if d == "" { // the field was left out
+	if d == "" { // the field was missing
 		return Amount{}, ErrNotDecimal
 	}
 	whole, fraction, _ := strings.Cut(string(d), ".")
@@ -117,7 +116,8 @@ func (d Decimal) In(c Currency) (Amount, error) {
 	return Of(minor, c), nil
 }
 
-// MarshalJSON writes the number as it is. The empty Decimal is a bug in the caller.
+// MarshalJSON returns the number unchanged. It returns ErrNotDecimal for the empty Decimal, which is a bug in the
+// caller.
 func (d Decimal) MarshalJSON() ([]byte, error) {
 	if d == "" {
 		return nil, ErrNotDecimal
@@ -125,7 +125,8 @@ func (d Decimal) MarshalJSON() ([]byte, error) {
 	return []byte(d), nil
 }
 
-// UnmarshalJSON takes a JSON number without an exponent; a string that looks like one is refused.
+// UnmarshalJSON accepts a JSON number without an exponent. It returns a *json.UnmarshalTypeError for any other value,
+// including a number in a string. It ignores null.
 func (d *Decimal) UnmarshalJSON(b []byte) error {
 	if bytes.Equal(b, []byte("null")) {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-func TestDecimalAndBack(t *testing.T) {
+func TestDecimalAndInAreInverse(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		currency money.Currency
@@ -29,7 +29,7 @@ func TestDecimalAndBack(t *testing.T) {
 	}
 }
 
-func TestDecimalIn(t *testing.T) {
+func TestInIsExact(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, decimal string
@@ -45,7 +45,7 @@ func TestDecimalIn(t *testing.T) {
 		{"NegativeFraction", "-0.01", "USD", 0, money.ErrRange},
 		{"AboveTheLimit", "1000000.00", "USD", 0, money.ErrRange},
 		{"BeyondInt64", "99999999999999999999999", "USD", 0, money.ErrRange},
-		{"LeftOut", "", "USD", 0, money.ErrNotDecimal},
+		{"Missing", "", "USD", 0, money.ErrNotDecimal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -56,26 +56,26 @@ func TestDecimalIn(t *testing.T) {
 	}
 }
 
-func TestDecimalOnTheWire(t *testing.T) {
+func TestDecimalKeepsItsDigitsInJSON(t *testing.T) {
 	t.Parallel()
 	var got struct{ Price money.Decimal }
 	require.NoError(t, json.Unmarshal([]byte(`{"price": 50.00}`), &got))
 	out, err := json.Marshal(got)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"Price": 50.00}`, string(out))
-	require.Contains(t, string(out), "50.00", "the digits stay as they were written")
+	require.Contains(t, string(out), "50.00", "the digits are unchanged")
 
-	for _, bad := range []string{`"50.00"`, `5e1`, `true`, `{}`, `[]`} {
-		require.Error(t, json.Unmarshal([]byte(`{"price": `+bad+`}`), &got), bad)
+	for _, invalid := range []string{`"50.00"`, `5e1`, `true`, `{}`, `[]`} {
+		require.Error(t, json.Unmarshal([]byte(`{"price": `+invalid+`}`), &got), invalid)
 	}
 }
 
-func TestParseCurrency(t *testing.T) {
+func TestParseCurrencyAcceptsOnlyISO4217Codes(t *testing.T) {
 	t.Parallel()
 	_, err := money.ParseCurrency("EUR")
 	require.NoError(t, err)
-	for _, bad := range []string{"", "usd", "XXQ", "DOLLARS"} {
-		_, err := money.ParseCurrency(bad)
-		require.ErrorIs(t, err, money.ErrCurrency, bad)
+	for _, invalid := range []string{"", "usd", "XXQ", "DOLLARS"} {
+		_, err := money.ParseCurrency(invalid)
+		require.ErrorIs(t, err, money.ErrCurrency, invalid)
 	}
 }

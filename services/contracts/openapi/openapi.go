@@ -1,5 +1,5 @@
-// Package openapi holds each service's HTTP contract, an OpenAPI 3.1 document. Each is complete in
-// itself, so that a reader needs one file. Package contracttest holds the services to them.
+// Package openapi contains the OpenAPI 3.1 document of each service's HTTP API. Each document is self-contained.
+// Package contracttest compares the services with their documents.
 package openapi
 
 import "embed"
@@ -7,6 +7,5 @@ import "embed"
 //go:embed *.yaml
 var documents embed.FS
 
-// Document gives the document of the service with this app-id. It returns fs.ErrNotExist for one that
-// there is none of.
+// Document returns the document of the service with this app-id. It returns fs.ErrNotExist for an unknown service.
 func Document(service string) ([]byte, error) { return documents.ReadFile(service + ".yaml") }

@@ -1,9 +1,8 @@
-// Package problem is the contract's error form: {"error": CODE, "message": ..., "field": ...}.
+// Package problem defines the contract's error form: {"error": CODE, "message": ..., "field": ...}.
 //
-// Every error that may be shown to a caller is an *Error: a kind, which the HTTP edge maps to a
-// status; a code in the contract's words, which callers branch on; and a message that is safe to
-// show. Its cause is for logs only. Any other error is an internal one and is shown as nothing but
-// INTERNAL_ERROR.
+// Each error that a caller may see is an *Error. It has a kind, which package web maps to an HTTP status; a code, by
+// which callers decide what to do; and a message that is safe to show. Its cause is only logged. Package web renders
+// every other error as INTERNAL_ERROR.
 package problem
 
 import (
@@ -12,10 +11,10 @@ import (
 	"time"
 )
 
-// Kind says what went wrong in a way that every transport can map to its own status.
+// Kind is the kind of an error, independent of the transport.
 type Kind uint8
 
-// The kinds, each with the HTTP status it is rendered as.
+// The kinds with their HTTP statuses.
 const (
 	Internal         Kind = iota // 500
 	Invalid                      // 400
@@ -31,38 +30,38 @@ const (
 	Unavailable                  // 503
 )
 
-// Error is an error that its receiver may see.
+// Error is an error that the caller of an API may see.
 type Error struct {
 	Kind    Kind
-	Code    string // the contract's word, such as INSUFFICIENT_INVENTORY
+	Code    string // a code of the contract, such as INSUFFICIENT_INVENTORY
 	Message string // one sentence, safe to show
-	Field   string // the JSON field or parameter at fault, if there is one
-	// RetryAfter tells an Unavailable or Throttled caller how long to wait; zero says nothing.
+	Field   string // the invalid JSON field or parameter, if there is one
+	// RetryAfter is the time after which a caller may retry an Unavailable or Throttled request. It is zero if unknown.
 	RetryAfter time.Duration
 
 	cause error
 }
 
-// New makes an Error with a formatted message.
+// New returns an Error with a formatted message.
 func New(kind Kind, code, format string, args ...any) *Error {
 	return &Error{Kind: kind, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// Field makes the Error of a bad value in a request: Invalid, VALIDATION_ERROR, with the field named.
+// Field returns the Error of an invalid field of a request, with the kind Invalid and the code VALIDATION_ERROR.
 func Field(field, format string, args ...any) *Error {
 	e := New(Invalid, "VALIDATION_ERROR", format, args...)
 	e.Field = field
 	return e
 }
 
-// Because returns a copy of e that wraps cause, which reaches logs and errors.Is but no caller.
+// Because returns a copy of e that wraps cause. Logs and errors.Is see the cause, callers of the API do not.
 func (e *Error) Because(cause error) *Error {
 	c := *e
 	c.cause = cause
 	return &c
 }
 
-// Error gives the code, the message and the cause, for logs.
+// Error returns the code, the message and the cause, for logs.
 func (e *Error) Error() string {
 	if e.cause != nil {
 		return fmt.Sprintf("%s: %s: %v", e.Code, e.Message, e.cause)
@@ -70,17 +69,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s", e.Code, e.Message)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is reports whether target is an *Error with the same code, so that errors.Is compares what a
-// caller would branch on and not the wording.
+// Is reports whether target is an *Error with the same code. So errors.Is compares codes and ignores messages.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 
-// KindOf gives the kind of the first *Error in err's chain, Internal when there is none.
+// KindOf returns the kind of the first *Error in err's chain, or Internal if there is none.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind

@@ -11,37 +11,37 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-func TestIdentityIsTheCode(t *testing.T) {
+func TestErrorsWithTheSameCodeAreEqual(t *testing.T) {
 	t.Parallel()
 	soldOut := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
-	elsewhere := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "other words, from another service")
-	require.ErrorIs(t, elsewhere, soldOut)
-	require.ErrorIs(t, fmt.Errorf("reserve: %w", elsewhere), soldOut)
+	remote := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "another message, from another service")
+	require.ErrorIs(t, remote, soldOut)
+	require.ErrorIs(t, fmt.Errorf("reserve: %w", remote), soldOut)
 	require.NotErrorIs(t, problem.New(problem.Conflict, "EVENT_NOT_DRAFT", "Not enough tickets available"), soldOut)
 }
 
-func TestBecause(t *testing.T) {
+func TestBecauseReturnsACopyThatWrapsTheCause(t *testing.T) {
 	t.Parallel()
-	unavailable := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service does not answer")
+	unavailable := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service is not available")
 	because := unavailable.Because(io.ErrUnexpectedEOF)
 	require.ErrorIs(t, because, unavailable)
 	require.ErrorIs(t, because, io.ErrUnexpectedEOF)
-	require.Equal(t, unavailable.Message, because.Message, "the cause is not shown")
-	require.NotErrorIs(t, unavailable, io.ErrUnexpectedEOF, "the original, which all share, is as it was")
+	require.Equal(t, unavailable.Message, because.Message, "the cause is not in the message")
+	require.NotErrorIs(t, unavailable, io.ErrUnexpectedEOF, "the shared original is unchanged")
 }
 
-func TestKindOf(t *testing.T) {
+func TestKindOfReturnsTheKindOfTheWrappedError(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		err  error
 		want problem.Kind
 	}{
-		{"OfOurs", problem.New(problem.NotFound, "ORDER_NOT_FOUND", "gone"), problem.NotFound},
+		{"Error", problem.New(problem.NotFound, "ORDER_NOT_FOUND", "gone"), problem.NotFound},
 		{"Wrapped", fmt.Errorf("get: %w", problem.New(problem.NotFound, "ORDER_NOT_FOUND", "gone")), problem.NotFound},
 		{"Field", problem.Field("name", "%s is too long", "name"), problem.Invalid},
-		{"AnythingElse", errors.New("broken"), problem.Internal},
-		{"None", nil, problem.Internal},
+		{"OtherError", errors.New("broken"), problem.Internal},
+		{"Nil", nil, problem.Internal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
