@@ -216,7 +216,7 @@ func (c credentials) attempts(t *testing.T, o contracttest.Operation, direct boo
 	good := c.of(t, "payment-service")
 	var all []attempt
 	switch o.Security {
-	case contracttest.ForAnybody: // there are no credentials to get wrong
+	case contracttest.ForEveryone: // there are no credentials to get wrong
 	case contracttest.ForUsers:
 		all = append(all, attempt{"ServiceTokenInItsScheme", header{"Authorization": "Service-Token " + good}, missing})
 		if !o.Optional {
