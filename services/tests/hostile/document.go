@@ -11,18 +11,18 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/openapi"
 )
 
-// object is a part of a document, with references still in it.
+// object is a part of a document whose references are not resolved.
 type object = map[string]any
 
-// operation is what there is to attack.
+// operation is the target of attacks.
 type operation struct {
 	service, method, path string
 	parameters            []object
-	schema                object // of the body; nil if there is none
+	schema                object // of the body; nil if the operation has none
 	example               any    // of the body
-	security              string // user, service, sidecar or nothing
-	optional              bool   // whether it also answers without credentials
-	caller                string // the service that may call it, if security is service
+	security              string // "user", "service", "sidecar" or empty
+	optional              bool   // credentials are optional
+	caller                string // a service that may call the operation, if security is "service"
 }
 
 func (o operation) String() string { return o.service + ": " + o.method + " " + o.path }
@@ -30,7 +30,7 @@ func (o operation) String() string { return o.service + ": " + o.method + " " + 
 // document reads parts of a service's OpenAPI document.
 type document struct{ root object }
 
-// at follows references and gives the part as an object, nil if it is none.
+// at resolves references and returns the part as an object. It returns nil if the part is not an object.
 func (d document) at(part any) object {
 	for {
 		o, _ := part.(object)
@@ -45,7 +45,8 @@ func (d document) at(part any) object {
 	}
 }
 
-// operations reads what a service offers, but for what has nothing to refuse: health, documentation.
+// operations returns the operations of a service, and its document. It omits those that reject nothing: health and
+// documentation.
 func operations(service string) ([]operation, document, error) {
 	content, err := openapi.Document(service)
 	if err != nil {
@@ -53,7 +54,7 @@ func operations(service string) ([]operation, document, error) {
 	}
 	var d document
 	if err := yaml.Unmarshal(content, &d.root); err != nil {
-		return nil, document{}, fmt.Errorf("document of %s: %w", service, err)
+		return nil, document{}, fmt.Errorf("read the document of %s: %w", service, err)
 	}
 	var all []operation
 	for path, item := range d.at(d.root["paths"]) {
@@ -62,8 +63,11 @@ func operations(service string) ([]operation, document, error) {
 			if method == "parameters" || slices.Contains(list(o["tags"]), "service") {
 				continue
 			}
-			op := operation{service: service, method: strings.ToUpper(method), path: path, security: securityOf(list(o["security"]))}
-			op.optional = slices.ContainsFunc(list(o["security"]), func(alternative any) bool { return len(d.at(alternative)) == 0 })
+			op := operation{
+				service: service, method: strings.ToUpper(method), path: path, security: securityOf(list(o["security"])),
+			}
+			op.optional = slices.ContainsFunc(list(o["security"]),
+				func(alternative any) bool { return len(d.at(alternative)) == 0 })
 			for _, parameter := range append(list(d.at(item)["parameters"]), list(o["parameters"])...) {
 				op.parameters = append(op.parameters, d.at(parameter))
 			}
@@ -80,6 +84,7 @@ func operations(service string) ([]operation, document, error) {
 	return all, d, nil
 }
 
+// securityOf returns the security of an operation from its alternatives.
 func securityOf(alternatives []any) string {
 	kind := ""
 	for _, alternative := range alternatives {
@@ -96,7 +101,7 @@ func securityOf(alternatives []any) string {
 	return kind
 }
 
-// callerOf gives a service that may call an internal route.
+// callerOf returns a service that may call an internal route.
 func callerOf(method, path string) string {
 	for _, r := range calls.Table() {
 		if r.Method == method && r.Path == path {
@@ -106,11 +111,13 @@ func callerOf(method, path string) string {
 	return ""
 }
 
+// list returns a part as an array, or nil if it is not one.
 func list(part any) []any {
 	l, _ := part.([]any)
 	return l
 }
 
+// text returns a part as a string, or an empty string if it is not one.
 func text(part any) string {
 	s, _ := part.(string)
 	return s

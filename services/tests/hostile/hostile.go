@@ -1,10 +1,10 @@
-// Package hostile sends a running system requests that its own documents forbid: wrong types, missing
-// and unknown fields, texts too long or not UTF-8, ids that are none, amounts out of range, bodies too
-// large or too deep, no or forged credentials. None may be taken, none may break a service, and none
-// may leave a trace.
+// Package hostile sends invalid requests to a running system. It derives them from the services' OpenAPI documents:
+// wrong types, missing and unknown fields, texts that are too long or not UTF-8, invalid ids, amounts out of range,
+// bodies that are too large or too deeply nested, and missing or forged credentials. The services must reject every
+// request with a status of 4xx, and no request may add or remove a row of a database.
 //
-// It goes to the apps directly, as their sidecars would: a sidecar's circuit breakers would soon let
-// nothing through.
+// The requests go to the apps directly, as from their sidecars. Through the sidecars, the circuit breakers would open
+// and reject the requests before an app receives them.
 package hostile
 
 import (
@@ -29,20 +29,20 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// least is how many requests a run sends at least.
-const least = 2000
+// minAttacks is the minimum number of requests of a run.
+const minAttacks = 2000
 
-// atOnce is how many requests are under way at a time.
-const atOnce = 8
+// concurrency is the number of concurrent requests.
+const concurrency = 8
 
-// mayGrow are tables that refusals, or time, may change: counters of failed logins.
-var mayGrow = map[string]bool{"login_failures": true}
+// ignoredTables has the tables whose rows rejected requests may add: the counters of failed logins.
+var ignoredTables = map[string]bool{"login_failures": true}
 
-// Run attacks every operation of every service, and compares the databases before and after. Nothing
-// else may be under way in the system. The same seed makes the same requests, but for random ids.
+// Run attacks every operation of every service, and compares the numbers of rows before and after. The system must be
+// idle otherwise. The same seed creates the same requests, except for random ids.
 func Run(t *testing.T, system *stack.Stack, seed uint64) {
 	t.Helper()
-	t.Logf("hostile requests of seed %d", seed)
+	t.Logf("hostile requests with seed %d", seed)
 	r := run{T: t, system: system}
 	ids := r.prepare()
 	before := r.settledRows()
@@ -51,12 +51,12 @@ func Run(t *testing.T, system *stack.Stack, seed uint64) {
 	for _, service := range contracttest.Services() {
 		operations, d, err := operations(service)
 		require.NoError(t, err)
-		g := &generator{random: rand.New(rand.NewPCG(seed, 0)), ids: ids, d: d} //nolint:gosec // repeatable, and no secret
+		g := &generator{random: rand.New(rand.NewPCG(seed, 0)), ids: ids, d: d} //nolint:gosec // repeatable, and not secret
 		for _, op := range operations {
 			attacks = append(attacks, g.attacks(op)...)
 		}
 	}
-	require.GreaterOrEqual(t, len(attacks), least)
+	require.GreaterOrEqual(t, len(attacks), minAttacks)
 
 	apps := contracttest.Apps{}
 	for _, app := range system.Apps() {
@@ -65,7 +65,7 @@ func Run(t *testing.T, system *stack.Stack, seed uint64) {
 	r.client = contracttest.Client(t, apps)
 	r.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	var g errgroup.Group
-	g.SetLimit(atOnce)
+	g.SetLimit(concurrency)
 	for _, a := range attacks {
 		g.Go(func() error {
 			r.send(a)
@@ -73,8 +73,8 @@ func Run(t *testing.T, system *stack.Stack, seed uint64) {
 		})
 	}
 	require.NoError(t, g.Wait())
-	require.Equal(t, before, r.settledRows(), "rows that refused requests left or removed")
-	t.Logf("%d hostile requests refused", len(attacks))
+	require.Equal(t, before, r.settledRows(), "rejected requests changed the number of rows")
+	t.Logf("%d hostile requests sent", len(attacks))
 }
 
 type run struct {
@@ -84,7 +84,7 @@ type run struct {
 	client *http.Client
 }
 
-// prepare brings about things that attacks can be on, and gives their ids by the documents' names.
+// prepare creates an event, an order, tickets and users for the attacks. It returns their ids by the documents' names.
 func (r *run) prepare() map[string]string {
 	ctx := r.Context()
 	people := demo.Client{Sidecar: r.system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(r, nil)}
@@ -112,7 +112,7 @@ func (r *run) prepare() map[string]string {
 	}
 }
 
-// send sends one attack and complains unless it is refused, in the form of every refusal.
+// send sends one attack and reports an error unless the service rejects it in the documented form.
 func (r *run) send(a attack) {
 	ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
 	defer cancel()
@@ -132,7 +132,7 @@ func (r *run) send(a attack) {
 	}
 	res, err := r.client.Do(req)
 	if err != nil {
-		// A server may close a connection whose request goes on and on after its answer.
+		// A server may close the connection if it answers before it has read a large request.
 		if len(a.body) < megabyte {
 			r.Errorf("%s, %s: no answer: %v", a.operation, a.name, err)
 		}
@@ -141,16 +141,18 @@ func (r *run) send(a attack) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode < http.StatusBadRequest || res.StatusCode >= http.StatusInternalServerError {
-		r.Errorf("%s, %s: answered %d %.300s (%v)\nto %s %.500s", a.operation, a.name, res.StatusCode, body, err, a.url, a.body)
+		r.Errorf("%s, %s: not rejected: %d %.300s (%v)\nrequest: %s %.500s",
+			a.operation, a.name, res.StatusCode, body, err, a.url, a.body)
 		return
 	}
 	var form struct{ Error, Message string }
 	if err := json.Unmarshal(body, &form); err != nil || form.Error == "" || form.Message == "" {
-		r.Errorf("%s, %s: the refusal %d is not in its form: %.300s", a.operation, a.name, res.StatusCode, body)
+		r.Errorf("%s, %s: the body of status %d is not an error of the documents: %.300s",
+			a.operation, a.name, res.StatusCode, body)
 	}
 }
 
-// authorize gives a request the credentials that the operation asks for.
+// authorize adds the credentials that the operation requires.
 func (r *run) authorize(req *http.Request, op operation) error {
 	if op.security == "service" || op.security == "sidecar" {
 		req.Header.Set("dapr-api-token", r.system.APIToken())
@@ -169,7 +171,7 @@ func (r *run) authorize(req *http.Request, op operation) error {
 	return nil
 }
 
-// settledRows counts the rows of every table of every service, once they no longer change.
+// settledRows returns the number of rows of every table of every service, after no number has changed for 3 s.
 func (r *run) settledRows() map[string]int64 {
 	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 	defer cancel()
@@ -187,6 +189,7 @@ func (r *run) settledRows() map[string]int64 {
 	return rows
 }
 
+// rows returns the number of rows of every table of every service.
 func (r *run) rows(ctx context.Context) map[string]int64 {
 	counts := map[string]int64{}
 	for _, service := range contracttest.Services()[:6] { // the adapters have no database
@@ -198,7 +201,7 @@ func (r *run) rows(ctx context.Context) map[string]int64 {
 		tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Qualified, Name string }])
 		require.NoError(r, err)
 		for _, table := range tables {
-			if mayGrow[table.Name] {
+			if ignoredTables[table.Name] {
 				continue
 			}
 			var n int64
