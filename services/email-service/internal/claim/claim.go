@@ -1,19 +1,18 @@
-// Package claim lets one worker at a time act on a message, and nobody once that is done: for effects
-// that no transaction of ours can include, such as an e-mail.
+// Package claim ensures that one worker at a time processes a message, and that no worker processes it again
+// afterwards. It is for effects that no database transaction can include, such as an e-mail.
 //
-// A claim is one record in the Dapr state store, under processed:<consumer>:<message id>:
+// A claim is one record in the Dapr state store, under the key processed:<consumer>:<message id>:
 //
-//	(none) --Take--> WORKING, for a lease --Done--> DONE, for a day --> (none)
+//	(none) --Take--> WORKING, until the lease expires --Done--> DONE, for a day --> (none)
 //	                    |
-//	                    +--Release, or the lease ends--> (none)
+//	                    +--Release, or the lease expires--> (none)
 //
-// Take writes first-write without an ETag, which inserts only where nothing lives, so of several
-// takers one wins. Done and Release show the ETag of that write, so a worker that lost its lease
-// cannot touch its successor's claim. A worker that dies leaves a lease that ends by itself, by the
-// clock of the store: the message comes again and is taken again, which is why a claim does not
-// swallow what a crash interrupted.
+// Take writes with first-write concurrency and without an ETag, which inserts only if the store has no live record. Of
+// several concurrent Takes, one succeeds. Done and Release pass the ETag of that write, so a worker whose lease expired
+// cannot change the claim of the next worker. The lease of a worker that died expires by the clock of the store. The
+// message is then delivered and taken again, so a crash does not lose it.
 //
-// A worker must stop acting before its lease ends.
+// A worker must stop before its lease expires.
 package claim
 
 import (
@@ -32,29 +31,33 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// What Take returns when there is nothing to do, or not now.
+// Errors of Take for a message that must not be processed now.
 var (
 	ErrDone = problem.New(problem.Conflict, "ALREADY_PROCESSED", "The message was processed before")
 	ErrHeld = problem.New(problem.Conflict, "IN_PROGRESS", "The message is being processed")
 )
 
-// States is what claims need of the Dapr client.
+// States is the part of the Dapr client that claims use.
 type States interface {
 	GetState(ctx context.Context, store, key string, meta map[string]string) (*dapr.StateItem, error)
-	SaveStateWithETag(ctx context.Context, store, key string, data []byte, etag string, meta map[string]string, so ...dapr.StateOption) error
-	DeleteStateWithETag(ctx context.Context, store, key string, etag *dapr.ETag, meta map[string]string, opts *dapr.StateOptions) error
+	SaveStateWithETag(
+		ctx context.Context, store, key string, data []byte, etag string, meta map[string]string, so ...dapr.StateOption,
+	) error
+	DeleteStateWithETag(
+		ctx context.Context, store, key string, etag *dapr.ETag, meta map[string]string, opts *dapr.StateOptions,
+	) error
 }
 
-// Claims are the claims of one consumer.
+// Claims takes the claims of one consumer.
 type Claims struct {
 	States   States
 	Store    string        // the state store component
 	Consumer string        // the app-id
-	Lease    time.Duration // how long a worker has; whole seconds
-	Keep     time.Duration // how long a message is known to be done; whole seconds
+	Lease    time.Duration // how long a worker may take; whole seconds
+	Keep     time.Duration // how long a claim stays DONE; whole seconds
 }
 
-// Claim is a message that is ours to act on until its lease ends.
+// Claim is the right to process one message until the lease expires.
 type Claim struct {
 	claims Claims
 	key    string
@@ -62,8 +65,10 @@ type Claim struct {
 	record record
 }
 
-const insistEvery = 100 * time.Millisecond
+// retryInterval is the pause between the attempts of Done.
+const retryInterval = 100 * time.Millisecond
 
+// The states of a record.
 const (
 	working = "WORKING"
 	done    = "DONE"
@@ -71,27 +76,27 @@ const (
 
 type record struct {
 	State  string    `json:"state"`
-	Holder uuid.UUID `json:"holder"` // tells our own write from another's when its answer was lost
+	Holder uuid.UUID `json:"holder"` // identifies the worker's own write if the answer to it was lost
 }
 
-// Take claims the message. It returns ErrDone if the message was processed, and ErrHeld if another
-// worker's lease on it is running. After any other error the message may be held until a lease ends.
+// Take claims the message. It returns ErrDone if the message was processed before, and ErrHeld if another worker has an
+// unexpired lease on it. After any other error, the message may be held until a lease expires.
 func (c Claims) Take(ctx context.Context, messageID string) (Claim, error) {
 	claim := Claim{
 		claims: c,
 		key:    "processed:" + c.Consumer + ":" + messageID,
 		record: record{State: working, Holder: uuid.New()},
 	}
-	// A refused insert has the same status as a broken store: Internal, "no item was updated"
-	// (components-contrib 1.18.3, state/postgresql/v2). And a sidecar that retries may refuse what it
-	// has itself written before. So what counts is not the answer but what is there now.
+	// The record that is read back decides, not the answer to the write. A refused insert has the same status as a broken
+	// store: Internal, "no item was updated" (components-contrib 1.18.3, state/postgresql/v2). A sidecar that retries may
+	// also have its second write refused because of its first.
 	saveErr := claim.save(ctx, c.Lease)
 	item, err := c.States.GetState(ctx, c.Store, claim.key, nil)
 	if err != nil {
 		return Claim{}, fmt.Errorf("claim %s: %w", claim.key, errors.Join(saveErr, err))
 	}
 	if len(item.Value) == 0 {
-		return Claim{}, fmt.Errorf("claim %s: not there after it was written: %w", claim.key, saveErr)
+		return Claim{}, fmt.Errorf("claim %s: no record after the write: %w", claim.key, saveErr)
 	}
 	var found record
 	if err := json.Unmarshal(item.Value, &found); err != nil {
@@ -108,8 +113,8 @@ func (c Claims) Take(ctx context.Context, messageID string) (Claim, error) {
 	}
 }
 
-// Done says that the message is processed. As long as ctx lasts it insists: a store that died is back in a
-// moment, and what is done is not to be done again. It fails at once if the lease has ended.
+// Done records that the message is processed. It retries until ctx is done, because a message without the record would
+// be processed again, and most outages of the store are short. It returns an error at once if the lease has expired.
 func (c Claim) Done(ctx context.Context) error {
 	c.record.State = done
 	for {
@@ -117,11 +122,12 @@ func (c Claim) Done(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		// Aborted is another ETag: the lease has ended, or an earlier try of ours happened and its answer was lost.
+		// Aborted means that the ETag differs: the lease has expired, or an earlier attempt succeeded and its answer was
+		// lost.
 		if status.Code(err) != codes.Aborted {
 			select {
 			case <-ctx.Done():
-			case <-time.After(insistEvery):
+			case <-time.After(retryInterval):
 				continue
 			}
 		}
@@ -129,7 +135,7 @@ func (c Claim) Done(ctx context.Context) error {
 	}
 }
 
-// Release gives the message back, so that its next delivery can take it at once.
+// Release ends the claim, so that the message can be taken again at once.
 func (c Claim) Release(ctx context.Context) error {
 	if err := c.claims.States.DeleteStateWithETag(ctx, c.claims.Store, c.key, &dapr.ETag{Value: c.etag}, nil,
 		&dapr.StateOptions{Concurrency: dapr.StateConcurrencyFirstWrite}); err != nil {
@@ -138,6 +144,7 @@ func (c Claim) Release(ctx context.Context) error {
 	return nil
 }
 
+// save writes the record with the ETag of the claim. The record expires after ttl.
 func (c Claim) save(ctx context.Context, ttl time.Duration) error {
 	value, err := json.Marshal(c.record)
 	if err != nil {

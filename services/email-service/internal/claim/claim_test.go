@@ -13,6 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
 )
 
+// deadline is the maximum time that a test waits for a condition.
 const deadline = 20 * time.Second
 
 func claimsIn(states claim.States) claim.Claims {
@@ -21,26 +22,30 @@ func claimsIn(states claim.States) claim.Claims {
 	}
 }
 
-// What a claim promises holds of a real sidecar with a real database, and of the fake alike.
+// The tests run against a real sidecar with a real database, and against the fake.
 func TestClaim(t *testing.T) {
 	t.Parallel()
-	for name, states := range map[string]func(t *testing.T) claim.States{
-		"Daprd": func(t *testing.T) claim.States { return startDaprd(t) },
-		"Fake":  func(*testing.T) claim.States { return &claimtest.States{} },
+	for _, tt := range []struct {
+		name  string
+		start func(t *testing.T) claim.States
+	}{
+		{"Daprd", func(t *testing.T) claim.States { t.Helper(); return startDaprd(t) }},
+		{"Fake", func(t *testing.T) claim.States { t.Helper(); return &claimtest.States{} }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			claims := claimsIn(states(t))
-			t.Run("OneOfManyTakesIt", func(t *testing.T) { oneOfManyTakesIt(t, claims) })
-			t.Run("DoneIsForGood", func(t *testing.T) { doneIsForGood(t, claims) })
-			t.Run("ReleasedIsFree", func(t *testing.T) { releasedIsFree(t, claims) })
-			t.Run("EndedLeaseIsTheNextTakers", func(t *testing.T) { endedLeaseIsTheNextTakers(t, claims) })
-			t.Run("MessagesAreApart", func(t *testing.T) { messagesAreApart(t, claims) })
+			claims := claimsIn(tt.start(t))
+			t.Run("OneOfConcurrentTakesSucceeds", func(t *testing.T) { oneOfConcurrentTakesSucceeds(t, claims) })
+			t.Run("DoneCannotBeTaken", func(t *testing.T) { doneCannotBeTaken(t, claims) })
+			t.Run("ReleasedCanBeTaken", func(t *testing.T) { releasedCanBeTaken(t, claims) })
+			t.Run("ExpiredCanBeTaken", func(t *testing.T) { expiredCanBeTaken(t, claims) })
+			t.Run("MessagesAreIndependent", func(t *testing.T) { messagesAreIndependent(t, claims) })
 		})
 	}
 }
 
-func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
+func oneOfConcurrentTakesSucceeds(t *testing.T, claims claim.Claims) {
+	t.Helper()
 	id := uuid.NewString()
 	const takers = 16
 	results := make(chan error, takers)
@@ -50,19 +55,20 @@ func oneOfManyTakesIt(t *testing.T, claims claim.Claims) {
 			results <- err
 		}()
 	}
-	won := 0
+	taken := 0
 	for range takers {
 		err := <-results
 		if err == nil {
-			won++
+			taken++
 			continue
 		}
 		require.ErrorIs(t, err, claim.ErrHeld)
 	}
-	require.Equal(t, 1, won)
+	require.Equal(t, 1, taken)
 }
 
-func doneIsForGood(t *testing.T, claims claim.Claims) {
+func doneCannotBeTaken(t *testing.T, claims claim.Claims) {
+	t.Helper()
 	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
@@ -71,7 +77,8 @@ func doneIsForGood(t *testing.T, claims claim.Claims) {
 	require.ErrorIs(t, err, claim.ErrDone)
 }
 
-func releasedIsFree(t *testing.T, claims claim.Claims) {
+func releasedCanBeTaken(t *testing.T, claims claim.Claims) {
+	t.Helper()
 	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
@@ -80,50 +87,52 @@ func releasedIsFree(t *testing.T, claims claim.Claims) {
 	require.NoError(t, err)
 }
 
-// The worker dies, or stalls beyond its lease.
-func endedLeaseIsTheNextTakers(t *testing.T, claims claim.Claims) {
-	claims.Lease = 3 * time.Second // long enough to see our claim on a busy machine
+// A lease expires if the worker dies or takes too long.
+func expiredCanBeTaken(t *testing.T, claims claim.Claims) {
+	t.Helper()
+	claims.Lease = 3 * time.Second // long enough for Take to read its own record on a busy machine
 	id := uuid.NewString()
-	stalled, err := claims.Take(t.Context(), id)
+	expired, err := claims.Take(t.Context(), id)
 	require.NoError(t, err)
 
 	claims.Lease = time.Minute
 	_, err = claims.Take(t.Context(), id)
 	require.ErrorIs(t, err, claim.ErrHeld)
-	// Not every refusal on the way is ErrHeld: the lease that refused ours may end before we see whose it was.
+	// Take may fail with another error than ErrHeld, if the lease expires between the write and the read.
 	require.Eventually(t, func() bool {
 		_, err := claims.Take(t.Context(), id)
 		return err == nil
 	}, deadline, 50*time.Millisecond)
 
-	require.Equal(t, codes.Aborted, status.Code(stalled.Done(t.Context())))
-	require.Equal(t, codes.Aborted, status.Code(stalled.Release(t.Context())))
+	require.Equal(t, codes.Aborted, status.Code(expired.Done(t.Context())))
+	require.Equal(t, codes.Aborted, status.Code(expired.Release(t.Context())))
 	_, err = claims.Take(t.Context(), id)
-	require.ErrorIs(t, err, claim.ErrHeld, "it is still the second taker's")
+	require.ErrorIs(t, err, claim.ErrHeld, "the second worker still has its lease")
 }
 
-func messagesAreApart(t *testing.T, claims claim.Claims) {
+func messagesAreIndependent(t *testing.T, claims claim.Claims) {
+	t.Helper()
 	for range 2 {
 		_, err := claims.Take(t.Context(), uuid.NewString())
 		require.NoError(t, err)
 	}
 }
 
-func TestTakeWhenTheAnswerWasLost(t *testing.T) {
+func TestTakeSucceedsIfAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	var states claimtest.States
 	states.Break(claimtest.LoseAnswers)
 	claims := claimsIn(&states)
 	id := uuid.NewString()
 	held, err := claims.Take(t.Context(), id)
-	require.NoError(t, err, "the write happened, and it is ours")
+	require.NoError(t, err, "the record was written")
 	states.Break(claimtest.None)
 	_, err = claims.Take(t.Context(), id)
 	require.ErrorIs(t, err, claim.ErrHeld)
 	require.NoError(t, held.Done(t.Context()))
 }
 
-func TestTakeWhenTheStoreFails(t *testing.T) {
+func TestTakeFailsWithStore(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -131,7 +140,7 @@ func TestTakeWhenTheStoreFails(t *testing.T) {
 		err   error
 	}{
 		{"Down", claimtest.Down, claimtest.ErrDown},
-		{"NothingIsWritten", claimtest.RefuseSaves, claimtest.ErrNotInserted}, // the status of a conflict alone makes nothing held
+		{"RefusesWrites", claimtest.RefuseSaves, claimtest.ErrNotInserted}, // the status of a conflict, without a conflict
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -144,7 +153,7 @@ func TestTakeWhenTheStoreFails(t *testing.T) {
 	}
 }
 
-func TestDoneWhenTheStoreIsBackInAMoment(t *testing.T) {
+func TestDoneRetriesUntilStoreIsBack(t *testing.T) {
 	t.Parallel()
 	var states claimtest.States
 	claims := claimsIn(&states)
@@ -156,7 +165,7 @@ func TestDoneWhenTheStoreIsBackInAMoment(t *testing.T) {
 	go func() { done <- held.Done(t.Context()) }()
 	select {
 	case err := <-done:
-		require.Fail(t, "it did not insist", err)
+		require.Fail(t, "Done did not retry", err)
 	case <-time.After(10 * time.Millisecond):
 	}
 	states.Break(claimtest.None)

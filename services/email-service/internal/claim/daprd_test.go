@@ -17,7 +17,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 )
 
-// startDaprd runs a sidecar whose state store is the test's PostgreSQL, and stops it when the test ends.
+// startDaprd starts a sidecar whose state store is in a schema of the test's PostgreSQL server. The sidecar is stopped
+// when the test ends.
 func startDaprd(t *testing.T) dapr.Client {
 	t.Helper()
 	binary, err := filepath.Abs("../../../../.local/bin/daprd")
@@ -40,7 +41,7 @@ spec:
     - name: connectionString
       value: %q
 `, postgrestest.New(t).Config().ConnString()),
-		// Multicast, the default, leaves the machine.
+		// The default name resolution is multicast, which leaves the machine.
 		"config.yaml": fmt.Sprintf(`
 apiVersion: dapr.io/v1alpha1
 kind: Configuration
@@ -63,7 +64,8 @@ spec:
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "--app-id", "email-service",
 		"--resources-path", filepath.Join(dir, "resources"), "--config", filepath.Join(dir, "config.yaml"),
-		"--dapr-listen-addresses", "127.0.0.1", "--dapr-http-port", strconv.Itoa(ports[0]), "--dapr-grpc-port", strconv.Itoa(ports[1]),
+		"--dapr-listen-addresses", "127.0.0.1",
+		"--dapr-http-port", strconv.Itoa(ports[0]), "--dapr-grpc-port", strconv.Itoa(ports[1]),
 		"--dapr-internal-grpc-listen-address", "127.0.0.1", "--dapr-internal-grpc-port", strconv.Itoa(ports[2]),
 		"--metrics-listen-address", "127.0.0.1", "--metrics-port", strconv.Itoa(ports[3]),
 		"--placement-host-address", " ", "--scheduler-host-address", " ")
@@ -77,7 +79,7 @@ spec:
 		}
 	})
 
-	// Where nobody has used it lately, a large program takes its time to be read from the disk.
+	// The binary is large: a first start waits for the disk.
 	client, err := sidecar.Connect(t.Context(), "email-service", ports[0], ports[1])
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
@@ -88,14 +90,14 @@ spec:
 	return client.Dapr
 }
 
-// freePorts gives ports that nobody listens on, all different.
+// freePorts returns n different ports without a listener.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
 	ports := make([]int, n)
 	for i := range ports {
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		defer func() { _ = l.Close() }() // held until all are chosen
+		defer func() { _ = l.Close() }() // open until all ports are chosen, so that they differ
 		ports[i] = l.Addr().(*net.TCPAddr).Port
 	}
 	return ports

@@ -12,44 +12,46 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// Message is one e-mail to one person.
+// Message is one e-mail to one recipient.
 type Message struct {
 	ID          string
 	To          mail.Address
 	Subject     string
 	Text        string
-	HTML        string // the same in HTML; may be empty
+	HTML        string // the same content in HTML; may be empty
 	Attachments []Attachment
 }
 
-// Attachment is a file that comes with a message.
+// Attachment is a file in a message.
 type Attachment struct {
 	Filename    string
 	ContentType string
 	Content     []byte
 }
 
-// Limits of a message. Mail servers commonly refuse more than 25 MB on the wire.
+// Limits of a message: sizes in bytes, lengths in characters. Mail servers commonly refuse more than 25 MB in encoded
+// form.
 const (
 	MaxAttachments      = 200
-	MaxAttachmentsBytes = 10 << 20 // of all attachments together, before base64
-	MaxText             = 512 << 10
-	maxName             = 201 // a first and a last name, of 100 characters each
+	MaxAttachmentsBytes = 10 << 20  // of all attachments together, before base64
+	MaxText             = 512 << 10 // of the text, and of the HTML
+	maxName             = 201       // a first and a last name, of 100 characters each
 	maxSubject          = 250
 	maxAddress          = 254 // RFC 5321, section 4.5.3.1, with errata 1690
 	maxFilename         = 150
 )
 
-// An id that makes a valid left side of a Message-ID (RFC 5322, section 3.6.4) once the colons,
-// which may not stand there, are replaced.
+// idForm matches ids that are valid left sides of a Message-ID (RFC 5322, section 3.6.4) after their colons, which are
+// not allowed there, are replaced.
 var idForm = regexp.MustCompile(`^[A-Za-z0-9_-]+([.:][A-Za-z0-9_-]+)*$`)
 
 const maxID = 128
 
-// Validate reports the first thing wrong with m as a *problem.Error that names the JSON field.
+// Validate checks m and returns a *problem.Error that names the first invalid JSON field.
 func (m Message) Validate() error {
 	if len(m.ID) > maxID || !idForm.MatchString(m.ID) {
-		return problem.Field("messageId", "messageId must be 1 to %d letters, digits, dashes or underscores, with single dots or colons between them", maxID)
+		return problem.Field("messageId", "messageId must be 1 to %d letters, digits, dashes or underscores, "+
+			"with single dots or colons between them", maxID)
 	}
 	if err := checkAddress(m.To.Address); err != nil {
 		return err
@@ -87,8 +89,8 @@ func (m Message) Validate() error {
 	return nil
 }
 
-// checkAddress takes a bare RFC 5322 addr-spec in ASCII, and no quoted local part: such mailboxes
-// are next to unknown and mail servers disagree on them.
+// checkAddress accepts a bare RFC 5322 addr-spec in ASCII. It refuses quoted local parts, because such mailboxes are
+// very rare and mail servers disagree about them.
 func checkAddress(address string) error {
 	const field = "to.address"
 	if len(address) > maxAddress {
@@ -106,7 +108,7 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// checkLine takes what fits into a header: one line without control characters.
+// checkLine accepts a value for a header: one line of at most limit characters without control characters.
 func checkLine(field, value string, limit int) error {
 	if utf8.RuneCountInString(value) > limit {
 		return problem.Field(field, "%s must be at most %d characters", field, limit)

@@ -11,6 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 )
 
+// message returns a valid message.
 func message() email.Message {
 	return email.Message{
 		ID:      "order-confirmation:cc0e8400-e29b-41d4-a716-446655440000",
@@ -19,67 +20,117 @@ func message() email.Message {
 		Text:    "Hello Zoë,\n.\nyour tickets are attached.\n",
 		HTML:    "<p>Hello <b>Zoë</b></p>",
 		Attachments: []email.Attachment{
-			{Filename: "TKT-2026-000001.pdf", ContentType: "application/pdf", Content: []byte("%PDF-1.7 \x00\xff first")},
-			{Filename: "Eintrittskarte für zwei.pdf", ContentType: "application/pdf", Content: []byte("%PDF-1.7 second")},
+			{
+				Filename: "TKT-2026-000001.pdf", ContentType: "application/pdf",
+				Content: []byte("%PDF-1.7 \x00\xff first"),
+			},
+			{
+				Filename: "Eintrittskarte für zwei.pdf", ContentType: "application/pdf",
+				Content: []byte("%PDF-1.7 second"),
+			},
 		},
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateAccepts(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
+	for _, tt := range []struct {
+		name   string
 		change func(*email.Message)
-		kind   problem.Kind
-		field  string
 	}{
-		"Valid":               {change: func(*email.Message) {}},
-		"NameMayBeEmpty":      {change: func(m *email.Message) { m.To.Name = "" }},
-		"HTMLMayBeEmpty":      {change: func(m *email.Message) { m.HTML = "" }},
-		"NoID":                {change: func(m *email.Message) { m.ID = "" }, kind: problem.Invalid, field: "messageId"},
-		"IDWithASpace":        {change: func(m *email.Message) { m.ID = "a b" }, kind: problem.Invalid, field: "messageId"},
-		"IDWithAnAt":          {change: func(m *email.Message) { m.ID = "a@b" }, kind: problem.Invalid, field: "messageId"},
-		"IDWithTwoDots":       {change: func(m *email.Message) { m.ID = "a..b" }, kind: problem.Invalid, field: "messageId"},
-		"NoAddress":           {change: func(m *email.Message) { m.To.Address = "" }, kind: problem.Invalid, field: "to.address"},
-		"NotAnAddress":        {change: func(m *email.Message) { m.To.Address = "zoe" }, kind: problem.Invalid, field: "to.address"},
-		"TwoAddresses":        {change: func(m *email.Message) { m.To.Address = "a@x.org, b@x.org" }, kind: problem.Invalid, field: "to.address"},
-		"AddressWithAName":    {change: func(m *email.Message) { m.To.Address = "Zoe <zoe@example.com>" }, kind: problem.Invalid, field: "to.address"},
-		"HeaderInAddress":     {change: func(m *email.Message) { m.To.Address = "zoe@example.com\r\nBcc: all@example.com" }, kind: problem.Invalid, field: "to.address"},
-		"LongAddress":         {change: func(m *email.Message) { m.To.Address = strings.Repeat("a", 250) + "@x.org" }, kind: problem.Invalid, field: "to.address"},
-		"UnicodeAddress":      {change: func(m *email.Message) { m.To.Address = "zoë@example.com" }, kind: problem.Invalid, field: "to.address"},
-		"LongestName":         {change: func(m *email.Message) { m.To.Name = strings.Repeat("ü", 100) + " " + strings.Repeat("ü", 100) }},
-		"LongName":            {change: func(m *email.Message) { m.To.Name = strings.Repeat("ü", 202) }, kind: problem.Invalid, field: "to.name"},
-		"HeaderInName":        {change: func(m *email.Message) { m.To.Name = "Zoe\r\nBcc: all@example.com" }, kind: problem.Invalid, field: "to.name"},
-		"NoSubject":           {change: func(m *email.Message) { m.Subject = "" }, kind: problem.Invalid, field: "subject"},
-		"HeaderInSubject":     {change: func(m *email.Message) { m.Subject = "Hi\nBcc: all@example.com" }, kind: problem.Invalid, field: "subject"},
-		"LongSubject":         {change: func(m *email.Message) { m.Subject = strings.Repeat("ü", 251) }, kind: problem.Invalid, field: "subject"},
-		"NoText":              {change: func(m *email.Message) { m.Text = "" }, kind: problem.Invalid, field: "text"},
-		"LongHTML":            {change: func(m *email.Message) { m.HTML = strings.Repeat("x", email.MaxText+1) }, kind: problem.TooLarge, field: "html"},
-		"FileWithAPath":       {change: func(m *email.Message) { m.Attachments[1].Filename = "../x.pdf" }, kind: problem.Invalid, field: "attachments[1].filename"},
-		"FileWithAHeader":     {change: func(m *email.Message) { m.Attachments[0].Filename = "x\r\nX: y" }, kind: problem.Invalid, field: "attachments[0].filename"},
-		"ContentTypeMissing":  {change: func(m *email.Message) { m.Attachments[0].ContentType = "" }, kind: problem.Invalid, field: "attachments[0].contentType"},
-		"ContentTypeNested":   {change: func(m *email.Message) { m.Attachments[0].ContentType = "message/rfc822" }, kind: problem.Invalid, field: "attachments[0].contentType"},
-		"ContentTypeInjects":  {change: func(m *email.Message) { m.Attachments[0].ContentType = "text/plain\r\nX: y" }, kind: problem.Invalid, field: "attachments[0].contentType"},
-		"EmptyFile":           {change: func(m *email.Message) { m.Attachments[0].Content = nil }, kind: problem.Invalid, field: "attachments[0].content"},
-		"TooManyFiles":        {change: func(m *email.Message) { m.Attachments = make([]email.Attachment, email.MaxAttachments+1) }, kind: problem.TooLarge, field: "attachments"},
-		"TooLargeTogether":    {change: func(m *email.Message) { m.Attachments[0].Content = make([]byte, email.MaxAttachmentsBytes) }, kind: problem.TooLarge, field: "attachments"},
-		"ContentTypeCharset":  {change: func(m *email.Message) { m.Attachments[0].ContentType = "text/plain; charset=utf-8" }, kind: problem.Invalid, field: "attachments[0].contentType"},
-		"FileOfNothingButDot": {change: func(m *email.Message) { m.Attachments[0].Filename = ".." }, kind: problem.Invalid, field: "attachments[0].filename"},
+		{"Message", func(*email.Message) {}},
+		{"NoName", func(m *email.Message) { m.To.Name = "" }},
+		{"LongestName", func(m *email.Message) {
+			m.To.Name = strings.Repeat("ü", 100) + " " + strings.Repeat("ü", 100)
+		}},
+		{"NoHTML", func(m *email.Message) { m.HTML = "" }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := message()
 			tt.change(&m)
-
-			err := m.Validate()
-
-			if tt.field == "" {
-				require.NoError(t, err)
-				return
-			}
-			var p *problem.Error
-			require.ErrorAs(t, err, &p)
-			require.Equal(t, tt.field, p.Field)
-			require.Equal(t, tt.kind, p.Kind)
+			require.NoError(t, m.Validate())
 		})
 	}
+}
+
+func TestValidateRefusesInvalidFields(t *testing.T) {
+	t.Parallel()
+	address := func(a string) func(*email.Message) { return func(m *email.Message) { m.To.Address = a } }
+	contentType := func(c string) func(*email.Message) {
+		return func(m *email.Message) { m.Attachments[0].ContentType = c }
+	}
+	for _, tt := range []struct {
+		name, field string
+		change      func(*email.Message)
+	}{
+		{"NoID", "messageId", func(m *email.Message) { m.ID = "" }},
+		{"IDWithSpace", "messageId", func(m *email.Message) { m.ID = "a b" }},
+		{"IDWithAt", "messageId", func(m *email.Message) { m.ID = "a@b" }},
+		{"IDWithTwoDots", "messageId", func(m *email.Message) { m.ID = "a..b" }},
+		{"NoAddress", "to.address", address("")},
+		{"NotAnAddress", "to.address", address("zoe")},
+		{"TwoAddresses", "to.address", address("a@x.org, b@x.org")},
+		{"AddressWithName", "to.address", address("Zoe <zoe@example.com>")},
+		{"AddressWithHeader", "to.address", address("zoe@example.com\r\nBcc: all@example.com")},
+		{"LongAddress", "to.address", address(strings.Repeat("a", 250) + "@x.org")},
+		{"UnicodeAddress", "to.address", address("zoë@example.com")},
+		{"LongName", "to.name", func(m *email.Message) { m.To.Name = strings.Repeat("ü", 202) }},
+		{"NameWithHeader", "to.name", func(m *email.Message) { m.To.Name = "Zoe\r\nBcc: all@example.com" }},
+		{"NoSubject", "subject", func(m *email.Message) { m.Subject = "" }},
+		{"SubjectWithHeader", "subject", func(m *email.Message) { m.Subject = "Hi\nBcc: all@example.com" }},
+		{"LongSubject", "subject", func(m *email.Message) { m.Subject = strings.Repeat("ü", 251) }},
+		{"NoText", "text", func(m *email.Message) { m.Text = "" }},
+		{"FilenameWithPath", "attachments[1].filename", func(m *email.Message) {
+			m.Attachments[1].Filename = "../x.pdf"
+		}},
+		{"FilenameWithHeader", "attachments[0].filename", func(m *email.Message) {
+			m.Attachments[0].Filename = "x\r\nX: y"
+		}},
+		{"FilenameOfDots", "attachments[0].filename", func(m *email.Message) { m.Attachments[0].Filename = ".." }},
+		{"NoContentType", "attachments[0].contentType", contentType("")},
+		{"NestedContentType", "attachments[0].contentType", contentType("message/rfc822")},
+		{"ContentTypeWithHeader", "attachments[0].contentType", contentType("text/plain\r\nX: y")},
+		{"ContentTypeWithCharset", "attachments[0].contentType", contentType("text/plain; charset=utf-8")},
+		{"NoContent", "attachments[0].content", func(m *email.Message) { m.Attachments[0].Content = nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := message()
+			tt.change(&m)
+			requireRefused(t, m, problem.Invalid, tt.field)
+		})
+	}
+}
+
+func TestValidateRefusesLargeMessages(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, field string
+		change      func(*email.Message)
+	}{
+		{"LongHTML", "html", func(m *email.Message) { m.HTML = strings.Repeat("x", email.MaxText+1) }},
+		{"TooManyAttachments", "attachments", func(m *email.Message) {
+			m.Attachments = make([]email.Attachment, email.MaxAttachments+1)
+		}},
+		{"LargeAttachments", "attachments", func(m *email.Message) {
+			m.Attachments[0].Content = make([]byte, email.MaxAttachmentsBytes)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := message()
+			tt.change(&m)
+			requireRefused(t, m, problem.TooLarge, tt.field)
+		})
+	}
+}
+
+// requireRefused asserts that Validate refuses m because of the field.
+func requireRefused(t *testing.T, m email.Message, kind problem.Kind, field string) {
+	t.Helper()
+	var p *problem.Error
+	require.ErrorAs(t, m.Validate(), &p)
+	require.Equal(t, field, p.Field)
+	require.Equal(t, kind, p.Kind)
 }

@@ -10,20 +10,20 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// What became of a message.
+// The outcomes of a message.
 const (
 	sent        = "sent"
-	repeated    = "repeated" // it was sent before, and is not sent again
+	repeated    = "repeated" // already sent before
 	rejected    = "rejected"
 	unavailable = "unavailable"
 )
 
 var messages = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "email_messages_total",
-	Help: "Messages by what became of them: sent, repeated (it was sent before), rejected for good, or unavailable (the mail server).",
+	Help: "Messages by outcome: sent, repeated (already sent before), rejected, or unavailable (the mail server).",
 }, []string{"outcome"})
 
-// observe measures an attempt to hand over a message that began then.
+// observe records the outcome and the duration of an attempt to send a message.
 func observe(err error, began time.Time) {
 	telemetry.ObserveCall("smtp", "send", !errors.Is(err, ErrUnavailable), began)
 	outcome := sent

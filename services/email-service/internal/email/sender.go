@@ -22,24 +22,27 @@ import (
 
 // Errors of Send.
 var (
-	// ErrRejected: the server refused this message for good; the same again will be refused again.
+	// ErrRejected reports that the server refused the message permanently. It would refuse the same message again.
 	ErrRejected = problem.New(problem.Unprocessable, "EMAIL_REJECTED", "The mail server refuses this message")
-	// ErrUnavailable: the server could not be reached, refused for now, or did not say.
-	ErrUnavailable = problem.New(problem.Unavailable, "EMAIL_UNAVAILABLE", "The mail server does not take messages right now")
+	// ErrUnavailable reports that the server could not be reached, refused the message temporarily or did not answer,
+	// or that the claim on the message could not be taken.
+	ErrUnavailable = problem.New(
+		problem.Unavailable, "EMAIL_UNAVAILABLE", "The mail server does not accept messages at the moment",
+	)
 )
 
 const (
 	// defaultTimeout is the default of Server.Timeout. Twice this is less than the sidecar's timeout of a call to this
 	// service. If the sidecar timed out first, it would repeat the call and find the message claimed.
 	defaultTimeout = 2 * time.Second
-	// Lease is how long the claims given to a Sender must last: all that is done under one, with time to write
-	// down that it is done.
+	// Lease is the lease that the claims of a Sender must have. It covers sending the message and recording that it is
+	// sent.
 	Lease = 15 * time.Second
-	// doneBy leaves the others a moment after whoever holds the claim has stopped.
-	doneBy = Lease - time.Second
+	// sendTimeout bounds Send after its claim. A worker therefore stops at least a second before its lease expires.
+	sendTimeout = Lease - time.Second
 )
 
-// Server is the SMTP server to use and how.
+// Server is the SMTP server, and how to connect to it.
 type Server struct {
 	Host     string
 	Port     int
@@ -47,18 +50,18 @@ type Server struct {
 	Password string
 	From     string // RFC 5322 address of the sender
 	TLS      string // none, starttls or tls
-	// Timeout limits connecting, and again sending. 0 means 2 s.
+	// Timeout bounds connecting, and sending too. 0 means 2 s.
 	Timeout time.Duration
 }
 
-// Sender sends messages. It is safe for concurrent use.
+// Sender sends messages. Its methods may be called concurrently.
 type Sender struct {
 	client *mail.Client
 	from   *stdmail.Address
 	claims claim.Claims
 }
 
-// NewSender makes a Sender without connecting. Its errors name the variable at fault.
+// NewSender returns a Sender. It does not connect. Its errors name the invalid environment variable.
 func NewSender(s Server, claims claim.Claims) (*Sender, error) {
 	from, err := stdmail.ParseAddress(s.From)
 	if err != nil {
@@ -83,7 +86,8 @@ func NewSender(s Server, claims claim.Claims) (*Sender, error) {
 		return nil, fmt.Errorf("SMTP_TLS: %q is none of none, starttls, tls", s.TLS)
 	}
 	if s.Username != "" {
-		options = append(options, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.Username), mail.WithPassword(s.Password))
+		options = append(options,
+			mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.Username), mail.WithPassword(s.Password))
 	}
 	client, err := mail.NewClient(s.Host, options...)
 	if err != nil {
@@ -92,18 +96,18 @@ func NewSender(s Server, claims claim.Claims) (*Sender, error) {
 	return &Sender{client: client, from: from, claims: claims}, nil
 }
 
-// Send hands m to the server, unless that took it before. It returns a *problem.Error for an invalid message,
-// ErrRejected and ErrUnavailable.
+// Send sends m, unless a message with its id was sent within a day. It returns the error of m.Validate, ErrRejected or
+// ErrUnavailable.
 func (s *Sender) Send(ctx context.Context, m Message) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	// What has begun is brought to its end: a mail cut off in the middle may be out, and nobody would know.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), doneBy)
+	// Send continues if the caller disconnects: after an interruption it would be unknown whether the mail was sent.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
 	held, err := s.claims.Take(ctx, m.ID)
 	if errors.Is(err, claim.ErrDone) {
-		slog.InfoContext(ctx, "message was sent before", "messageId", m.ID)
+		slog.InfoContext(ctx, "message already sent", "messageId", m.ID)
 		messages.WithLabelValues(repeated).Inc()
 		return nil
 	}
@@ -113,13 +117,13 @@ func (s *Sender) Send(ctx context.Context, m Message) error {
 	if err := s.handOver(ctx, m); err != nil {
 		return errors.Join(err, held.Release(ctx))
 	}
-	if err := held.Done(ctx); err != nil { // the mail is out all the same
-		slog.ErrorContext(ctx, "message sent, but not recorded as such", "messageId", m.ID, "error", err.Error())
+	if err := held.Done(ctx); err != nil { // not an error of Send: the message was sent
+		slog.ErrorContext(ctx, "record sent message failed", "messageId", m.ID, "error", err.Error())
 	}
 	return nil
 }
 
-// handOver gives m to the server. Its errors are Send's.
+// handOver passes m to the server. It returns ErrRejected or ErrUnavailable.
 func (s *Sender) handOver(ctx context.Context, m Message) (err error) {
 	ctx, span := telemetry.Start(ctx, "SMTP send", trace.WithSpanKind(trace.SpanKindClient))
 	defer func(began time.Time) {
@@ -133,27 +137,27 @@ func (s *Sender) handOver(ctx context.Context, m Message) (err error) {
 	err = s.client.DialAndSendWithContext(ctx, composed)
 	switch {
 	case composed.IsDelivered():
-		if err != nil { // the goodbye failed, not the message: repeating it would send it twice
-			slog.DebugContext(ctx, "connection to the mail server", "error", err.Error())
+		if err != nil { // only QUIT failed; a retry would send the message twice
+			slog.DebugContext(ctx, "close connection to mail server failed", "error", err.Error())
 		}
 		return nil
 	case err == nil:
-		return ErrUnavailable.Because(errors.New("the client reports neither delivery nor error"))
+		return ErrUnavailable.Because(errors.New("the SMTP client reported neither delivery nor an error"))
 	}
 	refused, ok := errors.AsType[*mail.SendError](err)
 	if !ok {
 		return ErrUnavailable.Because(err)
 	}
-	// The error's own text has the recipient's address in it, which belongs into no log.
+	// The text of the error contains the address of the recipient, which must not be logged.
 	cause := fmt.Errorf("%s: the server answered %d %s", refused.Reason, refused.ErrorCode(), refused.EnhancedStatusCode())
 	if code := refused.ErrorCode(); code < 500 || code == 530 || code == 535 {
-		// 530 and 535 want another login: our configuration, not the message.
+		// 530 and 535 mean that the login is wrong, which is a fault of the configuration and not of the message.
 		return ErrUnavailable.Because(cause)
 	}
 	return ErrRejected.Because(cause)
 }
 
-// compose writes m as MIME: the text and its HTML as alternatives, the attachments beside them.
+// compose returns m in MIME: the text and the HTML as alternatives, and the attachments.
 func (s *Sender) compose(m Message) (*mail.Msg, error) {
 	msg := mail.NewMsg(mail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(s.from)
@@ -162,7 +166,7 @@ func (s *Sender) compose(m Message) (*mail.Msg, error) {
 	msg.SetDate()
 	_, domain, _ := strings.Cut(s.from.Address, "@")
 	msg.SetMessageIDWithValue(strings.ReplaceAll(m.ID, ":", "=") + "@" + domain)
-	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office replies, please
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: prevents out-of-office replies
 	msg.SetBodyString(mail.TypeTextPlain, m.Text)
 	if m.HTML != "" {
 		msg.AddAlternativeString(mail.TypeTextHTML, m.HTML)

@@ -1,5 +1,5 @@
-// Package claimtest has a state store in memory for tests of what is done under a claim. It answers
-// as daprd does with state.postgresql v2; the tests of package claim hold the two against each other.
+// Package claimtest provides an in-memory state store for tests with claims. It answers as daprd does with
+// state.postgresql v2. The tests of package claim run against both.
 package claimtest
 
 import (
@@ -27,41 +27,42 @@ type item struct {
 	expires time.Time
 }
 
-// States is the store. Its zero value is empty and works.
+// States is a state store. The zero value is empty and ready to use.
 type States struct {
-	mu     sync.Mutex
-	fault  Fault
-	passed time.Duration
-	items  map[string]item
+	mu      sync.Mutex
+	fault   Fault
+	advance time.Duration
+	items   map[string]item
 }
 
-// Fault is what is wrong with a store.
+// Fault is a fault of the store.
 type Fault int
 
 // The faults.
 const (
 	None        Fault = iota
 	Down              // every call fails
-	LoseAnswers       // writes happen and then fail, as when the sidecar's timeout cuts their answer off
-	RefuseSaves       // saves fail with the status that a conflict has
+	LoseAnswers       // writes succeed and return an error, as if the sidecar timed out
+	RefuseSaves       // saves fail with the status of a conflict
 )
 
-// Pass lets time pass in the store.
-func (s *States) Pass(d time.Duration) {
+// Advance advances the clock of the store.
+func (s *States) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passed += d
+	s.advance += d
 }
 
-// Break makes the fault begin, and any other end.
+// Break sets the fault of the store.
 func (s *States) Break(fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = fault
 }
 
-func (s *States) now() time.Time { return time.Now().Add(s.passed) }
+func (s *States) now() time.Time { return time.Now().Add(s.advance) }
 
+// failure returns the error of any call.
 func (s *States) failure(ctx context.Context) error {
 	if s.fault == Down {
 		return ErrDown
@@ -69,13 +70,13 @@ func (s *States) failure(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// live gives the item at key, unless it has expired.
+// live returns the item at key if there is one that has not expired.
 func (s *States) live(key string) (item, bool) {
 	i, ok := s.items[key]
 	return i, ok && s.now().Before(i.expires)
 }
 
-// GetState reads an item; one that is not there has no value.
+// GetState returns an item. The item has no value if the store has none at key.
 func (s *States) GetState(ctx context.Context, _, key string, _ map[string]string) (*dapr.StateItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,8 +90,10 @@ func (s *States) GetState(ctx context.Context, _, key string, _ map[string]strin
 	return &dapr.StateItem{Key: key, Value: i.value, Etag: i.etag}, nil
 }
 
-// SaveStateWithETag writes an item, if there is none or if it has the ETag.
-func (s *States) SaveStateWithETag(ctx context.Context, _, key string, data []byte, etag string, meta map[string]string, _ ...dapr.StateOption) error {
+// SaveStateWithETag updates the item with this ETag, or inserts one if etag is empty and the store has none.
+func (s *States) SaveStateWithETag(
+	ctx context.Context, _, key string, data []byte, etag string, meta map[string]string, _ ...dapr.StateOption,
+) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.failure(ctx); err != nil {
@@ -109,15 +112,19 @@ func (s *States) SaveStateWithETag(ctx context.Context, _, key string, data []by
 	if s.items == nil {
 		s.items = map[string]item{}
 	}
-	s.items[key] = item{value: data, etag: uuid.NewString(), expires: s.now().Add(time.Duration(ttl) * time.Second)}
+	s.items[key] = item{
+		value: data, etag: uuid.NewString(), expires: s.now().Add(time.Duration(ttl) * time.Second),
+	}
 	if s.fault == LoseAnswers {
 		return ErrDown
 	}
 	return nil
 }
 
-// DeleteStateWithETag removes an item, if it has the ETag.
-func (s *States) DeleteStateWithETag(ctx context.Context, _, key string, etag *dapr.ETag, _ map[string]string, _ *dapr.StateOptions) error {
+// DeleteStateWithETag removes the item with this ETag.
+func (s *States) DeleteStateWithETag(
+	ctx context.Context, _, key string, etag *dapr.ETag, _ map[string]string, _ *dapr.StateOptions,
+) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.failure(ctx); err != nil {

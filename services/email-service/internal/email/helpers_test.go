@@ -1,0 +1,166 @@
+package email_test
+
+import (
+	"encoding/base64"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
+	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
+)
+
+// mailbox is an SMTP server that keeps the messages it accepts, and a sender that uses it.
+type mailbox struct {
+	sender *email.Sender
+	states *claimtest.States
+	port   int
+
+	mu       sync.Mutex
+	received []envelope
+
+	// The answers to MAIL, RCPT and DATA.
+	mailErr, rcptErr, dataErr error
+	// The connection is closed after a delivery, or during DATA.
+	cutAfter, cutDuring bool
+}
+
+// envelope is an accepted message.
+type envelope struct {
+	from string
+	to   []string
+	data []byte
+}
+
+func setup(t *testing.T) *mailbox {
+	t.Helper()
+	m := &mailbox{states: &claimtest.States{}}
+	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return &session{mailbox: m, conn: c}, nil
+	}))
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	m.port = listener.Addr().(*net.TCPAddr).Port
+	m.sender, err = email.NewSender(email.Server{
+		Host: "127.0.0.1", Port: m.port, From: "Event Booking <tickets@eventbooking.example>", TLS: "none",
+	}, claimsIn(m.states))
+	require.NoError(t, err)
+	return m
+}
+
+func claimsIn(states claim.States) claim.Claims {
+	return claim.Claims{
+		States: states, Store: "statestore", Consumer: "email-service", Lease: email.Lease, Keep: 24 * time.Hour,
+	}
+}
+
+// messages returns the accepted messages.
+func (m *mailbox) messages() []envelope {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.received
+}
+
+type session struct {
+	*mailbox
+	conn    *smtp.Conn
+	current envelope
+}
+
+func (s *session) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// The client resets the session after each message.
+	if s.cutAfter && len(s.received) > 0 {
+		_ = s.conn.Conn().Close()
+	}
+}
+
+func (s *session) Logout() error { return nil }
+
+func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	s.current = envelope{from: from}
+	return s.mailErr
+}
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.current.to = append(s.current.to, to)
+	return s.rcptErr
+}
+
+func (s *session) Data(r io.Reader) error {
+	if s.cutDuring {
+		return s.conn.Conn().Close()
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if s.dataErr != nil {
+		return s.dataErr
+	}
+	s.current.data = data
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.received = append(s.received, s.current)
+	return nil
+}
+
+// part is a node of a MIME tree. A multipart node has only its content type.
+type part struct {
+	contentType, disposition, filename string
+	content                            []byte
+}
+
+// parts returns the nodes of a MIME tree, depth first.
+func parts(t *testing.T, header interface{ Get(string) string }, body io.Reader) []part {
+	t.Helper()
+	mediaType, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
+	require.NoError(t, err)
+	if boundary := parameters["boundary"]; boundary != "" {
+		found := []part{{contentType: mediaType}}
+		reader := multipart.NewReader(body, boundary)
+		for {
+			next, err := reader.NextRawPart()
+			if err == io.EOF {
+				return found
+			}
+			require.NoError(t, err)
+			found = append(found, parts(t, next.Header, next)...)
+		}
+	}
+	content, err := io.ReadAll(decoded(header.Get("Content-Transfer-Encoding"), body))
+	require.NoError(t, err)
+	leaf := part{contentType: mediaType, content: content}
+	if disposition := header.Get("Content-Disposition"); disposition != "" {
+		name, attributes, err := mime.ParseMediaType(disposition)
+		require.NoError(t, err)
+		leaf.disposition = name
+		leaf.filename, err = new(mime.WordDecoder).DecodeHeader(attributes["filename"])
+		require.NoError(t, err)
+	}
+	return []part{leaf}
+}
+
+// decoded returns a body without its Content-Transfer-Encoding.
+func decoded(encoding string, r io.Reader) io.Reader {
+	switch encoding {
+	case "base64":
+		return base64.NewDecoder(base64.StdEncoding, r)
+	case "quoted-printable":
+		return quotedprintable.NewReader(r)
+	default:
+		return r
+	}
+}
