@@ -1,7 +1,6 @@
-// Command email-service is the system's adapter to an SMTP server. It takes a message with its attachments from
-// notification-service, writes it as MIME and hands it to the SMTP server, each message once. It keeps only the ids of
-// the messages that it sent, in the Dapr state store. Retries, circuit breaker and bulkhead are the sidecars', on the
-// hop to it.
+// Command email-service is the system's adapter to an SMTP server. It receives messages with attachments from
+// notification-service, encodes them in MIME and sends each one once. It stores only the ids of sent messages, in the
+// Dapr state store. The sidecars apply retries, a circuit breaker and a bulkhead to the calls of this service.
 package main
 
 import (
@@ -17,14 +16,15 @@ import (
 
 const appID = "email-service"
 
-// stateStore is the name of the Dapr component, and of its health check: the server behind it differs by environment.
+// stateStore is the name of the Dapr component and of its health check. The server behind it depends on the
+// environment.
 const stateStore = "statestore"
 
 type config struct {
 	app.Config
 	SMTPHost     string `envconfig:"SMTP_HOST" required:"true"`
 	SMTPPort     int    `envconfig:"SMTP_PORT" required:"true"`
-	SMTPUsername string `envconfig:"SMTP_USERNAME"` // empty: no authentication
+	SMTPUsername string `envconfig:"SMTP_USERNAME"` // without one there is no authentication
 	SMTPFrom     string `envconfig:"SMTP_FROM" default:"Event Booking <tickets@eventbooking.example>"`
 	SMTPTLS      string `envconfig:"SMTP_TLS" default:"starttls"` // none, starttls or tls
 }

@@ -1,4 +1,4 @@
-// Package httpapi is email-service's HTTP API: /api/email/internal, for notification-service alone.
+// Package httpapi is email-service's HTTP API: one internal route, for notification-service.
 package httpapi
 
 import (
@@ -16,14 +16,15 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// maxBody leaves room for the attachments in base64, both texts with every byte escaped, and the rest.
+// maxBody is the maximum size of a request in bytes. It covers the attachments in base64, the text and the HTML with
+// every byte escaped, and 64 KiB for the rest.
 const maxBody = email.MaxAttachmentsBytes*4/3 + 2*2*email.MaxText + 64<<10
 
-// New gives the API. Package calls says who may call it, by its sidecar. Without states, the state store, it can
-// send nothing.
+// New returns a router with the routes of email-service. states checks the state store, without which no message can be
+// sent. The SMTP server has no check: if its failure made the service unhealthy, callers would get no answer instead of
+// ErrUnavailable.
 func New(sender *email.Sender, guard identity.Guard, states web.Check) *mux.Router {
 	r := web.NewRouter()
-	// The SMTP server's health is not ours: taken out of service, we could not even say that it is away.
 	web.Health(r, states)
 	web.Docs(r, "email-service")
 	guard.Service(r, calls.SendMail.Route, send(sender))

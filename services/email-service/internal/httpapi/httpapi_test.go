@@ -15,6 +15,8 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/claim"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/claim/claimtest"
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
@@ -23,56 +25,57 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-var secret = []byte("service secret of this test")
-
 const (
-	appToken = "app-api-token"
-	messages = "/api/email/internal/messages"
+	serviceSecret = "service secret of this test"
+	appAPIToken   = "app API token of this test"
+	caller        = "notification-service"
 )
 
-// taken counts the bytes of each message an SMTP server took; a mailbox named "nobody" it refuses.
-type taken chan int
+// smtpServer accepts messages and sends their sizes in bytes to the channel. It refuses the mailbox "unknown".
+type smtpServer chan int
 
-func (s taken) Reset()                               {}
-func (s taken) Logout() error                        { return nil }
-func (s taken) Mail(string, *smtp.MailOptions) error { return nil }
+func (s smtpServer) Reset()                               {}
+func (s smtpServer) Logout() error                        { return nil }
+func (s smtpServer) Mail(string, *smtp.MailOptions) error { return nil }
 
-func (s taken) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if strings.HasPrefix(to, "nobody@") {
+func (s smtpServer) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if strings.HasPrefix(to, "unknown@") {
 		return &smtp.SMTPError{Code: 550, Message: "no such mailbox"}
 	}
 	return nil
 }
 
-func (s taken) Data(r io.Reader) error {
+func (s smtpServer) Data(r io.Reader) error {
 	n, err := io.Copy(io.Discard, r)
 	s <- int(n)
 	return err
 }
 
-// bundle is the service over HTTP, before a real SMTP server.
+// bundle is the service over HTTP with a real SMTP server.
 type bundle struct {
-	t        *testing.T
 	url      string
-	taken    taken
+	accepted smtpServer
 	listener net.Listener // of the SMTP server
 }
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	b := &bundle{t: t, taken: make(taken, 16)}
-	mailServer := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return b.taken, nil }))
+	t.Parallel()
+	b := &bundle{accepted: make(smtpServer, 16)}
+	mailServer := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return b.accepted, nil }))
 	var err error
 	b.listener, err = (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	go func() { _ = mailServer.Serve(b.listener) }()
 	sender, err := email.NewSender(email.Server{
-		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port, From: "tickets@eventbooking.example", TLS: "none",
+		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port,
+		From: "tickets@eventbooking.example", TLS: "none",
 		// A large attachment takes longer than the default on a busy machine with the race detector.
 		Timeout: email.Lease,
 	}, claim.Claims{States: &claimtest.States{}, Lease: email.Lease, Keep: time.Hour})
 	require.NoError(t, err)
-	server := httptest.NewServer(httpapi.New(sender, identity.Guard{ServiceSecret: secret, AppAPIToken: appToken},
+	server := httptest.NewServer(httpapi.New(sender,
+		identity.Guard{ServiceSecret: []byte(serviceSecret), AppAPIToken: appAPIToken},
 		web.Check{Name: "statestore", Probe: func(context.Context) error { return nil }}))
 	t.Cleanup(func() {
 		server.Close()
@@ -82,111 +85,131 @@ func setup(t *testing.T) *bundle {
 	return b
 }
 
-// as calls the service as the named one.
-func (b *bundle) as(service, method, path, body string) (int, map[string]any) {
-	b.t.Helper()
-	token, err := identity.SignServiceToken(secret, service)
-	require.NoError(b.t, err)
-	request, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
-	require.NoError(b.t, err)
-	request.Header.Set("X-Service-Token", token)
-	request.Header.Set("X-Service-Name", service)
-	request.Header.Set("dapr-api-token", appToken)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(b.t, err)
-	defer func() { _ = response.Body.Close() }()
-	var answer map[string]any
-	require.NoError(b.t, json.NewDecoder(response.Body).Decode(&answer))
-	return response.StatusCode, answer
+// answer is a response.
+type answer struct {
+	status int
+	body   string
 }
 
-// messageBody is a message to address with one attachment of base64 content.
-func messageBody(address, content string) string {
-	return `{"messageId":"m-1","to":{"name":"John Doe","address":"` + address + `"},"subject":"Your tickets","text":"Hello","html":"<p>Hello</p>",` +
-		`"attachments":[{"filename":"TKT-2026-000001.pdf","contentType":"application/pdf","content":"` + content + `"}]}`
+// requireFailure asserts that the response is an error in the contract's form.
+func (a answer) requireFailure(t *testing.T, status int, code, field string) {
+	t.Helper()
+	require.Equal(t, status, a.status, a.body)
+	var f struct{ Error, Field string }
+	require.NoError(t, json.Unmarshal([]byte(a.body), &f), a.body)
+	require.Equal(t, code, f.Error)
+	require.Equal(t, field, f.Field)
+}
+
+// as sends a request of the service.
+func (b *bundle) as(t *testing.T, service, method, path, body string) answer {
+	t.Helper()
+	token, err := identity.SignServiceToken([]byte(serviceSecret), service)
+	require.NoError(t, err)
+	return b.do(t, method, path, body, http.Header{
+		"X-Service-Token": {token}, "X-Service-Name": {service}, "Dapr-Api-Token": {appAPIToken},
+	})
+}
+
+// send sends a message to the service as notification-service does.
+func (b *bundle) send(t *testing.T, message string) answer {
+	t.Helper()
+	return b.as(t, caller, calls.SendMail.Method, calls.SendMail.Path, message)
+}
+
+func (b *bundle) do(t *testing.T, method, path, body string, header http.Header) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, b.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header = header
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	content, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return answer{res.StatusCode, string(content)}
+}
+
+// message returns the body of a request to send a message. The content of its attachment is in base64.
+func message(address, content string) string {
+	return `{"messageId": "m-1", "to": {"name": "John Doe", "address": "` + address + `"},
+		"subject": "Your tickets", "text": "Hello", "html": "<p>Hello</p>", "attachments": [
+		{"filename": "TKT-2026-000001.pdf", "contentType": "application/pdf", "content": "` + content + `"}]}`
+}
+
+func TestRoutesAreThoseOfTheDocument(t *testing.T) {
+	t.Parallel()
+	contracttest.Routes(t, httpapi.New(nil, identity.Guard{}, web.Check{}), "email-service")
 }
 
 func TestSend(t *testing.T) {
-	t.Parallel()
 	b := setup(t)
-	status, answer := b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", "JVBERi0xLjc="))
-	require.Equal(t, http.StatusOK, status, answer)
-	require.Equal(t, map[string]any{"messageId": "m-1", "accepted": true}, answer)
-	require.Positive(t, <-b.taken)
+	first := b.send(t, message("john@example.com", "JVBERi0xLjc="))
+	require.Equal(t, http.StatusOK, first.status, first.body)
+	require.JSONEq(t, `{"messageId": "m-1", "accepted": true}`, first.body)
+	require.Positive(t, <-b.accepted)
 
-	status, again := b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", "JVBERi0xLjc="))
-	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, answer, again)
-	require.Empty(t, b.taken, "it is out")
+	repeated := b.send(t, message("john@example.com", "JVBERi0xLjc="))
+	require.Equal(t, first, repeated)
+	require.Empty(t, b.accepted, "a repeated message is not sent again")
 }
 
-func TestLargeAttachment(t *testing.T) {
-	t.Parallel()
+func TestLargeAttachments(t *testing.T) {
 	b := setup(t)
 	const large = 4 << 20
-	content := base64.StdEncoding.EncodeToString(make([]byte, large))
-	status, answer := b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", content))
-	require.Equal(t, http.StatusOK, status, answer)
-	require.Greater(t, <-b.taken, large)
+	a := b.send(t, message("john@example.com", base64.StdEncoding.EncodeToString(make([]byte, large))))
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	require.Greater(t, <-b.accepted, large)
 
-	over := base64.StdEncoding.EncodeToString(make([]byte, email.MaxAttachmentsBytes+1))
-	status, answer = b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", over))
-	require.Equal(t, http.StatusRequestEntityTooLarge, status)
-	require.Equal(t, "MESSAGE_TOO_LARGE", answer["error"])
-	require.Equal(t, "attachments", answer["field"])
-
-	status, answer = b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", strings.Repeat("AAAA", 5<<20)))
-	require.Equal(t, http.StatusRequestEntityTooLarge, status)
-	require.Equal(t, "BODY_TOO_LARGE", answer["error"])
+	tooLarge := base64.StdEncoding.EncodeToString(make([]byte, email.MaxAttachmentsBytes+1))
+	b.send(t, message("john@example.com", tooLarge)).
+		requireFailure(t, http.StatusRequestEntityTooLarge, "MESSAGE_TOO_LARGE", "attachments")
+	b.send(t, message("john@example.com", strings.Repeat("AAAA", 5<<20))).
+		requireFailure(t, http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", "")
 }
 
 func TestRefusals(t *testing.T) {
-	t.Parallel()
 	b := setup(t)
-	for name, tt := range map[string]struct {
-		body        string
+	for _, tt := range []struct {
+		name, body  string
 		status      int
 		code, field string
 	}{
-		"Malformed":       {body: `{`, status: 400, code: "MALFORMED_JSON"},
-		"HeaderInjection": {body: messageBody(`a@example.com\r\nBcc: b@example.com`, "AAAA"), status: 400, code: "VALIDATION_ERROR", field: "to.address"},
-		"NotBase64":       {body: messageBody("john@example.com", "%%%"), status: 400, code: "VALIDATION_ERROR", field: "attachments[0].content"},
-		"NoSuchMailbox":   {body: messageBody("nobody@example.com", "AAAA"), status: 422, code: "EMAIL_REJECTED"},
+		{"Malformed", `{`, http.StatusBadRequest, "MALFORMED_JSON", ""},
+		{
+			"AddressWithHeader", message(`a@example.com\r\nBcc: b@example.com`, "AAAA"),
+			http.StatusBadRequest, "VALIDATION_ERROR", "to.address",
+		},
+		{
+			"NotBase64", message("john@example.com", "%%%"),
+			http.StatusBadRequest, "VALIDATION_ERROR", "attachments[0].content",
+		},
+		{
+			"NoSuchMailbox", message("unknown@example.com", "AAAA"),
+			http.StatusUnprocessableEntity, "EMAIL_REJECTED", "",
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			status, answer := b.as("notification-service", http.MethodPost, messages, tt.body)
-			require.Equal(t, tt.status, status, answer)
-			require.Equal(t, tt.code, answer["error"])
-			if tt.field != "" {
-				require.Equal(t, tt.field, answer["field"])
-			}
+			b.send(t, tt.body).requireFailure(t, tt.status, tt.code, tt.field)
 		})
 	}
 }
 
-func TestServerAway(t *testing.T) {
-	t.Parallel()
+func TestUnreachableServerDoesNotAffectHealth(t *testing.T) {
 	b := setup(t)
 	require.NoError(t, b.listener.Close())
-	status, answer := b.as("notification-service", http.MethodPost, messages, messageBody("john@example.com", "AAAA"))
-	require.Equal(t, http.StatusServiceUnavailable, status)
-	require.Equal(t, "EMAIL_UNAVAILABLE", answer["error"])
-	status, _ = b.as("notification-service", http.MethodGet, "/actuator/health", "")
-	require.Equal(t, http.StatusOK, status, "the SMTP server's health is not ours")
+	b.send(t, message("john@example.com", "AAAA")).
+		requireFailure(t, http.StatusServiceUnavailable, "EMAIL_UNAVAILABLE", "")
+	health := b.as(t, caller, http.MethodGet, "/actuator/health", "")
+	require.Equal(t, http.StatusOK, health.status, health.body)
 }
 
-func TestOnlyNotificationService(t *testing.T) {
-	t.Parallel()
+func TestOnlyNotificationServiceSends(t *testing.T) {
 	b := setup(t)
-	status, answer := b.as("payment-service", http.MethodPost, messages, messageBody("john@example.com", "AAAA"))
-	require.Equal(t, http.StatusForbidden, status)
-	require.Equal(t, "SERVICE_FORBIDDEN", answer["error"])
-
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+messages, strings.NewReader(messageBody("john@example.com", "AAAA")))
-	require.NoError(t, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+	body := message("john@example.com", "AAAA")
+	b.as(t, "payment-service", calls.SendMail.Method, calls.SendMail.Path, body).
+		requireFailure(t, http.StatusForbidden, "SERVICE_FORBIDDEN", "")
+	anonymous := b.do(t, calls.SendMail.Method, calls.SendMail.Path, body, http.Header{})
+	require.Equal(t, http.StatusUnauthorized, anonymous.status)
 }
