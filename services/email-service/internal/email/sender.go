@@ -38,7 +38,7 @@ const (
 	// Lease is the lease that the claims of a Sender must have. It covers sending the message and recording that it is
 	// sent.
 	Lease = 15 * time.Second
-	// sendTimeout bounds Send after its claim. A worker therefore stops at least a second before its lease expires.
+	// sendTimeout bounds Send, with taking the claim. A worker therefore stops at least 1 s before its lease expires.
 	sendTimeout = Lease - time.Second
 )
 
