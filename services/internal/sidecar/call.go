@@ -20,34 +20,38 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// ErrUnavailable reports that a callee may or may not have done what was asked, or that it refused for a
-// reason that is not the request. Its RetryAfter is the callee's, if the callee sent one. A callee's 429
-// is the cause, a *problem.Error; other causes are for logs.
+// ErrUnavailable reports that a service is unavailable: it did not respond, so it may or may not have acted, or it
+// refused the call for a reason other than the request. RetryAfter is set if the callee sent the header Retry-After. If
+// the callee responded with 429, the cause is a *problem.Error of that kind. Other causes are for logs only.
 var ErrUnavailable = problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "A service that is needed does not answer")
 
 const (
-	// callTimeout is the last bound on a call. The sidecar's resiliency policies end well before it.
+	// callTimeout bounds a call if the sidecar fails. The sidecar's resiliency policies end a call well before.
 	callTimeout = 45 * time.Second
 	// maxAnswer is the maximum size of an answer, in bytes.
 	maxAnswer = 16 << 20
 )
 
-// Sender sends a request to another service and returns the body of the answer. *Client is one. Send
-// returns every refusal in the contract's form as a *problem.Error, and ErrUnavailable otherwise.
+// Sender sends requests to other services. *Client implements it.
 type Sender interface {
+	// Send sends a request and returns the body of the answer. It returns a refusal in the contract's form as a
+	// *problem.Error, and ErrUnavailable if there is no answer or if the callee is overloaded or unavailable.
 	Send(ctx context.Context, r calls.Request) ([]byte, error)
 }
 
-// Call calls an endpoint of another service; ids are the values of its path's variables. It returns a
-// refusal of one of the kinds that the endpoint lists as a *problem.Error, and ErrUnavailable otherwise.
-func Call[Req, Res any](ctx context.Context, via Sender, e calls.Endpoint[Req, Res], in Req, ids ...uuid.UUID) (Res, error) {
+// Call calls an endpoint of another service and returns its answer. ids are the values of the path's variables. Call
+// returns a refusal of a kind that the endpoint lists as a *problem.Error. It returns ErrUnavailable for any other
+// refusal, if there is no answer, and if the answer cannot be decoded.
+func Call[Req, Res any](
+	ctx context.Context, via Sender, e calls.Endpoint[Req, Res], in Req, ids ...uuid.UUID,
+) (Res, error) {
 	var none Res
 	request, err := e.Request(in, ids...)
 	if err != nil {
 		return none, fmt.Errorf("call %s: %w", e.App, err)
 	}
 	body, err := via.Send(ctx, request)
-	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind != problem.Unavailable && !slices.Contains(e.Refusals, p.Kind) {
+	if refusal, refused := Refusal(err); refused && !slices.Contains(e.Refusals, refusal.Kind) {
 		return none, ErrUnavailable.Because(err)
 	}
 	if err != nil {
@@ -60,19 +64,19 @@ func Call[Req, Res any](ctx context.Context, via Sender, e calls.Endpoint[Req, R
 	return answer, nil
 }
 
-// Refusal returns the refusal that is an error of [Call], and whether the error is one.
+// Refusal returns the refusal that an error of [Call] is. It returns false if the error is not a refusal.
 func Refusal(err error) (*problem.Error, bool) {
 	p, ok := errors.AsType[*problem.Error](err)
 	return p, ok && p.Kind != problem.Unavailable
 }
 
-// Send sends a request through the sidecar. See [Sender] for its errors.
+// Send sends a request through the sidecar. [Sender] describes its errors.
 func (c *Client) Send(ctx context.Context, r calls.Request) (answer []byte, err error) {
 	app := r.Route.App
 	defer func(began time.Time) {
 		telemetry.ObserveCall(app, r.Route.Method+" "+r.Path, !errors.Is(err, ErrUnavailable), began)
 	}(time.Now())
-	// A body of known length: the sidecar does not retry a chunked one.
+	// The body is a bytes.Reader, which sets Content-Length. The sidecar does not retry chunked requests.
 	req, err := http.NewRequestWithContext(ctx, r.Route.Method, c.URL(app, r.URL()), bytes.NewReader(r.Body))
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", app, err)
@@ -102,14 +106,14 @@ func (c *Client) Send(ctx context.Context, r calls.Request) (answer []byte, err 
 		return nil, ErrUnavailable.Because(fmt.Errorf("read the answer of %s: %w", app, err))
 	}
 	status := res.StatusCode
-	if moved := res.Header.Get(web.StatusHeader); moved != "" {
-		status, _ = strconv.Atoi(moved) // 0 for what is not a number, which no service sends
+	if header := res.Header.Get(web.StatusHeader); header != "" {
+		status, _ = strconv.Atoi(header) // 0, which is not a success, if the header is not a number
 	}
 	if status < 200 || status >= 300 {
 		return nil, refusal(app, status, res.Header, answer)
 	}
 	if len(answer) == 0 {
-		// No service answers with an empty body. The callee's sidecar may, for a dead app (see tools/daprd/patch).
+		// No service sends an empty body. The callee's sidecar may, if its app is dead (see tools/daprd/patch).
 		return nil, ErrUnavailable.Because(fmt.Errorf("%s answered %d with an empty body", app, status))
 	}
 	return answer, nil
@@ -128,7 +132,8 @@ var kindOf = map[int]problem.Kind{
 	http.StatusServiceUnavailable:    problem.Unavailable,
 }
 
-// refusal returns the error of an answer with this status. Errors of a sidecar or a proxy have no code.
+// refusal returns the error that an answer with this status stands for. An answer of a sidecar or a proxy does not have
+// the contract's form.
 func refusal(app string, status int, header http.Header, answer []byte) error {
 	var form struct{ Error, Message, Field string }
 	kind, known := kindOf[status]
@@ -146,8 +151,8 @@ func refusal(app string, status int, header http.Header, answer []byte) error {
 	return unavailable
 }
 
-// retryAfter returns the time in a header Retry-After in seconds, the only form that services send, and 0
-// without one.
+// retryAfter returns the header Retry-After. It returns 0 without the header, and for its other form, a date, which no
+// service sends.
 func retryAfter(header http.Header) time.Duration {
 	seconds, err := strconv.ParseUint(header.Get("Retry-After"), 10, 31)
 	if err != nil {
@@ -156,7 +161,7 @@ func retryAfter(header http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// excerpt keeps log lines short.
+// excerpt returns the beginning of an answer, for logs.
 func excerpt(answer []byte) string {
 	return string(answer[:min(len(answer), 200)])
 }

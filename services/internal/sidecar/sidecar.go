@@ -1,8 +1,7 @@
-// Package sidecar talks to the service's own Dapr sidecar.
+// Package sidecar is a client of the service's own Dapr sidecar.
 //
-// Calls to other services go over plain HTTP, because the sidecar's resiliency policies tell a
-// retryable status from another only there (the SDK's InvokeMethod hides the status). Everything
-// else goes through the Dapr Go SDK.
+// Calls to other services are plain HTTP requests, because only for those the sidecar's resiliency policies distinguish
+// retryable statuses from others. The SDK's InvokeMethod hides the status. All other operations use the Dapr Go SDK.
 package sidecar
 
 import (
@@ -27,31 +26,33 @@ import (
 // Component names, the same in every environment.
 const (
 	secretStore = "secretstore"
-	// PubSub is the component that events are published through.
+	// PubSub is the component through which events are published.
 	PubSub = "pubsub"
 )
 
 // Client is a connection to the sidecar. It is safe for concurrent use.
 type Client struct {
-	// Dapr is the SDK's client, for publishing and state.
+	// Dapr is the SDK's client. It publishes events and accesses state.
 	Dapr dapr.Client
-	// HTTP is a client for the sidecar's addresses (see [Client.URL]), of whose requests no spans are made.
+	// HTTP is a client for the sidecar's addresses (see [Client.URL]). It does not trace requests.
 	HTTP *http.Client
 
 	service string
 	invoke  string // base URL of service invocation
 	traced  *http.Client
-	token   func() (string, error) // signs a service token; nil until Authenticate
+	token   func() (string, error) // returns a service token; nil until Authenticate
 }
 
-// quiet has the SDK log as we do, where it would write lines of its own otherwise.
-var quiet = sync.OnceFunc(func() { dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)) })
+// redirectLogs makes the SDK log at level DEBUG through the service's logger. By default it writes to standard output.
+var redirectLogs = sync.OnceFunc(func() {
+	dapr.SetLogger(slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug))
+})
 
-// Connect opens the connection of the service with this app-id to its sidecar. The sidecar may still
-// be starting: Connect waits for its API, bounded by ctx and by a minute. Where the sidecar lets in only
-// who shows its token, the token is in DAPR_API_TOKEN, which is Dapr's own name for it.
+// Connect connects the service with this app-id to its sidecar, which may still be starting. It waits for the sidecar's
+// API until ctx is done, and for at most a minute. If the sidecar requires a token, the environment variable
+// DAPR_API_TOKEN, whose name is Dapr's, has to be set; every request then has the token.
 func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Client, error) {
-	quiet()
+	redirectLogs()
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	connect := func() (dapr.Client, error) {
@@ -59,17 +60,17 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 			grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
 	}
 	client, err := connect()
-	for errors.Is(err, context.DeadlineExceeded) && starting.Err() == nil { // the SDK's own five seconds
+	for errors.Is(err, context.DeadlineExceeded) && starting.Err() == nil { // the SDK waits for 5 s only
 		client, err = connect()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the sidecar does not answer (DAPR_GRPC_PORT=%d): %w", grpcPort, err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 256 // the sidecar is the only host there is
+	transport.MaxIdleConnsPerHost = 256 // the sidecar is the only host
 	transport.MaxIdleConns = 256
 	var sidecar http.RoundTripper = transport
-	if token := os.Getenv("DAPR_API_TOKEN"); token != "" { // the SDK looks there as well
+	if token := os.Getenv("DAPR_API_TOKEN"); token != "" { // the SDK reads it too
 		sidecar = tokenBearer{token: token, next: transport}
 	}
 	return &Client{
@@ -81,33 +82,34 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 	}, nil
 }
 
-// tokenBearer shows the sidecar its API token with every request.
+// tokenBearer is a RoundTripper that adds the sidecar's API token to every request.
 type tokenBearer struct {
 	token string
 	next  http.RoundTripper
 }
 
-// RoundTrip sends a copy of the request, since it may not change the caller's.
+// RoundTrip sends a copy of the request with the token. A RoundTripper must not modify the request itself.
 func (b tokenBearer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("dapr-api-token", b.token)
 	return b.next.RoundTrip(r)
 }
 
-// spanName names a call after the callee. Its path has ids in it.
+// spanName names the span of a call after its method and the callee. The path is left out because it has ids.
 var spanName = otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string {
 	_, path, _ := strings.Cut(r.URL.Path, "/invoke/")
 	callee, _, _ := strings.Cut(path, "/")
 	return r.Method + " " + callee
 })
 
-// Close ends the connection.
+// Close closes the connection.
 func (c *Client) Close() { c.Dapr.Close() }
 
-// Authenticate makes every later call carry a service token of sign's.
+// Authenticate makes later calls carry a service token, which sign returns. It must not be called concurrently with
+// calls.
 func (c *Client) Authenticate(sign func() (string, error)) { c.token = sign }
 
-// Secret reads a secret that the service cannot do without.
+// Secret returns a secret from the secret store. It returns an error if the secret is missing or empty.
 func (c *Client) Secret(ctx context.Context, key string) (string, error) {
 	values, err := c.Dapr.GetSecret(ctx, secretStore, key, nil)
 	if err != nil {
@@ -119,7 +121,7 @@ func (c *Client) Secret(ctx context.Context, key string) (string, error) {
 	return values[key], nil
 }
 
-// URL gives the address at which the sidecar takes calls of another app's path.
+// URL returns the address at which the sidecar accepts calls to a path of another app.
 func (c *Client) URL(app, path string) string {
 	return c.invoke + url.PathEscape(app) + "/method" + path
 }

@@ -4,57 +4,30 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/internal/sidecar/sidecartest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 )
 
-// daprd is what these tests need of a sidecar's gRPC API.
-type daprd struct {
-	runtime.UnimplementedDaprServer
-}
-
-func (daprd) GetSecret(_ context.Context, req *runtime.GetSecretRequest) (*runtime.GetSecretResponse, error) {
-	if req.GetStoreName() != "secretstore" {
-		return nil, errors.New("no such store")
-	}
-	return &runtime.GetSecretResponse{Data: map[string]string{"service-auth-secret": "s3cret"}}, nil
-}
-
-// connect gives a client of a sidecar that answers invocations with handler.
-func connect(t *testing.T, handler http.HandlerFunc) *sidecar.Client {
+// connect returns a client of payment-service's sidecar, which answers invocations with callee.
+func connect(t *testing.T, callee http.HandlerFunc) *sidecar.Client {
 	t.Helper()
-	invocation := httptest.NewServer(handler)
-	t.Cleanup(invocation.Close)
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server := grpc.NewServer()
-	runtime.RegisterDaprServer(server, daprd{})
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-
-	client, err := sidecar.Connect(t.Context(), "payment-service",
-		invocation.Listener.Addr().(*net.TCPAddr).Port, listener.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	return client
+	return sidecartest.Connect(t, "payment-service", map[string]string{"service-auth-secret": "s3cret"}, callee)
 }
 
+// answer returns a callee that responds with the status.
 func answer(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -62,7 +35,7 @@ func answer(status int, body string) http.HandlerFunc {
 	}
 }
 
-// refuse answers as a service of ours answers a caller that prefers the status in a header.
+// refuse returns a callee that sends the status in a header, as a service does if the caller prefers that.
 func refuse(status, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Status", status)
@@ -70,7 +43,7 @@ func refuse(status, body string) http.HandlerFunc {
 	}
 }
 
-func TestCallSends(t *testing.T) {
+func TestCallSendsTheRequestWithHeaders(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
 	var body []byte
@@ -82,14 +55,15 @@ func TestCallSends(t *testing.T) {
 	client.Authenticate(func() (string, error) { return "token", nil })
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	ctx := telemetry.With(t.Context(), telemetry.Trace{CorrelationID: "corr-1", Parent: parent, State: "a=b"})
-	out, err := sidecar.Call(ctx, client, calls.ExtendReservation, calls.ExtendReservationRequest{ReservationID: "r-1", Minutes: 15})
+	out, err := sidecar.Call(ctx, client, calls.ExtendReservation,
+		calls.ExtendReservationRequest{ReservationID: "r-1", Minutes: 15})
 	require.NoError(t, err)
 
 	require.True(t, out.Extended)
 	require.Equal(t, http.MethodPost, got.Method)
 	require.Equal(t, "/v1.0/invoke/ticket-service/method/api/tickets/internal/extend-reservation", got.URL.Path)
 	require.JSONEq(t, `{"reservationId":"r-1","minutes":15}`, string(body))
-	require.EqualValues(t, len(body), got.ContentLength, "a chunked request is never retried by the sidecar")
+	require.EqualValues(t, len(body), got.ContentLength, "the sidecar does not retry chunked requests")
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "X-Service-Token": "token", "X-Service-Name": "payment-service",
 		"Prefer": "status-in-header", "X-Correlation-Id": "corr-1", "Traceparent": parent, "Tracestate": "a=b",
@@ -98,26 +72,27 @@ func TestCallSends(t *testing.T) {
 	}
 }
 
-// What asks the sidecar for auth-service's keys shows the token, too.
-func TestTheSidecarsTokenIsShown(t *testing.T) {
+// Requests with Client.HTTP, such as those for auth-service's key set, have the token too.
+func TestEveryRequestHasTheSidecarsToken(t *testing.T) {
 	t.Setenv("DAPR_API_TOKEN", "api-token")
-	var shown []string
+	var tokens []string
 	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
-		shown = append(shown, r.Header.Get("dapr-api-token"))
+		tokens = append(tokens, r.Header.Get("dapr-api-token"))
 		answer(200, "{}")(w, r)
 	})
 	_, err := sidecar.Call(t.Context(), client, calls.TicketInfo, calls.None{}, uuid.New())
 	require.NoError(t, err)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, client.URL("auth-service", "/api/auth/.well-known/jwks.json"), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+		client.URL("auth-service", "/api/auth/.well-known/jwks.json"), nil)
 	require.NoError(t, err)
 	res, err := client.HTTP.Do(req)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
-	require.Equal(t, []string{"api-token", "api-token"}, shown)
-	require.Empty(t, req.Header, "the caller's request is not changed")
+	require.Equal(t, []string{"api-token", "api-token"}, tokens)
+	require.Empty(t, req.Header, "the caller's request is not modified")
 }
 
-// everyRefusal is calls.Reserve if its callers acted on every kind of refusal.
+// everyRefusal is calls.Reserve with every kind of refusal.
 var everyRefusal = func() calls.Endpoint[calls.ReserveRequest, calls.ReserveAnswer] {
 	e := calls.Reserve
 	e.Refusals = []problem.Kind{
@@ -127,9 +102,10 @@ var everyRefusal = func() calls.Endpoint[calls.ReserveRequest, calls.ReserveAnsw
 	return e
 }()
 
-func TestCallUnderstands(t *testing.T) {
+func TestCallReturnsRefusalsAndUnavailability(t *testing.T) {
 	t.Parallel()
-	const form = `{"reserved":false,"error":"INSUFFICIENT_INVENTORY","message":"Not enough tickets available","field":"quantity"}`
+	const form = `{"reserved":false,"error":"INSUFFICIENT_INVENTORY",
+		"message":"Not enough tickets available","field":"quantity"}`
 	refused := func(kind problem.Kind) *problem.Error {
 		p := problem.New(kind, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
 		p.Field = "quantity"
@@ -153,19 +129,25 @@ func TestCallUnderstands(t *testing.T) {
 		{"NotFoundInHeader", refuse("404", form), refused(problem.NotFound)},
 
 		{"TooManyRequestsInHeader", refuse("429", form), sidecar.ErrUnavailable},
-		{"NonsenseInHeader", refuse("sold out", form), sidecar.ErrUnavailable},
+		{"NoNumberInHeader", refuse("sold out", form), sidecar.ErrUnavailable},
 		{"TooManyRequests", answer(429, form), sidecar.ErrUnavailable},
 		{"ServerError", answer(500, form), sidecar.ErrUnavailable},
 		{"Unavailable", answer(503, form), sidecar.ErrUnavailable},
-		{"SidecarCannotReachTheApp", answer(500, `{"errorCode":"ERR_DIRECT_INVOKE","message":"fail to invoke"}`), sidecar.ErrUnavailable},
-		{"SidecarKnowsNoSuchApp", answer(404, `{"errorCode":"ERR_DIRECT_INVOKE","message":"no such app"}`), sidecar.ErrUnavailable},
+		{
+			"SidecarCannotReachTheApp",
+			answer(500, `{"errorCode":"ERR_DIRECT_INVOKE","message":"fail to invoke"}`), sidecar.ErrUnavailable,
+		},
+		{
+			"SidecarDoesNotKnowTheApp",
+			answer(404, `{"errorCode":"ERR_DIRECT_INVOKE","message":"no such app"}`), sidecar.ErrUnavailable,
+		},
 		{"NotFoundOfAProxy", answer(404, `<html>nothing here</html>`), sidecar.ErrUnavailable},
-		{"SuccessThatIsNotJSON", answer(200, `<html>welcome</html>`), sidecar.ErrUnavailable},
-		{"SuccessCutOff", func(w http.ResponseWriter, _ *http.Request) {
+		{"SuccessIsNotJSON", answer(200, `<html>welcome</html>`), sidecar.ErrUnavailable},
+		{"SuccessIsTruncated", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `{"reserved":`)
 		}, sidecar.ErrUnavailable},
-		{"NoAnswer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, sidecar.ErrUnavailable},
+		{"Disconnected", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, sidecar.ErrUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -181,16 +163,15 @@ func TestCallUnderstands(t *testing.T) {
 	}
 }
 
-// The cause of ErrUnavailable reports that the callee is overloaded.
-func TestTooManyRequests(t *testing.T) {
+func TestCauseOfUnavailabilityIsTooManyRequests(t *testing.T) {
 	t.Parallel()
-	client := connect(t, refuse("429", `{"error":"TOO_MANY_REQUESTS","message":"Too many people want these tickets at this moment"}`))
+	client := connect(t, refuse("429", `{"error":"TOO_MANY_REQUESTS","message":"Too many requests for these tickets"}`))
 	_, err := sidecar.Call(t.Context(), client, everyRefusal, calls.ReserveRequest{})
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	require.ErrorIs(t, err, problem.New(problem.Throttled, "TOO_MANY_REQUESTS", ""))
 }
 
-func TestCallIsBoundByItsContext(t *testing.T) {
+func TestCallEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	client := connect(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -200,7 +181,7 @@ func TestCallIsBoundByItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestCallWithoutABody(t *testing.T) {
+func TestCallWithoutBodyOrServiceToken(t *testing.T) {
 	t.Parallel()
 	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 || r.Header.Get("X-Service-Token") != "" {
@@ -221,7 +202,7 @@ func TestEmptyAnswerIsUnavailable(t *testing.T) {
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 }
 
-func TestCallForAFile(t *testing.T) {
+func TestCallReturnsAFile(t *testing.T) {
 	t.Parallel()
 	var path string
 	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
@@ -232,13 +213,14 @@ func TestCallForAFile(t *testing.T) {
 	pdf, err := sidecar.Call(t.Context(), client, calls.TicketPDF, calls.TicketPDFQuery{UserID: "u-1"}, id)
 	require.NoError(t, err)
 	require.Equal(t, "%PDF-1.7", string(pdf))
-	require.Equal(t, "/v1.0/invoke/ticket-service/method/api/tickets/internal/"+id.String()+"/ticket.pdf?userId=u-1", path)
+	require.Equal(t,
+		"/v1.0/invoke/ticket-service/method/api/tickets/internal/"+id.String()+"/ticket.pdf?userId=u-1", path)
 
 	client = connect(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(make([]byte, 16<<20+1))
 	})
 	_, err = sidecar.Call(t.Context(), client, calls.TicketPDF, calls.TicketPDFQuery{}, id)
-	require.ErrorIs(t, err, sidecar.ErrUnavailable, "a truncated file")
+	require.ErrorIs(t, err, sidecar.ErrUnavailable, "the file is too large")
 }
 
 func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
@@ -254,14 +236,14 @@ func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
 
 	_, err = sidecar.Call(t.Context(), client, calls.ReleaseReservation, calls.ReleaseReservationRequest{})
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
-	require.ErrorIs(t, err, soldOut, "the cause")
+	require.ErrorIs(t, err, soldOut, "the refusal is the cause")
 	_, refused = sidecar.Refusal(err)
 	require.False(t, refused)
 	_, refused = sidecar.Refusal(nil)
 	require.False(t, refused)
 }
 
-func TestCallWithTheWrongNumberOfIDs(t *testing.T) {
+func TestCallRejectsAWrongNumberOfIDs(t *testing.T) {
 	t.Parallel()
 	client := connect(t, answer(200, "{}"))
 	_, err := sidecar.Call(t.Context(), client, calls.EventInfo, calls.None{})
@@ -282,7 +264,7 @@ func TestRetryAfterReachesTheCaller(t *testing.T) {
 		{"NoHeader", "429", "", form, 0},
 		{"Date", "429", "Wed, 21 Oct 2015 07:28:00 GMT", form, 0},
 		{"Negative", "429", "-1", form, 0},
-		{"TooLong", "429", "99999999999", form, 0},
+		{"TooLarge", "429", "99999999999", form, 0},
 		{"NotTheContractsForm", "503", "3", "<html>", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -311,7 +293,7 @@ func TestSecret(t *testing.T) {
 	require.Equal(t, "s3cret", got)
 
 	_, err = client.Secret(t.Context(), "ticket-service-signing-seed")
-	require.ErrorContains(t, err, "ticket-service-signing-seed", "it says what is missing")
+	require.ErrorContains(t, err, "ticket-service-signing-seed", "the error names the secret")
 }
 
 func TestCallsAreMeasured(t *testing.T) {
@@ -326,7 +308,7 @@ func TestCallsAreMeasured(t *testing.T) {
 			answer(http.StatusOK, "{}")(w, r)
 		}
 	})
-	target := uuid.NewString() // nobody else's, also when the test runs twice
+	target := uuid.NewString() // unique, because the metrics are those of the whole process
 	for _, path := range []string{"/fine/1", "/fine/2?cursor=x", "/sold-out/1", "/broken/1"} {
 		path, query, _ := strings.Cut(path, "?")
 		values, err := url.ParseQuery(query)
