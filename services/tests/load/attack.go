@@ -10,94 +10,102 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// load is how requests come.
+// load describes how requests are sent. Either clients or perSecond is set.
 type load struct {
-	// clients, where set, each send a request when their last one is answered.
+	// clients is the number of clients, each of which sends its next request when the last one is answered.
 	clients int
-	// perSecond, where set, is how many requests are due in a second, at even distances.
+	// perSecond is the rate of an open load, whose requests are due at even intervals.
 	perSecond int
-	// during is how long they come.
+	// during is how long requests are sent.
 	during time.Duration
-	// requests, where set, is how many come at most.
+	// requests, if set, is the maximum number of requests.
 	requests int
-	// client, where set, sends them.
+	// client, if set, sends the requests.
 	client *http.Client
 }
 
-// shots are what came of a load.
-type shots struct {
-	answers map[int]int           // by status; 0 is for what had no answer
-	last    map[int]time.Duration // when the last of them came, from the beginning
-	took    time.Duration
-	latency *hdrhistogram.Histogram // in microseconds
-	trouble string                  // the first answer that was no success
+// outcome is the outcome of a load.
+type outcome struct {
+	answers      map[int]int           // number of answers by status; 0 counts requests without an answer
+	last         map[int]time.Duration // time of the last answer by status, since the start
+	took         time.Duration
+	latency      *hdrhistogram.Histogram // in microseconds
+	firstFailure string                  // error and body of the first answer that is not a success
 }
 
-// Latencies up to maxLatency are told apart, to three digits.
+// maxLatency is the longest latency that can be recorded. Latencies have a precision of three digits.
 const maxLatency = 5 * time.Minute
 
-// perSecond is how many requests were answered with status in a second.
-func (s shots) perSecond(status int) float64 { return float64(s.answers[status]) / s.took.Seconds() }
+// perSecond returns the number of answers per second that have the status.
+func (o outcome) perSecond(status int) float64 { return float64(o.answers[status]) / o.took.Seconds() }
 
-// percentile is the latency in milliseconds that so many percent of the answers stay within.
-func (s shots) percentile(p float64) float64 { return float64(s.latency.ValueAtPercentile(p)) / 1000 }
+// percentile returns the latency in milliseconds that p percent of the answers do not exceed.
+func (o outcome) percentile(p float64) float64 {
+	return float64(o.latency.ValueAtPercentile(p)) / 1000
+}
 
-// only is an error unless every answer had one of these statuses.
-func (s shots) only(statuses ...int) error {
-	bad := 0
-	for _, n := range s.answers {
-		bad += n
+// expect returns an error unless every answer has one of the statuses.
+func (o outcome) expect(statuses ...int) error {
+	failed := 0
+	for _, n := range o.answers {
+		failed += n
 	}
 	for _, status := range statuses {
-		bad -= s.answers[status]
+		failed -= o.answers[status]
 	}
-	if bad > 0 {
-		return fmt.Errorf("%d requests failed, such as with %s", bad, s.trouble)
+	if failed > 0 {
+		return fmt.Errorf("%d requests failed; the first failure: %s", failed, o.firstFailure)
 	}
 	return nil
 }
 
-// merge adds what came of another load.
-func (s *shots) merge(other shots) {
-	if s.latency == nil {
-		*s = other
+// merge adds the outcome of a load that ran after this one.
+func (o *outcome) merge(other outcome) {
+	if o.latency == nil {
+		*o = other
 		return
 	}
 	for status, n := range other.answers {
-		s.answers[status] += n
-		s.last[status] = s.took + other.last[status]
+		o.answers[status] += n
+		o.last[status] = o.took + other.last[status]
 	}
-	s.took += other.took
-	s.latency.Merge(other.latency)
-	if s.trouble == "" {
-		s.trouble = other.trouble
+	o.took += other.took
+	o.latency.Merge(other.latency)
+	if o.firstFailure == "" {
+		o.firstFailure = other.firstFailure
 	}
 }
 
-// limited lets so many requests through to a pacer.
-type limited struct {
+// latencies adds the p50 and p99 of one side's turn to the results.
+func (o outcome) latencies(r *results, name string, side int) {
+	r.row(name, "p50", "ms").add(side, o.percentile(50))
+	r.row(name, "p99", "ms").add(side, o.percentile(99))
+}
+
+// cappedPacer is a pacer that stops after a number of requests.
+type cappedPacer struct {
 	vegeta.Pacer
 	requests int
 }
 
-// Pace stops when all requests are sent.
-func (l limited) Pace(elapsed time.Duration, sent uint64) (wait time.Duration, stop bool) {
-	if sent >= uint64(l.requests) { //nolint:gosec // never negative
+// Pace stops when all requests are sent, and otherwise returns the wait of the inner pacer.
+func (c cappedPacer) Pace(elapsed time.Duration, sent uint64) (wait time.Duration, stop bool) {
+	if sent >= uint64(c.requests) { //nolint:gosec // never negative
 		return 0, true
 	}
-	return l.Pacer.Pace(elapsed, sent)
+	return c.Pacer.Pace(elapsed, sent)
 }
 
-// fire sends what next gives, as the load says, and waits for all answers. Sent requests that it hears nothing of for
-// half a minute are given up.
-func fire(ctx context.Context, l load, next vegeta.Targeter) (shots, error) {
+// attack sends the requests that next generates, as the load describes, and waits for all answers. Without l.client, a
+// request times out after 30 s.
+func attack(ctx context.Context, l load, next vegeta.Targeter) (outcome, error) {
 	pacer := vegeta.Pacer(vegeta.Rate{Freq: l.perSecond, Per: time.Second})
 	if l.requests > 0 {
-		pacer = limited{pacer, l.requests}
+		pacer = cappedPacer{pacer, l.requests}
 	}
 	client := l.client
 	if client == nil {
-		// The next load opens its own connections, and the server should not keep both.
+		// Each load opens its own connections. They are closed afterwards, so that the server does not keep both.
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, vegeta.DefaultConnections
 		defer transport.CloseIdleConnections()
@@ -105,36 +113,39 @@ func fire(ctx context.Context, l load, next vegeta.Targeter) (shots, error) {
 	}
 	options := []func(*vegeta.Attacker){vegeta.Client(client)}
 	if l.clients > 0 {
-		n := uint64(l.clients) //nolint:gosec // never negative
+		n := uint64(l.clients)
 		options = append(options, vegeta.Workers(n), vegeta.MaxWorkers(n))
 	}
 	attacker := vegeta.NewAttacker(options...)
 	defer context.AfterFunc(ctx, func() { attacker.Stop() })()
 
-	s := shots{answers: map[int]int{}, last: map[int]time.Duration{}, latency: hdrhistogram.New(1, maxLatency.Microseconds(), 3)}
+	o := outcome{
+		answers: map[int]int{}, last: map[int]time.Duration{},
+		latency: hdrhistogram.New(1, maxLatency.Microseconds(), 3),
+	}
 	began := time.Now()
 	for r := range attacker.Attack(next, pacer, l.during, "") {
-		s.answers[int(r.Code)]++
-		s.last[int(r.Code)] = max(s.last[int(r.Code)], r.End().Sub(began))
-		if s.trouble == "" && r.Error != "" {
-			s.trouble = fmt.Sprintf("%s %s", r.Error, r.Body)
+		o.answers[int(r.Code)]++
+		o.last[int(r.Code)] = max(o.last[int(r.Code)], r.End().Sub(began))
+		if o.firstFailure == "" && r.Error != "" {
+			o.firstFailure = fmt.Sprintf("%s %s", r.Error, r.Body)
 		}
 		latency := r.Latency
 		if l.perSecond > 0 {
-			latency += late(r.Timestamp.Sub(began), r.Seq, l.perSecond)
+			latency += lateness(r.Timestamp.Sub(began), r.Seq, l.perSecond)
 		}
-		if err := s.latency.RecordValue(latency.Microseconds()); err != nil {
-			return s, fmt.Errorf("a latency of %s: %w", latency, err)
+		if err := o.latency.RecordValue(latency.Microseconds()); err != nil {
+			return o, fmt.Errorf("record a latency of %s: %w", latency, err)
 		}
 	}
-	s.took = time.Since(began)
-	return s, ctx.Err()
+	o.took = time.Since(began)
+	return o, ctx.Err()
 }
 
-// late is how long after it was due a request was sent: the generator is a process like any other, and what it is late is
-// time that somebody waited.
-func late(sent time.Duration, seq uint64, perSecond int) time.Duration {
-	// vegeta sends the first one an interval after the beginning, or before that.
+// lateness returns how long after its due time a request of an open load was sent. The load generator competes for the
+// processors too, and a request that it sends late has waited for that long.
+func lateness(sent time.Duration, seq uint64, perSecond int) time.Duration {
+	// vegeta sends the first request at the end of the first interval or earlier.
 	due := time.Duration(float64(seq+1) / float64(perSecond) * float64(time.Second))
 	return max(0, sent-due)
 }

@@ -14,8 +14,8 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// at gets a server's root.
-func at(server *httptest.Server) vegeta.Targeter {
+// requestsTo returns a targeter that requests the root of a server.
+func requestsTo(server *httptest.Server) vegeta.Targeter {
 	return func(t *vegeta.Target) error {
 		t.Method, t.URL = http.MethodGet, server.URL
 		return nil
@@ -29,7 +29,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-func TestFireKeepsItsClientsBusy(t *testing.T) {
+func TestAttackKeepsAllClientsBusy(t *testing.T) {
 	t.Parallel()
 	var now, most atomic.Int64
 	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -40,17 +40,17 @@ func TestFireKeepsItsClientsBusy(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		w.WriteHeader(http.StatusCreated)
 	})
-	s, err := fire(t.Context(), load{clients: 8, requests: 100}, at(server))
+	o, err := attack(t.Context(), load{clients: 8, requests: 100}, requestsTo(server))
 	require.NoError(t, err)
-	require.Equal(t, map[int]int{http.StatusCreated: 100}, s.answers)
-	require.Equal(t, int64(8), most.Load(), "as many at once as there are clients")
-	require.InDelta(t, 100/s.took.Seconds(), s.perSecond(http.StatusCreated), 0.001)
-	require.LessOrEqual(t, s.last[http.StatusCreated], s.took)
-	require.GreaterOrEqual(t, s.percentile(50), 5.0)
+	require.Equal(t, map[int]int{http.StatusCreated: 100}, o.answers)
+	require.Equal(t, int64(8), most.Load(), "there are as many concurrent requests as clients")
+	require.InDelta(t, 100/o.took.Seconds(), o.perSecond(http.StatusCreated), 0.001)
+	require.LessOrEqual(t, o.last[http.StatusCreated], o.took)
+	require.GreaterOrEqual(t, o.percentile(50), 5.0)
 }
 
-// The server stalls once, for as long as twenty requests are due in. An open load feels that with each of them.
-func TestFireCountsTheWaitsThatAStallMakes(t *testing.T) {
+// The server stalls once, while twenty requests become due. The latency of each of them includes its wait.
+func TestOpenLoadCountsTheWaitsDuringAStall(t *testing.T) {
 	t.Parallel()
 	const stall = 200 * time.Millisecond
 	var requests atomic.Int64
@@ -61,67 +61,67 @@ func TestFireCountsTheWaitsThatAStallMakes(t *testing.T) {
 		}
 		<-stalled
 	})
-	s, err := fire(t.Context(), load{perSecond: 100, requests: 40}, at(server))
+	o, err := attack(t.Context(), load{perSecond: 100, requests: 40}, requestsTo(server))
 	require.NoError(t, err)
-	require.Equal(t, 40, s.answers[http.StatusOK])
-	require.GreaterOrEqual(t, s.percentile(75), 80.0, "a quarter of them waited for half of the stall and more")
-	require.GreaterOrEqual(t, s.percentile(100), 195.0)
+	require.Equal(t, 40, o.answers[http.StatusOK])
+	require.GreaterOrEqual(t, o.percentile(75), 80.0, "a quarter of the requests wait for at least half of the stall")
+	require.GreaterOrEqual(t, o.percentile(100), 195.0)
 }
 
-func TestLateCountsFromWhenItWasDue(t *testing.T) {
+func TestLatenessCountsFromTheDueTime(t *testing.T) {
 	t.Parallel()
-	require.Zero(t, late(10*time.Millisecond, 0, 100))
-	require.Zero(t, late(9*time.Millisecond, 0, 100), "what is early waits for nobody")
-	require.Equal(t, 30*time.Millisecond, late(60*time.Millisecond, 2, 100))
+	require.Zero(t, lateness(10*time.Millisecond, 0, 100))
+	require.Zero(t, lateness(9*time.Millisecond, 0, 100), "a request that is sent early is not late")
+	require.Equal(t, 30*time.Millisecond, lateness(60*time.Millisecond, 2, 100))
 }
 
-func TestFireTellsOfTrouble(t *testing.T) {
+func TestAttackReportsFailures(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = io.WriteString(w, "it broke")
 	})
-	s, err := fire(t.Context(), load{clients: 1, requests: 3}, at(server))
+	o, err := attack(t.Context(), load{clients: 1, requests: 3}, requestsTo(server))
 	require.NoError(t, err)
-	require.NoError(t, s.only(http.StatusInternalServerError))
-	require.ErrorContains(t, s.only(http.StatusOK), "it broke")
+	require.NoError(t, o.expect(http.StatusInternalServerError))
+	require.ErrorContains(t, o.expect(http.StatusOK), "it broke")
 
 	server.Close()
-	s, err = fire(t.Context(), load{clients: 1, requests: 2}, at(server))
+	o, err = attack(t.Context(), load{clients: 1, requests: 2}, requestsTo(server))
 	require.NoError(t, err)
-	require.Equal(t, map[int]int{0: 2}, s.answers)
-	require.Error(t, s.only(http.StatusOK))
+	require.Equal(t, map[int]int{0: 2}, o.answers)
+	require.Error(t, o.expect(http.StatusOK))
 }
 
-func TestFireEndsWithItsContext(t *testing.T) {
+func TestAttackStopsWhenItsContextIsDone(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(http.ResponseWriter, *http.Request) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := fire(ctx, load{clients: 1, during: time.Hour}, at(server))
+	_, err := attack(ctx, load{clients: 1, during: time.Hour}, requestsTo(server))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestMerge(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(http.ResponseWriter, *http.Request) {})
-	var all shots
+	var all outcome
 	for range 3 {
-		s, err := fire(t.Context(), load{clients: 1, requests: 2}, at(server))
+		o, err := attack(t.Context(), load{clients: 1, requests: 2}, requestsTo(server))
 		require.NoError(t, err)
-		all.merge(s)
+		all.merge(o)
 	}
 	require.Equal(t, 6, all.answers[http.StatusOK])
 	require.Equal(t, int64(6), all.latency.TotalCount())
 }
 
-func TestInsistentComesAgainAsItIsToldTo(t *testing.T) {
+func TestRetrierRetriesRejectionsWithRetryAfter(t *testing.T) {
 	t.Parallel()
-	var came []string
+	var requests []string
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		came = append(came, r.Header.Get("Idempotency-Key")+" "+string(body))
-		switch len(came) {
+		requests = append(requests, r.Header.Get("Idempotency-Key")+" "+string(body))
+		switch len(requests) {
 		case 1:
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -130,22 +130,22 @@ func TestInsistentComesAgainAsItIsToldTo(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 		case 3:
 			w.WriteHeader(http.StatusCreated)
-		default: // it does not say when to come again
+		default: // no Retry-After
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
-	queue := &insistent{next: &http.Transport{}}
+	transport := &retrier{next: &http.Transport{}}
 	order := func() int {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader("an order"))
 		require.NoError(t, err)
 		req.Header.Set("Idempotency-Key", "key")
-		res, err := (&http.Client{Transport: queue}).Do(req)
+		res, err := (&http.Client{Transport: transport}).Do(req)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
 		return res.StatusCode
 	}
 	require.Equal(t, http.StatusCreated, order())
-	require.Equal(t, []string{"key an order", "key an order", "key an order"}, came)
-	require.Equal(t, int64(2), queue.refused.Load())
+	require.Equal(t, []string{"key an order", "key an order", "key an order"}, requests)
+	require.Equal(t, int64(2), transport.rejected.Load())
 	require.Equal(t, http.StatusServiceUnavailable, order())
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// maxMemory is what a service should do with, in MiB.
+// maxMemory is the aim for the memory of a service, in MiB.
 const maxMemory = 40
 
-// footprint measures how long the system takes to start, and how much memory each of its processes has.
+// footprint measures how long the system takes to start, and the memory of each of its processes.
 func (b *bench) footprint(ctx context.Context) (r results, err error) {
-	times, rest, during := b.times(3), 15*time.Second, 10*time.Second
+	times, idle, during := b.times(3), 15*time.Second, 10*time.Second
 	if b.quick {
-		times, rest, during = 1, 2*time.Second, 2*time.Second
+		times, idle, during = 1, 2*time.Second, 2*time.Second
 	}
 	r.Sides = []string{"as shipped"}
 	if err := b.starts(ctx, &r, times); err != nil {
@@ -27,67 +27,68 @@ func (b *bench) footprint(ctx context.Context) (r results, err error) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c, err := b.openCounter(ctx)
-	defer func() { err = c.stop(ctx, err) }()
+	t, err := b.openTestbed(ctx)
+	defer func() { err = t.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}
-	if err := c.authenticate(ctx); err != nil {
+	if err := t.authenticate(ctx); err != nil {
 		return r, err
 	}
-	r.note("Memory is what is resident (RSS): %s after the start, and the most that there was while 64 clients reserved tickets of one type.", rest)
-	if err := pause(ctx, rest); err != nil {
+	r.note("Memory is the resident set size (RSS): %s after the start, and the maximum while 64 clients reserved tickets "+
+		"of one type.", idle)
+	if err := pause(ctx, idle); err != nil {
 		return r, err
 	}
 	for range times {
-		c.memory(&r, "memory at rest", map[string]float64{})
+		t.memory(&r, "memory, idle", map[string]float64{})
 	}
 	for turn := range times {
-		most, over := map[string]float64{}, make(chan error, 1)
+		highest, done := map[string]float64{}, make(chan error, 1)
 		go func() {
-			_, err := c.volley(ctx, c.contenders[0], 1, load{clients: 64, during: during})
-			over <- err
+			_, err := t.measure(ctx, t.contenders[0], 1, load{clients: 64, during: during})
+			done <- err
 		}()
 		for loaded := true; loaded; {
 			select {
-			case err := <-over:
+			case err := <-done:
 				if err != nil {
 					return r, err
 				}
 				loaded = false
 			case <-time.After(200 * time.Millisecond):
-				c.sample(most)
+				t.sample(highest)
 			}
 		}
-		c.memory(&r, "memory under load", most)
-		say("  turn %d of %d: ticket-service has %s MiB under load", turn+1, times, number(most["ticket-service"]))
+		t.memory(&r, "memory under load", highest)
+		progress("  turn %d of %d: ticket-service uses %s MiB under load", turn+1, times, number(highest["ticket-service"]))
 	}
 	return r, nil
 }
 
-// sample keeps the most memory that each process was seen with, in MiB.
-func (c *counter) sample(most map[string]float64) {
-	for _, app := range c.Apps() {
+// sample updates the highest memory of each process, in MiB by process name.
+func (t *testbed) sample(highest map[string]float64) {
+	for _, app := range t.Apps() {
 		for _, p := range []*stack.Process{app.Process, app.Sidecar} {
-			most[p.Name] = max(most[p.Name], float64(use(p.PID(), false).memory)/(1<<20))
+			highest[p.Name] = max(highest[p.Name], float64(usageOf(p.PID(), false).memory)/(1<<20))
 		}
 	}
 }
 
-// memory adds what each process has now or had before, services first.
-func (c *counter) memory(r *results, what string, most map[string]float64) {
-	c.sample(most)
-	for _, app := range c.Apps() {
+// memory samples once more and adds the highest memory of each process to the results, services first.
+func (t *testbed) memory(r *results, what string, highest map[string]float64) {
+	t.sample(highest)
+	for _, app := range t.Apps() {
 		row := r.row(app.Process.Name, what, "MiB")
-		row.add(0, most[app.Process.Name])
+		row.add(0, highest[app.Process.Name])
 		row.aim(fmt.Sprintf("under %d", maxMemory), row.median(0) < maxMemory)
 	}
-	for _, app := range c.Apps() {
-		r.row(app.Sidecar.Name, what, "MiB").add(0, most[app.Sidecar.Name])
+	for _, app := range t.Apps() {
+		r.row(app.Sidecar.Name, what, "MiB").add(0, highest[app.Sidecar.Name])
 	}
 }
 
-// starts measures `make up`, with what it needs built and installed already.
+// starts measures `make up`. What it builds and installs is there already.
 func (b *bench) starts(ctx context.Context, r *results, times int) error {
 	for turn := range times {
 		cfg, err := stack.Throwaway(b.root)
@@ -96,17 +97,22 @@ func (b *bench) starts(ctx context.Context, r *results, times int) error {
 		}
 		env := append(os.Environ(), "DATA_DIR="+cfg.DataDir, "PORT_OFFSET="+strconv.Itoa(cfg.PortOffset))
 		for _, step := range []struct{ target, name string }{
-			{"up", "in a new directory"}, {"down", ""}, {"up", "after make down"}, {"up", "when all is up"}, {"down", ""},
+			{"up", "in a new directory"},
+			{"down", ""},
+			{"up", "after make down"},
+			{"up", "when everything is up"},
+			{"down", ""},
 		} {
 			began := time.Now()
-			cmd := exec.CommandContext(ctx, "make", "-s", step.target) //nolint:gosec // one of those above
+			cmd := exec.CommandContext(ctx, "make", "-s", step.target) //nolint:gosec // one of the targets above
 			cmd.Dir, cmd.Env = b.root, env
 			if out, err := cmd.CombinedOutput(); err != nil {
 				return fmt.Errorf("make %s: %w\n%s", step.target, err, out)
 			}
 			if step.name != "" {
 				r.row("make up, "+step.name, "time", "s").add(0, time.Since(began).Seconds())
-				say("  turn %d of %d: make up, %s: %s", turn+1, times, step.name, time.Since(began).Round(100*time.Millisecond))
+				progress("  turn %d of %d: make up, %s: %s", turn+1, times, step.name,
+					time.Since(began).Round(100*time.Millisecond))
 			}
 		}
 		if err := os.RemoveAll(cfg.DataDir); err != nil {

@@ -15,13 +15,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
-// ticketDatabase gives a connection to a database with ticket-service's tables.
+// ticketDatabase returns a connection to a database with the tables of ticket-service.
 func ticketDatabase(t *testing.T) *pgx.Conn {
 	t.Helper()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
 	pool := postgrestest.New(t, postgres.Migrations{
-		VersionTable: "ticket_service_version", Files: os.DirFS(filepath.Join(root, "services/ticket-service/internal/store/migrations")),
+		VersionTable: "ticket_service_version",
+		Files:        os.DirFS(filepath.Join(root, "services/ticket-service/internal/store/migrations")),
 	})
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
@@ -29,11 +30,11 @@ func ticketDatabase(t *testing.T) *pgx.Conn {
 	return conn.Conn()
 }
 
-func TestFill(t *testing.T) {
+func TestFillWritesConsistentTicketsAndRestoresIndexes(t *testing.T) {
 	t.Parallel()
-	a := &archive{counter: &counter{db: ticketDatabase(t), event: uuid.New()}, people: make([]demo.Person, 3)}
-	for i := range a.people {
-		a.people[i].UserID = uuid.New()
+	a := &archive{testbed: &testbed{db: ticketDatabase(t), event: uuid.New()}, owners: make([]demo.Person, 3)}
+	for i := range a.owners {
+		a.owners[i].UserID = uuid.New()
 	}
 	shape := func() []string {
 		rows, err := a.db.Query(t.Context(), `
@@ -50,7 +51,7 @@ func TestFill(t *testing.T) {
 	}
 	before := shape()
 	require.NoError(t, a.fill(t.Context(), 20_000))
-	require.Equal(t, before, shape(), "all keys and indexes are there again")
+	require.Equal(t, before, shape(), "all keys and indexes are created again")
 
 	count := func(sql string, args ...any) (n int) {
 		require.NoError(t, a.db.QueryRow(t.Context(), sql, args...).Scan(&n))
@@ -58,23 +59,27 @@ func TestFill(t *testing.T) {
 	}
 	require.Equal(t, 20_000, count(`SELECT count(*) FROM tickets`))
 	require.Equal(t, 2, count(`SELECT count(*) FROM events`))
-	for _, p := range a.people {
-		require.Equal(t, ticketsEach, count(`SELECT count(*) FROM tickets WHERE owner_id = $1`, p.UserID))
+	for _, p := range a.owners {
+		require.Equal(t, ticketsPerOwner, count(`SELECT count(*) FROM tickets WHERE owner_id = $1`, p.UserID))
 	}
 	require.Zero(t, count(`
 		SELECT count(*) FROM tickets AS t JOIN reservations AS r ON r.id = t.reservation_id
-		WHERE (t.owner_id, t.event_id, t.order_id) IS DISTINCT FROM (r.user_id, r.event_id, r.order_id)`), "a ticket is of its reservation")
-	require.Zero(t, count(`SELECT count(*) FROM ticket_types AS y JOIN tickets AS t ON t.ticket_type_id = y.id WHERE t.event_id <> y.event_id`))
+		WHERE (t.owner_id, t.event_id, t.order_id) IS DISTINCT FROM (r.user_id, r.event_id, r.order_id)`),
+		"a ticket has the owner, event and order of its reservation")
+	require.Zero(t, count(`
+		SELECT count(*) FROM ticket_types AS y JOIN tickets AS t ON t.ticket_type_id = y.id
+		WHERE t.event_id <> y.event_id`))
 }
 
-func TestHoldsCome(t *testing.T) {
+func TestHoldsAreWrittenAndDeleted(t *testing.T) {
 	t.Parallel()
-	c := &counter{db: ticketDatabase(t), event: uuid.New()}
-	a := &archive{counter: c, people: []demo.Person{{UserID: uuid.New()}}}
+	bed := &testbed{db: ticketDatabase(t), event: uuid.New()}
+	a := &archive{testbed: bed, owners: []demo.Person{{UserID: uuid.New()}}}
 	_, err := a.db.Exec(t.Context(), `
-		INSERT INTO events (id, organizer_id, name, event_date, venue_name, status) VALUES ($1, $1, 'Festival', now(), 'Stadium', 'PUBLISHED')`, a.event)
+		INSERT INTO events (id, organizer_id, name, event_date, venue_name, status)
+		VALUES ($1, $1, 'Festival', now(), 'Stadium', 'PUBLISHED')`, a.event)
 	require.NoError(t, err)
-	a.types, err = a.offer(t.Context(), 2)
+	a.types, err = a.addTicketTypes(t.Context(), 2)
 	require.NoError(t, err)
 	ids, err := a.hold(t.Context(), 7, -1)
 	require.NoError(t, err)
@@ -84,6 +89,6 @@ func TestHoldsCome(t *testing.T) {
 		return n
 	}
 	require.Equal(t, 7, held())
-	require.NoError(t, a.forget(t.Context()))
+	require.NoError(t, a.deleteHolds(t.Context()))
 	require.Zero(t, held())
 }

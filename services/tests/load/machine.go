@@ -13,22 +13,23 @@ import (
 	"time"
 )
 
-// machine is where a run took place. What cannot be read here is empty.
+// machine describes the machine of a run. Fields that cannot be read are empty.
 type machine struct {
 	CPU    string  `json:"cpu"`
 	Cores  int     `json:"cores"`
 	Memory float64 `json:"memoryGiB"`
 	Kernel string  `json:"kernel"`
 	Go     string  `json:"go"`
-	// Sync is how long it takes until 8 KiB that were written are on the disk: what a commit waits for.
+	// Sync is how long it takes to write 8 KiB and flush them to the disk, which is what a commit waits for.
 	Sync string `json:"sync"`
-	// Load is how many processes wanted a processor in the minute before.
+	// Load is the load average of the last minute.
 	Load float64 `json:"load"`
 }
 
-func describe() machine {
+func describeMachine() machine {
 	m := machine{
-		CPU: fieldOf("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Go: strings.TrimPrefix(runtime.Version(), "go"),
+		CPU: fieldOf("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(),
+		Go:     strings.TrimPrefix(runtime.Version(), "go"),
 		Kernel: firstWord("/proc/sys/kernel/osrelease"),
 	}
 	kilobytes, _, _ := strings.Cut(fieldOf("/proc/meminfo", "MemTotal"), " ")
@@ -38,20 +39,20 @@ func describe() machine {
 	if d, err := syncTime(); err == nil {
 		m.Sync = d.Round(10 * time.Microsecond).String()
 	}
-	m.Load, _ = strconv.ParseFloat(firstWord("/proc/loadavg"), 64) // 0 where there is none
+	m.Load, _ = strconv.ParseFloat(firstWord("/proc/loadavg"), 64) // 0 if there is none
 	return m
 }
 
-// Busy reports whether others use the machine.
+// Busy reports whether other programs use the machine.
 func (m machine) Busy() bool { return m.Load > float64(m.Cores)*0.75 }
 
-// String describes the machine in a sentence.
+// String describes the machine in one line.
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, %.0f GiB, Linux %s, Go %s, %s for a write to reach the disk, load average %.1f at the beginning",
+	return fmt.Sprintf("%s, %d cores, %.0f GiB, Linux %s, Go %s, %s to write to the disk, load average %.1f at the start",
 		m.CPU, m.Cores, m.Memory, m.Kernel, m.Go, m.Sync, m.Load)
 }
 
-// fieldOf is the value of a line such as "model name : AMD EPYC".
+// fieldOf returns the value of a line such as "model name : AMD EPYC".
 func fieldOf(path, name string) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -74,7 +75,7 @@ func firstWord(path string) string {
 	return word
 }
 
-// syncTime is the median time of a write to the disk that PostgreSQL's data is on.
+// syncTime returns the median time of a write to the disk that holds PostgreSQL's data.
 func syncTime() (time.Duration, error) {
 	file, err := os.CreateTemp("", "eventbooking-sync-")
 	if err != nil {
@@ -96,24 +97,25 @@ func syncTime() (time.Duration, error) {
 	return times[len(times)/2], nil
 }
 
-// usage is what processes have used of the machine.
+// usage is what processes use of the machine.
 type usage struct {
-	cpu    time.Duration // since they began
-	memory int           // bytes resident now
+	cpu    time.Duration // since they started
+	memory int           // resident now, in bytes
 }
 
-// use adds up what a process uses, and its descendants if they are meant too. A process that is gone uses nothing.
-func use(pid int, descendants bool) usage {
+// usageOf returns the usage of a process, or the sum over the process and its descendants. A process that has ended
+// counts as zero.
+func usageOf(pid int, descendants bool) usage {
 	children := map[int][]int{}
 	used := map[int]usage{}
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is valid
 	for _, path := range stats {
 		stat, err := os.ReadFile(path)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended
 		}
-		// The second field is the command in parentheses and may hold anything; the state is the third, the parent the
-		// fourth, processor times of its own and of children that ended begin at the fourteenth, memory is the twenty-fourth.
+		// Field 2 is the command in parentheses and may contain any character. Of the others, 3 is the state, 4 the
+		// parent, 14 to 17 are the CPU times of the process and of its children that ended, and 24 is the memory.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		if len(fields) < 22 {
 			continue
@@ -125,15 +127,15 @@ func use(pid int, descendants bool) usage {
 		used[id] = usage{time.Duration(ticks) * tick, number(24) * os.Getpagesize()}
 	}
 	var sum usage
-	for left := []int{pid}; len(left) > 0; left = left[1:] {
-		u := used[left[0]]
+	for pending := []int{pid}; len(pending) > 0; pending = pending[1:] {
+		u := used[pending[0]]
 		sum.cpu, sum.memory = sum.cpu+u.cpu, sum.memory+u.memory
 		if descendants {
-			left = append(left, children[left[0]]...)
+			pending = append(pending, children[pending[0]]...)
 		}
 	}
 	return sum
 }
 
-// tick is the unit of processor times in /proc, which is the same on every Linux.
+// tick is the unit of CPU times in /proc, which is the same on every Linux.
 const tick = time.Second / 100

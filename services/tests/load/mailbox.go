@@ -12,7 +12,7 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// mailbox is a mail server that keeps nothing but when the first mail to somebody came.
+// mailbox is a mail server that stores only the time of the first mail to each address.
 type mailbox struct {
 	port   int
 	server *smtp.Server
@@ -21,11 +21,11 @@ type mailbox struct {
 	arrived map[string]time.Time // by address
 }
 
-// newMailbox takes mails until it is closed.
+// newMailbox starts a mail server on a free port of loopback. It runs until close.
 func newMailbox() (*mailbox, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a listener on loopback waits for nobody
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // listening on loopback does not block
 	if err != nil {
-		return nil, fmt.Errorf("take mails: %w", err)
+		return nil, fmt.Errorf("start the mail server: %w", err)
 	}
 	m := &mailbox{port: l.Addr().(*net.TCPAddr).Port, arrived: map[string]time.Time{}}
 	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailSession{m}, nil }))
@@ -36,18 +36,18 @@ func newMailbox() (*mailbox, error) {
 
 func (m *mailbox) close() { _ = m.server.Close() }
 
-// when tells when the first mail to an address came.
-func (m *mailbox) when(address string) (time.Time, bool) {
+// firstArrival returns when the first mail to an address arrived, and false if there was none.
+func (m *mailbox) firstArrival(address string) (time.Time, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t, ok := m.arrived[address]
 	return t, ok
 }
 
-// mailSession is a client's connection.
+// mailSession is the connection of a client.
 type mailSession struct{ box *mailbox }
 
-// Reset, Logout, Mail and Rcpt take what comes: all that counts is in the mail.
+// Reset, Logout, Mail and Rcpt accept everything. Data reads the addresses from the mail itself.
 func (*mailSession) Reset() {}
 
 func (*mailSession) Logout() error { return nil }
@@ -56,7 +56,7 @@ func (*mailSession) Mail(string, *smtp.MailOptions) error { return nil }
 
 func (*mailSession) Rcpt(string, *smtp.RcptOptions) error { return nil }
 
-// Data takes a mail, which has arrived once all of it is here.
+// Data receives a mail. It counts as arrived once all of it is read.
 func (s *mailSession) Data(r io.Reader) error {
 	content, err := io.ReadAll(r)
 	if err != nil {

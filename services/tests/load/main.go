@@ -1,16 +1,17 @@
-// Command load measures how fast the system is on the machine that it runs on, and what that costs. `make bench` runs it.
+// Command load measures how fast the system is on this machine, and how much CPU time and memory that takes.
+// `make bench` runs it.
 //
-// Everything that it measures it starts itself: whole systems as `make up` starts them, in temporary directories and on
-// ports of their own. What is compared is compared within one run, each side several times and in turns (A, B, A, B), so
-// that what the machine does besides meets all sides alike. Figures are medians, with the least and the greatest behind
-// them; a ratio is the median of the ratios of the turns.
+// It starts everything that it measures: whole systems as `make up` starts them, in temporary directories and on their
+// own ports. Sides are compared within one run. Each side takes several turns, alternating with the others (A, B, A,
+// B), so that other activity of the machine affects all sides equally. Figures are medians of the turns, with minimum
+// and maximum; a ratio is the median of the ratios of the turns.
 //
-// Load comes from vegeta (github.com/tsenart/vegeta), in one of two ways. Clients that each send their next request when
-// the last one is answered find out how much there can be; but when the system stalls they stall with it, and what they
-// would have sent meanwhile is missing from their latencies. So latency is also measured under an open load, whose requests
-// are due at fixed times whatever comes of those before, and a request's latency counts from when it was due.
+// vegeta (github.com/tsenart/vegeta) generates the load, in one of two ways. Clients that each send their next request
+// when the last one is answered find the maximum throughput. When the system stalls, these clients stall too, and the
+// requests that they would have sent are missing from the latencies. So latency is also measured under an open load,
+// whose requests are due at fixed times regardless of earlier requests. Their latency counts from the due time.
 //
-// The results are printed, and written to .local/bench: bench.md, bench.json with each single figure, and bench.svg.
+// The results are printed and written to .local/bench: bench.md, bench.json with every single figure, and bench.svg.
 package main
 
 import (
@@ -33,30 +34,30 @@ import (
 // bench is a run of measurements.
 type bench struct {
 	root string
-	// out is where results go.
+	// out is the directory of the results.
 	out string
-	// quick is a run that shows that everything works, and whose figures mean little.
+	// quick selects a short run that only checks that everything works. Its figures are not meaningful.
 	quick bool
-	// small and large are how many tickets there are where growth is measured.
+	// small and large are the numbers of tickets in the databases of the growth measurement.
 	small, large int
-	// turns, where set, is how many turns each side has.
+	// turns, if set, is the number of turns of each side.
 	turns int
-	// profile has a CPU profile taken of ticket-service while it is measured.
+	// profile makes the run write CPU profiles of ticket-service.
 	profile bool
 }
 
-// measurement is something that can be measured by itself.
+// measurement is one of the measurements, which can run alone.
 type measurement struct {
 	title string
-	run   func(b *bench, ctx context.Context) (results, error) //nolint:revive // a method's expression
+	run   func(b *bench, ctx context.Context) (results, error)
 }
 
-// measurements by their numbers, which start at 1.
+// measurements are numbered from 1 in this order.
 var measurements = []measurement{
-	{"Reserving tickets of one type", (*bench).hotType},
+	{"Reserving tickets of one type", (*bench).oneType},
 	{"Reserving tickets of 1,000 types", (*bench).manyTypes},
-	{"What the sidecars cost", (*bench).purchase},
-	{"From an order to its mail", (*bench).mail},
+	{"What the sidecars cost", (*bench).sidecars},
+	{"From an order to its mail", (*bench).orderToMail},
 	{"Cost as it grows", (*bench).growth},
 	{"Selling out", (*bench).sellOut},
 	{"Start and memory", (*bench).footprint},
@@ -78,17 +79,19 @@ func run(ctx context.Context, args []string) error {
 	}
 	b := bench{root: root, out: filepath.Join(root, ".local", "bench")}
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	only := flags.String("run", "", "the measurements to make, as in 1,5; all of them if empty")
-	flags.BoolVar(&b.quick, "quick", false, "show that everything works, with little load: the figures mean little")
-	flags.IntVar(&b.small, "small", 10_000, "how many tickets there are in a small database; not less than 10,000")
-	flags.IntVar(&b.large, "large", 10_000_000, "how many there are in a large one; 10 million need 12 GB of disk in "+os.TempDir())
-	flags.IntVar(&b.turns, "turns", 0, "how many turns each side has; 0 is for each measurement as many as it wants")
+	only := flags.String("run", "", "numbers of the measurements to run, as in 1,5; all if empty")
+	flags.BoolVar(&b.quick, "quick", false,
+		"check that everything works, with little load; the figures are not meaningful")
+	flags.IntVar(&b.small, "small", 10_000, "tickets in the small database; at least 10,000")
+	flags.IntVar(&b.large, "large", 10_000_000,
+		"tickets in the large database; 10 million need 12 GB of disk in "+os.TempDir())
+	flags.IntVar(&b.turns, "turns", 0, "turns of each side; 0 selects the default of each measurement")
 	flags.BoolVar(&b.profile, "profile", false, "write CPU profiles of ticket-service beside the results")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if b.small < regulars*ticketsEach || b.large < b.small {
-		return fmt.Errorf("-small: not from %d to -large", regulars*ticketsEach)
+	if b.small < owners*ticketsPerOwner || b.large < b.small {
+		return fmt.Errorf("-small must be between %d and -large", owners*ticketsPerOwner)
 	}
 	if b.quick {
 		b.large = min(b.large, 10*b.small)
@@ -97,22 +100,22 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(b.out, 0o755); err != nil { //nolint:gosec // results are for everybody
-		return fmt.Errorf("make a directory for the results: %w", err)
+	if err := os.MkdirAll(b.out, 0o755); err != nil { //nolint:gosec // everyone may read the results
+		return fmt.Errorf("create the directory of the results: %w", err)
 	}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
 
 	began := time.Now()
-	rep := report{Began: began.UTC(), Quick: b.quick, Machine: describe()}
-	say("on %s", rep.Machine)
+	rep := report{Began: began.UTC(), Quick: b.quick, Machine: describeMachine()}
+	progress("machine: %s", rep.Machine)
 	if rep.Machine.Busy() {
-		say("the machine is busy: the figures will be worse than they could be")
+		progress("the machine is busy, which makes the figures worse")
 	}
 	for _, i := range chosen {
 		m := measurements[i-1]
-		say("%d. %s", i, m.title)
+		progress("%d. %s", i, m.title)
 		r, err := m.run(&b, ctx)
 		if err != nil {
 			return fmt.Errorf("measurement %d: %w", i, err)
@@ -123,18 +126,18 @@ func run(ctx context.Context, args []string) error {
 		if err := rep.Results[len(rep.Results)-1].print(os.Stdout); err != nil {
 			return err
 		}
-		// After each, so that what was measured is there even if a later one fails.
+		// The report is written after each measurement, so that a later failure does not lose it.
 		rep.Took = time.Since(began).Round(time.Second).String()
 		if err := rep.write(b.out); err != nil {
 			return err
 		}
 	}
-	say("done after %s; %s has the tables, bench.json each figure, and bench.svg the picture",
+	progress("done after %s: the tables are in %s, every single figure in bench.json, and the chart in bench.svg",
 		rep.Took, filepath.Join(b.out, "bench.md"))
 	return nil
 }
 
-// choose reads which measurements are wanted.
+// choose parses the numbers of measurements. An empty list selects all of them.
 func choose(list string) ([]int, error) {
 	var chosen []int
 	if list == "" {
@@ -153,29 +156,29 @@ func choose(list string) ([]int, error) {
 	return chosen, nil
 }
 
-// say tells somebody who watches.
-func say(format string, args ...any) {
+// progress prints a line about the progress of the run.
+func progress(format string, args ...any) {
 	fmt.Printf("bench: "+format+"\n", args...)
 }
 
-// build builds what the system is compared with.
+// build builds the programs that the system is compared with.
 func (b *bench) build(ctx context.Context) error {
-	//nolint:gosec // our own paths
+	//nolint:gosec // the paths are our own
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", b.program("")+string(filepath.Separator),
 		"./services/tests/load/plain", "./services/tests/load/proxy")
 	cmd.Dir = b.root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build what to compare with: %w\n%s", err, out)
+		return fmt.Errorf("build the programs to compare with: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// program is where build puts a program.
+// program returns the path of a program that build creates.
 func (b *bench) program(name string) string {
 	return filepath.Join(b.root, ".local", "bench", "bin", name)
 }
 
-// times is how many turns each side has where otherwise it would be n.
+// times returns the number of turns of each side: n unless a flag sets another number.
 func (b *bench) times(n int) int {
 	if b.turns > 0 {
 		return b.turns
@@ -183,7 +186,8 @@ func (b *bench) times(n int) int {
 	return n
 }
 
-// turns has each side do something in turns, so many times, and hands on what it gave.
+// turns calls do for each side in each turn: all sides in turn 0, then all sides in turn 1, and so on. It stops at the
+// first error.
 func turns[S any](ctx context.Context, times int, sides []S, do func(side S, turn int) error) error {
 	for turn := range times {
 		for _, side := range sides {

@@ -8,14 +8,15 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// Sizes of the picture, in pixels.
+// Sizes of the chart, in pixels.
 const (
 	plotWidth = 900
-	plotHead  = 90 // of a panel: its title, its legend and its axis
-	plotBar   = 26
+	plotHead  = 90 // title, legend and axis of a panel
+	plotBar   = 26 // one bar
 )
 
-// plot draws for each measurement the figure that its first row has, in every case that has it, as bars.
+// plot draws an SVG with a bar chart for each measurement. It shows the figure of the first row, for every case that
+// has this figure.
 func (r *report) plot() ([]byte, error) {
 	type panel struct {
 		chart  charts.BarChartOption
@@ -35,7 +36,7 @@ func (r *report) plot() ([]byte, error) {
 				sides, values = append(sides, name), append(values, nil)
 			}
 		}
-		// The first case goes to the top, which is last.
+		// The chart draws from the bottom, so the first case has to come last to be at the top.
 		for _, row := range slices.Backward(res.Rows) {
 			if row.What != first.What || row.Unit != first.Unit {
 				continue
@@ -47,7 +48,9 @@ func (r *report) plot() ([]byte, error) {
 		}
 		chart := charts.NewBarChartOptionWithData(values)
 		chart.Horizontal = true
-		chart.Title = charts.TitleOption{Text: fmt.Sprintf("%d. %s: %s, %s", res.Number, res.Title, first.What, first.Unit)}
+		chart.Title = charts.TitleOption{
+			Text: fmt.Sprintf("%d. %s: %s, %s", res.Number, res.Title, first.What, first.Unit),
+		}
 		chart.Title.FontStyle.FontSize = 11
 		chart.CategoryAxis.Labels = cases
 		chart.ValueAxis[0].Min, chart.ValueAxis[0].LabelCount = charts.Ptr(0.0), 5
@@ -60,7 +63,9 @@ func (r *report) plot() ([]byte, error) {
 		panels = append(panels, panel{chart, height})
 		total += height
 	}
-	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: plotWidth, Height: max(total, plotHead)})
+	p := charts.NewPainter(charts.PainterOptions{
+		OutputFormat: charts.ChartOutputSVG, Width: plotWidth, Height: max(total, plotHead),
+	})
 	layout := p.LayoutByRows()
 	for i, panel := range panels {
 		layout = layout.Row().Height(strconv.Itoa(panel.height)).Columns(strconv.Itoa(i))
@@ -74,9 +79,9 @@ func (r *report) plot() ([]byte, error) {
 			return nil, fmt.Errorf("draw the results: %w", err)
 		}
 	}
-	picture, err := p.Bytes()
+	svg, err := p.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("draw the results: %w", err)
 	}
-	return picture, nil
+	return svg, nil
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// report is all that a run found.
+// report contains everything that a run measured.
 type report struct {
 	Began   time.Time `json:"began"`
 	Took    string    `json:"took"`
@@ -23,30 +23,30 @@ type report struct {
 	Results []results `json:"results"`
 }
 
-// results are what one measurement found.
+// results are the figures of one measurement.
 type results struct {
 	Number int    `json:"number"`
 	Title  string `json:"title"`
-	// Sides are what is compared; there may be but one.
+	// Sides are the names of what is compared. There can be only one.
 	Sides []string `json:"sides"`
 	Rows  []*row   `json:"rows"`
-	// Notes say what has to be known about the figures.
+	// Notes explain the figures.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// row is one figure of each side.
+// row is one figure of all sides.
 type row struct {
 	Case string `json:"case"`
 	What string `json:"what"`
 	Unit string `json:"unit"`
-	// Values are each side's, one for each turn.
+	// Values are the values of each side, one for each turn.
 	Values [][]float64 `json:"values"`
-	// Aim is what the figure, or the ratio, should be.
+	// Aim is what the figure or its ratio should be, and Met whether it is.
 	Aim string `json:"aim,omitempty"`
 	Met bool   `json:"met,omitempty"`
 }
 
-// row is the row of that name, a new one where there is none.
+// row returns the row of a case and figure. It creates the row if there is none.
 func (r *results) row(name, what, unit string) *row {
 	for _, have := range r.Rows {
 		if have.Case == name && have.What == what {
@@ -58,10 +58,10 @@ func (r *results) row(name, what, unit string) *row {
 	return added
 }
 
-// add adds a side's figure of a turn.
+// add adds the value of a side's turn.
 func (r *row) add(side int, value float64) { r.Values[side] = append(r.Values[side], value) }
 
-// aim says what the row should show, and whether it does.
+// aim sets what the row should show, and whether it does.
 func (r *row) aim(what string, met bool) { r.Aim, r.Met = what, met }
 
 // note adds a note.
@@ -69,8 +69,8 @@ func (r *results) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// spread is the middle of some figures, with the least and the greatest.
-type spread struct{ median, least, greatest float64 }
+// spread is the median of values, with their minimum and maximum.
+type spread struct{ median, minimum, maximum float64 }
 
 func spreadOf(values []float64) spread {
 	if len(values) == 0 {
@@ -85,10 +85,10 @@ func spreadOf(values []float64) spread {
 	return spread{median, sorted[0], sorted[len(sorted)-1]}
 }
 
-// median is the middle of a side's figures.
+// median returns the median of a side's values.
 func (r *row) median(side int) float64 { return spreadOf(r.Values[side]).median }
 
-// ratio is how many times the first side's figure is another's, turn by turn.
+// ratio divides the first side's values by another side's, turn by turn.
 func (r *row) ratio(to int) spread {
 	var ratios []float64
 	for i := range min(len(r.Values[0]), len(r.Values[to])) {
@@ -97,7 +97,7 @@ func (r *row) ratio(to int) spread {
 	return spreadOf(ratios)
 }
 
-// number writes a figure with three digits, or as many as its whole part has.
+// number formats a value with three digits, or with all digits of its integer part if that has more.
 func number(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "–"
@@ -116,15 +116,15 @@ func number(v float64) string {
 	return whole + "." + fraction
 }
 
-// String shows the middle, and the ends where they differ.
+// String formats the median, and the minimum and maximum if they differ.
 func (s spread) String() string {
-	if math.IsNaN(s.median) || s.least == s.greatest {
+	if math.IsNaN(s.median) || s.minimum == s.maximum {
 		return number(s.median)
 	}
-	return fmt.Sprintf("%s (%s–%s)", number(s.median), number(s.least), number(s.greatest))
+	return fmt.Sprintf("%s (%s–%s)", number(s.median), number(s.minimum), number(s.maximum))
 }
 
-// table gives the results as cells, the first line of which is the head.
+// table returns the results as rows of cells. The first row is the head.
 func (r *results) table() [][]string {
 	head := []string{"", "figure"}
 	head = append(head, r.Sides...)
@@ -167,7 +167,7 @@ func (r *row) verdict() string {
 	}
 }
 
-// print writes the results for a terminal.
+// print prints the results for a terminal.
 func (r *results) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d. %s\n\n", r.Number, r.Title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -184,13 +184,15 @@ func (r *results) print(w io.Writer) error {
 	return nil
 }
 
-// markdown writes the results as a section.
+// markdown writes the results as a section of Markdown.
 func (r *results) markdown(w io.Writer) {
 	fmt.Fprintf(w, "## %d. %s\n\n", r.Number, r.Title)
 	for i, line := range r.table() {
 		fmt.Fprintln(w, "| "+strings.Join(line, " | ")+" |")
 		if i == 0 {
-			fmt.Fprintln(w, "|---|---"+strings.Repeat("|--:", len(r.Sides)*2-1)+strings.Repeat("|---", len(line)-len(r.Sides)*2-1)+"|")
+			figures := len(r.Sides)*2 - 1 // each side, and the ratios to all but the first
+			texts := len(line) - 2 - figures
+			fmt.Fprintln(w, "|---|---"+strings.Repeat("|--:", figures)+strings.Repeat("|---", texts)+"|")
 		}
 	}
 	fmt.Fprintln(w)
@@ -200,12 +202,13 @@ func (r *results) markdown(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// write puts the report into a directory.
+// write writes the report to a directory: as Markdown, as JSON and as a chart.
 func (r *report) write(dir string) error {
 	var md strings.Builder
-	fmt.Fprintf(&md, "# How fast it is\n\n%s. Begun %s, took %s.\n\n", r.Machine, r.Began.Format(time.DateTime+" UTC"), r.Took)
+	fmt.Fprintf(&md, "# How fast it is\n\n%s. Started %s, took %s.\n\n",
+		r.Machine, r.Began.Format(time.DateTime+" UTC"), r.Took)
 	if r.Quick {
-		md.WriteString("A quick run: the figures mean little.\n\n")
+		md.WriteString("A quick run: the figures are not meaningful.\n\n")
 	}
 	for i := range r.Results {
 		r.Results[i].markdown(&md)
@@ -214,12 +217,15 @@ func (r *report) write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("write the results: %w", err)
 	}
-	picture, err := r.plot()
+	chart, err := r.plot()
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string][]byte{"bench.md": []byte(md.String()), "bench.json": append(content, '\n'), "bench.svg": picture} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil { //nolint:gosec // results are for everybody
+	for name, content := range map[string][]byte{
+		"bench.md": []byte(md.String()), "bench.json": append(content, '\n'), "bench.svg": chart,
+	} {
+		//nolint:gosec // everyone may read the results
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("write the results: %w", err)
 		}
 	}

@@ -17,78 +17,86 @@ import (
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
-// sellOut measures the minute in which sales open: more people than tickets, all at once.
+// sellOut measures the start of a sale: more buyers than tickets, all at the same time.
 func (b *bench) sellOut(ctx context.Context) (r results, err error) {
-	const atOnce = 256
-	times, people, tickets := b.times(2), 20_000, 10_000
+	const concurrent = 256
+	times, buyers, tickets := b.times(2), 20_000, 10_000
 	if b.quick {
-		times, people, tickets = 1, 200, 100
+		times, buyers, tickets = 1, 200, 100
 	}
-	h, err := b.openShop(ctx, "on sale", setup{}, people, tickets)
+	h, err := b.openShop(ctx, "on sale", setup{}, buyers, tickets)
 	defer func() { err = h.stop(ctx, err) }()
 	if err != nil {
 		return r, err
 	}
 	r.Sides = []string{"the system"}
-	r.note("With all limits as shipped. Each of %s people buys once, through payment-service's sidecar. %d are at it at any moment; when one has an answer, the next comes. "+
-		"Who is refused early comes again, after the time that Retry-After says, or after a second where a sidecar's limit of calls refuses, "+
-		"to which all of them are one caller; the wait is in the latency.", number(float64(people)), atOnce)
+	r.note("With all limits as shipped. Each of %s buyers orders once, through payment-service's sidecar. %d buyers are "+
+		"active at any time; when one has an answer, the next one starts. A rejected buyer retries after the time in "+
+		"Retry-After, or after 1 s if a sidecar's rate limit rejects, which counts all buyers as one caller. The wait "+
+		"before a retry is part of the latency.", number(float64(buyers)), concurrent)
+	name := fmt.Sprintf("%s buyers, %s tickets", number(float64(buyers)), number(float64(tickets)))
 	err = turns(ctx, times, []int{0}, func(side, turn int) error {
 		if turn > 0 {
-			if h.event, h.floor, err = h.sale(ctx, h.buyers[0], tickets); err != nil {
+			if h.event, h.floor, err = h.startSale(ctx, h.buyers[0], tickets); err != nil {
 				return err
 			}
 		}
-		queue := &insistent{next: http.DefaultTransport.(*http.Transport).Clone()}
-		queue.next.MaxIdleConns, queue.next.MaxIdleConnsPerHost = atOnce, atOnce
-		s, err := fire(ctx, load{clients: atOnce, requests: people, client: &http.Client{Transport: queue}}, h.purchases(h.eachOnce()))
+		transport := &retrier{next: http.DefaultTransport.(*http.Transport).Clone()}
+		transport.next.MaxIdleConns, transport.next.MaxIdleConnsPerHost = concurrent, concurrent
+		o, err := attack(ctx, load{
+			clients: concurrent, requests: buyers, client: &http.Client{Transport: transport},
+		}, h.purchases(h.buyersInOrder()))
 		if err != nil {
 			return err
 		}
-		say("  turn %d of %d: %s sold after %s; answers by status: %v, refused early: %d", turn+1, times,
-			number(float64(s.answers[http.StatusCreated])), s.last[http.StatusCreated].Round(100*time.Millisecond), s.answers, queue.refused.Load())
-		// Everybody who paid has a mail, and nothing is left to do.
-		settled := time.Now()
-		if err := errors.Join(h.settle(ctx), h.audited(ctx)); err != nil {
+		rejected := transport.rejected.Load()
+		progress("  turn %d of %d: %s sold after %s; answers by status: %v; rejected and retried: %d", turn+1, times,
+			number(float64(o.answers[http.StatusCreated])), o.last[http.StatusCreated].Round(100*time.Millisecond),
+			o.answers, rejected)
+		// Wait until every paid order has its mail and no work is left.
+		answered := time.Now()
+		if err := errors.Join(h.awaitMails(ctx), h.awaitCleanAudit(ctx)); err != nil {
 			return err
 		}
+		drained := time.Since(answered)
 		sold, err := h.sold(ctx)
 		if err != nil {
 			return err
 		}
-		other := people - s.answers[http.StatusCreated] - s.answers[http.StatusConflict] - s.answers[http.StatusAccepted]
-		name := fmt.Sprintf("%s buyers, %s tickets", number(float64(people)), number(float64(tickets)))
 		exact := r.row(name, "tickets sold", "")
 		exact.add(side, float64(sold))
 		exact.aim("exactly "+number(float64(tickets)), sold == tickets && (turn == 0 || exact.Met))
-		r.row(name, "time until the last was sold", "s").add(side, s.last[http.StatusCreated].Seconds())
-		r.row(name, "sold", "a second").add(side, float64(s.answers[http.StatusCreated])/s.last[http.StatusCreated].Seconds())
-		r.row(name, "answered", "a second").add(side, float64(people)/s.took.Seconds())
-		s.latencies(&r, name, side)
-		r.row(name, "refused early, and came again", "times").add(side, float64(queue.refused.Load()))
+		lastSold := o.last[http.StatusCreated].Seconds()
+		r.row(name, "time until the last ticket was sold", "s").add(side, lastSold)
+		r.row(name, "sold", "per second").add(side, float64(o.answers[http.StatusCreated])/lastSold)
+		r.row(name, "answered", "per second").add(side, float64(buyers)/o.took.Seconds())
+		o.latencies(&r, name, side)
+		r.row(name, "rejected and retried", "requests").add(side, float64(rejected))
+		others := buyers - o.answers[http.StatusCreated] - o.answers[http.StatusConflict] - o.answers[http.StatusAccepted]
 		failed := r.row(name, "other failures", "")
-		failed.add(side, float64(other))
-		failed.aim("none", other == 0 && (turn == 0 || failed.Met))
-		r.row(name, "until all mails were sent and the exact audit found nothing", "s").add(side, time.Since(settled).Seconds())
-		if other > 0 {
-			r.note("Turn %d: a failure was %s.", turn+1, s.trouble)
+		failed.add(side, float64(others))
+		failed.aim("none", others == 0 && (turn == 0 || failed.Met))
+		r.row(name, "time until all mails were sent and the exact audit was clean", "s").add(side, drained.Seconds())
+		if others > 0 {
+			r.note("Turn %d: the first failure: %s.", turn+1, o.firstFailure)
 		}
 		return nil
 	})
 	return r, err
 }
 
-// sold is how many tickets of the event there are, by the count and one by one.
+// sold returns the number of issued tickets. It is an error if the counter of the ticket type differs.
 func (h *shop) sold(ctx context.Context) (int, error) {
 	db, err := h.database(ctx, "ticket-service")
 	if err != nil {
 		return 0, err
 	}
 	var counted, issued int
-	err = db.QueryRow(ctx, `SELECT sold, (SELECT count(*) FROM tickets WHERE ticket_type_id = t.id) FROM ticket_types AS t WHERE id = $1`,
+	err = db.QueryRow(ctx, `
+		SELECT sold, (SELECT count(*) FROM tickets WHERE ticket_type_id = t.id) FROM ticket_types AS t WHERE id = $1`,
 		h.floor.TicketTypeID).Scan(&counted, &issued)
 	if err == nil && counted != issued {
-		err = fmt.Errorf("%d are counted as sold, and %d were issued", counted, issued)
+		err = fmt.Errorf("the counter has %d sold tickets, but %d were issued", counted, issued)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("count the tickets: %w", err)
@@ -96,23 +104,23 @@ func (h *shop) sold(ctx context.Context) (int, error) {
 	return issued, nil
 }
 
-// audited waits until an exact audit finds nothing.
-func (h *shop) audited(ctx context.Context) error {
-	books := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: h.StripeURL(), AWS: h.AWSEndpoint()}
+// awaitCleanAudit waits until an exact audit finds no discrepancy.
+func (h *shop) awaitCleanAudit(ctx context.Context) error {
+	sources := audit.Sources{Databases: map[string]*pgxpool.Pool{}, Stripe: h.StripeURL(), AWS: h.AWSEndpoint()}
 	var err error
-	if books.Subscriptions, err = contracts.Subscriptions(); err != nil {
+	if sources.Subscriptions, err = contracts.Subscriptions(); err != nil {
 		return err
 	}
 	for _, service := range audit.Services {
-		if books.Databases[service], err = h.database(ctx, service); err != nil {
+		if sources.Databases[service], err = h.database(ctx, service); err != nil {
 			return err
 		}
-		defer books.Databases[service].Close()
+		defer sources.Databases[service].Close()
 	}
-	ctx, cancel := context.WithTimeout(ctx, settling)
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	_, err = demo.Await(ctx, func() ([]audit.Finding, error) {
-		report, err := books.Audit(ctx, true)
+		report, err := sources.Audit(ctx, true)
 		return report.Discrepancies(), err
 	}, func(found []audit.Finding) bool { return len(found) == 0 })
 	if err != nil {
@@ -121,38 +129,39 @@ func (h *shop) audited(ctx context.Context) error {
 	return nil
 }
 
-// insistent comes again when it is refused early, as a refusal with Retry-After asks for, and after a second where a sidecar's
-// limit of calls refuses, which says nothing of that.
-type insistent struct {
-	next    *http.Transport
-	refused atomic.Int64
+// retrier is a transport that retries rejected requests: after the time in Retry-After, or after 1 s if a sidecar's
+// rate limit rejects, which sends no Retry-After.
+type retrier struct {
+	next     *http.Transport
+	rejected atomic.Int64
 }
 
-// RoundTrip sends the request until it is not refused early.
-func (i *insistent) RoundTrip(r *http.Request) (*http.Response, error) {
+// RoundTrip sends the request until an answer is no such rejection.
+func (t *retrier) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
-		again := r.Clone(r.Context())
+		attempt := r.Clone(r.Context())
 		if r.GetBody != nil {
 			body, err := r.GetBody()
 			if err != nil {
 				return nil, err
 			}
-			again.Body = body
+			attempt.Body = body
 		}
-		res, err := i.next.RoundTrip(again)
-		if err != nil || res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		res, err := t.next.RoundTrip(attempt)
+		if err != nil ||
+			res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
 			return res, err
 		}
 		seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
 		switch {
 		case err == nil:
-		case res.StatusCode == http.StatusTooManyRequests: // a sidecar's limit, which is for this second
+		case res.StatusCode == http.StatusTooManyRequests: // a sidecar's limit, which applies per second
 			seconds = 1
 		default:
 			return res, nil // a failure like any other
 		}
-		i.refused.Add(1)
-		_, _ = io.Copy(io.Discard, res.Body) // so that the connection can be used again
+		t.rejected.Add(1)
+		_, _ = io.Copy(io.Discard, res.Body) // so that the connection is reused
 		_ = res.Body.Close()
 		select {
 		case <-r.Context().Done():

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-func TestOverlay(t *testing.T) {
+func TestOverlayChangesWhatTheSetupRequires(t *testing.T) {
 	t.Parallel()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
@@ -33,24 +32,27 @@ func TestOverlay(t *testing.T) {
 	shipped, err := os.ReadFile(filepath.Join(root, "components/local/rate-limit-ticket-service.yaml"))
 	require.NoError(t, err)
 
-	t.Run("Loosened", func(t *testing.T) {
+	t.Run("RaisedLimits", func(t *testing.T) {
 		t.Parallel()
 		var s system
-		set := setup{loosen: true}
-		require.Contains(t, change(&s, set, "components/local/rate-limit-ticket-service.yaml"), fmt.Sprintf(`value: "%d"`, without))
-		require.Equal(t, []string{"rate-limit-ticket-service: value 100000 instead of 200"}, s.loosened)
+		set := setup{raiseLimits: true}
+		const component = "components/local/rate-limit-ticket-service.yaml"
+		require.Contains(t, change(&s, set, component), fmt.Sprintf(`value: "%d"`, noLimit))
+		require.Equal(t, []string{"rate-limit-ticket-service: value 100000 instead of 200"}, s.raised)
 		require.NotContains(t, change(&s, set, "dapr.yaml"), "appMaxConcurrency: 50\n")
-		require.Contains(t, strings.Join(s.loosened, "\n"), "ticket-service: appMaxConcurrency 100000 instead of 50")
-		require.Equal(t, change(&s, setup{}, "resiliency/ticket-service.yaml"), change(&s, set, "resiliency/ticket-service.yaml"), "policies stay")
+		require.Contains(t, s.raised, "ticket-service: appMaxConcurrency 100000 instead of 50")
+		require.Contains(t, s.raised, "payment-service: CHARGES_PER_SECOND 100000 instead of its default")
+		const policies = "resiliency/ticket-service.yaml"
+		require.Equal(t, change(&s, setup{}, policies), change(&s, set, policies), "policies are unchanged")
 	})
 	t.Run("AsShipped", func(t *testing.T) {
 		t.Parallel()
 		var s system
 		require.Equal(t, string(shipped), change(&s, setup{}, "components/local/rate-limit-ticket-service.yaml"))
 		require.Contains(t, change(&s, setup{}, "dapr.yaml"), "appMaxConcurrency: 50\n")
-		require.Empty(t, s.loosened)
+		require.Empty(t, s.raised)
 	})
-	t.Run("Variables", func(t *testing.T) {
+	t.Run("Environment", func(t *testing.T) {
 		t.Parallel()
 		s := system{proxy: 1234}
 		var doc struct {
@@ -66,52 +68,52 @@ func TestOverlay(t *testing.T) {
 			require.Equal(t, "1234", app.Env["DAPR_HTTP_PORT"], app.AppID)
 			if app.AppID == "event-service" {
 				require.Equal(t, "5", app.Env["PPROF_PORT"])
-				require.NotEmpty(t, app.Env["EVENT_READERS"], "what was there stays")
+				require.NotEmpty(t, app.Env["EVENT_READERS"], "existing variables are kept")
 			}
 		}
 	})
 }
 
-func TestMailbox(t *testing.T) {
+func TestMailboxKeepsTheTimeOfTheFirstMail(t *testing.T) {
 	t.Parallel()
 	box, err := newMailbox()
 	require.NoError(t, err)
 	t.Cleanup(box.close)
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(box.port))
-	var came []time.Time
+	var sent []time.Time
 	for range 2 {
 		require.NoError(t, smtp.SendMail(address, nil, "shop@example.com", []string{"ben@example.com"},
 			[]byte("To: Ben Ito <ben@example.com>\r\nSubject: Your tickets\r\n\r\nHere they are.\r\n")))
-		came = append(came, time.Now())
+		sent = append(sent, time.Now())
 	}
-	arrived, ok := box.when("ben@example.com")
+	arrived, ok := box.firstArrival("ben@example.com")
 	require.True(t, ok)
-	require.False(t, arrived.After(came[0]), "the first one counts")
-	_, ok = box.when("ada@example.com")
+	require.False(t, arrived.After(sent[0]), "the first mail counts")
+	_, ok = box.firstArrival("ada@example.com")
 	require.False(t, ok)
 }
 
-func TestUseCountsDescendantsOnlyWhenMeant(t *testing.T) {
+func TestUsageCountsDescendantsOnlyOnRequest(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		t.Skip("no /proc here")
+		t.Skip("this machine has no /proc")
 	}
-	own, all := use(os.Getpid(), false), use(os.Getppid(), true)
+	own, all := usageOf(os.Getpid(), false), usageOf(os.Getppid(), true)
 	require.Positive(t, own.memory)
-	require.Greater(t, all.memory, own.memory, "our parent and we have more than we")
-	require.Zero(t, use(-1, true).memory)
+	require.Greater(t, all.memory, own.memory, "the parent and its children use more memory than one child")
+	require.Zero(t, usageOf(-1, true).memory)
 }
 
-func TestStopKeepsTheLogsOfAFailure(t *testing.T) {
+func TestStopKeepsLogsOnlyAfterAFailure(t *testing.T) {
 	t.Parallel()
 	errFailed := errors.New("it broke")
 	for name, tt := range map[string]struct {
 		failure error
 		left    []string
 	}{
-		"WithoutFailure": {nil, nil},
-		"AfterFailure":   {errFailed, []string{"logs"}},
-		"Interrupted":    {context.Canceled, nil},
+		"NoFailure":   {nil, nil},
+		"Failure":     {errFailed, []string{"logs"}},
+		"Interrupted": {context.Canceled, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,5 +132,5 @@ func TestStopKeepsTheLogsOfAFailure(t *testing.T) {
 			require.Equal(t, tt.left[0], found[0].Name())
 		})
 	}
-	require.NoError(t, (&system{}).stop(t.Context(), nil), "what never began")
+	require.NoError(t, (&system{}).stop(t.Context(), nil), "a system that was not started")
 }

@@ -1,10 +1,10 @@
-// Command plain reserves tickets as one would who had nothing but a database: each request is a transaction of its own,
-// with one conditional UPDATE of the row that counts a type's tickets, and its own commit. It is what ticket-service is
-// compared with, and apart from that as like it as can be: the same server, the same JSON, the same check of who asks, the
-// same database with the same tables, and a pool opened in the same way.
+// Command plain reserves tickets with one database transaction for each request: a conditional UPDATE of the row that
+// counts a type's tickets, and a commit. ticket-service is compared with it. Everything else is as similar as possible:
+// the same server, JSON, check of the caller, database and tables, and a connection pool that is opened in the same
+// way.
 //
-// PLAIN_SHAPE says how it talks to the database: "transaction" sends one statement after the other, as is usual;
-// "statement" sends all of it as one statement, which keeps the row for the shortest time that there can be.
+// PLAIN_SHAPE selects how it uses the database. "transaction" sends one statement after the other, as is usual.
+// "statement" sends a single statement that does everything, which locks the row for the shortest possible time.
 package main
 
 import (
@@ -36,17 +36,21 @@ type config struct {
 
 func main() { app.Main("plain", run) }
 
+// reserver reserves tickets, and sets the expiry and the price of the reservation. It returns errSoldOut if there are
+// not enough tickets.
+type reserver func(context.Context, *pgxpool.Pool, *reservation) error
+
 func run(ctx context.Context, cfg config) error {
 	pool, err := postgres.Open(ctx, cfg.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	reserve, known := map[string]func(context.Context, *pgxpool.Pool, *reservation) error{
+	reserve, known := map[string]reserver{
 		"transaction": inTransaction, "statement": inStatement,
 	}[cfg.Shape]
 	if !known {
-		return fmt.Errorf("PLAIN_SHAPE: there is no %q", cfg.Shape)
+		return fmt.Errorf("PLAIN_SHAPE: unknown shape %q", cfg.Shape)
 	}
 	r := web.NewRouter()
 	web.Health(r, web.Check{Name: "database", Probe: pool.Ping})
@@ -56,7 +60,7 @@ func run(ctx context.Context, cfg config) error {
 	return app.Serve(ctx, cfg.Config, r)
 }
 
-// reservation is of tickets of one type.
+// reservation is a reservation of tickets of one type.
 type reservation struct {
 	id, user, event, ticketType uuid.UUID
 	quantity                    int
@@ -68,7 +72,7 @@ type reservation struct {
 
 var errSoldOut = problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
 
-func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve func(context.Context, *pgxpool.Pool, *reservation) error) error {
+func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve reserver) error {
 	var in calls.ReserveRequest
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
@@ -80,7 +84,8 @@ func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve f
 		return problem.Field("reservationDurationMinutes", "reservationDurationMinutes is required")
 	}
 	res := reservation{
-		quantity: in.TicketRequests[0].Quantity, hold: time.Duration(*in.ReservationDurationMinutes) * time.Minute,
+		quantity: in.TicketRequests[0].Quantity,
+		hold:     time.Duration(*in.ReservationDurationMinutes) * time.Minute,
 	}
 	for _, field := range []struct {
 		name, value string
@@ -110,12 +115,13 @@ func serve(w http.ResponseWriter, r *http.Request, pool *pgxpool.Pool, reserve f
 	})
 }
 
-// inTransaction reserves with one statement after the other.
+// inTransaction reserves with one statement after the other, in one transaction.
 func inTransaction(ctx context.Context, pool *pgxpool.Pool, r *reservation) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, `
 			INSERT INTO reservations (id, user_id, event_id, status, expires_at)
-			VALUES ($1, $2, $3, 'ACTIVE', now() + $4) RETURNING expires_at`, r.id, r.user, r.event, r.hold).Scan(&r.expiresAt); err != nil {
+			VALUES ($1, $2, $3, 'ACTIVE', now() + $4) RETURNING expires_at`,
+			r.id, r.user, r.event, r.hold).Scan(&r.expiresAt); err != nil {
 			return fmt.Errorf("reserve: %w", err)
 		}
 		err := tx.QueryRow(ctx, `
@@ -127,7 +133,7 @@ func inTransaction(ctx context.Context, pool *pgxpool.Pool, r *reservation) erro
 			return errSoldOut
 		}
 		if err != nil {
-			return fmt.Errorf("take tickets: %w", err)
+			return fmt.Errorf("hold tickets: %w", err)
 		}
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO reservation_lines (reservation_id, ticket_type_id, quantity, unit_price_minor, currency)

@@ -1,7 +1,7 @@
-// Command proxy stands in the place of all sidecars where one service calls another: it takes a call where a sidecar would
-// (/v1.0/invoke/<app>/method/<path>) and hands it on to the app, with the token that a sidecar shows. It does nothing else
-// that a sidecar does: no retries, no breakers, no timeouts, no limits, no encryption, no traces, no metrics. What a call
-// costs more than by this proxy is what Dapr costs.
+// Command proxy replaces all sidecars on calls from service to service. It accepts a call where a sidecar would
+// (/v1.0/invoke/<app>/method/<path>) and forwards it to the app with the sidecar's token. It does nothing else that a
+// sidecar does: no retries, circuit breakers, timeouts, limits, encryption, traces or metrics. What a call costs more
+// through sidecars than through this proxy is the cost of Dapr.
 package main
 
 import (
@@ -38,7 +38,8 @@ func run() error {
 		return err
 	}
 	server := &http.Server{
-		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)), Handler: cfg.handler(), ReadHeaderTimeout: 5 * time.Second,
+		Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)), Handler: cfg.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
 	}
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
@@ -46,7 +47,7 @@ func run() error {
 	return nil
 }
 
-// handler hands calls on.
+// handler forwards calls to the apps, and reports that it is ready.
 func (c config) handler() http.Handler {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 1024, 256

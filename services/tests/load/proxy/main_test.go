@@ -12,19 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCallsArriveAsFromASidecar(t *testing.T) {
+func TestProxyForwardsCallsWithTheSidecarToken(t *testing.T) {
 	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusTeapot)
-		_, _ = io.WriteString(w, strings.Join([]string{r.Method, r.RequestURI, r.Header.Get("dapr-api-token"), r.Header.Get("Authorization"), string(body)}, " "))
+		_, _ = io.WriteString(w, strings.Join([]string{
+			r.Method, r.RequestURI, r.Header.Get("dapr-api-token"), r.Header.Get("Authorization"), string(body),
+		}, " "))
 	}))
 	t.Cleanup(app.Close)
-	at, err := url.Parse(app.URL)
+	address, err := url.Parse(app.URL)
 	require.NoError(t, err)
-	port, err := strconv.Atoi(at.Port())
+	port, err := strconv.Atoi(address.Port())
 	require.NoError(t, err)
-	proxy := httptest.NewServer(config{AppAPIToken: "secret", Apps: map[string]int{"ticket-service": port}}.handler())
+	cfg := config{AppAPIToken: "secret", Apps: map[string]int{"ticket-service": port}}
+	proxy := httptest.NewServer(cfg.handler())
 	t.Cleanup(proxy.Close)
 
 	call := func(path string) (int, string) {
