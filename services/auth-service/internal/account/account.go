@@ -15,8 +15,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// Bounds on what a person may register with, in characters but for the e-mail address: its bound is
-// RFC 5321's, in bytes.
+// The limits on lengths: of the e-mail address in bytes (RFC 5321), of the others in characters.
 const (
 	maxEmail    = 254
 	maxName     = 100
@@ -24,35 +23,34 @@ const (
 	maxPassword = 128
 )
 
-// Errors of registering and logging in.
+// Errors of registration, login and administration.
 var (
-	ErrEmailTaken = problem.New(problem.Conflict, "EMAIL_TAKEN", "There is an account with this e-mail address already")
-	// ErrInvalidCredentials does not say which of the two is wrong, so that nobody can find out who has
-	// an account.
+	ErrEmailTaken = problem.New(problem.Conflict, "EMAIL_TAKEN", "An account with this e-mail address exists already")
+	// ErrInvalidCredentials does not say which of the two is wrong, so that it does not reveal which accounts exist.
 	ErrInvalidCredentials = problem.New(problem.Unauthenticated, "INVALID_CREDENTIALS",
 		"The e-mail address or the password is wrong")
-	// ErrWrongPassword is for somebody who is logged in, and whose token is not what is wrong.
+	// ErrWrongPassword is for a user who is logged in. It is not Unauthenticated, because the access token is valid.
 	ErrWrongPassword = problem.Field("currentPassword", "currentPassword is not the account's password")
-	// ErrOwnAdmin keeps an admin from leaving the system without one by mistake.
+	// ErrOwnAdmin prevents the last admin from leaving the system without one by mistake.
 	ErrOwnAdmin = problem.New(problem.Conflict, "OWN_ADMIN_ROLE", "An admin cannot remove their own ADMIN role")
 )
 
-// NotFound is the error for a user id that nobody has.
+// NotFound returns the error for a user id without an account.
 func NotFound(id uuid.UUID) *problem.Error {
 	return problem.New(problem.NotFound, "USER_NOT_FOUND", "User with ID %s not found", id)
 }
 
-// Email is a normalised e-mail address: two spellings of one account's are equal.
+// Email is a normalized e-mail address: all spellings of an account's address are equal.
 type Email string
 
-// ParseEmail normalises an address. It returns a *problem.Error that names the field email.
+// ParseEmail returns the normalized address. It returns a *problem.Error that names the field email.
 func ParseEmail(value string) (Email, error) {
 	value = strings.ToLower(strings.TrimSpace(value))
 	if len(value) > maxEmail {
 		return "", problem.Field("email", "email must not exceed %d bytes", maxEmail)
 	}
 	parsed, err := mail.ParseAddress(value)
-	// ParseAddress also takes a display name, comments and quotes, which would make one address many.
+	// ParseAddress also accepts a display name, comments and quotes, with which one address has many spellings.
 	if err != nil || parsed.Address != value {
 		return "", problem.Field("email", "email must be an e-mail address").Because(err)
 	}
@@ -77,10 +75,10 @@ type User struct {
 	CreatedAt     time.Time
 }
 
-// Name is the user's name as tickets and letters show it.
+// Name returns the user's full name, as it appears on tickets and in e-mails.
 func (u User) Name() string { return u.FirstName + " " + u.LastName }
 
-// Registration is what a person registers with.
+// Registration is a request for an account.
 type Registration struct {
 	Email     string
 	Password  string
@@ -89,8 +87,8 @@ type Registration struct {
 	Organizer bool
 }
 
-// Check gives the account that the registration asks for, without id and time, which the database
-// gives. It returns a *problem.Error that names the first field at fault.
+// Check validates the registration and returns the account to create, without ID and CreatedAt, which the database
+// sets. It returns a *problem.Error that names the first invalid field.
 func (r Registration) Check() (User, error) {
 	email, err := ParseEmail(r.Email)
 	if err != nil {
@@ -114,7 +112,7 @@ func (r Registration) Check() (User, error) {
 	return User{Email: email, FirstName: firstName, LastName: lastName, Roles: roles}, nil
 }
 
-// CheckPassword refuses what may not be a password with a *problem.Error that names the field.
+// CheckPassword validates a new password. It returns a *problem.Error that names the field.
 func CheckPassword(field, password string) error {
 	if n := utf8.RuneCountInString(password); n < minPassword || n > maxPassword {
 		return problem.Field(field, "%s must have %d to %d characters", field, minPassword, maxPassword)
@@ -122,24 +120,24 @@ func CheckPassword(field, password string) error {
 	return nil
 }
 
-// CheckName gives a first or last name as it will be kept, or a *problem.Error that names the field.
+// CheckName validates a first or last name and returns it trimmed. It returns a *problem.Error that names the field.
 func CheckName(field, value string) (string, error) {
 	value = strings.TrimSpace(value)
 	if n := utf8.RuneCountInString(value); n < 1 || n > maxName {
 		return "", problem.Field(field, "%s must have 1 to %d characters", field, maxName)
 	}
-	// Names end up in mail headers and on printed tickets.
+	// Names are written to e-mail headers and on printed tickets.
 	if strings.ContainsFunc(value, unicode.IsControl) {
 		return "", problem.Field(field, "%s must not contain control characters", field)
 	}
 	return value, nil
 }
 
-// ParseRoles gives the roles of these names as they are kept: each once, in one order, USER among them.
-// It returns a *problem.Error that names the field.
+// ParseRoles returns the roles with these names as they are stored: in the order of allRoles, and always with USER. It
+// returns a *problem.Error that names the field if a name is unknown or repeated, or if there are none.
 func ParseRoles(names []string) ([]identity.Role, error) {
 	if len(names) == 0 {
-		return nil, problem.Field("roles", "roles must have an entry")
+		return nil, problem.Field("roles", "roles must have at least one entry")
 	}
 	for i, name := range names {
 		field := "roles[" + strconv.Itoa(i) + "]"
@@ -147,7 +145,7 @@ func ParseRoles(names []string) ([]identity.Role, error) {
 			return nil, problem.Field(field, "%s must be one of %v", field, allRoles)
 		}
 		if slices.Contains(names[:i], name) {
-			return nil, problem.Field(field, "%s is there already", field)
+			return nil, problem.Field(field, "%s is a duplicate", field)
 		}
 	}
 	var roles []identity.Role
@@ -159,5 +157,5 @@ func ParseRoles(names []string) ([]identity.Role, error) {
 	return roles, nil
 }
 
-// allRoles are the roles in the order in which they are kept.
+// allRoles are the roles in the order in which they are stored.
 var allRoles = []identity.Role{identity.RoleUser, identity.RoleOrganizer, identity.RoleAdmin}

@@ -12,16 +12,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-func TestParseEmail(t *testing.T) {
+func TestParseEmailNormalizesOneAddress(t *testing.T) {
 	t.Parallel()
+	longest := strings.Repeat("a", 242) + "@example.com"
 	for _, tt := range []struct {
 		name, value string
-		email       account.Email // empty when refused
+		email       account.Email // empty if invalid
 	}{
 		{"Plain", "ann@example.com", "ann@example.com"},
 		{"SpacesAndCapitals", "  Ann.O'Hara+x@Example.COM ", "ann.o'hara+x@example.com"},
-		{"LongestAllowed", strings.Repeat("a", 242) + "@example.com", account.Email(strings.Repeat("a", 242) + "@example.com")},
-		{"TooLong", strings.Repeat("a", 243) + "@example.com", ""},
+		{"Longest", longest, account.Email(longest)},
+		{"TooLong", "a" + longest, ""},
 		{"Empty", "", ""},
 		{"NoAt", "ann.example.com", ""},
 		{"TwoAddresses", "ann@example.com, bob@example.com", ""},
@@ -45,17 +46,17 @@ func TestParseEmail(t *testing.T) {
 	}
 }
 
-func TestRegistrationCheck(t *testing.T) {
+func TestRegistrationCheckNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
-	good := account.Registration{
+	valid := account.Registration{
 		Email: "Ann@example.com", Password: "correct horse battery", FirstName: " Ann ", LastName: "O'Hara",
 	}
 	for _, tt := range []struct {
 		name   string
 		change func(r *account.Registration)
-		field  string // empty when accepted
+		field  string // empty if valid
 	}{
-		{"Good", func(*account.Registration) {}, ""},
+		{"Valid", func(*account.Registration) {}, ""},
 		{"BadEmail", func(r *account.Registration) { r.Email = "ann" }, "email"},
 		{"ShortestPassword", func(r *account.Registration) { r.Password = strings.Repeat("ü", 12) }, ""},
 		{"PasswordTooShort", func(r *account.Registration) { r.Password = strings.Repeat("ü", 11) }, "password"},
@@ -70,7 +71,7 @@ func TestRegistrationCheck(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			registration := good
+			registration := valid
 			tt.change(&registration)
 			user, err := registration.Check()
 			if tt.field != "" {
@@ -84,7 +85,7 @@ func TestRegistrationCheck(t *testing.T) {
 	}
 }
 
-func TestRegistrationRoles(t *testing.T) {
+func TestOrganizersRegisterWithTwoRoles(t *testing.T) {
 	t.Parallel()
 	registration := account.Registration{
 		Email: "ann@example.com", Password: "correct horse battery", FirstName: "Ann", LastName: "O'Hara",
@@ -100,17 +101,22 @@ func TestRegistrationRoles(t *testing.T) {
 	require.Equal(t, []identity.Role{identity.RoleUser, identity.RoleOrganizer}, user.Roles)
 }
 
-func TestParseRoles(t *testing.T) {
+func TestParseRolesReturnsTheStoredOrder(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		names []string
 		roles []identity.Role
-		field string // empty when accepted
+		field string // empty if valid
 	}{
 		{"One", []string{"USER"}, []identity.Role{identity.RoleUser}, ""},
-		{"AllInOneOrder", []string{"ADMIN", "ORGANIZER", "USER"}, []identity.Role{identity.RoleUser, identity.RoleOrganizer, identity.RoleAdmin}, ""},
-		{"EverybodyIsAUser", []string{"ADMIN"}, []identity.Role{identity.RoleUser, identity.RoleAdmin}, ""},
+		{
+			"All",
+			[]string{"ADMIN", "ORGANIZER", "USER"},
+			[]identity.Role{identity.RoleUser, identity.RoleOrganizer, identity.RoleAdmin},
+			"",
+		},
+		{"AlwaysWithUser", []string{"ADMIN"}, []identity.Role{identity.RoleUser, identity.RoleAdmin}, ""},
 		{"Missing", nil, nil, "roles"},
 		{"None", []string{}, nil, "roles"},
 		{"Unknown", []string{"USER", "ROOT"}, nil, "roles[1]"},
@@ -130,10 +136,11 @@ func TestParseRoles(t *testing.T) {
 	}
 }
 
+// requireField asserts that err is a *problem.Error that names the field.
 func requireField(t *testing.T, field string, err error) {
 	t.Helper()
 	p, ok := errors.AsType[*problem.Error](err)
-	require.True(t, ok, "%v is no problem", err)
+	require.True(t, ok, "%v is not a *problem.Error", err)
 	require.Equal(t, problem.Invalid, p.Kind)
 	require.Equal(t, field, p.Field)
 }

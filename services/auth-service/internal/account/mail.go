@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// MailKind is what a mail to an account's address is for.
+// MailKind is the purpose of an e-mail to an account's address.
 type MailKind string
 
 // The kinds of mails.
@@ -20,25 +20,26 @@ const (
 	PasswordReset     MailKind = "PASSWORD_RESET"
 )
 
-// Life is how long the token in a mail of this kind can be used.
-func (k MailKind) Life() time.Duration {
+// Lifetime returns how long the token in a mail of this kind is valid.
+func (k MailKind) Lifetime() time.Duration {
 	if k == PasswordReset {
 		return time.Hour
 	}
 	return 48 * time.Hour
 }
 
-// MailsPerHour is how many mails of one kind an account gets within an hour; whoever asks for more gets
-// the answer that everybody gets, but no mail.
+// MailsPerHour is the maximum number of mails of one kind to an account within an hour. A request beyond it gets the
+// same response as any other, but sends no mail.
 const MailsPerHour = 5
 
 // Errors of mails and their tokens.
 var (
-	ErrMailNotFound = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "There is no such mail to send, or no more")
-	ErrMailToken    = problem.Field("token", "token is unknown, expired or used")
+	ErrMailNotFound = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND",
+		"The requested mail does not exist, or its token is used or expired")
+	ErrMailToken = problem.Field("token", "token is unknown, expired or used")
 )
 
-// Mail is a mail to send to an account's address.
+// Mail is a mail to be sent to an account's address.
 type Mail struct {
 	RequestID uuid.UUID
 	UserID    uuid.UUID
@@ -48,35 +49,35 @@ type Mail struct {
 	ExpiresAt time.Time
 }
 
-// MailTokens makes the tokens in mails and reads them. A token is the id of the mail's request and a
-// proof that we made it, so that no database holds what opens an account.
+// MailTokens creates and verifies the tokens in mails. A token is the id of the mail's request with a MAC (RFC 2104),
+// so that no database holds anything that opens an account.
 type MailTokens struct{ key []byte }
 
-// NewMailTokens makes the MailTokens of a key that has no other use.
+// NewMailTokens returns the MailTokens of a key, which must have no other use.
 func NewMailTokens(key []byte) MailTokens { return MailTokens{key: key} }
 
-// Token gives the token of a mail.
+// Token returns the token of a mail. It is the same for every call.
 func (t MailTokens) Token(kind MailKind, requestID uuid.UUID) string {
-	return base64.RawURLEncoding.EncodeToString(append(requestID[:], t.prove(kind, requestID)...))
+	return base64.RawURLEncoding.EncodeToString(append(requestID[:], t.mac(kind, requestID)...))
 }
 
-// Read gives the request of a mail's token. It returns ErrMailToken for what is no token of a mail of
-// this kind. Whether it may still be used, the store knows.
-func (t MailTokens) Read(kind MailKind, token string) (uuid.UUID, error) {
+// Verify returns the id of the mail's request that a token was created for. It returns ErrMailToken for any other text,
+// including a token of another kind. It does not check whether the token is used or expired; that is in the database.
+func (t MailTokens) Verify(kind MailKind, token string) (uuid.UUID, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) != len(uuid.UUID{})+sha256.Size {
 		return uuid.Nil, ErrMailToken.Because(err)
 	}
-	requestID, proof := uuid.UUID(raw[:16]), raw[16:]
-	if !hmac.Equal(proof, t.prove(kind, requestID)) {
+	requestID, mac := uuid.UUID(raw[:16]), raw[16:]
+	if !hmac.Equal(mac, t.mac(kind, requestID)) {
 		return uuid.Nil, ErrMailToken
 	}
 	return requestID, nil
 }
 
-func (t MailTokens) prove(kind MailKind, requestID uuid.UUID) []byte {
+func (t MailTokens) mac(kind MailKind, requestID uuid.UUID) []byte {
 	mac := hmac.New(sha256.New, t.key)
-	mac.Write([]byte(kind)) // or a verification would reset a password
+	mac.Write([]byte(kind)) // so that a token that verifies an address cannot reset a password
 	mac.Write(requestID[:])
 	return mac.Sum(nil)
 }

@@ -10,16 +10,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 )
 
-func TestMailTokens(t *testing.T) {
+func TestMailTokensVerifyOnlyTheirOwn(t *testing.T) {
 	t.Parallel()
 	tokens := account.NewMailTokens([]byte("a key"))
 	request := uuid.New()
 	token := tokens.Token(account.PasswordReset, request)
-	read, err := tokens.Read(account.PasswordReset, token)
+	verified, err := tokens.Verify(account.PasswordReset, token)
 	require.NoError(t, err)
-	require.Equal(t, request, read)
-	require.Equal(t, token, tokens.Token(account.PasswordReset, request), "what is stored nowhere has to come out the same")
+	require.Equal(t, request, verified)
+	require.Equal(t, token, tokens.Token(account.PasswordReset, request), "a token that is not stored must be reproducible")
 
+	other := tokens.Token(account.PasswordReset, uuid.New())
 	for _, tt := range []struct {
 		name, token string
 		tokens      account.MailTokens
@@ -27,16 +28,16 @@ func TestMailTokens(t *testing.T) {
 	}{
 		{"OfAnotherKind", token, tokens, account.EmailVerification},
 		{"OfAnotherKey", token, account.NewMailTokens([]byte("another key")), account.PasswordReset},
-		{"OfAnotherRequest", tokens.Token(account.PasswordReset, uuid.New())[:20] + token[20:], tokens, account.PasswordReset},
+		{"OfAnotherRequest", other[:20] + token[20:], tokens, account.PasswordReset},
 		{"Empty", "", tokens, account.PasswordReset},
-		{"Cut", token[:len(token)-1], tokens, account.PasswordReset},
+		{"Truncated", token[:len(token)-1], tokens, account.PasswordReset},
 		{"Longer", token + "AAAA", tokens, account.PasswordReset},
-		{"NoBase64", strings.Repeat("!", len(token)), tokens, account.PasswordReset},
-		{"OnlyTheRequest", request.String(), tokens, account.PasswordReset},
+		{"NotBase64", strings.Repeat("!", len(token)), tokens, account.PasswordReset},
+		{"OnlyTheRequestID", request.String(), tokens, account.PasswordReset},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := tt.tokens.Read(tt.kind, tt.token)
+			_, err := tt.tokens.Verify(tt.kind, tt.token)
 			requireField(t, "token", err)
 		})
 	}

@@ -13,28 +13,27 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// hashing is OWASP's second recommendation for argon2id: 19 MiB, two passes, one lane (Password
-// Storage Cheat Sheet). Each hash stores what it was made with, so this may change at any time.
+// hashing is the second recommendation for argon2id of OWASP's Password Storage Cheat Sheet: 19 MiB, two passes, one
+// lane. Each hash stores its own parameters, so these may change at any time.
 var hashing = &argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// hashWait is how long a request waits for its turn to hash before it is sent away.
-const hashWait = 5 * time.Second
+// maxHashWait is how long a request waits for a slot before it is rejected.
+const maxHashWait = 5 * time.Second
 
-// ErrBusy sends a caller away when more people log in than this process can serve.
+// ErrBusy rejects a request when this process receives more logins than it can hash.
 var ErrBusy = &problem.Error{
-	Kind: problem.Unavailable, Code: "SERVER_BUSY", Message: "Too many people are logging in, try again shortly",
+	Kind: problem.Unavailable, Code: "SERVER_BUSY", Message: "Too many logins at the moment, try again shortly",
 	RetryAfter: 2 * time.Second,
 }
 
-// Passwords hashes passwords with argon2id, as many at once as there are processors: more would not
-// be faster, and each takes 19 MiB that a burst of logins must not multiply. It is safe for
-// concurrent use.
+// Passwords hashes passwords with argon2id. It hashes at most as many at a time as there are processors: more would not
+// be faster, and each hash takes 19 MiB, which a burst of logins must not multiply. It is safe for concurrent use.
 type Passwords struct {
 	slots chan struct{}
-	decoy string
+	decoy string // the hash that stands in for a missing account's
 }
 
-// NewPasswords makes a Passwords with a decoy hash of its own.
+// NewPasswords returns a Passwords with a random decoy.
 func NewPasswords() (*Passwords, error) {
 	decoy, err := argon2id.CreateHash(rand.Text(), hashing)
 	if err != nil {
@@ -43,13 +42,12 @@ func NewPasswords() (*Passwords, error) {
 	return &Passwords{slots: make(chan struct{}, runtime.GOMAXPROCS(0)), decoy: decoy}, nil
 }
 
-// Hash gives the password's hash in PHC string format, to store. It returns ErrBusy, or ctx's error if
-// ctx ends first.
+// Hash returns the password's hash in PHC string format. It returns ErrBusy, or the error of ctx if ctx ends first.
 func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
-	if err := p.enter(ctx); err != nil {
+	if err := p.acquire(ctx); err != nil {
 		return "", err
 	}
-	defer p.leave()
+	defer p.release()
 	hash, err := argon2id.CreateHash(password, hashing)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)
@@ -57,14 +55,14 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	return hash, nil
 }
 
-// Matches reports whether the password is the one that hash was made of. An empty hash, for an account
-// that does not exist, takes as long as any other and matches nothing, so that the time an answer
-// takes does not tell who has an account. Its errors are Hash's.
+// Matches reports whether hash is the hash of the password. An empty hash, for an account that does not exist, matches
+// nothing and takes as long as any other, so that the response time does not reveal which accounts exist. Its errors
+// are those of Hash.
 func (p *Passwords) Matches(ctx context.Context, password, hash string) (bool, error) {
-	if err := p.enter(ctx); err != nil {
+	if err := p.acquire(ctx); err != nil {
 		return false, err
 	}
-	defer p.leave()
+	defer p.release()
 	exists := hash != ""
 	if !exists {
 		hash = p.decoy
@@ -76,26 +74,27 @@ func (p *Passwords) Matches(ctx context.Context, password, hash string) (bool, e
 	return match && exists, nil
 }
 
-func (p *Passwords) enter(ctx context.Context) error {
-	// Otherwise a free slot and an ended ctx would be a matter of chance.
+// acquire waits for a slot.
+func (p *Passwords) acquire(ctx context.Context) error {
+	// select chooses at random between a free slot and a ctx that has ended.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	turn := time.NewTimer(hashWait)
-	defer turn.Stop()
+	timeout := time.NewTimer(maxHashWait)
+	defer timeout.Stop()
 	select {
 	case p.slots <- struct{}{}:
 		return nil
-	case <-turn.C:
+	case <-timeout.C:
 		return ErrBusy
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// leave gives the slot to the next, and the memory that a hash takes to the system: Go would keep it for minutes, twice what
-// the rest of the service needs.
-func (p *Passwords) leave() {
+// release frees the slot, and returns the memory of the hash to the operating system. Otherwise Go would keep it for
+// minutes, and it is twice what the rest of the service needs.
+func (p *Passwords) release() {
 	debug.FreeOSMemory()
 	<-p.slots
 }

@@ -9,13 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPasswords(t *testing.T) {
+func TestMatchesComparesWithTheHash(t *testing.T) {
 	t.Parallel()
 	passwords, err := NewPasswords()
 	require.NoError(t, err)
 	hash, err := passwords.Hash(t.Context(), "correct horse battery")
 	require.NoError(t, err)
 
+	// The hash of "password12345" with weaker parameters than today's.
+	const olderHash = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$k3agS3AFqyUgKAj/l34tY/Piu3BYrZDqtOhEnT5s3po"
 	for _, tt := range []struct {
 		name, password, hash string
 		matches              bool
@@ -24,8 +26,7 @@ func TestPasswords(t *testing.T) {
 		{"Wrong", "correct horse batterz", hash, false},
 		{"Empty", "", hash, false},
 		{"NoAccount", "correct horse battery", "", false},
-		// An older hash with weaker parameters ("password12345", m=64, t=1) goes on working.
-		{"OtherParameters", "password12345", "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$k3agS3AFqyUgKAj/l34tY/Piu3BYrZDqtOhEnT5s3po", true},
+		{"OtherParameters", "password12345", olderHash, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -35,27 +36,27 @@ func TestPasswords(t *testing.T) {
 		})
 	}
 
-	t.Run("HashesCarryParametersAndSalt", func(t *testing.T) {
+	t.Run("HashHasParametersAndSalt", func(t *testing.T) {
 		t.Parallel()
 		again, err := passwords.Hash(t.Context(), "correct horse battery")
 		require.NoError(t, err)
 		require.NotEqual(t, hash, again)
 		require.True(t, strings.HasPrefix(again, "$argon2id$v=19$m=19456,t=2,p=1$"))
 	})
-	t.Run("DecoyOfNoAccountMatchesNothing", func(t *testing.T) {
+	t.Run("DecoyMatchesNoPassword", func(t *testing.T) {
 		t.Parallel()
-		decoyed := &Passwords{slots: make(chan struct{}, 1), decoy: hash}
-		matches, err := decoyed.Matches(t.Context(), "correct horse battery", "")
+		withDecoy := &Passwords{slots: make(chan struct{}, 1), decoy: hash}
+		matches, err := withDecoy.Matches(t.Context(), "correct horse battery", "")
 		require.NoError(t, err)
 		require.False(t, matches)
 	})
 }
 
-func TestPasswordsBusy(t *testing.T) {
+func TestPasswordsLimitConcurrentHashes(t *testing.T) {
 	t.Parallel()
-	t.Run("SendsAwayAfterTheWait", func(t *testing.T) {
+	t.Run("RejectsAfterMaxHashWait", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) { // time passes at once in here
+		synctest.Test(t, func(t *testing.T) { // with a fake clock
 			full := &Passwords{slots: make(chan struct{}, 1)}
 			full.slots <- struct{}{}
 			_, err := full.Hash(t.Context(), "correct horse battery")
@@ -64,7 +65,7 @@ func TestPasswordsBusy(t *testing.T) {
 			require.ErrorIs(t, err, ErrBusy)
 		})
 	})
-	t.Run("CallerGone", func(t *testing.T) {
+	t.Run("CallerCancelled", func(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -72,7 +73,7 @@ func TestPasswordsBusy(t *testing.T) {
 		_, err := idle.Hash(ctx, "correct horse battery")
 		require.ErrorIs(t, err, context.Canceled)
 	})
-	t.Run("GivesItsSlotBack", func(t *testing.T) {
+	t.Run("ReleasesItsSlot", func(t *testing.T) {
 		t.Parallel()
 		one := &Passwords{slots: make(chan struct{}, 1)}
 		hash, err := one.Hash(t.Context(), "correct horse battery")

@@ -7,31 +7,32 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
-// How many failures to prove a password an account may see within a window of time before nobody gets
-// another try, and how long the window is.
+// The limit on failed attempts to prove an account's password: after FailuresPerAccount failures within FailureWindow,
+// further attempts are rejected.
 const (
 	FailuresPerAccount = 5
 	FailureWindow      = 15 * time.Minute
 )
 
-// ErrTooManyAttempts sends away whoever guesses passwords.
-var ErrTooManyAttempts = problem.New(problem.Throttled, "TOO_MANY_ATTEMPTS", "Too many failed attempts, try again later")
+// ErrTooManyAttempts rejects an attempt after too many failures.
+var ErrTooManyAttempts = problem.New(problem.Throttled, "TOO_MANY_ATTEMPTS",
+	"Too many failed attempts, try again later")
 
-// TooManyAttempts is ErrTooManyAttempts with how long to wait.
+// TooManyAttempts returns an ErrTooManyAttempts that says after how long to retry.
 func TooManyAttempts(wait time.Duration) *problem.Error {
 	e := *ErrTooManyAttempts
 	e.RetryAfter = wait
 	return &e
 }
 
-// Attempt is a try to prove a password.
+// Attempt is an attempt to prove a password.
 type Attempt struct {
 	Email   Email
-	Address string // where it comes from
+	Address string // the network address of the client
 }
 
-// Key gives what an e-mail address is counted under: people mistype, and what they typed is not ours to
-// keep.
+// Key returns the hash under which failures and mails of an e-mail address are counted. The address itself is not
+// stored, because a mistyped one may be another person's or a secret.
 func (e Email) Key() []byte {
 	hash := sha256.Sum256([]byte(e))
 	return hash[:]

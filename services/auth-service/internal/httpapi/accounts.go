@@ -111,7 +111,7 @@ func (a API) verifyEmail(w http.ResponseWriter, r *http.Request) error {
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	request, err := a.MailTokens.Read(account.EmailVerification, in.Token)
+	request, err := a.MailTokens.Verify(account.EmailVerification, in.Token)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (a API) resetPassword(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Before anything is hashed for anybody: a token that we did not make costs next to nothing, and one
 	// that is over costs a query.
-	request, err := a.MailTokens.Read(account.PasswordReset, in.Token)
+	request, err := a.MailTokens.Verify(account.PasswordReset, in.Token)
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (a API) rotateKeys(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Store.EnsureKey(r.Context(), candidate); err != nil {
 		return err
 	}
-	if err := a.Store.Forget(r.Context()); err != nil {
+	if err := a.Store.Purge(r.Context()); err != nil {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, struct{}{})

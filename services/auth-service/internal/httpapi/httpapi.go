@@ -106,7 +106,7 @@ func (a API) keys(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	set, err := keyring.Publish(keys)
+	set, err := keyring.KeySet(keys)
 	if err != nil {
 		return err
 	}

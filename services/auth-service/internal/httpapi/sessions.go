@@ -55,7 +55,7 @@ func (a API) login(w http.ResponseWriter, r *http.Request) error {
 // address that is nobody's. It returns account.ErrInvalidCredentials, account.ErrTooManyAttempts or
 // account.ErrBusy.
 func (a API) prove(ctx context.Context, attempt account.Attempt, password string) (string, error) {
-	if err := a.Store.Admit(ctx, attempt); err != nil {
+	if err := a.Store.CheckLimits(ctx, attempt); err != nil {
 		return "", err
 	}
 	_, hash, err := a.Store.Credentials(ctx, attempt.Email)
@@ -68,7 +68,7 @@ func (a API) prove(ctx context.Context, attempt account.Attempt, password string
 		return "", err
 	}
 	if !matches {
-		if err := a.Store.Fail(ctx, attempt); err != nil {
+		if err := a.Store.RecordFailure(ctx, attempt); err != nil {
 			return "", err
 		}
 		return "", account.ErrInvalidCredentials
@@ -137,7 +137,7 @@ func (a API) writeTokens(
 		ExpiresAt        time.Time `json:"expiresAt"`
 		RefreshToken     string    `json:"refreshToken"`
 		RefreshExpiresAt time.Time `json:"refreshExpiresAt"`
-	}{token, "Bearer", int(keyring.TokenLife.Seconds()), expiresAt, refreshToken, session.RefreshExpiresAt})
+	}{token, "Bearer", int(keyring.TokenLifetime.Seconds()), expiresAt, refreshToken, session.RefreshExpiresAt})
 }
 
 // authenticate gives what an access token says and the user as they are now. Unlike other services it knows

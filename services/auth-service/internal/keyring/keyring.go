@@ -1,18 +1,18 @@
-// Package keyring is the keys that access tokens are signed with.
+// Package keyring creates the keys that sign access tokens, signs with them, and publishes their public halves.
 //
-// A key is made, published, used, retired and forgotten:
+// A key goes through these states:
 //
-//   - made: the private half leaves the process that made it only sealed (AES-256-GCM under a secret
-//     of the secret store), so that a copy of the database signs nothing;
-//   - published: its public half is in the key set from then on, before its not_before, so that every
-//     verifier can know it before the first token that needs it;
-//   - used: from not_before until retired_at, the newest such key signs;
-//   - retired: it signs nothing more, but stays published until the last token it signed has expired.
+//   - created: the private half leaves the process only encrypted (AES-256-GCM, with a key from the secret store), so
+//     that a copy of the database cannot sign anything;
+//   - published: the public half is in the key set from then on, PublishedAhead before not_before, so that every
+//     verifier knows it before the first token that needs it;
+//   - signing: from not_before until retired_at, the newest such key signs;
+//   - retired: it signs no more, but stays published until the last token that it signed has expired.
 //
-// A key retires when its successor begins to sign, which is made as soon as the key is KeyLife old.
+// When a key is KeyLifetime old, its successor is created. The key retires when the successor starts to sign.
 //
-// Keys are read from the database at each use. That costs one short query and saves every question
-// about which replica knows which key.
+// Keys are read from the database for every use. This costs one short query, and replicas need no protocol to agree on
+// the current key.
 package keyring
 
 import (
@@ -35,31 +35,31 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-// TokenLife is how long an access token is valid. Only those who ask hear that its session has ended, so
-// it is short.
-const TokenLife = 15 * time.Minute
+// TokenLifetime is how long an access token is valid. It is short, because services that verify tokens offline do not
+// learn that a session has ended.
+const TokenLifetime = 15 * time.Minute
 
-// KeyLife is how long a key signs before it is replaced.
-const KeyLife = 30 * 24 * time.Hour
+// KeyLifetime is how long a key signs before it is replaced.
+const KeyLifetime = 30 * 24 * time.Hour
 
-// PublishedAhead is how long a successor is in the key set before it signs: longer than verifiers keep a
-// copy of the set (identity.FetchKeys).
+// PublishedAhead is how long a successor is in the key set before it signs. It is longer than verifiers cache the set
+// (identity.FetchKeys).
 const PublishedAhead = 15 * time.Minute
 
-// Key is a signing key as it is stored.
+// Key is a signing key in its stored form.
 type Key struct {
 	ID      string // the kid of its tokens
 	Public  ed25519.PublicKey
-	Private []byte // sealed; only a Vault opens it
+	Private []byte // encrypted by a Vault
 }
 
-// Vault seals and opens private keys.
+// Vault encrypts and decrypts private keys.
 type Vault struct{ aead cipher.AEAD }
 
-// secretLength is that of an AES-256 key.
+// secretLength is the length of an AES-256 key in bytes.
 const secretLength = 32
 
-// OpenVault makes the Vault of a secret, 32 bytes in base64.
+// OpenVault returns the Vault with the key secret, 32 bytes in base64.
 func OpenVault(secret string) (Vault, error) {
 	key, err := decode(secret)
 	if err != nil {
@@ -79,12 +79,12 @@ func OpenVault(secret string) (Vault, error) {
 func decode(secret string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(secret)
 	if err != nil || len(key) != secretLength {
-		return nil, fmt.Errorf("must be the base64 form of %d bytes", secretLength) // and not err: it quotes the secret
+		return nil, fmt.Errorf("must be %d bytes in base64", secretLength) // without err, which quotes the secret
 	}
 	return key, nil
 }
 
-// Derive makes another key of the same secret as the Vault's, for the purpose and no other.
+// Derive returns another key of 32 bytes from the secret of a Vault, for one purpose only.
 func Derive(secret, purpose string) ([]byte, error) {
 	key, err := decode(secret)
 	if err != nil {
@@ -93,29 +93,28 @@ func Derive(secret, purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, key, nil, purpose, secretLength)
 }
 
-// NewKey makes a key.
+// NewKey returns a new random key.
 func (v Vault) NewKey() (Key, error) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return Key{}, fmt.Errorf("generate a signing key: %w", err)
 	}
 	id := uuid.NewString()
-	// With the id as additional data, a sealed half cannot be moved to another row.
-	sealed := v.aead.Seal(nil, nil, private.Seed(), []byte(id)) //nolint:gosec // this AEAD makes the nonce itself
+	// The id is additional data, so that an encrypted half cannot be moved to another row.
+	sealed := v.aead.Seal(nil, nil, private.Seed(), []byte(id)) //nolint:gosec // this AEAD generates the nonce
 	return Key{ID: id, Public: public, Private: sealed}, nil
 }
 
-// ErrWrongSecret means that a private key was sealed under another secret than this vault's, or
-// tampered with.
-var ErrWrongSecret = errors.New("the signing key does not open with this key-encryption key")
+// ErrWrongSecret reports that a private key was encrypted with another secret than the Vault's, or tampered with.
+var ErrWrongSecret = errors.New("the signing key cannot be decrypted with this key-encryption key")
 
-// Check reports whether the vault can sign with the key. It returns ErrWrongSecret.
+// Check returns nil if the vault can sign with the key, and ErrWrongSecret otherwise.
 func (v Vault) Check(key Key) error {
-	_, err := v.open(key)
+	_, err := v.decrypt(key)
 	return err
 }
 
-func (v Vault) open(key Key) (ed25519.PrivateKey, error) {
+func (v Vault) decrypt(key Key) (ed25519.PrivateKey, error) {
 	seed, err := v.aead.Open(nil, nil, key.Private, []byte(key.ID))
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", key.ID, ErrWrongSecret)
@@ -127,14 +126,14 @@ func (v Vault) open(key Key) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
-// Sign gives an access token for the user in the session, valid from now, and when it expires. It
+// Sign returns an access token for the user in the session, valid from now, and the time at which it expires. It
 // returns ErrWrongSecret.
 func (v Vault) Sign(key Key, user account.User, session uuid.UUID, now time.Time) (string, time.Time, error) {
-	private, err := v.open(key)
+	private, err := v.decrypt(key)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	expires := jwt.NewNumericDate(now.Add(TokenLife).UTC())
+	expires := jwt.NewNumericDate(now.Add(TokenLifetime).UTC())
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, identity.AccessClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    identity.Issuer,
@@ -155,7 +154,7 @@ func (v Vault) Sign(key Key, user account.User, session uuid.UUID, now time.Time
 	return signed, expires.Time, nil
 }
 
-// Verifier checks access tokens against these keys.
+// Verifier returns a verifier of access tokens that were signed with these keys.
 func Verifier(keys []Key) identity.Verifier {
 	find := func(token *jwt.Token) (any, error) {
 		for _, k := range keys {
@@ -168,8 +167,8 @@ func Verifier(keys []Key) identity.Verifier {
 	return identity.Verifier{Keys: func(context.Context) jwt.Keyfunc { return find }}
 }
 
-// Publish gives the keys' public halves as a JSON Web Key Set.
-func Publish(keys []Key) (jwkset.JWKSMarshal, error) {
+// KeySet returns the public halves of the keys as a JSON Web Key Set (RFC 7517).
+func KeySet(keys []Key) (jwkset.JWKSMarshal, error) {
 	set := jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{}}
 	for _, k := range keys {
 		jwk, err := jwkset.NewJWKFromKey(k.Public, jwkset.JWKOptions{

@@ -40,10 +40,10 @@ func openVault(t *testing.T, fill string) keyring.Vault {
 	return vault
 }
 
-func TestOpenVaultRefuses(t *testing.T) {
+func TestOpenVaultRejectsWithoutQuotingTheSecret(t *testing.T) {
 	t.Parallel()
 	for name, secret := range map[string]string{
-		"NoBase64": "not base64!", "TooShort": base64.StdEncoding.EncodeToString(make([]byte, 16)), "Empty": "",
+		"NotBase64": "not base64!", "TooShort": base64.StdEncoding.EncodeToString(make([]byte, 16)), "Empty": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,18 +56,18 @@ func TestOpenVaultRefuses(t *testing.T) {
 	}
 }
 
-func TestVaultCheck(t *testing.T) {
+func TestVaultDetectsForeignAndDamagedKeys(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		change func(b *bundle)
 		err    error
 	}{
-		{"Untouched", func(*bundle) {}, nil},
+		{"Unchanged", func(*bundle) {}, nil},
 		{"OtherSecret", func(b *bundle) { b.vault = openVault(t, "b") }, keyring.ErrWrongSecret},
-		{"OtherKeysPrivateHalf", func(b *bundle) { b.key.Private = setup(t).key.Private }, keyring.ErrWrongSecret},
-		{"OtherKeysID", func(b *bundle) { b.key.ID = uuid.NewString() }, keyring.ErrWrongSecret},
-		{"OtherKeysPublicHalf", func(b *bundle) { b.key.Public = setup(t).key.Public }, keyring.ErrWrongSecret},
+		{"PrivateHalfOfAnotherKey", func(b *bundle) { b.key.Private = setup(t).key.Private }, keyring.ErrWrongSecret},
+		{"IDOfAnotherKey", func(b *bundle) { b.key.ID = uuid.NewString() }, keyring.ErrWrongSecret},
+		{"PublicHalfOfAnotherKey", func(b *bundle) { b.key.Public = setup(t).key.Public }, keyring.ErrWrongSecret},
 		{"Damaged", func(b *bundle) { b.key.Private[len(b.key.Private)-1] ^= 1 }, keyring.ErrWrongSecret},
 		{"Truncated", func(b *bundle) { b.key.Private = b.key.Private[:4] }, keyring.ErrWrongSecret},
 	} {
@@ -82,25 +82,25 @@ func TestVaultCheck(t *testing.T) {
 	}
 }
 
-func TestPrivateHalfIsSealed(t *testing.T) {
+func TestPrivateHalfIsEncrypted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	token, _, err := b.vault.Sign(b.key, b.user, uuid.New(), time.Now())
 	require.NoError(t, err)
 	require.NotEmpty(t, token)
 	require.NotContains(t, string(b.key.Private), string(b.key.Public))
-	require.Greater(t, len(b.key.Private), ed25519.SeedSize) // nonce and tag around it
+	require.Greater(t, len(b.key.Private), ed25519.SeedSize) // with nonce and tag
 }
 
-func TestSignAndVerify(t *testing.T) {
+func TestVerifierAcceptsSignedTokens(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	now, session := time.Now(), uuid.New()
 	token, expiresAt, err := b.vault.Sign(b.key, b.user, session, now)
 	require.NoError(t, err)
-	require.WithinDuration(t, now.Add(keyring.TokenLife), expiresAt, time.Second)
+	require.WithinDuration(t, now.Add(keyring.TokenLifetime), expiresAt, time.Second)
 
-	// Two keys are published while one takes over from the other.
+	// Two keys are published during a rotation.
 	older, err := b.vault.NewKey()
 	require.NoError(t, err)
 	claims, id, err := keyring.Verifier([]keyring.Key{older, b.key}).Claims(t.Context(), token)
@@ -111,38 +111,38 @@ func TestSignAndVerify(t *testing.T) {
 	require.Equal(t, session, claims.Session)
 	require.True(t, expiresAt.Equal(claims.ExpiresAt.Time))
 
-	t.Run("KeyNoLongerPublished", func(t *testing.T) {
+	t.Run("KeyNotPublished", func(t *testing.T) {
 		t.Parallel()
 		_, _, err := keyring.Verifier([]keyring.Key{older}).Claims(t.Context(), token)
 		require.ErrorIs(t, err, identity.ErrTokenInvalid)
 	})
 	t.Run("Expired", func(t *testing.T) {
 		t.Parallel()
-		old, _, err := b.vault.Sign(b.key, b.user, session, now.Add(-2*keyring.TokenLife))
+		old, _, err := b.vault.Sign(b.key, b.user, session, now.Add(-2*keyring.TokenLifetime))
 		require.NoError(t, err)
 		_, _, err = keyring.Verifier([]keyring.Key{b.key}).Claims(t.Context(), old)
 		require.ErrorIs(t, err, identity.ErrTokenExpired)
 	})
 }
 
-func TestPublish(t *testing.T) {
+func TestKeySetHasThePublicHalves(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	set, err := keyring.Publish([]keyring.Key{b.key})
+	set, err := keyring.KeySet([]keyring.Key{b.key})
 	require.NoError(t, err)
 	body, err := json.Marshal(set)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"`+jwt.SigningMethodEdDSA.Alg()+`",
 		"kid":"`+b.key.ID+`","x":"`+base64.RawURLEncoding.EncodeToString(b.key.Public)+`"}]}`, string(body))
 
-	empty, err := keyring.Publish(nil)
+	empty, err := keyring.KeySet(nil)
 	require.NoError(t, err)
 	body, err = json.Marshal(empty)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"keys":[]}`, string(body))
 }
 
-func TestDerive(t *testing.T) {
+func TestDerivedKeysDependOnThePurpose(t *testing.T) {
 	t.Parallel()
 	secret := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a", 32)))
 	mails, err := keyring.Derive(secret, "mails")

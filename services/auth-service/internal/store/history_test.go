@@ -13,36 +13,43 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
 
-// history is how many users there are, and sessions, which nothing may read that is about others.
+// history is the number of other users and sessions in the database. No statement may read them all.
 const history = 20_000
 
-func TestHistoryIsNotRead(t *testing.T) {
+func TestStatementsDoNotReadWholeTables(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.exec(t, `
 		INSERT INTO users (id, email, password_hash, first_name, last_name, roles)
-		SELECT md5('user ' || n)::uuid, n || '@example.org', '', '', '', ARRAY ['USER'] FROM generate_series(1, $1) n`, history)
+		SELECT md5('user ' || n)::uuid, n || '@example.org', '', '', '', ARRAY ['USER']
+		FROM generate_series(1, $1) n`, history)
 	b.exec(t, `
 		INSERT INTO sessions (id, user_id, expires_at)
-		SELECT md5('session ' || n)::uuid, md5('user ' || n)::uuid, now() + interval '10 days' FROM generate_series(1, $1) n`, history)
+		SELECT md5('session ' || n)::uuid, md5('user ' || n)::uuid, now() + interval '10 days'
+		FROM generate_series(1, $1) n`, history)
 	b.exec(t, `
 		INSERT INTO refresh_tokens (hash, session_id, expires_at)
-		SELECT sha256((use || ' of ' || n)::bytea), md5('session ' || n)::uuid, now() + interval '10 days' FROM generate_series(1, $1) n, generate_series(1, 3) use`, history)
+		SELECT sha256((use || ' of ' || n)::bytea), md5('session ' || n)::uuid, now() + interval '10 days'
+		FROM generate_series(1, $1) n, generate_series(1, 3) use`, history)
 	b.exec(t, `
-		INSERT INTO login_failures (account, address) SELECT sha256(n::text::bytea), n % 1000 FROM generate_series(1, $1) n`, history)
+		INSERT INTO login_failures (account, address)
+		SELECT sha256(n::text::bytea), n % 1000 FROM generate_series(1, $1) n`, history)
 	b.exec(t, `
 		INSERT INTO account_mails (account, user_id, kind, expires_at)
-		SELECT sha256(n::text::bytea), md5('user ' || n)::uuid, 'PASSWORD_RESET', now() + interval '1 day' FROM generate_series(1, $1) n`, history)
+		SELECT sha256(n::text::bytea), md5('user ' || n)::uuid, 'PASSWORD_RESET', now() + interval '1 day'
+		FROM generate_series(1, $1) n`, history)
 
 	plans := postgrestest.Explain(t, b.pool, func(pool *pgxpool.Pool) {
 		ctx, s := t.Context(), store.New(pool, 8)
 		ok := func(err error) { t.Helper(); require.NoError(t, err) }
 		ok(s.EnsureAdmin(ctx, account.User{Email: "admin@example.com", Roles: []identity.Role{identity.RoleAdmin}}, ""))
-		ann, err := s.Register(ctx, account.User{Email: "ann@example.com", Roles: []identity.Role{identity.RoleUser}}, "hash of ann@example.com")
+		ann, err := s.Register(ctx, account.User{
+			Email: "ann@example.com", Roles: []identity.Role{identity.RoleUser},
+		}, "hash of ann@example.com")
 		ok(err)
 		attempt := from(ann.Email)
-		ok(s.Admit(ctx, attempt))
-		ok(s.Fail(ctx, attempt))
+		ok(s.CheckLimits(ctx, attempt))
+		ok(s.RecordFailure(ctx, attempt))
 		_, _, err = s.Credentials(ctx, ann.Email)
 		ok(err)
 		_, session, err := s.Login(ctx, attempt, "hash of ann@example.com", []byte("1"))
@@ -61,11 +68,12 @@ func TestHistoryIsNotRead(t *testing.T) {
 		ok(err)
 		ok(s.RequestMail(ctx, account.PasswordReset, ann.Email))
 		var request uuid.UUID
-		ok(b.pool.QueryRow(ctx, `SELECT request_id FROM account_mails WHERE user_id = $1 AND kind = 'PASSWORD_RESET'`, ann.ID).Scan(&request))
+		ok(b.pool.QueryRow(ctx, `
+			SELECT request_id FROM account_mails WHERE user_id = $1 AND kind = 'PASSWORD_RESET'`, ann.ID).Scan(&request))
 		_, err = s.Mail(ctx, request)
 		ok(err)
 		ok(s.ResetPassword(ctx, request, ""))
-		ok(s.Forget(ctx))
+		ok(s.Purge(ctx))
 	})
 	require.NotRegexp(t, "Seq Scan on (users|sessions|refresh_tokens|login_failures|account_mails)", plans.Of(t, ""))
 }

@@ -16,22 +16,23 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-// RequestMail asks for a mail to the address, if it is an account's that can use one and that has not had
-// account.MailsPerHour. It does the same work whether or not it is.
+// RequestMail requests a mail to the address, by an event that notification-service consumes. It sends none if the
+// address has no account, if the account's address is verified already, or if account.MailsPerHour is reached. With and
+// without an account it does the same work, so that its duration does not reveal which accounts exist.
 func (s *Store) RequestMail(ctx context.Context, kind account.MailKind, email account.Email) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		// Those who ask at once take turns, so that the limit is one.
+		// The lock serializes requests for an account, so that concurrent ones cannot exceed the limit.
 		if err := lockTx(ctx, tx, lockMails, hex.EncodeToString(email.Key())); err != nil {
 			return err
 		}
-		var asked int
+		var requests int
 		if err := tx.QueryRow(ctx, `
 			SELECT count(*) FROM account_mails
 			WHERE account = $1 AND kind = $2 AND created_at > clock_timestamp() - interval '1 hour'`,
-			email.Key(), kind).Scan(&asked); err != nil {
+			email.Key(), kind).Scan(&requests); err != nil {
 			return fmt.Errorf("count mails: %w", err)
 		}
-		if asked >= account.MailsPerHour {
+		if requests >= account.MailsPerHour {
 			return nil
 		}
 		return requestMailTx(ctx, tx, kind, email)
@@ -41,12 +42,12 @@ func (s *Store) RequestMail(ctx context.Context, kind account.MailKind, email ac
 func requestMailTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, email account.Email) error {
 	var request uuid.UUID
 	var user *uuid.UUID
-	// A request for nobody is written too, for the time it takes.
+	// A request without an account is inserted too, because it must take the same time.
 	err := tx.QueryRow(ctx, `
 		INSERT INTO account_mails (account, kind, expires_at, user_id)
 		VALUES ($1, $2, clock_timestamp() + $3::interval, (
 			SELECT id FROM users WHERE email = $4 AND NOT ($2 = 'EMAIL_VERIFICATION' AND email_verified)))
-		RETURNING request_id, user_id`, email.Key(), kind, kind.Life(), email).Scan(&request, &user)
+		RETURNING request_id, user_id`, email.Key(), kind, kind.Lifetime(), email).Scan(&request, &user)
 	if err != nil {
 		return fmt.Errorf("request a mail: %w", err)
 	}
@@ -58,7 +59,7 @@ func requestMailTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, email 
 	if kind == account.PasswordReset {
 		event = events.PasswordResetRequested{AccountMailRequest: details}
 	}
-	// And an event about nobody is written, and taken back.
+	// For the same reason an event without an account is inserted too, and rolled back.
 	savepoint, err := tx.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("request a mail: %w", err)
@@ -76,8 +77,8 @@ func requestMailTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, email 
 	return nil
 }
 
-// Mail gives the mail that was requested under this id. It returns account.ErrMailNotFound if there is none
-// or its token cannot be used any more.
+// Mail returns the mail of a request. It returns account.ErrMailNotFound if there is none, or if its token is used or
+// expired.
 func (s *Store) Mail(ctx context.Context, request uuid.UUID) (account.Mail, error) {
 	mail := account.Mail{RequestID: request}
 	err := s.pool.QueryRow(ctx, `
@@ -95,8 +96,8 @@ func (s *Store) Mail(ctx context.Context, request uuid.UUID) (account.Mail, erro
 	return mail, nil
 }
 
-// VerifyEmail uses the token of a mail of the kind account.EmailVerification. It returns
-// account.ErrMailToken.
+// VerifyEmail uses the token of a mail of kind account.EmailVerification and marks the account's address as verified.
+// It returns account.ErrMailToken.
 func (s *Store) VerifyEmail(ctx context.Context, request uuid.UUID) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		id, err := useTx(ctx, tx, account.EmailVerification, request)
@@ -110,8 +111,8 @@ func (s *Store) VerifyEmail(ctx context.Context, request uuid.UUID) error {
 	})
 }
 
-// ResetPassword uses the token of a mail of the kind account.PasswordReset: the account has the new
-// password, no failures, and no session. It returns account.ErrMailToken.
+// ResetPassword uses the token of a mail of kind account.PasswordReset. It sets the account's password, deletes its
+// failures, revokes its sessions, and invalidates other such mails. It returns account.ErrMailToken.
 func (s *Store) ResetPassword(ctx context.Context, request uuid.UUID, passwordHash string) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		id, err := useTx(ctx, tx, account.PasswordReset, request)
@@ -119,27 +120,29 @@ func (s *Store) ResetPassword(ctx context.Context, request uuid.UUID, passwordHa
 			return err
 		}
 		var email account.Email
-		if err := tx.QueryRow(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING email`, id, passwordHash).
-			Scan(&email); err != nil {
+		err = tx.QueryRow(ctx, `UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING email`, id, passwordHash).
+			Scan(&email)
+		if err != nil {
 			return fmt.Errorf("reset the password of %s: %w", id, err)
 		}
-		if err := voidResetsTx(ctx, tx, id); err != nil {
+		if err := invalidateResetsTx(ctx, tx, id); err != nil {
 			return err
 		}
-		if err := forgiveTx(ctx, tx, email); err != nil {
+		if err := deleteFailuresTx(ctx, tx, email); err != nil {
 			return err
 		}
 		return revokeTx(ctx, tx, id, uuid.Nil)
 	})
 }
 
-// useTx uses a mail's token up and gives whose it was. Of any number of uses one succeeds. It returns
-// account.ErrMailToken.
+// useTx marks a mail's token as used and returns its user. Of several calls for one token, one succeeds; the others
+// return account.ErrMailToken.
 func useTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, request uuid.UUID) (uuid.UUID, error) {
 	var user uuid.UUID
 	err := tx.QueryRow(ctx, `
 		UPDATE account_mails SET used_at = clock_timestamp()
-		WHERE request_id = $1 AND kind = $2 AND user_id IS NOT NULL AND used_at IS NULL AND expires_at > clock_timestamp()
+		WHERE request_id = $1 AND kind = $2 AND user_id IS NOT NULL
+			AND used_at IS NULL AND expires_at > clock_timestamp()
 		RETURNING user_id`, request, kind).Scan(&user)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, account.ErrMailToken
@@ -150,13 +153,13 @@ func useTx(ctx context.Context, tx pgx.Tx, kind account.MailKind, request uuid.U
 	return user, nil
 }
 
-// voidResetsTx makes the mails worthless with which the user could have set another password than the
-// one just set.
-func voidResetsTx(ctx context.Context, tx pgx.Tx, user uuid.UUID) error {
+// invalidateResetsTx marks the user's unused mails of kind account.PasswordReset as used, so that they cannot replace a
+// password that has just been set.
+func invalidateResetsTx(ctx context.Context, tx pgx.Tx, user uuid.UUID) error {
 	if _, err := tx.Exec(ctx, `
 		UPDATE account_mails SET used_at = clock_timestamp()
 		WHERE user_id = $1 AND kind = 'PASSWORD_RESET' AND used_at IS NULL`, user); err != nil {
-		return fmt.Errorf("void mails of %s: %w", user, err)
+		return fmt.Errorf("invalidate mails of %s: %w", user, err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 )
 
-// requested gives the mails that the outbox asks for with events of this type, in order.
+// requested returns the mail requests in the outbox with this event type, the oldest first.
 func (b *bundle) requested(t *testing.T, eventType string) []events.AccountMailRequest {
 	t.Helper()
 	rows, err := b.pool.Query(t.Context(), `
@@ -25,7 +25,7 @@ func (b *bundle) requested(t *testing.T, eventType string) []events.AccountMailR
 	return requests
 }
 
-// reset asks for a mail that resets Ann's password.
+// reset requests a mail that resets Ann's password and returns its id.
 func (b *bundle) reset(t *testing.T) uuid.UUID {
 	t.Helper()
 	require.NoError(t, b.store.RequestMail(t.Context(), account.PasswordReset, "ann@example.com"))
@@ -33,7 +33,7 @@ func (b *bundle) reset(t *testing.T) uuid.UUID {
 	return requests[len(requests)-1].RequestID
 }
 
-func TestVerifyEmail(t *testing.T) {
+func TestVerifyEmailUsesATokenOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ann := b.register(t, "ann@example.com")
@@ -52,10 +52,10 @@ func TestVerifyEmail(t *testing.T) {
 
 	errs := make([]error, 8)
 	race(func(i int) { errs[i] = b.store.VerifyEmail(t.Context(), request) })
-	won := slices.Index(errs, nil)
-	require.NotEqual(t, -1, won)
+	succeeded := slices.Index(errs, nil)
+	require.NotEqual(t, -1, succeeded)
 	for i, err := range errs {
-		if i != won {
+		if i != succeeded {
 			require.ErrorIs(t, err, account.ErrMailToken)
 		}
 	}
@@ -65,19 +65,19 @@ func TestVerifyEmail(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, users[0].EmailVerified)
 
-	// There is nothing left to verify.
+	// A verified address gets no further mail.
 	require.NoError(t, b.store.RequestMail(t.Context(), account.EmailVerification, ann.Email))
 	require.Len(t, b.requested(t, "EMAIL_VERIFICATION_REQUESTED"), 1)
 }
 
-func TestResetPassword(t *testing.T) {
+func TestResetPasswordEndsSessionsAndFailures(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ann := b.register(t, "ann@example.com")
 	session := b.login(t, ann.Email, "1")
 	first, second := b.reset(t), b.reset(t)
 	for range account.FailuresPerAccount {
-		require.NoError(t, b.store.Fail(t.Context(), from(ann.Email)))
+		require.NoError(t, b.store.RecordFailure(t.Context(), from(ann.Email)))
 	}
 	require.NoError(t, b.store.ResetPassword(t.Context(), second, "new"))
 	_, hash, err := b.store.Credentials(t.Context(), ann.Email)
@@ -85,9 +85,9 @@ func TestResetPassword(t *testing.T) {
 	require.Equal(t, "new", hash)
 	_, err = b.store.SessionUser(t.Context(), ann.ID, session.ID)
 	require.ErrorIs(t, err, account.ErrTokenRevoked)
-	require.NoError(t, b.store.Admit(t.Context(), from(ann.Email)), "the mail proves more than a password")
+	require.NoError(t, b.store.CheckLimits(t.Context(), from(ann.Email)), "a reset ends the throttling of the account")
 
-	for name, request := range map[string]uuid.UUID{"Used": second, "OneFromBefore": first, "Unknown": uuid.New()} {
+	for name, request := range map[string]uuid.UUID{"Used": second, "Earlier": first, "Unknown": uuid.New()} {
 		t.Run(name, func(t *testing.T) {
 			require.ErrorIs(t, b.store.ResetPassword(t.Context(), request, "newer"), account.ErrMailToken)
 			_, err := b.store.Mail(t.Context(), request)
@@ -104,34 +104,35 @@ func TestResetPassword(t *testing.T) {
 		require.ErrorIs(t, err, account.ErrMailNotFound)
 		require.ErrorIs(t, b.store.ResetPassword(t.Context(), request, "newer"), account.ErrMailToken)
 	})
-	t.Run("OfAVerification", func(t *testing.T) {
+	t.Run("OfAnotherKind", func(t *testing.T) {
 		verification := b.requested(t, "EMAIL_VERIFICATION_REQUESTED")[0].RequestID
 		require.ErrorIs(t, b.store.ResetPassword(t.Context(), verification, "newer"), account.ErrMailToken)
 	})
-	t.Run("FromBeforeAChange", func(t *testing.T) {
+	t.Run("FromBeforeAChangeOfThePassword", func(t *testing.T) {
 		request := b.reset(t)
 		require.NoError(t, b.store.ChangePassword(t.Context(), from(ann.Email), "new", "changed", uuid.Nil))
 		require.ErrorIs(t, b.store.ResetPassword(t.Context(), request, "newer"), account.ErrMailToken)
 	})
 }
 
-// What is written for somebody is written for nobody too, but for the event.
-func TestRequestMailForNobody(t *testing.T) {
+// A request without an account is stored too, so that it takes the same time, but it publishes no event.
+func TestRequestMailWithoutAnAccountPublishesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	require.NoError(t, b.store.RequestMail(t.Context(), account.PasswordReset, "bob@example.com"))
 	require.Empty(t, b.requested(t, "PASSWORD_RESET_REQUESTED"))
 	var request uuid.UUID
-	require.NoError(t, b.pool.QueryRow(t.Context(), `SELECT request_id FROM account_mails WHERE user_id IS NULL`).Scan(&request))
+	require.NoError(t, b.pool.QueryRow(t.Context(), `
+		SELECT request_id FROM account_mails WHERE user_id IS NULL`).Scan(&request))
 
-	// Not even for whoever registers with that address later.
+	// An account that is registered with the address later does not get the mail.
 	b.register(t, "bob@example.com")
 	_, err := b.store.Mail(t.Context(), request)
 	require.ErrorIs(t, err, account.ErrMailNotFound)
 	require.ErrorIs(t, b.store.ResetPassword(t.Context(), request, "hash"), account.ErrMailToken)
 }
 
-func TestMailsPerHour(t *testing.T) {
+func TestConcurrentRequestsDoNotExceedMailsPerHour(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.register(t, "ann@example.com")

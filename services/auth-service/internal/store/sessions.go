@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -15,110 +13,19 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-// The first half of advisory locks' keys; the second is an account's or an address's. An account's is
-// always taken first.
-const (
-	lockAccount = 1
-	lockAddress = 2
-	lockMails   = 3
-)
-
-func lockTx(ctx context.Context, tx pgx.Tx, kind int, key string) error {
-	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1, hashtext($2))`, kind, key); err != nil {
-		return fmt.Errorf("lock: %w", err)
-	}
-	return nil
-}
-
-// querier is a transaction, or the pool where there is nothing to keep together.
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
-// admit returns account.ErrTooManyAttempts if the account or the address has failed too often.
-func (s *Store) admit(ctx context.Context, q querier, attempt account.Attempt) error {
-	var wait *time.Duration
-	// The failure after which the limit was reached says when it no longer is. Not now(): a lock may have
-	// been waited for since.
-	err := q.QueryRow(ctx, `
-		SELECT max(failed_at) + $5::interval - clock_timestamp()
-		FROM (
-			(SELECT failed_at FROM login_failures WHERE account = $1 ORDER BY failed_at DESC OFFSET $2 LIMIT 1)
-			UNION ALL
-			(SELECT failed_at FROM login_failures WHERE address = $3 ORDER BY failed_at DESC OFFSET $4 LIMIT 1)
-		) AS limits
-		WHERE failed_at > clock_timestamp() - $5::interval`,
-		attempt.Email.Key(), account.FailuresPerAccount-1, attempt.Address, s.failuresPerAddress-1, account.FailureWindow).
-		Scan(&wait)
-	if err != nil {
-		return fmt.Errorf("count failures: %w", err)
-	}
-	if wait != nil {
-		return account.TooManyAttempts(*wait)
-	}
-	return nil
-}
-
-// Admit returns account.ErrTooManyAttempts if the attempt need not even be made. Whoever makes it asks
-// again, with Fail or with what success leads to: of many attempts at once no more than the limit learn
-// anything.
-func (s *Store) Admit(ctx context.Context, attempt account.Attempt) error {
-	return s.admit(ctx, s.pool, attempt)
-}
-
-// Fail counts a failed attempt. It returns account.ErrTooManyAttempts, and counts nothing, if the limit was
-// reached meanwhile.
-func (s *Store) Fail(ctx context.Context, attempt account.Attempt) error {
-	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := lockTx(ctx, tx, lockAccount, hex.EncodeToString(attempt.Email.Key())); err != nil {
-			return err
-		}
-		if err := lockTx(ctx, tx, lockAddress, attempt.Address); err != nil {
-			return err
-		}
-		if err := s.admit(ctx, tx, attempt); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `INSERT INTO login_failures (account, address) VALUES ($1, $2)`,
-			attempt.Email.Key(), attempt.Address); err != nil {
-			return fmt.Errorf("count a failure: %w", err)
-		}
-		return nil
-	})
-}
-
-// succeedTx lets a successful attempt through and forgets its account's failures. It returns
-// account.ErrTooManyAttempts.
-func (s *Store) succeedTx(ctx context.Context, tx pgx.Tx, attempt account.Attempt) error {
-	if err := lockTx(ctx, tx, lockAccount, hex.EncodeToString(attempt.Email.Key())); err != nil {
-		return err
-	}
-	if err := s.admit(ctx, tx, attempt); err != nil {
-		return err
-	}
-	return forgiveTx(ctx, tx, attempt.Email)
-}
-
-func forgiveTx(ctx context.Context, tx pgx.Tx, email account.Email) error {
-	if _, err := tx.Exec(ctx, `DELETE FROM login_failures WHERE account = $1`, email.Key()); err != nil {
-		return fmt.Errorf("forget failures: %w", err)
-	}
-	return nil
-}
-
-// Login opens a session, with a first refresh token of this hash, for the account whose password was
-// found to be the one of passwordHash. It gives the account as it is now. It returns
-// account.ErrTooManyAttempts, and account.ErrInvalidCredentials when the password was changed meanwhile.
+// Login opens a session with a first refresh token, of this hash. The caller has found that the password matches
+// passwordHash. It returns the current account. It returns account.ErrTooManyAttempts, and
+// account.ErrInvalidCredentials if the password has been changed since.
 func (s *Store) Login(
 	ctx context.Context, attempt account.Attempt, passwordHash string, tokenHash []byte,
 ) (account.User, account.Session, error) {
 	var user account.User
 	var session account.Session
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := s.succeedTx(ctx, tx, attempt); err != nil {
+		if err := s.recordSuccessTx(ctx, tx, attempt); err != nil {
 			return err
 		}
-		// The lock keeps a new password or other roles out until there is a session that they end.
+		// A change of the password or the roles waits for this lock, and then finds the session and revokes it.
 		err := tx.QueryRow(ctx, `
 			SELECT `+userColumns+` FROM users WHERE email = $1 AND password_hash = $2 FOR SHARE`,
 			attempt.Email, passwordHash).Scan(userFields(&user)...)
@@ -129,8 +36,9 @@ func (s *Store) Login(
 			return fmt.Errorf("log in: %w", err)
 		}
 		err = tx.QueryRow(ctx, `
-			INSERT INTO sessions (user_id, expires_at) VALUES ($1, clock_timestamp() + $2::interval) RETURNING id, expires_at`,
-			user.ID, account.RefreshLife).Scan(&session.ID, &session.RefreshExpiresAt)
+			INSERT INTO sessions (user_id, expires_at) VALUES ($1, clock_timestamp() + $2::interval)
+			RETURNING id, expires_at`,
+			user.ID, account.RefreshLifetime).Scan(&session.ID, &session.RefreshExpiresAt)
 		if err != nil {
 			return fmt.Errorf("open a session: %w", err)
 		}
@@ -151,22 +59,23 @@ func addTokenTx(ctx context.Context, tx pgx.Tx, session account.Session, hash []
 	return nil
 }
 
-// Refresh uses the refresh token of one hash and puts one of another in its place. It returns
-// account.ErrRefreshTokenInvalid, or account.ErrRefreshTokenReused, with which the session has ended.
+// Refresh replaces the refresh token with the hash used by one with the hash next, and extends the session. It returns
+// account.ErrRefreshTokenInvalid. If the token was used before, it revokes the session and returns
+// account.ErrRefreshTokenReused.
 func (s *Store) Refresh(ctx context.Context, used, next []byte) (account.User, account.Session, error) {
 	var user account.User
 	var session account.Session
 	var refused error
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		refused = nil
-		// Who comes second waits here for the first, and then finds the token used.
+		// A concurrent Refresh with the same token waits here, and then finds the token used.
 		err := tx.QueryRow(ctx, `
 			UPDATE refresh_tokens SET used_at = clock_timestamp()
 			WHERE hash = $1 AND used_at IS NULL AND expires_at > clock_timestamp()
 			RETURNING session_id`, used).Scan(&session.ID)
 		if errors.Is(err, pgx.ErrNoRows) {
 			refused, err = refuseTx(ctx, tx, used)
-			return err // without one, so that the revocation is committed
+			return err // not refused, so that the revocation is committed
 		}
 		if err != nil {
 			return fmt.Errorf("use a refresh token: %w", err)
@@ -174,7 +83,7 @@ func (s *Store) Refresh(ctx context.Context, used, next []byte) (account.User, a
 		err = tx.QueryRow(ctx, `
 			UPDATE sessions SET expires_at = clock_timestamp() + $2::interval
 			WHERE id = $1 AND revoked_at IS NULL
-			RETURNING expires_at, user_id`, session.ID, account.RefreshLife).
+			RETURNING expires_at, user_id`, session.ID, account.RefreshLifetime).
 			Scan(&session.RefreshExpiresAt, &user.ID)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return account.ErrRefreshTokenInvalid
@@ -182,7 +91,8 @@ func (s *Store) Refresh(ctx context.Context, used, next []byte) (account.User, a
 		if err != nil {
 			return fmt.Errorf("refresh session %s: %w", session.ID, err)
 		}
-		// Only now: whoever changes roles from here on waits to end this session.
+		// The user is read after the session is locked. A change of the roles that this read misses waits for the lock
+		// and then revokes the session.
 		err = tx.QueryRow(ctx, `SELECT `+userColumns+` FROM users WHERE id = $1`, user.ID).Scan(userFields(&user)...)
 		if err != nil {
 			return fmt.Errorf("refresh session %s: %w", session.ID, err)
@@ -199,8 +109,7 @@ func (s *Store) Refresh(ctx context.Context, used, next []byte) (account.User, a
 	return user, session, nil
 }
 
-// refuseTx gives the reason why a refresh token cannot be used. If that is a use before, it ends the
-// session.
+// refuseTx returns as refused why a refresh token cannot be used. If it was used before, refuseTx revokes its session.
 func refuseTx(ctx context.Context, tx pgx.Tx, hash []byte) (refused, err error) {
 	tag, err := tx.Exec(ctx, `
 		UPDATE sessions SET revoked_at = coalesce(revoked_at, clock_timestamp())
@@ -208,7 +117,7 @@ func refuseTx(ctx context.Context, tx pgx.Tx, hash []byte) (refused, err error) 
 		WHERE t.hash = $1 AND t.session_id = sessions.id
 			AND t.used_at IS NOT NULL AND t.expires_at > clock_timestamp()`, hash)
 	if err != nil {
-		return nil, fmt.Errorf("end a session: %w", err)
+		return nil, fmt.Errorf("revoke a session: %w", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return account.ErrRefreshTokenInvalid, nil
@@ -216,7 +125,7 @@ func refuseTx(ctx context.Context, tx pgx.Tx, hash []byte) (refused, err error) 
 	return account.ErrRefreshTokenReused, nil
 }
 
-// Logout ends the session of the refresh token with this hash, if there is one.
+// Logout revokes the session of the refresh token with this hash. It does nothing if there is none.
 func (s *Store) Logout(ctx context.Context, hash []byte) error {
 	if _, err := s.pool.Exec(ctx, `
 		UPDATE sessions SET revoked_at = clock_timestamp()
@@ -227,8 +136,8 @@ func (s *Store) Logout(ctx context.Context, hash []byte) error {
 	return nil
 }
 
-// SessionUser gives the user of an access token. It returns identity.ErrTokenInvalid if there is none, and
-// account.ErrTokenRevoked if the token's session has ended.
+// SessionUser returns the user of an access token that was issued in the session. It returns identity.ErrTokenInvalid
+// if there is no such user, and account.ErrTokenRevoked if the session does not exist or is revoked.
 func (s *Store) SessionUser(ctx context.Context, id, session uuid.UUID) (account.User, error) {
 	var user account.User
 	var open bool
@@ -248,14 +157,14 @@ func (s *Store) SessionUser(ctx context.Context, id, session uuid.UUID) (account
 	return user, nil
 }
 
-// ChangePassword replaces the password that was found to be the one of oldHash, and ends the user's
-// sessions but the one named. It returns account.ErrTooManyAttempts, and account.ErrWrongPassword when the
-// password was changed meanwhile.
+// ChangePassword replaces the password with the hash oldHash, which the caller has found to match. It revokes the
+// user's sessions except the given one, and invalidates the mails that reset the password. It returns
+// account.ErrTooManyAttempts, and account.ErrWrongPassword if the password has been changed since.
 func (s *Store) ChangePassword(
 	ctx context.Context, attempt account.Attempt, oldHash, newHash string, session uuid.UUID,
 ) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		if err := s.succeedTx(ctx, tx, attempt); err != nil {
+		if err := s.recordSuccessTx(ctx, tx, attempt); err != nil {
 			return err
 		}
 		var id uuid.UUID
@@ -268,19 +177,19 @@ func (s *Store) ChangePassword(
 		if err != nil {
 			return fmt.Errorf("change a password: %w", err)
 		}
-		if err := voidResetsTx(ctx, tx, id); err != nil {
+		if err := invalidateResetsTx(ctx, tx, id); err != nil {
 			return err
 		}
 		return revokeTx(ctx, tx, id, session)
 	})
 }
 
-// revokeTx ends the user's sessions but one.
-func revokeTx(ctx context.Context, tx pgx.Tx, user, but uuid.UUID) error {
+// revokeTx revokes the user's sessions except one; uuid.Nil excepts none.
+func revokeTx(ctx context.Context, tx pgx.Tx, user, except uuid.UUID) error {
 	if _, err := tx.Exec(ctx, `
 		UPDATE sessions SET revoked_at = clock_timestamp()
-		WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL`, user, but); err != nil {
-		return fmt.Errorf("end sessions of %s: %w", user, err)
+		WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL`, user, except); err != nil {
+		return fmt.Errorf("revoke sessions of %s: %w", user, err)
 	}
 	return nil
 }

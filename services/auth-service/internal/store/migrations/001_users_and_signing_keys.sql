@@ -1,7 +1,7 @@
 CREATE TABLE users (
     id             uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
-    email          text        NOT NULL, -- normalised by the service
-    password_hash  text        NOT NULL, -- PHC string: the parameters are in it
+    email          text        NOT NULL, -- normalized by the service
+    password_hash  text        NOT NULL, -- PHC string, which includes the parameters
     first_name     text        NOT NULL,
     last_name      text        NOT NULL,
     roles          text[]      NOT NULL CHECK (roles <@ ARRAY ['USER', 'ORGANIZER', 'ADMIN']),
@@ -13,9 +13,9 @@ CREATE TABLE users (
 CREATE TABLE signing_keys (
     kid         text        PRIMARY KEY,
     public_key  bytea       NOT NULL,
-    private_key bytea       NOT NULL, -- sealed under the secret auth-service-key-encryption-key
-    not_before  timestamptz NOT NULL DEFAULT now(), -- published at once, signs from here on
-    retired_at  timestamptz,                        -- signs nothing after this
+    private_key bytea       NOT NULL, -- encrypted with the secret auth-service-key-encryption-key
+    not_before  timestamptz NOT NULL DEFAULT now(), -- when it starts to sign; it is published from its creation on
+    retired_at  timestamptz,                        -- when it stops signing
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
