@@ -6,13 +6,13 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/eventbooking/eventbooking/services/auth-service/internal/access"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/account"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/httpapi"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/setup"
 	"github.com/eventbooking/eventbooking/services/auth-service/internal/store"
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
-	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 const appID = "auth-service"
@@ -39,18 +39,20 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer service.Close()
-	api := httpapi.API{Store: store.New(service.Pool, int(cfg.FailuresPerAddress)), TrustedProxies: cfg.TrustedProxies}
-	if api.Passwords, err = account.NewPasswords(); err != nil {
+	accounts := store.New(service.Pool, int(cfg.FailuresPerAddress))
+	passwords, err := account.NewPasswords()
+	if err != nil {
 		return err
 	}
-	if api.Vault, api.MailTokens, err = setup.Keys(ctx, api.Store, service.Sidecar); err != nil {
+	vault, mailTokens, err := setup.Keys(ctx, accounts, service.Sidecar)
+	if err != nil {
 		return err
 	}
-	if err := setup.Admin(ctx, api.Store, api.Passwords, service.Sidecar, cfg.AdminEmail); err != nil {
+	if err := setup.Admin(ctx, accounts, passwords, service.Sidecar, cfg.AdminEmail); err != nil {
 		return err
 	}
-	router := web.NewRouter()
-	web.Health(router, service.DatabaseHealth)
-	api.Route(router, service.Guard)
-	return service.Serve(ctx, router)
+	return service.Serve(ctx, httpapi.New(httpapi.Deps{
+		Store: accounts, Access: access.New(accounts, passwords, vault, mailTokens),
+		Guard: service.Guard, TrustedProxies: cfg.TrustedProxies, Database: service.DatabaseHealth,
+	}))
 }

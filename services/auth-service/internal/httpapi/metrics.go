@@ -13,9 +13,10 @@ import (
 
 var signIns = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "sign_ins_total",
-	Help: "Logins by password, and sessions continued by a refresh token: OK, or the code of the refusal.",
+	Help: "Logins with a password and refreshes of a session, by outcome: OK or the error code.",
 }, []string{"by", "outcome"})
 
+// countedSignIn counts the outcomes of h.
 func countedSignIn(by string, h web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err, outcome := h(w, r), "OK"
