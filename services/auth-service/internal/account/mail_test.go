@@ -18,7 +18,7 @@ func TestMailTokensVerifyOnlyTheirOwn(t *testing.T) {
 	verified, err := tokens.Verify(account.PasswordReset, token)
 	require.NoError(t, err)
 	require.Equal(t, request, verified)
-	require.Equal(t, token, tokens.Token(account.PasswordReset, request), "a token that is not stored must be reproducible")
+	require.Equal(t, token, tokens.Token(account.PasswordReset, request), "an unstored token must be reproducible")
 
 	other := tokens.Token(account.PasswordReset, uuid.New())
 	for _, tt := range []struct {
