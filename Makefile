@@ -19,6 +19,9 @@ STACK := go run ./deploy/local/cmd/stack
 #: PUBLIC_URL=<url>                   start of the links in e-mails and QR codes (http://127.0.0.1:8082)
 #: NO_COLOR=1                         print the demo without colors
 
+# go test succeeds when -run matches no test. This command fails then: $(call require-test,name,package with flags)
+require-test = go test -list '^$(1)$$' $(2) | grep -qx $(1) || { echo "there is no test $(1) in $(2)" >&2; exit 1; }
+
 .DEFAULT_GOAL := help
 .PHONY: help demo up down logs status infra test audit faults crash bench images kubernetes test-kubernetes clean
 
@@ -56,11 +59,13 @@ audit: go ## compare the records of all services; ARGS=-quiet when the system is
 	@go run ./services/tests/audit/cmd/audit $(ARGS)
 
 faults: go ## kill, freeze and disturb the processes of a system under load, then audit it; SEED=1-10 ROUNDS=2
+	@$(call require-test,TestRecordsBalanceUnderFaults,./services/tests/faults)
 	@FAULTS_SEED=$(or $(SEED),68) FAULTS_ROUNDS=$(or $(ROUNDS),1) \
-		go test -count=1 -v -timeout 0 -run TestTheBooksBalance ./services/tests/faults
+		go test -count=1 -v -timeout 0 -run '^TestRecordsBalanceUnderFaults$$' ./services/tests/faults
 
 crash: go ## kill processes at each named point of the saga and the consumers, then audit the system
-	@go test -tags crash -count=1 -v -timeout 0 -run TestEveryCrashPoint ./services/tests/faults
+	@$(call require-test,TestEveryCrashPoint,-tags crash ./services/tests/faults)
+	@go test -tags crash -count=1 -v -timeout 0 -run '^TestEveryCrashPoint$$' ./services/tests/faults
 
 bench: go ## measure performance; BENCH=1,5 selects measurements, QUICK=1 only checks that they work
 	@go run ./services/tests/load -run "$(BENCH)" $(if $(QUICK),-quick) $(ARGS)

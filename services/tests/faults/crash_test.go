@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,107 +23,113 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-// TestEveryCrashPoint kills a process with SIGKILL at each of the named points, one by one, and starts it again: not about
-// then, as the faults by chance do, but right there. Nothing in the services helps. What stops a process at its point comes
-// from outside: a request of its that is held back on its way, or a statement of its that waits for a lock.
+// TestEveryCrashPoint kills a process with SIGKILL at each crash point, one after the other, and restarts it. The
+// faults of TestRecordsBalanceUnderFaults hit at random times; here the process dies exactly at the point. The services
+// have no code for this. A process is stopped at its point from outside: a proxy holds back one of its requests, or a
+// trigger makes one of its statements wait for a lock.
 //
-// In the end each story must have ended as it should, and an exact audit must find nothing.
+// In the end every scenario must have the expected outcome, and an exact audit must have no findings.
 func TestEveryCrashPoint(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	began := time.Now()
-	b := start(ctx, t)
-	c := &crashes{Client: demo.Client{Sidecar: b.system.App(authService).SidecarURL()}, breaker: b}
-	stories, err := c.prepare(ctx, crashPoints)
+	h := start(ctx, t)
+	c := &crasher{Client: demo.Client{Sidecar: h.system.App(authService).SidecarURL()}, harness: h}
+	runs, err := c.prepare(ctx, crashPoints)
 	if err != nil {
 		t.Fatal(err)
 	}
-	say("%d crash points, prepared after %s", len(crashPoints), time.Since(began).Round(time.Second))
+	progress("%d crash points, prepared after %s", len(crashPoints), time.Since(began).Round(time.Second))
 	for i, p := range crashPoints {
 		t.Run(p.name, func(t *testing.T) {
-			struck := time.Now()
-			if err := c.strike(ctx, p, stories[i]); err != nil {
+			began := time.Now()
+			if err := c.crashAt(ctx, p, runs[i]); err != nil {
 				t.Fatal(err)
 			}
-			say("%2d/%d %s (%.1fs)", i+1, len(crashPoints), p.name, time.Since(struck).Seconds())
+			progress("%2d/%d %s (%.1fs)", i+1, len(crashPoints), p.name, time.Since(began).Seconds())
 		})
 		if ctx.Err() != nil {
 			t.Fatal(ctx.Err())
 		}
 	}
-	say("all points are struck after %s, waiting for rest", time.Since(began).Round(time.Second))
-	if err := c.finish(ctx, crashPoints, stories); err != nil {
+	progress("all crash points done after %s, waiting for the system to settle", time.Since(began).Round(time.Second))
+	if err := c.finish(ctx, crashPoints, runs); err != nil {
 		t.Error(err)
 	}
 	for i, p := range crashPoints {
-		if err := c.check(ctx, p, stories[i]); err != nil {
+		if err := c.check(ctx, p, runs[i]); err != nil {
 			t.Errorf("%s: %v", p.name, err)
 		}
 	}
-	say("%d kills, at rest after %s; %d mails came a second time", len(crashPoints), time.Since(began).Round(time.Second), c.mails.repeated())
+	progress("%d kills, settled after %s; %d duplicate mails",
+		len(crashPoints), time.Since(began).Round(time.Second), c.mails.duplicates())
 }
 
-// point is a moment at which a process dies.
-type point struct {
-	name string // who dies, and with what in its hands
-	plot plot   // what people are doing
-	at   spot
-	kill string // whom
-	end  end    // how the story has to end all the same
+// crashPoint is a moment at which a process dies.
+type crashPoint struct {
+	name     string // which process dies, and when
+	scenario scenario
+	at       breakpoint
+	kill     string // the app whose process dies
+	want     outcome
 }
 
-// spot is a place between two instructions at which a process can be stopped from outside.
-type spot struct {
-	// A request to an app. It has not arrived there; or it is answered, and the answer has not arrived.
+// breakpoint is a place between two instructions of a process at which it can be stopped from outside. It is either in
+// a request to an app or in a statement.
+type breakpoint struct {
+	// A request to an app. The process is stopped before the app receives the request, or if answered is set, before
+	// the caller receives the answer.
 	app, path string
 	event     string // the type of the event that the request delivers; empty for other requests
 	answered  bool
-	lost      bool // nor will it ever
+	lost      bool // the app never receives the request
 
-	// A statement that is carried out in the database of the process that dies, and not committed.
+	// A statement of the process in its own database. The process is stopped within the statement, so that its
+	// transaction is never committed. The condition when selects the row.
 	statement, when string
 }
 
-// plot is what people do.
-type plot struct {
-	draft   bool // of an event that is not on sale yet
-	prepare deed
-	arrange func(context.Context, *story) // what is to happen to them on the way
-	act     deed
-	once    bool // nobody does it again who got no answer
+// scenario is a sequence of actions of users. Functions that are nil are skipped.
+type scenario struct {
+	draft   bool // the event is not published yet
+	prepare action
+	arrange func(context.Context, *scenarioRun) // injects further faults before act
+	act     action
+	once    bool // act is not repeated if it gets no answer
 
-	down   deed // what happens while the process is down
-	up     deed // and when it is up again
-	finish deed // and after all points
+	whileDown    action // while the process is down
+	afterRestart action
+	finish       action // after all crash points
 }
 
-type deed func(ctx context.Context, s *story) error
+type action func(ctx context.Context, s *scenarioRun) error
 
-// end is how a story ends: how many orders and tickets have which status, and how often who was told what.
-type end struct{ orders, tickets, told counts }
+// outcome is the expected end of a scenario: the number of orders and of tickets by status, and the number of sent
+// notifications by kind.
+type outcome struct{ orders, tickets, notifications counts }
 
 type counts map[string]int
 
-// story is a plot with an event of its own.
-type story struct {
-	*crashes
-	trace string // the correlation id of what is done
+// scenarioRun is one run of a scenario, with an event of its own.
+type scenarioRun struct {
+	*crasher
+	trace string // the correlation id of the scenario's action
 	event demo.Event
 	floor demo.TicketType
-	email string    // of somebody who registers
-	id    uuid.UUID // of whatever else there is one of
+	email string    // of the user who registers
+	id    uuid.UUID // of the reservation, order or event that the scenario is about
 }
 
-// crashes is a system of which processes die at their points.
-type crashes struct {
+// crasher is a harness with the users of the scenarios.
+type crasher struct {
 	demo.Client
-	*breaker
+	*harness
 	organizer, buyer demo.Person
 	admin            demo.Token
 }
 
-// prepare brings people, and each story to where its point can strike.
-func (c *crashes) prepare(ctx context.Context, points []point) ([]*story, error) {
+// prepare registers the users, and prepares a run for each crash point.
+func (c *crasher) prepare(ctx context.Context, points []crashPoint) ([]*scenarioRun, error) {
 	var err error
 	if c.organizer, err = c.Join(ctx, "Olivia", "Stone", true); err != nil {
 		return nil, err
@@ -135,100 +140,103 @@ func (c *crashes) prepare(ctx context.Context, points []point) ([]*story, error)
 	if c.admin, err = c.loginAdmin(ctx); err != nil {
 		return nil, err
 	}
-	// An app that was up before auth-service knows only after its first token who signs tokens, and refuses that one.
-	for app, path := range map[string]string{eventService: "/api/events/mine", ticketService: "/api/tickets/mine", paymentService: "/api/payments/orders"} {
-		if _, err := demo.Await(ctx, func() (known bool, err error) {
-			return true, c.Do(ctx, demo.Request{Method: http.MethodGet, App: app, Path: path, Token: c.organizer.Token}, nil)
-		}, func(known bool) bool { return known }); err != nil {
+	// An app that started before auth-service fetches the signing keys when it verifies its first token. It rejects
+	// that token.
+	for app, path := range map[string]string{
+		eventService: "/api/events/mine", ticketService: "/api/tickets/mine", paymentService: "/api/payments/orders",
+	} {
+		request := demo.Request{Method: http.MethodGet, App: app, Path: path, Token: c.organizer.Token}
+		if err := await(ctx, func() error { return c.Do(ctx, request, nil) }); err != nil {
 			return nil, err
 		}
 	}
-	stories := make([]*story, len(points))
+	runs := make([]*scenarioRun, len(points))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i, p := range points {
-		s := &story{crashes: c, trace: uuid.NewString(), id: uuid.New()}
+		s := &scenarioRun{crasher: c, trace: uuid.NewString(), id: uuid.New()}
 		s.email = "nora-" + s.trace + "@example.com"
-		stories[i] = s
+		runs[i] = s
 		g.Go(func() error {
-			if err := s.prepare(ctx, p.plot); err != nil {
+			if err := s.prepare(ctx, p.scenario); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			return nil
 		})
 	}
-	return stories, g.Wait()
+	return runs, g.Wait()
 }
 
-// prepare has tickets of an event on sale, and whatever else the plot needs.
-func (s *story) prepare(ctx context.Context, p plot) (err error) {
+// prepare creates an event with tickets for sale, and does what else the scenario needs.
+func (s *scenarioRun) prepare(ctx context.Context, sc scenario) (err error) {
 	if s.event, err = s.Draft(ctx, s.organizer, "Festival "+s.trace); err != nil {
 		return err
 	}
-	if s.floor, err = s.AddTicketType(ctx, s.organizer, s.event.EventID, "Floor", "49.50", 300); err != nil || p.draft {
+	s.floor, err = s.AddTicketType(ctx, s.organizer, s.event.EventID, "Floor", "49.50", 300)
+	if err != nil || sc.draft {
 		return err
 	}
-	if s.event, err = s.Publish(ctx, s.organizer, s.event.EventID); err != nil || p.prepare == nil {
+	if s.event, err = s.Publish(ctx, s.organizer, s.event.EventID); err != nil || sc.prepare == nil {
 		return err
 	}
-	return p.prepare(ctx, s)
+	return sc.prepare(ctx, s)
 }
 
 const (
-	// reach is how long a story may take until it comes to its point. Mostly it is there at once; but the deaths before it
-	// may have opened a circuit breaker, and then it is the sweeper that brings it there, a minute later.
-	reach = 100 * time.Second
-	// revival is how long a process may take to be ready again, and people to get their answers; half of that may go by
-	// behind a breaker.
-	revival = time.Minute
+	// reachTimeout is how long a scenario may take to reach its crash point. Most take milliseconds. But the crashes
+	// before it may have opened a circuit breaker. Then the sweeper continues the saga up to a minute later.
+	reachTimeout = 100 * time.Second
+	// restartTimeout is how long a process may take to become ready again and users may wait for their answers. An open
+	// circuit breaker may take half of it.
+	restartTimeout = time.Minute
 )
 
-// strike lets the story begin, kills the process when it is at the point, and starts it again. It is an error if the
-// story does not come there.
-func (c *crashes) strike(ctx context.Context, p point, s *story) error {
-	defer c.hops.clear()
-	await, err := c.lieInWait(ctx, p, s)
+// crashAt starts the scenario, kills the process when it reaches the crash point, and restarts it. It returns an error
+// if the process does not reach the crash point.
+func (c *crasher) crashAt(ctx context.Context, p crashPoint, s *scenarioRun) error {
+	defer c.proxies.clear()
+	killed, err := c.setBreakpoint(ctx, p, s)
 	if err != nil {
 		return err
 	}
-	if p.plot.arrange != nil {
-		p.plot.arrange(ctx, s)
+	if p.scenario.arrange != nil {
+		p.scenario.arrange(ctx, s)
 	}
-	acting, cancel := context.WithTimeout(ctx, reach+revival)
+	acting, cancel := context.WithTimeout(ctx, reachTimeout+restartTimeout)
 	defer cancel()
 	acted := make(chan error, 1)
-	go func() { acted <- s.insist(acting, p.plot) }()
-	if err := await(); err != nil {
+	go func() { acted <- s.act(acting, p.scenario) }()
+	if err := killed(); err != nil {
 		cancel()
 		return errors.Join(err, <-acted)
 	}
 
-	ctx, cancelRevival := context.WithTimeout(ctx, revival)
-	defer cancelRevival()
-	if p.plot.down != nil {
-		err = p.plot.down(ctx, s)
+	ctx, cancelRestart := context.WithTimeout(ctx, restartTimeout)
+	defer cancelRestart()
+	if p.scenario.whileDown != nil {
+		err = p.scenario.whileDown(ctx, s)
 	}
 	if err := errors.Join(err, c.system.App(p.kill).Process.Start()); err != nil {
 		return err
 	}
-	if _, err := demo.Await(ctx, func() (ready bool, err error) {
-		return true, c.bySidecar(ctx, p.kill, http.MethodGet, "/actuator/health/ready", nil)
-	}, func(ready bool) bool { return ready }); err != nil {
+	if err := await(ctx, func() error {
+		return c.asSidecar(ctx, p.kill, http.MethodGet, "/actuator/health/ready", nil)
+	}); err != nil {
 		return err
 	}
-	if p.plot.up != nil {
-		if err := p.plot.up(ctx, s); err != nil {
+	if p.scenario.afterRestart != nil {
+		if err := p.scenario.afterRestart(ctx, s); err != nil {
 			return err
 		}
 	}
 	return <-acted
 }
 
-// insist acts again until there is an answer, as people do.
-func (s *story) insist(ctx context.Context, p plot) error {
+// act executes the scenario's action, and repeats it until there is an answer, as users do.
+func (s *scenarioRun) act(ctx context.Context, sc scenario) error {
 	for {
-		err := p.act(ctx, s)
-		if err == nil || final(err) || p.once {
+		err := sc.act(ctx, s)
+		if err == nil || final(err) || sc.once {
 			return nil
 		}
 		if pauseErr := pause(ctx, 200*time.Millisecond); pauseErr != nil {
@@ -237,86 +245,14 @@ func (s *story) insist(ctx context.Context, p plot) error {
 	}
 }
 
-// lieInWait gives what waits until the process has come to the point, and has died there.
-func (c *crashes) lieInWait(ctx context.Context, p point, s *story) (func() error, error) {
-	if p.at.statement != "" {
-		return c.lieInWaitAtStatement(ctx, p, s)
-	}
-	dead := make(chan error, 1)
-	kill := func() { dead <- c.system.App(p.kill).Process.Kill() }
-	m := &meddling{path: p.at.path, event: p.at.event, about: s.concerns, left: 1, before: kill, drop: p.at.lost}
-	if p.at.answered {
-		// Of an app that has died after its answer, nobody gets that.
-		m = &meddling{path: p.at.path, event: p.at.event, about: s.concerns, left: 1, after: kill, lose: p.kill == p.at.app}
-	}
-	c.hops.add(p.at.app, m)
-	return func() error {
-		select {
-		case err := <-dead:
-			return err
-		case <-time.After(reach):
-			return fmt.Errorf("no such request after %s: %s%s of %s", reach, p.at.path, p.at.event, p.at.app)
-		}
-	}, nil
+// await repeats try until it succeeds.
+func await(ctx context.Context, try func() error) error {
+	_, err := demo.Await(ctx, func() (bool, error) { return true, try() }, func(done bool) bool { return done })
+	return err
 }
 
-// concerns reports whether a request is of this story.
-func (s *story) concerns(r *http.Request, body []byte) bool {
-	return r.Header.Get("X-Correlation-Id") == s.trace ||
-		bytes.Contains(body, []byte(s.trace)) || bytes.Contains(body, []byte(s.event.EventID.String()))
-}
-
-// trapLock is the advisory lock that a process waits for in a statement.
-const trapLock = 4711
-
-// lieInWaitAtStatement lets the point's statement wait for a lock, inside of its transaction. The process that waits there
-// is killed before its session in the database, so that nothing of it is committed after its death.
-func (c *crashes) lieInWaitAtStatement(ctx context.Context, p point, s *story) (await func() error, err error) {
-	holder, err := c.books.Databases[p.kill].Acquire(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("set the trap: %w", err)
-	}
-	release := func() error {
-		defer holder.Release()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		// In this order: another session of the dead process, which wanted the same row, may wait in the trap by now.
-		_, unlockErr := holder.Exec(ctx, `SELECT pg_advisory_unlock_all()`)
-		_, dropErr := holder.Exec(ctx, `DROP FUNCTION IF EXISTS trap CASCADE`)
-		return errors.Join(unlockErr, dropErr)
-	}
-	when := strings.NewReplacer("{trace}", s.trace, "{event}", s.event.EventID.String(), "{type}", s.floor.TicketTypeID.String(), "{email}", s.email).Replace(p.at.when)
-	if _, err := holder.Exec(ctx, fmt.Sprintf(`
-		SELECT pg_advisory_lock(%[1]d);
-		CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(%[1]d); RETURN NEW; END $$;
-		CREATE TRIGGER trap BEFORE %[2]s FOR EACH ROW WHEN (%[3]s) EXECUTE FUNCTION trap()`, trapLock, p.at.statement, when)); err != nil {
-		return nil, fmt.Errorf("set the trap: %w", errors.Join(err, release()))
-	}
-	const caught = `FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 4711
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-	return func() (err error) {
-		defer func() { err = errors.Join(err, release()) }()
-		ctx, cancel := context.WithTimeout(ctx, reach)
-		defer cancel()
-		_, err = demo.Await(ctx, func() (found bool, err error) {
-			return found, holder.QueryRow(ctx, `SELECT EXISTS (SELECT `+caught+`)`).Scan(&found)
-		}, func(found bool) bool { return found })
-		if err != nil {
-			return fmt.Errorf("no such statement: %s when %s: %w", p.at.statement, when, err)
-		}
-		if err := c.system.App(p.kill).Process.Kill(); err != nil {
-			return err
-		}
-		var ended bool
-		if err := holder.QueryRow(ctx, `SELECT bool_and(pg_terminate_backend(pid, 5000)) `+caught).Scan(&ended); err != nil || !ended {
-			return fmt.Errorf("the session of the dead process does not end: %w", err)
-		}
-		return nil
-	}, nil
-}
-
-// bySidecar asks an app for something as its sidecar does.
-func (c *crashes) bySidecar(ctx context.Context, app, method, path string, body []byte, header ...string) error {
+// asSidecar sends a request to an app as its sidecar does. header has names and values in turn.
+func (c *crasher) asSidecar(ctx context.Context, app, method, path string, body []byte, header ...string) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.system.App(app).URL()+path, bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -337,57 +273,61 @@ func (c *crashes) bySidecar(ctx context.Context, app, method, path string, body 
 	return nil
 }
 
-// finish brings what is left to people to its end, and waits until there is nothing left to wait for.
-func (c *crashes) finish(ctx context.Context, points []point, stories []*story) error {
+// finish executes what scenarios do after all crash points, and waits until the system has settled.
+func (c *crasher) finish(ctx context.Context, points []crashPoint, runs []*scenarioRun) error {
 	for i, p := range points {
-		if p.plot.finish != nil {
-			if err := p.plot.finish(ctx, stories[i]); err != nil {
+		if p.scenario.finish != nil {
+			if err := p.scenario.finish(ctx, runs[i]); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 	}
-	return c.rest(ctx)
+	return c.awaitSettled(ctx)
 }
 
-// check holds what became of a story to how it has to end.
-func (c *crashes) check(ctx context.Context, p point, s *story) error {
+// check compares the outcome of a scenario with the expected one.
+func (c *crasher) check(ctx context.Context, p crashPoint, s *scenarioRun) error {
 	var wrong []error
 	for _, q := range []struct {
-		what, service, query string
+		rows, service, query string
 		want                 counts
 	}{
-		{"orders", paymentService, `SELECT status, count(*) FROM orders WHERE event_id::text = $1 AND $2 <> '' GROUP BY status`, p.end.orders},
-		{"tickets", ticketService, `SELECT status, count(*) FROM tickets WHERE event_id::text = $1 AND $2 <> '' GROUP BY status`, p.end.tickets},
-		{"told", notificationService, `
-			SELECT kind, count(*) FROM notifications WHERE status = 'SENT' AND (facts ->> 'eventId' = $1 OR user_id::text = $2) GROUP BY kind`, p.end.told},
+		{"orders", paymentService, `
+			SELECT status, count(*) FROM orders WHERE event_id::text = $1 AND $2 <> '' GROUP BY status`, p.want.orders},
+		{"tickets", ticketService, `
+			SELECT status, count(*) FROM tickets WHERE event_id::text = $1 AND $2 <> '' GROUP BY status`, p.want.tickets},
+		{"notifications", notificationService, `
+			SELECT kind, count(*) FROM notifications
+			WHERE status = 'SENT' AND (facts ->> 'eventId' = $1 OR user_id::text = $2) GROUP BY kind`, p.want.notifications},
 	} {
 		got, err := c.count(ctx, q.service, q.query, s)
 		if err != nil {
 			return err
 		}
 		if !maps.Equal(got, q.want) {
-			wrong = append(wrong, fmt.Errorf("%s of event %s are %v, not %v", q.what, s.event.EventID, got, q.want))
+			wrong = append(wrong, fmt.Errorf("%s of event %s are %v instead of %v", q.rows, s.event.EventID, got, q.want))
 		}
 	}
 	return errors.Join(wrong...)
 }
 
-// count gives what a query of two columns finds about the story's event, or about who registered in it.
-func (c *crashes) count(ctx context.Context, service, query string, s *story) (counts, error) {
+// count returns the rows of a query as counts. The query has two parameters, the scenario's event and the user who
+// registered, and two columns, a name and a number.
+func (c *crasher) count(ctx context.Context, service, query string, s *scenarioRun) (counts, error) {
 	var registered uuid.UUID
-	if err := c.books.Databases[authService].QueryRow(ctx, `
+	if err := c.sources.Databases[authService].QueryRow(ctx, `
 		SELECT coalesce((SELECT id FROM users WHERE email = $1), $2)`, s.email, s.trace).Scan(&registered); err != nil {
-		return nil, fmt.Errorf("who registered: %w", err)
+		return nil, fmt.Errorf("find the registered user: %w", err)
 	}
-	found, err := c.books.Databases[service].Query(ctx, query, s.event.EventID.String(), registered.String())
+	found, err := c.sources.Databases[service].Query(ctx, query, s.event.EventID.String(), registered.String())
 	if err != nil {
-		return nil, fmt.Errorf("how it ended at %s: %w", service, err)
+		return nil, fmt.Errorf("read the outcome at %s: %w", service, err)
 	}
 	got := counts{}
 	var name string
 	var n int
 	if _, err := pgx.ForEachRow(found, []any{&name, &n}, func() error { got[name] = n; return nil }); err != nil {
-		return nil, fmt.Errorf("how it ended at %s: %w", service, err)
+		return nil, fmt.Errorf("read the outcome at %s: %w", service, err)
 	}
 	return got, nil
 }

@@ -14,101 +14,103 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// postbox counts the mails that arrived in the sink.
-type postbox struct {
-	dir     string // the sink's
-	arrived map[letter]int
-	mails   int
+// mailbox counts the mails that the mail sink received.
+type mailbox struct {
+	dir     string // the sink's directory
+	arrived map[mailID]int
+	total   int
 }
 
-// letter is a mail to somebody; what comes under the same id is the same one again.
-type letter struct{ messageID, address string }
+// mailID identifies a mail to one address. Mails with the same mailID are duplicates.
+type mailID struct{ messageID, address string }
 
-func (l letter) String() string { return l.messageID + " to " + l.address }
+func (m mailID) String() string { return m.messageID + " to " + m.address }
 
-// empty counts what has arrived, and removes it: a sink that is killed reads all that it has before it goes on.
-func (p *postbox) empty() error {
-	files, err := filepath.Glob(filepath.Join(p.dir, "*.eml"))
+// collect counts the mails in the sink's directory and removes them. Otherwise a killed sink would read all of them
+// again when it starts.
+func (m *mailbox) collect() error {
+	files, err := filepath.Glob(filepath.Join(m.dir, "*.eml"))
 	if err != nil {
-		return fmt.Errorf("empty the mail sink: %w", err)
+		return fmt.Errorf("collect the mails: %w", err)
 	}
 	for _, path := range files {
-		l, err := readLetter(path)
+		id, err := readMail(path)
 		if err != nil {
-			return fmt.Errorf("empty the mail sink: %w", err)
+			return fmt.Errorf("collect the mails: %w", err)
 		}
-		if l.messageID != "" { // else the sink died before it had the whole head of it
-			p.arrived[l]++
-			p.mails++
+		if id.messageID != "" { // otherwise the sink died before it had written all headers
+			m.arrived[id]++
+			m.total++
 		}
 		attachments := strings.TrimSuffix(path, ".eml")
 		if err := errors.Join(os.Remove(path), os.RemoveAll(attachments)); err != nil {
-			return fmt.Errorf("empty the mail sink: %w", err)
+			return fmt.Errorf("collect the mails: %w", err)
 		}
 	}
 	return nil
 }
 
-func readLetter(path string) (letter, error) {
+// readMail returns the id of a mail, or an empty one if the mail's headers are incomplete.
+func readMail(path string) (mailID, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return letter{}, err
+		return mailID{}, err
 	}
 	defer file.Close()
 	m, err := mail.ReadMessage(file)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return letter{}, nil
+		return mailID{}, nil
 	}
 	if err != nil {
-		return letter{}, fmt.Errorf("%s: %w", path, err)
+		return mailID{}, fmt.Errorf("%s: %w", path, err)
 	}
 	to, err := m.Header.AddressList("To")
 	if err != nil || len(to) != 1 {
-		return letter{}, fmt.Errorf("%s is not to one person: %v: %w", path, to, err)
+		return mailID{}, fmt.Errorf("%s does not have exactly one recipient: %v: %w", path, to, err)
 	}
 	id, _, _ := strings.Cut(strings.Trim(m.Header.Get("Message-Id"), "<>"), "@")
-	return letter{id, to[0].Address}, nil
+	return mailID{id, to[0].Address}, nil
 }
 
-// repeated is how many mails were the same as one before: a process that dies after the mail server took a mail, and before
-// it wrote that down, can only send it again.
-func (p *postbox) repeated() int { return p.mails - len(p.arrived) }
+// duplicates returns how many mails repeated an earlier one. They cannot be avoided: a process that dies after the mail
+// server accepted a mail, and before it has recorded that, must send the mail again.
+func (m *mailbox) duplicates() int { return m.total - len(m.arrived) }
 
-// operations is where notification-service writes to when nobody else is to hear of it.
+// operations is the address to which notification-service sends alerts to operations.
 const operations = "operations@eventbooking.example"
 
-// compare says which notifications did not arrive, and which mails nobody knows of: what was sent lies in the sink, and
-// nothing else does.
-func (p *postbox) compare(ctx context.Context, databases map[string]*pgxpool.Pool) (wrong []string, err error) {
-	type person struct{ ID, Email string }
-	people, err := query[person](ctx, databases["auth-service"], `SELECT id::text, email FROM users`)
+// compare compares the mails with the notifications. It returns a description of each sent notification without a mail,
+// of each unsent notification with a mail, and of each mail without a notification.
+func (m *mailbox) compare(ctx context.Context, databases map[string]*pgxpool.Pool) (wrong []string, err error) {
+	type user struct{ ID, Email string }
+	users, err := query[user](ctx, databases["auth-service"], `SELECT id::text, email FROM users`)
 	if err != nil {
 		return nil, err
 	}
 	addresses := map[string]string{"00000000-0000-0000-0000-000000000000": operations}
-	for _, person := range people {
-		addresses[person.ID] = person.Email
+	for _, u := range users {
+		addresses[u.ID] = u.Email
 	}
 	type notification struct{ ID, MessageID, UserID, Kind, Status, Code string }
-	told, err := query[notification](ctx, databases["notification-service"], `
+	notifications, err := query[notification](ctx, databases["notification-service"], `
 		SELECT id::text, message_id::text, user_id::text, kind, status, coalesce(error_code, '') FROM notifications`)
 	if err != nil {
 		return nil, err
 	}
-	known := map[letter]bool{}
-	for _, n := range told {
-		l := letter{n.MessageID, addresses[n.UserID]}
+	known := map[mailID]bool{}
+	for _, n := range notifications {
+		id := mailID{n.MessageID, addresses[n.UserID]}
 		switch {
-		case n.Status == "SENT" && p.arrived[l] == 0:
-			wrong = append(wrong, fmt.Sprintf("%s %s is sent, and mail %s never arrived", n.Kind, n.ID, l))
-		case n.Status != "SENT" && p.arrived[l] > 0:
-			wrong = append(wrong, fmt.Sprintf("%s %s is %s %s, and mail %s arrived", n.Kind, n.ID, n.Status, n.Code, l))
+		case n.Status == "SENT" && m.arrived[id] == 0:
+			wrong = append(wrong, fmt.Sprintf("%s %s is sent, and mail %s did not arrive", n.Kind, n.ID, id))
+		case n.Status != "SENT" && m.arrived[id] > 0:
+			wrong = append(wrong, fmt.Sprintf("%s %s is %s %s, and mail %s arrived", n.Kind, n.ID, n.Status, n.Code, id))
 		}
-		known[l] = true
+		known[id] = true
 	}
-	for l := range p.arrived {
-		if !known[l] {
-			wrong = append(wrong, fmt.Sprintf("mail %s arrived, and is of no notification", l))
+	for id := range m.arrived {
+		if !known[id] {
+			wrong = append(wrong, fmt.Sprintf("mail %s arrived, and belongs to no notification", id))
 		}
 	}
 	return wrong, nil

@@ -8,31 +8,47 @@ import (
 	"time"
 )
 
-// fault is something that is done to the system.
+// fault is one fault of a schedule.
 type fault struct {
-	at     time.Duration // after the round began
-	kind   string        // one of kinds
-	target string        // the process or the app; for stripe the faults to inject
-	length time.Duration // until it is started, resumed or switched back; how long a request is held back
+	at     time.Duration // after the start of the round
+	kind   faultKind
+	target string        // a process or an app; for stripeFault the faults of the Stripe simulator, in JSON
+	length time.Duration // how long a process is down or frozen, a request is delayed, or the simulator has its faults
 
-	within   string // which of an app's requests it is done to: part of their path
-	requests int    // to how many of them
+	contains string // of a fault in requests: part of the requests' path
+	requests int    // of a fault in requests: how many requests it applies to
 }
 
-// kinds of faults, and what each is counted in.
-var kinds = []struct{ name, counted string }{
-	{"kill", "kills"},              // with SIGKILL, and started again
-	{"freeze", "freezes"},          // with SIGSTOP, and resumed
-	{"lose", "lost answers"},       // of requests that had their effect
-	{"twice", "repeated requests"}, // after their answer
-	{"late", "late requests"},      // held back, while others overtake them
-	{"repeat", "repeated events"},  // as if their relay had died before it marked them
-	{"stripe", "Stripe faults"},
+type faultKind string
+
+const (
+	kill       faultKind = "kill"        // with SIGKILL, and start again
+	freeze     faultKind = "freeze"      // with SIGSTOP, and resume
+	loseAnswer faultKind = "lose answer" // of a request that took effect
+	duplicate  faultKind = "duplicate"   // a request, after its answer
+	delay      faultKind = "delay"       // a request, so that others overtake it
+	// republish marks events as not published, as if their relay had died before it marked them.
+	republish   faultKind = "republish"
+	stripeFault faultKind = "stripe"
+)
+
+// counted has the kinds of faults in the order of the report, and what the report calls their number.
+var counted = []struct {
+	kind faultKind
+	unit string
+}{
+	{kill, "kills"},
+	{freeze, "freezes"},
+	{loseAnswer, "lost answers"},
+	{duplicate, "duplicate requests"},
+	{delay, "delayed requests"},
+	{republish, "republished events"},
+	{stripeFault, "Stripe faults"},
 }
 
 func (f fault) String() string {
 	if f.requests > 0 {
-		s := fmt.Sprintf("%5.1fs %s %d of %s%s", f.at.Seconds(), f.kind, f.requests, f.target, f.within)
+		s := fmt.Sprintf("%5.1fs %s %d of %s%s", f.at.Seconds(), f.kind, f.requests, f.target, f.contains)
 		if f.length > 0 {
 			s += fmt.Sprintf(" by %.1fs", f.length.Seconds())
 		}
@@ -41,7 +57,7 @@ func (f fault) String() string {
 	return fmt.Sprintf("%5.1fs %s %s for %.1fs", f.at.Seconds(), f.kind, f.target, f.length.Seconds())
 }
 
-// Faults that the Stripe simulator injects.
+// stripeFaults has the faults that the Stripe simulator injects on request.
 var stripeFaults = []string{
 	`{"method":"POST","loseAnswer":3}`,
 	`{"method":"POST","fail":4,"status":500}`,
@@ -52,15 +68,15 @@ var stripeFaults = []string{
 	`{"loseWebhook":5}`,
 }
 
-// Where calls and events arrive, those most often through which purchases pass.
-var ways = []struct{ app, within string }{
+// routes has the routes that receive calls and events. Those of a purchase occur more often.
+var routes = []struct{ app, contains string }{
 	{"ticket-service", "/internal/"},
 	{"ticket-service", "/internal/"},
 	{"ticket-service", "/events"},
 	{"ticket-service", "/bindings/"},
 	{"payment-gateway", "/internal/"},
 	{"payment-gateway", "/internal/"},
-	{"payment-service", "/orders"}, // which people ask again for under the same key
+	{"payment-service", "/orders"}, // buyers repeat these requests under the same idempotency key
 	{"payment-service", "/events"},
 	{"payment-service", "/bindings/"},
 	{"notification-service", "/events"},
@@ -71,19 +87,22 @@ var ways = []struct{ app, within string }{
 	{"auth-service", "/internal/"},
 }
 
-// amount is how many faults there are in a round, and in which time.
-type amount struct {
+// intensity is the number of faults of a round, and its duration.
+type intensity struct {
 	kills, others int
 	during        time.Duration
 }
 
-// schedule draws a round's faults. The same seed draws the same ones; when exactly they meet the system is up to the
-// machine. Replicated are the apps that run twice.
-func schedule(random *rand.Rand, apps, replicated []string, n amount) []fault {
+// newSchedule draws the faults of a round. The same seed draws the same faults, but the state in which they meet the
+// system depends on the machine. replicated has the apps with two replicas.
+func newSchedule(random *rand.Rand, apps, replicated []string, n intensity) []fault {
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(random.Int64N(int64(to-from))) }
 	one := func(of []string) string { return of[random.IntN(len(of))] }
-	// Where a purchase passes through, there is more to break.
-	busy := []string{"payment-service", "ticket-service", "payment-service", "ticket-service", "payment-gateway", "notification-service", "analytics-service"}
+	// The apps that take part in a purchase have more states to be interrupted in.
+	busy := []string{
+		"payment-service", "ticket-service", "payment-service", "ticket-service", "payment-gateway", "notification-service",
+		"analytics-service",
+	}
 	replica := func(app string) string {
 		if slices.Contains(replicated, app) && random.IntN(2) == 0 {
 			return app + "-2"
@@ -105,38 +124,38 @@ func schedule(random *rand.Rand, apps, replicated []string, n amount) []fault {
 		}
 	}
 
-	order := make([]string, n.kills, n.kills+n.others)
-	for i := range order {
-		order[i] = "kill"
+	kinds := slices.Repeat([]faultKind{kill}, n.kills)
+	others := []faultKind{
+		freeze, freeze, loseAnswer, loseAnswer, duplicate, duplicate, delay, delay, republish, stripeFault,
 	}
 	for range n.others {
-		order = append(order, one([]string{"freeze", "freeze", "lose", "lose", "twice", "twice", "late", "late", "repeat", "stripe"}))
+		kinds = append(kinds, others[random.IntN(len(others))])
 	}
-	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 
-	slot := n.during / time.Duration(len(order))
-	up := map[string]time.Duration{} // when what was killed is up again
-	faults := make([]fault, len(order))
-	for i, kind := range order {
+	slot := n.during / time.Duration(len(kinds))
+	up := map[string]time.Duration{} // when a killed process is up again
+	faults := make([]fault, len(kinds))
+	for i, kind := range kinds {
 		f := fault{at: time.Duration(i)*slot + between(0, slot), kind: kind}
 		switch kind {
-		case "kill":
-			for f.target = process(); up[f.target] > f.at; { // the dead cannot die
+		case kill:
+			for f.target = process(); up[f.target] > f.at; { // a process that is down cannot be killed
 				f.target = process()
 			}
 			f.length = between(0, 2*time.Second)
 			up[f.target] = f.at + f.length + slot
-		case "freeze":
+		case freeze:
 			f.target, f.length = process(), between(500*time.Millisecond, 4*time.Second)
-		case "lose", "twice", "late":
-			way := ways[random.IntN(len(ways))]
-			f.target, f.within, f.requests = replica(way.app), way.within, 1+random.IntN(3)
-			if kind == "late" {
+		case loseAnswer, duplicate, delay:
+			route := routes[random.IntN(len(routes))]
+			f.target, f.contains, f.requests = replica(route.app), route.contains, 1+random.IntN(3)
+			if kind == delay {
 				f.length = between(500*time.Millisecond, 8*time.Second)
 			}
-		case "repeat":
+		case republish:
 			f.target = one([]string{"payment-service", "ticket-service", "event-service"})
-		case "stripe":
+		case stripeFault:
 			f.target, f.length = one(stripeFaults), between(2*time.Second, 4*time.Second)
 		}
 		faults[i] = f
@@ -144,7 +163,8 @@ func schedule(random *rand.Rand, apps, replicated []string, n amount) []fault {
 	return faults
 }
 
-func list(faults []fault) string {
+// formatSchedule returns a schedule with one fault on each line.
+func formatSchedule(faults []fault) string {
 	var b strings.Builder
 	for _, f := range faults {
 		fmt.Fprintf(&b, "  %s\n", f)

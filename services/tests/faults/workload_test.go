@@ -1,0 +1,240 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
+)
+
+// callTimeout is how long a client waits for an answer.
+const callTimeout = 15 * time.Second
+
+// workload is the users and events of a round, and what the users have done.
+type workload struct {
+	sidecars  []string // that the users' calls go to
+	organizer demo.Person
+	buyers    []demo.Person
+	events    []demo.Event
+	types     []demo.TicketType
+
+	attempted, answered, refused, ticketsMoved, refunds atomic.Int64
+
+	lastAnswer atomic.Int64 // when an order was last answered, in nanoseconds since 1970
+}
+
+const buyersPerRound = 6
+
+// eventSpecs has the events of a round. The large one is never sold out, so that there are purchases during the whole
+// round.
+var eventSpecs = []struct {
+	name     string
+	capacity int
+}{
+	small:     {"Lakeside Festival", 12},
+	large:     {"Stadium Festival", 2000},
+	cancelled: {"Rainy Festival", 300},
+	postponed: {"Windy Festival", 300},
+}
+
+const (
+	small = iota
+	large
+	cancelled // during the round
+	postponed // during the round
+)
+
+// newWorkload registers users and publishes events. Each call of a user will go to a random one of the sidecars.
+func newWorkload(ctx context.Context, sidecars []string) (*workload, error) {
+	w := &workload{sidecars: sidecars, buyers: make([]demo.Person, buyersPerRound)}
+	c := demo.Client{Sidecar: sidecars[0]}
+	var err error
+	if w.organizer, err = c.Join(ctx, "Olivia", "Stone", true); err != nil {
+		return nil, err
+	}
+	for i := range w.buyers {
+		if w.buyers[i], err = c.Join(ctx, "Ben", "Ito", false); err != nil {
+			return nil, err
+		}
+	}
+	for _, spec := range eventSpecs {
+		event, err := c.Draft(ctx, w.organizer, spec.name)
+		if err != nil {
+			return nil, err
+		}
+		tickets, err := c.AddTicketType(ctx, w.organizer, event.EventID, "Floor", "49.50", spec.capacity)
+		if err != nil {
+			return nil, err
+		}
+		if event, err = c.Publish(ctx, w.organizer, event.EventID); err != nil {
+			return nil, err
+		}
+		w.events, w.types = append(w.events, event), append(w.types, tickets)
+	}
+	return w, nil
+}
+
+// run lets every buyer buy, transfer, cancel and refund tickets for a time, while the organizer postpones one event and
+// cancels another. Errors of single calls do not matter: users retry or give up.
+func (w *workload) run(ctx context.Context, seed uint64, during time.Duration) error {
+	end := time.Now().Add(during)
+	var users errgroup.Group
+	for i, buyer := range w.buyers {
+		users.Go(func() error {
+			random := rand.New(rand.NewPCG(seed, uint64(i)))
+			var orders []uuid.UUID
+			for time.Now().Before(end) && ctx.Err() == nil {
+				switch dice := random.IntN(12); {
+				case dice < 2:
+					w.moveTicket(ctx, random, buyer)
+				case dice < 3 && len(orders) > 0:
+					w.refund(ctx, random, orders[random.IntN(len(orders))], buyer)
+				default:
+					if id := w.buy(ctx, random, buyer); id != uuid.Nil {
+						orders = append(orders, id)
+					}
+				}
+				// The think time of a user.
+				if err := pause(ctx, time.Duration(random.IntN(600))*time.Millisecond); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+	}
+	random := rand.New(rand.NewPCG(seed, buyersPerRound))
+	users.Go(func() error {
+		if err := pause(ctx, during/3); err != nil {
+			return err
+		}
+		return w.changeEvent(ctx, random, postponed, "postpone", map[string]any{
+			"eventDate": w.events[postponed].EventDate.AddDate(1, 0, 0), "reason": "Storm",
+		})
+	})
+	users.Go(func() error {
+		if err := pause(ctx, during/2); err != nil {
+			return err
+		}
+		return w.changeEvent(ctx, random, cancelled, "cancel", map[string]any{"reason": "Rain"})
+	})
+	return users.Wait()
+}
+
+// changeEvent sends an action of the organizer, and retries until it is answered.
+func (w *workload) changeEvent(ctx context.Context, random *rand.Rand, which int, action string, body any) error {
+	for {
+		err := w.call(ctx, random, demo.Request{
+			Method: http.MethodPost, App: "event-service",
+			Path:  "/api/events/" + w.events[which].EventID.String() + "/" + action,
+			Token: w.organizer.Token, Body: body,
+		}, nil)
+		if err == nil || final(err) { // a refusal means that an earlier attempt took effect and its answer was lost
+			return nil
+		}
+		if pauseErr := pause(ctx, time.Second); pauseErr != nil {
+			return fmt.Errorf("%s the event: %w", action, errors.Join(err, pauseErr))
+		}
+	}
+}
+
+// final reports whether an error is an answer of an app that a retry would not change.
+func final(err error) bool {
+	refusal, refused := errors.AsType[*demo.Refusal](err)
+	return refused && refusal.Status < http.StatusInternalServerError &&
+		refusal.Status != http.StatusTooManyRequests && refusal.Code != demo.NotFromApp
+}
+
+// call sends a request to a random sidecar, which may be down.
+func (w *workload) call(ctx context.Context, random *rand.Rand, req demo.Request, out any) error {
+	ctx, stop := context.WithTimeout(ctx, callTimeout)
+	defer stop()
+	return demo.Client{Sidecar: w.sidecars[random.IntN(len(w.sidecars))]}.Do(ctx, req, out)
+}
+
+// buy places an order, and retries with the same idempotency key while there is no answer. It returns the order's id,
+// or uuid.Nil if the order was refused or never answered.
+func (w *workload) buy(ctx context.Context, random *rand.Rand, buyer demo.Person) uuid.UUID {
+	which := []int{small, large, large, cancelled, postponed}[random.IntN(5)]
+	purchase := demo.Purchase{
+		Event: w.events[which].EventID, TicketType: w.types[which].TicketTypeID, Quantity: 1 + random.IntN(2),
+		Card: demo.GoodCard, Key: uuid.NewString(),
+	}
+	if random.IntN(6) == 0 {
+		purchase.Card = demo.DeclinedCard
+	}
+	w.attempted.Add(1)
+	for range 4 {
+		var order demo.Order
+		err := w.call(ctx, random, purchase.Request(buyer), &order)
+		switch {
+		case err == nil:
+			w.answered.Add(1)
+			w.lastAnswer.Store(time.Now().UnixNano())
+			return order.OrderID
+		case final(err):
+			w.refused.Add(1)
+			return uuid.Nil
+		}
+		if pause(ctx, 500*time.Millisecond) != nil {
+			break
+		}
+	}
+	return uuid.Nil
+}
+
+// moveTicket cancels one of the buyer's tickets or transfers it to another buyer.
+func (w *workload) moveTicket(ctx context.Context, random *rand.Rand, buyer demo.Person) {
+	var mine struct{ Tickets []demo.Ticket }
+	list := demo.Request{Method: http.MethodGet, App: "ticket-service", Path: "/api/tickets/mine", Token: buyer.Token}
+	if err := w.call(ctx, random, list, &mine); err != nil {
+		return
+	}
+	for _, ticket := range mine.Tickets {
+		if ticket.Status != "ACTIVE" {
+			continue
+		}
+		req := demo.Request{
+			Method: http.MethodPost, App: "ticket-service", Path: "/api/tickets/" + ticket.TicketID.String(), Token: buyer.Token,
+		}
+		if random.IntN(2) == 0 {
+			req.Path, req.Body = req.Path+"/cancel", map[string]string{"reason": "Ill"}
+		} else {
+			receiver := w.buyers[random.IntN(len(w.buyers))]
+			req.Path, req.Body = req.Path+"/transfer", map[string]any{"toUserId": receiver.UserID}
+		}
+		if w.call(ctx, random, req, nil) == nil {
+			w.ticketsMoved.Add(1)
+		}
+		return
+	}
+}
+
+// refund requests the refund of an order, either as the organizer, or as its buyer because the event is postponed. The
+// system refuses the request if there is nothing to refund.
+func (w *workload) refund(ctx context.Context, random *rand.Rand, order uuid.UUID, buyer demo.Person) {
+	path := "/api/payments/orders/" + order.String()
+	req := demo.Request{
+		Method: http.MethodPost, App: "payment-service", Path: path + "/refunds", Token: w.organizer.Token,
+		Header: map[string]string{"Idempotency-Key": uuid.NewString()}, Body: map[string]string{"reason": "Cannot come"},
+	}
+	if random.IntN(2) == 0 {
+		req.Path, req.Token, req.Body = path+"/postponement-refund", buyer.Token, nil
+	}
+	for range 3 {
+		err := w.call(ctx, random, req, nil)
+		if err == nil {
+			w.refunds.Add(1)
+		}
+		if err == nil || final(err) || pause(ctx, 500*time.Millisecond) != nil {
+			return
+		}
+	}
+}
