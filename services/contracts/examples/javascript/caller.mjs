@@ -1,19 +1,19 @@
-// Asks event-service for an event, as the service example-caller, and prints the answer.
+// Requests an event from event-service as the service example-caller and prints the response.
 //
-// Usage: DAPR_HTTP_PORT=... node caller.mjs <event-id>. It talks to nothing but its sidecar.
+// Usage: DAPR_HTTP_PORT=... node caller.mjs <event-id>. It connects only to its sidecar.
 import { createHmac } from "node:crypto";
 
 const appID = "example-caller";
 const sidecar = `http://127.0.0.1:${process.env.DAPR_HTTP_PORT}/v1.0`;
 
 async function get(path, headers = {}) {
-  const answer = await fetch(sidecar + path, { headers, signal: AbortSignal.timeout(10_000) });
-  const body = await answer.text();
-  if (!answer.ok) throw new Error(`${answer.status} ${body}`);
+  const response = await fetch(sidecar + path, { headers, signal: AbortSignal.timeout(10_000) });
+  const body = await response.text();
+  if (!response.ok) throw new Error(`${response.status} ${body}`);
   return JSON.parse(body);
 }
 
-// A JWT of one minute that says which service is calling.
+// Returns a service token: a JWT that identifies the calling service for one minute.
 function serviceToken(secret) {
   const now = Math.floor(Date.now() / 1000);
   const claims = { sub: appID, type: "SERVICE", iat: now, exp: now + 60 };
