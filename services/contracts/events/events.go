@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-// The topics. The project added the last three.
+// The topics. The project added TopicUsers and TopicOperations.
 const (
 	TopicPayments = "payment-events"
 	TopicTickets  = "ticket-events"
