@@ -20,6 +20,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
 )
 
+// readFile returns the documents in a YAML file.
 func readFile(t *testing.T, file string) []object {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -29,9 +30,9 @@ func readFile(t *testing.T, file string) []object {
 	return all
 }
 
-// meant are the differences between one machine and a cluster that are no mistakes, by "Kind name: field". Names are
-// patterns.
-var meant = map[string][]string{
+// intended are patterns of the intended differences between the local stack and each overlay. A difference is written
+// as "Kind name: field".
+var intended = map[string][]string{
 	local: {
 		`Component secretstore: spec\.metadata\.secretsFile`, // a mounted Secret
 		`Configuration .*: spec\.(nameResolution|tracing\.otel|accessControl)`,
@@ -44,40 +45,41 @@ var meant = map[string][]string{
 	},
 }
 
-// A component, subscription, policy or configuration is the same everywhere: its type, scopes, topics, routes and numbers.
-func TestEnvironmentsAreAlike(t *testing.T) {
+// Components, subscriptions, policies and configurations have the same types, scopes, topics, routes and limits in all
+// environments.
+func TestEnvironmentsDifferOnlyAsIntended(t *testing.T) {
 	t.Parallel()
-	machine := oneMachine(t)
+	machine := localStack(t)
 	for _, overlay := range []string{local, aws} {
 		t.Run(overlay, func(t *testing.T) {
 			t.Parallel()
 			used := map[string]bool{}
-			var unmeant []string
+			var unintended []string
 			for _, kind := range []string{"Component", "Subscription", "Resiliency", "Configuration"} {
 				ours, theirs := only(t, machine, kind), only(t, render(t, overlay), kind)
 				require.ElementsMatch(t, slices.Collect(maps.Keys(ours)), slices.Collect(maps.Keys(theirs)), kind)
 				for name, o := range ours {
 					for _, field := range differences(o, theirs[name]) {
 						difference := kind + " " + name + ": " + field
-						i := slices.IndexFunc(meant[overlay], func(p string) bool {
+						i := slices.IndexFunc(intended[overlay], func(p string) bool {
 							return regexp.MustCompile("^" + p + "$").MatchString(difference)
 						})
 						if i < 0 {
-							unmeant = append(unmeant, difference)
+							unintended = append(unintended, difference)
 							continue
 						}
-						used[meant[overlay][i]] = true
+						used[intended[overlay][i]] = true
 					}
 				}
 			}
-			require.Empty(t, unmeant, "differences that are not meant")
-			require.Len(t, used, len(meant[overlay]), "what is meant is so: %v", used)
+			require.Empty(t, unintended, "unintended differences")
+			require.Len(t, used, len(intended[overlay]), "an intended difference does not exist; those that exist: %v", used)
 		})
 	}
 }
 
-// differences names the fields, at most two deep below spec, in which two differ. Entries of a component's metadata go by
-// their names.
+// differences returns the names of the fields in which two manifests differ. It compares spec up to two levels deep,
+// and lists of named entries, such as a component's metadata, by name.
 func differences(a, b object) []string {
 	var fields []string
 	compare := func(prefix string, x, y map[string]any) []string {
@@ -93,7 +95,7 @@ func differences(a, b object) []string {
 	}
 	for _, field := range compare("", a, b) {
 		switch field {
-		case "metadata": // where it is and what it is labelled
+		case "metadata": // namespace and labels
 			continue
 		case "spec":
 		default:
@@ -114,7 +116,7 @@ func differences(a, b object) []string {
 	return fields
 }
 
-// entries gives a map as it is, a list of named things by name, and of anything else nothing.
+// entries returns a map unchanged, a list of named maps by name, and nil for any other value.
 func entries(value any) map[string]any {
 	if m, ok := value.(map[string]any); ok {
 		return m
@@ -135,12 +137,12 @@ func entries(value any) map[string]any {
 	return found
 }
 
-// The test above can tell a difference when there is one.
-func TestDifferencesAreNamed(t *testing.T) {
+func TestDifferencesNamesDifferingFields(t *testing.T) {
 	t.Parallel()
-	queue := func(name, receives string, scopes ...any) object {
-		return object{"scopes": scopes, "spec": map[string]any{"type": name, "metadata": []any{
-			map[string]any{"name": "messageReceiveLimit", "value": receives}, map[string]any{"name": "region", "value": "us-east-1"},
+	queue := func(kind, receives string, scopes ...any) object {
+		return object{"scopes": scopes, "spec": map[string]any{"type": kind, "metadata": []any{
+			map[string]any{"name": "messageReceiveLimit", "value": receives},
+			map[string]any{"name": "region", "value": "us-east-1"},
 		}}}
 	}
 	require.Empty(t, differences(queue("a", "3", "x"), queue("a", "3", "x")))
@@ -148,8 +150,8 @@ func TestDifferencesAreNamed(t *testing.T) {
 		differences(queue("a", "3", "x"), queue("b", "4", "x", "y")))
 }
 
-// Who may call what is written down twice, for the guards of the apps and for the sidecars.
-func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
+// The allowed callers are declared twice: in the calls table for the apps, and in the sidecars' access control.
+func TestAccessControlMatchesTheTableOfCalls(t *testing.T) {
 	t.Parallel()
 	type call struct{ Caller, Callee, Verb, Path string }
 	variable := regexp.MustCompile(`\{[^}]*\}`)
@@ -160,38 +162,43 @@ func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
 			for name, o := range only(t, render(t, overlay), "Configuration") {
 				specs[name] = o["spec"]
 			}
-			var asked []call
+			var checked []call
 			var want []bool
 			expect := func(caller, callee, verb, path string, allowed bool) {
-				asked = append(asked, call{caller, callee, verb, variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")})
+				path = variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")
+				checked = append(checked, call{caller, callee, verb, path})
 				want = append(want, allowed)
 			}
-			people := []string{"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service"}
+			userServices := []string{
+				"event-service", "ticket-service", "payment-service", "notification-service", "analytics-service",
+			}
 			for caller := range specs {
 				for _, r := range calls.Table() {
 					for _, verb := range []string{"GET", "POST", "PUT", "DELETE"} {
 						expect(caller, r.App, verb, r.Path, calls.May(caller, verb, r.Path))
 					}
 				}
-				// Whoever checks people's tokens wants the keys.
-				expect(caller, "auth-service", "GET", "/api/auth/.well-known/jwks.json", slices.Contains(people, caller))
+				// A service that verifies users' tokens fetches the keys.
+				expect(caller, "auth-service", "GET", "/api/auth/.well-known/jwks.json", slices.Contains(userServices, caller))
 				expect(caller, "auth-service", "POST", "/api/auth/login", false)
 				for callee := range specs {
-					for _, path := range []string{"/", "/metrics", "/actuator/health", "/events", "/bindings/dead-letters", "/api/" + callee} {
+					for _, path := range []string{
+						"/", "/metrics", "/actuator/health", "/events", "/bindings/dead-letters", "/api/" + callee,
+					} {
 						expect(caller, callee, "POST", path, false)
 					}
 				}
 			}
-			question, err := json.Marshal(map[string]any{"configurations": specs, "calls": asked})
+			input, err := json.Marshal(map[string]any{"configurations": specs, "calls": checked})
 			require.NoError(t, err)
-			// The flag is that with which the stack builds daprd, of whose packages most are then there.
+			// -trimpath is the flag of the stack's build of daprd, so most packages are in the build cache.
 			var got []bool
-			require.NoError(t, json.Unmarshal(run(t, question, "-C", "tools/daprd", "-trimpath", "./access"), &got))
+			require.NoError(t, json.Unmarshal(run(t, input, "-C", "tools/daprd", "-trimpath", "./access"), &got))
 			require.Len(t, got, len(want))
 			var wrong []string
-			for i, c := range asked {
+			for i, c := range checked {
 				if got[i] != want[i] {
-					wrong = append(wrong, fmt.Sprintf("%+v: let through is %t", c, got[i]))
+					wrong = append(wrong, fmt.Sprintf("%+v: allowed is %t", c, got[i]))
 				}
 			}
 			require.Empty(t, wrong)
@@ -199,8 +206,8 @@ func TestSidecarsLetThroughWhatTheTableOfCallersAllows(t *testing.T) {
 	}
 }
 
-// What dapr.yaml says of an app and its sidecar, annotations say to the injector.
-func TestDeploymentsAreThoseOfTheRunFile(t *testing.T) {
+// dapr.yaml configures the sidecars on one machine, and annotations configure the injected sidecars.
+func TestDeploymentsMatchTheRunFile(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(root, "dapr.yaml"))
 	require.NoError(t, err)
@@ -247,12 +254,14 @@ func TestDeploymentsAreThoseOfTheRunFile(t *testing.T) {
 	}
 }
 
-// The ingress has a rule for each public path of the contract, and for each internal path one that leads nowhere.
-func TestIngressPassesOnNothingInternal(t *testing.T) {
+// The ingress routes each public path of the contract to its service, and the internal paths below it to a service
+// without pods.
+func TestIngressDoesNotRouteInternalPaths(t *testing.T) {
 	t.Parallel()
 	public := map[string]string{
 		"/api/auth": "auth-service", "/api/events": "event-service", "/api/tickets": "ticket-service",
-		"/api/payments": "payment-service", "/api/notifications": "notification-service", "/api/analytics": "analytics-service",
+		"/api/payments": "payment-service", "/api/notifications": "notification-service",
+		"/api/analytics": "analytics-service",
 	}
 	want := map[string]string{}
 	for path, app := range public {
@@ -271,13 +280,14 @@ func TestIngressPassesOnNothingInternal(t *testing.T) {
 		require.Empty(t, at[map[string]any](only(t, all, "Service")["nowhere"], "spec", "selector"))
 		for _, r := range calls.Table() {
 			_, after, _ := strings.Cut(r.Path, "/api/")
-			require.Equal(t, "internal", strings.Split(after, "/")[1], "an internal path that the ingress would pass on: %s", r.Path)
+			require.Equal(t, "internal", strings.Split(after, "/")[1], "the ingress would route an internal path: %s", r.Path)
 		}
 	}
 }
 
-// A selector that selects nothing, as after a renaming, protects and balances nothing.
-func TestSelectorsSelect(t *testing.T) {
+// A selector that matches no pod, for example after a renaming, makes its Service, PodDisruptionBudget or NetworkPolicy
+// ineffective.
+func TestEverySelectorSelectsAPod(t *testing.T) {
 	t.Parallel()
 	for _, overlay := range []string{local, aws} {
 		all := render(t, overlay)
@@ -314,29 +324,29 @@ func TestSelectorsSelect(t *testing.T) {
 	}
 }
 
-// The manifests are what an API server takes. What is wrong with a manifest is said there by name.
+// An API server would accept the manifests.
 func TestManifestsAreValid(t *testing.T) {
 	t.Parallel()
 	run(t, nil, "-C", "tools/kubernetes", ".", "check", local, aws)
 }
 
-func TestWhatIsWrongWithManifestsIsSaid(t *testing.T) {
+func TestCheckNamesTheDefectOfEachInvalidManifest(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "go", "run", "-C", "tools/kubernetes", ".", "check",
 		"../../services/tests/environments/testdata/broken")
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	for name, says := range map[string]string{
-		"unknown-field":      `unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystm"`,
-		"wrong-type":         "cannot unmarshal string into Go struct field SecurityContext",
-		"runs-as-root":       "violates the level restricted: runAsNonRoot != true",
-		"unknown-annotation": "Dapr's injector does not know the annotation dapr.io/ap-id",
-		"no-type":            "spec.type: Required value",
-		"unknown-of-dapr":    "unknown field spec.scopez",
-		"unknown-version":    "Dapr defines no dapr.io/v9 Component",
+	for name, message := range map[string]string{
+		"unknown-field":           `unknown field "spec.template.spec.containers[0].securityContext.readOnlyRootFilesystm"`,
+		"wrong-type":              "cannot unmarshal string into Go struct field SecurityContext",
+		"runs-as-root":            "violates the level restricted: runAsNonRoot != true",
+		"unknown-annotation":      "Dapr's injector does not know the annotation dapr.io/ap-id",
+		"no-type":                 "spec.type: Required value",
+		"unknown-component-field": "unknown field spec.scopez",
+		"unknown-version":         "Dapr defines no dapr.io/v9 Component",
 	} {
-		require.Regexp(t, name+": .*"+regexp.QuoteMeta(says), string(out))
+		require.Regexp(t, name+": .*"+regexp.QuoteMeta(message), string(out))
 	}
-	require.NotContains(t, string(out), "right:")
+	require.NotContains(t, string(out), "valid:")
 }

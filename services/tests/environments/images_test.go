@@ -16,14 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// untar gives the files of an archive.
+// untar returns the contents and headers of the files in an archive, by name.
 func untar(t *testing.T, r io.Reader) (files map[string][]byte, headers map[string]*tar.Header) {
 	t.Helper()
 	files, headers = map[string][]byte{}, map[string]*tar.Header{}
 	reader := tar.NewReader(r)
 	for {
 		header, err := reader.Next()
-		if err == io.EOF { //nolint:errorlint // as it is documented
+		if err == io.EOF { //nolint:errorlint // Next documents that it returns io.EOF itself
 			return files, headers
 		}
 		require.NoError(t, err)
@@ -33,8 +33,8 @@ func untar(t *testing.T, r io.Reader) (files map[string][]byte, headers map[stri
 	}
 }
 
-// Built twice an image is the same to the byte, and there is nothing in it but what a program needs.
-func TestImageIsReproducible(t *testing.T) {
+// Two builds of an image are identical, and the image contains only the files that a program needs.
+func TestImageIsReproducibleAndMinimal(t *testing.T) {
 	t.Parallel()
 	const program = "stripe-simulator" // the smallest
 	build := func() []byte {
@@ -45,7 +45,7 @@ func TestImageIsReproducible(t *testing.T) {
 		return archive
 	}
 	archive := build()
-	require.True(t, bytes.Equal(archive, build()), "another build, another archive")
+	require.True(t, bytes.Equal(archive, build()), "two builds differ")
 
 	blobs, _ := untar(t, bytes.NewReader(archive))
 	type descriptor struct {
@@ -65,8 +65,8 @@ func TestImageIsReproducible(t *testing.T) {
 	require.NoError(t, json.Unmarshal(blobs["index.json"], &index))
 	require.Len(t, index.Manifests, 1)
 	images := at[[]any](only(t, render(t, local), "Deployment")[program], "spec", "template", "spec", "containers")
-	require.Equal(t, at[string](images[0].(map[string]any), "image"), index.Manifests[0].Annotations["io.containerd.image.name"],
-		"a node that imports it has what the overlay asks for")
+	name := index.Manifests[0].Annotations["io.containerd.image.name"]
+	require.Equal(t, at[string](images[0].(map[string]any), "image"), name, "the image's name is not the overlay's")
 	blob(index.Manifests[0], &index)
 	require.Len(t, index.Manifests, 1)
 	require.Equal(t, runtime.GOARCH, index.Manifests[0].Platform.Architecture)
@@ -103,5 +103,7 @@ func TestImageIsReproducible(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	require.Equal(t, []string{"etc/group", "etc/passwd", "etc/ssl/certs/ca-certificates.crt", "sbom.cdx.json", program}, names)
+	require.Equal(t, []string{
+		"etc/group", "etc/passwd", "etc/ssl/certs/ca-certificates.crt", "sbom.cdx.json", program,
+	}, names)
 }

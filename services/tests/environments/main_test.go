@@ -1,5 +1,5 @@
-// Package environments holds the three ways to run the system against each other: one machine (dapr.yaml), a cluster of one's
-// own and AWS (deploy/kubernetes). What differs between them is on a list here, or wrong.
+// Package environments_test compares the three environments of the system: one machine (dapr.yaml), your own cluster
+// (overlays/local) and AWS (overlays/aws). Every difference between them must be in a list of intended differences.
 package environments_test
 
 import (
@@ -17,13 +17,13 @@ import (
 
 const root = "../../.."
 
-// object is a manifest, as YAML has it.
+// object is a decoded manifest.
 type object map[string]any
 
 func (o object) kind() string { return o["kind"].(string) }
 func (o object) name() string { return at[string](o, "metadata", "name") }
 
-// at gives what is found by these keys, or nothing of its type.
+// at returns the value at a path of keys, or the zero value of T if there is none of that type.
 func at[T any](o object, keys ...string) T {
 	var here any = map[string]any(o)
 	for _, k := range keys {
@@ -34,7 +34,7 @@ func at[T any](o object, keys ...string) T {
 	return found
 }
 
-// parse reads the documents of a text.
+// parse decodes the documents of a YAML stream, without empty ones.
 func parse(text []byte) ([]object, error) {
 	var all []object
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
@@ -52,7 +52,7 @@ func parse(text []byte) ([]object, error) {
 	}
 }
 
-// run runs a pinned tool.
+// run runs a pinned tool with `go run` and returns its standard output.
 func run(t *testing.T, stdin []byte, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"run"}, args...)...)
@@ -72,7 +72,7 @@ const (
 
 var rendered sync.Map // overlay to func() []object
 
-// render gives an overlay's manifests, each rendered once.
+// render returns the manifests of an overlay. Each overlay is rendered once.
 func render(t *testing.T, overlay string) []object {
 	t.Helper()
 	once, _ := rendered.LoadOrStore(overlay, sync.OnceValue(func() []object {
@@ -83,8 +83,8 @@ func render(t *testing.T, overlay string) []object {
 	return once.(func() []object)()
 }
 
-// oneMachine gives what a sidecar of dapr.yaml reads.
-func oneMachine(t *testing.T) []object {
+// localStack returns the resources that the sidecars of dapr.yaml load.
+func localStack(t *testing.T) []object {
 	t.Helper()
 	var all []object
 	for _, pattern := range []string{"components/local/*.yaml", "resiliency/*.yaml", "deploy/local/config/*.yaml"} {
@@ -98,7 +98,7 @@ func oneMachine(t *testing.T) []object {
 	return all
 }
 
-// only gives those of a kind by name.
+// only returns the objects of a kind by name. It requires that there is at least one and that names are unique.
 func only(t *testing.T, all []object, kind string) map[string]object {
 	t.Helper()
 	found := map[string]object{}

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the pods of the local overlay refer to is what `go run ./deploy/kubernetes/secrets` makes, and each sidecar's file holds
-// what its configuration lets its app read.
-func TestSecretsAreThoseThatPodsWant(t *testing.T) {
+// `go run ./deploy/kubernetes/secrets` generates exactly the Secrets that pods of the local overlay refer to, and each
+// app's file has every secret that the sidecar's configuration lets the app read.
+func TestGeneratedSecretsAreThoseThatPodsUse(t *testing.T) {
 	t.Parallel()
 	var list struct {
 		Items []struct {
@@ -21,16 +21,16 @@ func TestSecretsAreThoseThatPodsWant(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal(run(t, nil, "./deploy/kubernetes/secrets"), &list))
-	made := map[string]map[string]string{}
+	generated := map[string]map[string]string{}
 	for _, item := range list.Items {
-		made[item.Metadata.Name] = item.StringData
+		generated[item.Metadata.Name] = item.StringData
 	}
 
 	all := render(t, local)
-	wanted := map[string]bool{}
-	want := func(name, key string) {
-		require.NotEmpty(t, made[name][key], "secret %s has no %s", name, key)
-		wanted[name] = true
+	used := map[string]bool{}
+	use := func(name, key string) {
+		require.NotEmpty(t, generated[name][key], "secret %s has no %s", name, key)
+		used[name] = true
 	}
 	for _, o := range all {
 		if o.kind() != "Deployment" && o.kind() != "StatefulSet" {
@@ -42,33 +42,34 @@ func TestSecretsAreThoseThatPodsWant(t *testing.T) {
 			switch {
 			case name == "":
 			case strings.HasSuffix(name, "-secrets"):
-				want(name, "secrets.json")
+				use(name, "secrets.json")
 			default:
-				want(name, "databases.sql")
+				use(name, "databases.sql")
 			}
 		}
 		for _, c := range at[[]any](pod, "containers") {
 			for _, v := range at[[]any](c.(map[string]any), "env") {
 				if ref := at[map[string]any](v.(map[string]any), "valueFrom", "secretKeyRef"); ref != nil {
-					want(ref["name"].(string), ref["key"].(string))
+					use(ref["name"].(string), ref["key"].(string))
 				}
 			}
 		}
 		annotations := object(at[map[string]any](o, "spec", "template", "metadata", "annotations"))
 		for _, token := range []string{"dapr.io/api-token-secret", "dapr.io/app-token-secret"} {
 			if name, ok := annotations[token].(string); ok {
-				want(name, "token")
+				use(name, "token")
 			}
 		}
 	}
-	require.ElementsMatch(t, slices.Collect(maps.Keys(made)), slices.Collect(maps.Keys(wanted)), "nothing is made that nobody wants")
+	require.ElementsMatch(t, slices.Collect(maps.Keys(generated)), slices.Collect(maps.Keys(used)),
+		"a generated Secret is not used")
 
 	for app, o := range only(t, all, "Configuration") {
 		var own map[string]string
-		require.NoError(t, json.Unmarshal([]byte(made[app+"-secrets"]["secrets.json"]), &own))
+		require.NoError(t, json.Unmarshal([]byte(generated[app+"-secrets"]["secrets.json"]), &own))
 		for _, scope := range at[[]any](o, "spec", "secrets", "scopes") {
 			for _, name := range at[[]any](scope.(map[string]any), "allowedSecrets") {
-				if name == "email-service-smtp-password" { // the mail sink asks for none
+				if name == "email-service-smtp-password" { // the mail sink requires none
 					continue
 				}
 				require.NotEmpty(t, own[name.(string)], "%s of %s", name, app)
@@ -79,7 +80,7 @@ func TestSecretsAreThoseThatPodsWant(t *testing.T) {
 			if isDatabase {
 				role, rest, _ := strings.Cut(database, ":")
 				password, _, _ := strings.Cut(rest, "@")
-				require.Contains(t, made["postgres-databases"]["databases.sql"],
+				require.Contains(t, generated["postgres-databases"]["databases.sql"],
 					"CREATE ROLE "+role+" LOGIN PASSWORD '"+password+"';\nCREATE DATABASE "+role+" OWNER "+role+";", name)
 			}
 		}
