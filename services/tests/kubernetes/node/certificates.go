@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// issuer signs the certificates by which the cluster's parts know each other.
+// issuer signs the certificates with which the components of the cluster authenticate.
 type issuer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// certify makes an authority, the keys and certificates of all parts, and a client for the administrator. It gives the names of
-// those that are for users of the API.
+// certify creates a certificate authority, the keys and certificates of all components, and the administrator's HTTP
+// client. It returns the names of the certificates that are for users of the API.
 func (n *Node) certify() (users []string, err error) {
 	authority, err := n.issue("ca", nil, x509.Certificate{
 		Subject: pkix.Name{CommonName: n.network.name()},
@@ -32,7 +32,7 @@ func (n *Node) certify() (users []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Nobody asks for more of these than the keys, which sign and check the tokens of service accounts.
+	// Only the key pair is used. It signs and verifies the tokens of service accounts.
 	if _, err := n.issue("accounts", authority, x509.Certificate{}); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,9 @@ func (n *Node) certify() (users []string, err error) {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses: []net.IP{net.ParseIP(n.network.address()), net.ParseIP(n.network.firstService())},
-		DNSNames:    []string{"node", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+		DNSNames: []string{
+			"node", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -77,15 +79,15 @@ func (n *Node) certify() (users []string, err error) {
 	return users, nil
 }
 
-// issue makes a key and a certificate for it, by an authority or, for the authority itself, by that key.
+// issue creates a key and a certificate that the authority signs. Without an authority, the certificate is self-signed.
 func (n *Node) issue(file string, by *issuer, c x509.Certificate) (*issuer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make the key of %s: %w", file, err)
+		return nil, fmt.Errorf("generate the key of %s: %w", file, err)
 	}
 	c.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return nil, fmt.Errorf("number the certificate of %s: %w", file, err)
+		return nil, fmt.Errorf("generate the serial number of %s: %w", file, err)
 	}
 	c.NotBefore, c.NotAfter = time.Now().Add(-time.Minute), time.Now().AddDate(0, 0, 1)
 	if by == nil {
@@ -93,11 +95,11 @@ func (n *Node) issue(file string, by *issuer, c x509.Certificate) (*issuer, erro
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &c, by.certificate, key.Public(), by.key)
 	if err != nil {
-		return nil, fmt.Errorf("certify %s: %w", file, err)
+		return nil, fmt.Errorf("create the certificate of %s: %w", file, err)
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("write the key of %s: %w", file, err)
+		return nil, fmt.Errorf("encode the key of %s: %w", file, err)
 	}
 	for name, block := range map[string]*pem.Block{
 		file + ".crt": {Type: "CERTIFICATE", Bytes: der},
@@ -107,9 +109,9 @@ func (n *Node) issue(file string, by *issuer, c x509.Certificate) (*issuer, erro
 			return nil, fmt.Errorf("write %s: %w", name, err)
 		}
 	}
-	made, err := x509.ParseCertificate(der)
+	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("read the certificate of %s: %w", file, err)
+		return nil, fmt.Errorf("parse the certificate of %s: %w", file, err)
 	}
-	return &issuer{made, key}, nil
+	return &issuer{certificate, key}, nil
 }

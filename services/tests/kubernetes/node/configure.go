@@ -8,7 +8,7 @@ import (
 	"text/template"
 )
 
-// What the node's parts are told. Each file is a template that settings fill in.
+// The configuration files of the node's components. Each is a template for settings.
 var (
 	//go:embed files
 	files embed.FS
@@ -19,32 +19,34 @@ var (
 type settings struct {
 	Dir, Name, Address, Pods string
 	Pause, Plugins           string
-	User                     string // whose kubeconfig it is
+	User                     string // of a kubeconfig
 	Volumes                  []string
 }
 
-// volumes is how many claims for one the cluster can meet.
+// volumes is the number of persistent volumes, and so of volume claims that can be bound.
 const volumes = 8
 
-// etc is where a file that a part of the node reads is.
+// etc returns the path of a configuration file of the node.
 func (n *Node) etc(name string) string { return filepath.Join(n.dir, "etc", name) }
 
-// configure writes the files that the node's parts read.
+// configure writes the configuration files of the node's components.
 func (n *Node) configure() error {
 	s := settings{
-		Dir: n.dir, Name: n.network.name(), Address: n.network.address(), Pods: n.network.pods(), Pause: PauseImage, Plugins: plugins,
+		Dir: n.dir, Name: n.network.name(), Address: n.network.address(), Pods: n.network.pods(),
+		Pause: PauseImage, Plugins: plugins,
 	}
 	for i := range volumes {
 		s.Volumes = append(s.Volumes, fmt.Sprintf("volume-%d", i+1))
 		if err := os.MkdirAll(filepath.Join(n.dir, "volumes", s.Volumes[i]), 0o755); err != nil {
-			return fmt.Errorf("make a volume: %w", err)
+			return fmt.Errorf("create a volume: %w", err)
 		}
 	}
-	for template, file := range map[string]string{
-		"cluster.yaml": "cluster.yaml", "containerd.toml": "containerd.toml", "pods.conflist": "cni/pods.conflist", "kubelet.yaml": "kubelet.yaml",
-		"resolv.conf": "resolv.conf", "kube-proxy.yaml": "kube-proxy.yaml", "Corefile": "Corefile",
+	for source, file := range map[string]string{
+		"cluster.yaml": "cluster.yaml", "containerd.toml": "containerd.toml", "pods.conflist": "cni/pods.conflist",
+		"kubelet.yaml": "kubelet.yaml", "resolv.conf": "resolv.conf", "kube-proxy.yaml": "kube-proxy.yaml",
+		"Corefile": "Corefile",
 	} {
-		if err := n.write(template, file, s); err != nil {
+		if err := n.write(source, file, s); err != nil {
 			return err
 		}
 	}
@@ -60,8 +62,8 @@ func (n *Node) configure() error {
 	return nil
 }
 
-// write fills a template in.
-func (n *Node) write(template, name string, s settings) error {
+// write executes a template and writes the result to a configuration file.
+func (n *Node) write(source, name string, s settings) error {
 	path := n.etc(name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
@@ -71,7 +73,7 @@ func (n *Node) write(template, name string, s settings) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	defer file.Close()
-	if err := templates.ExecuteTemplate(file, template, s); err != nil {
+	if err := templates.ExecuteTemplate(file, source, s); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

@@ -1,15 +1,17 @@
-// Package node starts a Kubernetes cluster of one node for the time of a test, on a machine that has Debian's packages, Go's
-// modules and root, but no container registry and perhaps no way out at all.
+// Package node starts a Kubernetes cluster of one node for the duration of a test. It needs root, Debian's packages and
+// Go's modules, but no container registry. It also works on a machine without Internet access.
 //
-// The node is a machine of its own as far as the kernel goes: its processes share namespaces for processes, mounts, network and
-// host name (tools/node), and whatever they make there, be it containers, network interfaces or rules of iptables, is gone when
-// the namespaces are. So a node that is killed leaves no more behind than one that is closed: empty control groups and the
-// files below its directory. It cannot change settings that the machine has only once.
+// For the kernel, the node is a machine of its own: its processes have their own namespaces for processes, mounts,
+// network and host name (tools/node). Containers, network interfaces, iptables rules and anything else that they create
+// disappears with the namespaces. So a node that is killed leaves as little behind as one that is closed: empty control
+// groups and the files in its directory. It cannot change kernel settings that exist only once on a machine.
 //
-// One pair of interfaces joins the node to the machine around it, which can reach pods, services and the API server by their
-// addresses, as an ingress controller's load balancer would. Nothing goes any further: the node has no route to anywhere else.
+// A pair of network interfaces connects the node with the machine that it runs on. That machine reaches pods, services
+// and the API server by their addresses, as the load balancer of an ingress controller would. The node has no route to
+// anywhere else.
 //
-// Everything is what runs on real clusters (etcd, the control plane, kubelet, kube-proxy, CoreDNS, containerd, runc), with TLS,
-// Node and RBAC authorization, and the default admission plugins. What ends is not started again. Not there: a network plugin
-// that enforces network policies, an ingress controller, load balancers, metrics, and a way to fetch images; see [Node.Import].
+// All components are those of real clusters (etcd, the control plane, kubelet, kube-proxy, CoreDNS, containerd, runc),
+// with TLS, Node and RBAC authorization, and the default admission plugins. A component that ends is not restarted. The
+// node has no network plugin that enforces network policies, no ingress controller, load balancers or metrics, and
+// cannot pull images; see [Node.Import].
 package node

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// hierarchies are where control groups are made: one place with version 2, one for each controller with version 1.
+// hierarchies returns the roots of the control groups: one directory with version 2, one for each controller with
+// version 1.
 func hierarchies() ([]string, error) {
 	const root = "/sys/fs/cgroup"
 	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
@@ -22,7 +23,7 @@ func hierarchies() ([]string, error) {
 	}
 	var all []string
 	for _, e := range entries {
-		if e.IsDir() { // and not a second name of one, such as cpu of cpu,cpuacct
+		if e.IsDir() { // other entries are links to a directory, such as cpu to cpu,cpuacct
 			all = append(all, filepath.Join(root, e.Name()))
 		}
 	}
@@ -32,7 +33,8 @@ func hierarchies() ([]string, error) {
 	return all, nil
 }
 
-// makeGroups makes the control group in which a kubelet makes those of its pods, once nothing is left of an earlier one.
+// makeGroups creates the control group in which a kubelet creates those of its pods. It removes an older group of that
+// name.
 func makeGroups(name string) error {
 	if err := removeGroups(name); err != nil {
 		return err
@@ -43,14 +45,14 @@ func makeGroups(name string) error {
 	}
 	for _, h := range all {
 		if err := os.Mkdir(filepath.Join(h, name), 0o755); err != nil {
-			return fmt.Errorf("make a control group: %w", err)
+			return fmt.Errorf("create a control group: %w", err)
 		}
 	}
 	return nil
 }
 
-// removeGroups removes the control groups of that name and all below them. Those of processes that have just ended are
-// busy for a moment.
+// removeGroups removes the control groups of that name and all groups in them. It retries for 10 s, because a group is
+// busy until the kernel has removed its last process.
 func removeGroups(name string) error {
 	all, err := hierarchies()
 	if err != nil {
@@ -68,7 +70,7 @@ func removeGroups(name string) error {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("find the control groups: %w", err)
 		}
-		for _, group := range slices.Backward(groups) { // those below it come after each
+		for _, group := range slices.Backward(groups) { // inner groups first
 			err := os.Remove(group)
 			for err != nil && !errors.Is(err, os.ErrNotExist) {
 				if time.Now().After(deadline) {

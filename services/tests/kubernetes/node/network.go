@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// network is the node's part of 10.0.0.0/8: its own address and ours at the other end of the link, its pods and its services.
-// It is 0 when there is none.
+// network is the node's part of 10.0.0.0/8. It contains the addresses of the node, of the machine's end of the link, of
+// pods and of services. Its number is 0 if there is none.
 type network struct{ number int }
 
 func (w network) name() string         { return "eventbooking" + strconv.Itoa(w.number) }
@@ -22,7 +22,7 @@ func (w network) pods() string         { return fmt.Sprintf("10.%d.1.0/24", w.nu
 func (w network) services() string     { return fmt.Sprintf("10.%d.128.0/24", w.number) }
 func (w network) firstService() string { return fmt.Sprintf("10.%d.128.1", w.number) }
 
-// connect joins the network namespace of a process to ours, by a network that nobody uses yet.
+// connect connects the network namespace of a process with the machine's, using the first free network.
 func connect(ctx context.Context, process int) (network, error) {
 	namespace := strconv.Itoa(process)
 	for number := 64; number < 256; number++ {
@@ -33,8 +33,10 @@ func connect(ctx context.Context, process int) (network, error) {
 			}
 			continue
 		}
-		// The interface's name is what another node cannot have at the same time.
-		if _, err := output(exec.CommandContext(ctx, "ip", "link", "add", w.name(), "type", "veth", "peer", "name", "uplink", "netns", namespace)); err != nil {
+		// The name of the interface reserves the network: no other node can use the name at the same time.
+		_, err := output(exec.CommandContext(ctx,
+			"ip", "link", "add", w.name(), "type", "veth", "peer", "name", "uplink", "netns", namespace))
+		if err != nil {
 			if taken, terr := w.taken(); terr == nil && taken {
 				continue
 			}
@@ -46,7 +48,7 @@ func connect(ctx context.Context, process int) (network, error) {
 			"nsenter --target=" + namespace + " --net ip link set lo up",
 			"nsenter --target=" + namespace + " --net ip address add " + w.address() + "/30 dev uplink",
 			"nsenter --target=" + namespace + " --net ip link set uplink up",
-			// Before it becomes that of a pod, the API server looks for a way to a service's address.
+			// The API server needs a route to a service's address before kube-proxy rewrites it to that of a pod.
 			"nsenter --target=" + namespace + " --net ip route add " + w.services() + " via " + w.outside(),
 			"ip route add " + w.all() + " via " + w.address(),
 		} {
@@ -57,14 +59,14 @@ func connect(ctx context.Context, process int) (network, error) {
 		}
 		return w, nil
 	}
-	return network{}, errors.New("every network from 10.64.0.0/16 to 10.255.0.0/16 is used already")
+	return network{}, errors.New("all networks from 10.64.0.0/16 to 10.255.0.0/16 are in use")
 }
 
-// taken is whether an interface of this machine has an address in the network.
+// taken reports whether an interface of this machine has an address in the network, or its name.
 func (w network) taken() (bool, error) {
 	_, all, err := net.ParseCIDR(w.all())
 	if err != nil {
-		return false, fmt.Errorf("read a network: %w", err)
+		return false, fmt.Errorf("parse a network: %w", err)
 	}
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -79,14 +81,15 @@ func (w network) taken() (bool, error) {
 	return err == nil, nil
 }
 
-// disconnect takes our end of the link away at once; the kernel does so some time after the node's end is gone.
+// disconnect removes the machine's end of the link at once. The kernel removes it too, but only some time after the
+// node's end is gone.
 func (w network) disconnect(ctx context.Context) error {
 	if _, err := net.InterfaceByName(w.name()); err != nil {
-		return nil //nolint:nilerr // it is gone
+		return nil //nolint:nilerr // the interface is gone
 	}
 	if _, err := output(exec.CommandContext(ctx, "ip", "link", "delete", w.name())); err != nil {
 		if _, gone := net.InterfaceByName(w.name()); gone != nil {
-			return nil //nolint:nilerr // the kernel was faster
+			return nil //nolint:nilerr // the kernel removed it first
 		}
 		return err
 	}

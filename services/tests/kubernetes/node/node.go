@@ -18,32 +18,35 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 )
 
-// PauseImage is what every pod is built around. It has to be imported before the first pod can run.
+// PauseImage is the image of the container that holds a pod's namespaces. It has to be imported before the first pod
+// runs.
 const PauseImage = "eventbooking.local/pause:latest"
 
 // Node is a cluster of one node.
 type Node struct {
-	dir string
-	say func(string)
+	dir      string
+	progress func(string)
 
 	machine *stack.Process
-	first   int // the machine's first process
+	first   int // id of the machine's first process
 	network network
-	parts   []*stack.Process // the machine, and what runs in it
+	parts   []*stack.Process // the machine, and the components in it
 	admin   *http.Client
 }
 
-// Start installs and builds what is missing, starts a node, and waits until it can take pods. Everything that it writes is
-// below dir, which stays when the node is closed. The caller must Close what it gets, even with an error.
+// Start installs and builds what is missing, starts a node, and waits until the node accepts pods. It writes only to
+// dir, which stays when the node is closed. progress receives lines about the progress. The caller must Close the
+// returned node, even after an error.
 func Start(ctx context.Context, root, dir string, progress func(string)) (*Node, error) {
-	n := &Node{dir: dir, say: progress}
+	n := &Node{dir: dir, progress: progress}
 	return n, n.start(ctx, root)
 }
 
 func (n *Node) start(ctx context.Context, root string) error {
-	// The address of a socket is a path of at most 107 characters.
-	if longest := filepath.Join(n.dir, "kubelet", "pod-resources", "kubelet.sock"); !filepath.IsAbs(n.dir) || len(longest) > 100 {
-		return fmt.Errorf("%s is no absolute path, or a node's sockets would have too long a one there", n.dir)
+	// The path of a Unix socket has at most 107 characters.
+	longest := filepath.Join(n.dir, "kubelet", "pod-resources", "kubelet.sock")
+	if !filepath.IsAbs(n.dir) || len(longest) > 100 {
+		return fmt.Errorf("%s is not an absolute path, or it is too long for the paths of sockets in it", n.dir)
 	}
 	if err := Requirements(ctx); err != nil {
 		return err
@@ -51,7 +54,9 @@ func (n *Node) start(ctx context.Context, root string) error {
 	if err := n.install(ctx); err != nil {
 		return err
 	}
-	program, err := stack.EnsureKubernetes(ctx, stack.Config{Root: root, ToolsDir: filepath.Join(root, ".local"), Out: lines(n.say)})
+	program, err := stack.EnsureKubernetes(ctx, stack.Config{
+		Root: root, ToolsDir: filepath.Join(root, ".local"), Out: lines(n.progress),
+	})
 	if err != nil {
 		return err
 	}
@@ -71,28 +76,29 @@ func (n *Node) start(ctx context.Context, root string) error {
 	if err := n.startNode(ctx); err != nil {
 		return err
 	}
-	n.say(fmt.Sprintf("ready after %s", time.Since(began).Round(100*time.Millisecond)))
+	n.progress(fmt.Sprintf("ready after %s", time.Since(began).Round(100*time.Millisecond)))
 	return nil
 }
 
-// lines takes whole lines and hands them on as progress.
+// lines is a writer of whole lines that reports each as progress.
 type lines func(string)
 
-func (say lines) Write(text []byte) (int, error) {
-	say(strings.TrimSpace(string(text)))
+func (l lines) Write(text []byte) (int, error) {
+	l(strings.TrimSpace(string(text)))
 	return len(text), nil
 }
 
-// program is the path by which one of the programs in tools/node's binary is called.
+// program returns the path of one of the programs in the binary of tools/node.
 func (n *Node) program(name string) string { return filepath.Join(n.dir, "bin", name) }
 
-// link gives the binary the names of the programs in it.
+// link links the names of the programs to the binary that contains them.
 func (n *Node) link(binary string) error {
 	if err := os.MkdirAll(n.program(""), 0o755); err != nil {
-		return fmt.Errorf("make a place for the programs: %w", err)
+		return fmt.Errorf("create the directory of the programs: %w", err)
 	}
 	for _, name := range []string{
-		"machine", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "kubectl",
+		"machine", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
+		"coredns", "kubectl",
 	} {
 		if err := os.Symlink(binary, n.program(name)); err != nil {
 			return fmt.Errorf("link %s: %w", name, err)
@@ -101,6 +107,7 @@ func (n *Node) link(binary string) error {
 	return nil
 }
 
+// startMachine starts the process with the node's namespaces, its network and its control groups.
 func (n *Node) startMachine(ctx context.Context) error {
 	record := filepath.Join(n.dir, "machine")
 	n.machine = stack.Child(n.dir, "machine", n.program("machine"), record)
@@ -125,20 +132,24 @@ func (n *Node) startMachine(ctx context.Context) error {
 	return makeGroups(n.network.name())
 }
 
-// startControlPlane starts what the API server needs, and itself.
+// startControlPlane starts etcd and the API server, and waits until the API server is ready.
 func (n *Node) startControlPlane(ctx context.Context) error {
-	// Nobody else is on the machine's loopback, and nothing written is worth waiting for a disk.
-	err := n.run("etcd", "--data-dir="+filepath.Join(n.dir, "etcd"), "--unsafe-no-fsync", "--listen-peer-urls=http://127.0.0.1:2380",
-		"--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379")
+	// Only the node's components can reach its loopback, and its data need not survive a crash.
+	err := n.run("etcd", "--data-dir="+filepath.Join(n.dir, "etcd"), "--unsafe-no-fsync",
+		"--listen-peer-urls=http://127.0.0.1:2380", "--listen-client-urls=http://127.0.0.1:2379",
+		"--advertise-client-urls=http://127.0.0.1:2379")
 	if err != nil {
 		return err
 	}
 	err = n.run("kube-apiserver", "--etcd-servers=http://127.0.0.1:2379",
-		"--bind-address="+n.network.address(), "--advertise-address="+n.network.address(), "--service-cluster-ip-range="+n.network.services(),
-		"--tls-cert-file="+n.etc("node.crt"), "--tls-private-key-file="+n.etc("node.key"), "--client-ca-file="+n.etc("ca.crt"),
+		"--bind-address="+n.network.address(), "--advertise-address="+n.network.address(),
+		"--service-cluster-ip-range="+n.network.services(),
+		"--tls-cert-file="+n.etc("node.crt"), "--tls-private-key-file="+n.etc("node.key"),
+		"--client-ca-file="+n.etc("ca.crt"),
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-		"--service-account-key-file="+n.etc("accounts.crt"), "--service-account-signing-key-file="+n.etc("accounts.key"),
+		"--service-account-key-file="+n.etc("accounts.crt"),
+		"--service-account-signing-key-file="+n.etc("accounts.key"),
 		"--kubelet-preferred-address-types=InternalIP", "--kubelet-certificate-authority="+n.etc("ca.crt"),
 		"--kubelet-client-certificate="+n.etc("admin.crt"), "--kubelet-client-key="+n.etc("admin.key"))
 	if err != nil {
@@ -147,12 +158,12 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	return n.wait(ctx, "kube-apiserver", n.answers("https", ":6443/readyz"))
 }
 
-// startNode starts what works for the API server.
+// startNode starts the other components and applies cluster.yaml. It waits until all of them are ready.
 func (n *Node) startNode(ctx context.Context) error {
 	if err := n.run("containerd", "--config="+n.etc("containerd.toml")); err != nil {
 		return err
 	}
-	// A kubelet does not wait for it.
+	// A kubelet does not wait for containerd.
 	err := n.wait(ctx, "containerd", func(context.Context) error {
 		_, err := os.Stat(n.containerd())
 		return err
@@ -165,14 +176,16 @@ func (n *Node) startNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = n.run("kube-controller-manager", "--bind-address=127.0.0.1", "--leader-elect=false", "--use-service-account-credentials",
+	err = n.run("kube-controller-manager", "--bind-address=127.0.0.1", "--leader-elect=false",
+		"--use-service-account-credentials",
 		"--root-ca-file="+n.etc("ca.crt"), "--service-account-private-key-file="+n.etc("accounts.key"),
 		"--cluster-signing-cert-file="+n.etc("ca.crt"), "--cluster-signing-key-file="+n.etc("ca.key"),
 		"--kubeconfig="+n.etc("kube-controller-manager.conf"))
 	if err != nil {
 		return err
 	}
-	err = n.run("kube-scheduler", "--bind-address=127.0.0.1", "--leader-elect=false", "--kubeconfig="+n.etc("kube-scheduler.conf"))
+	err = n.run("kube-scheduler", "--bind-address=127.0.0.1", "--leader-elect=false",
+		"--kubeconfig="+n.etc("kube-scheduler.conf"))
 	if err != nil {
 		return err
 	}
@@ -184,7 +197,7 @@ func (n *Node) startNode(ctx context.Context) error {
 	}
 	cluster, err := os.Open(n.etc("cluster.yaml"))
 	if err != nil {
-		return fmt.Errorf("read what a cluster is set up with: %w", err)
+		return fmt.Errorf("read the objects of a new cluster: %w", err)
 	}
 	defer cluster.Close()
 	if _, err := n.KubectlIn(ctx, cluster, "apply", "-f", "-"); err != nil {
@@ -206,13 +219,13 @@ func (n *Node) startNode(ctx context.Context) error {
 	return nil
 }
 
-// containerd is the socket at which containerd answers.
+// containerd returns the path of containerd's socket.
 func (n *Node) containerd() string { return filepath.Join(n.dir, "containerd.sock") }
 
-// run starts a program in the machine.
+// run starts a program in the node's namespaces.
 func (n *Node) run(name string, args ...string) error {
 	path := n.program(name)
-	if name == "containerd" { // which is Debian's
+	if name == "containerd" { // a Debian package
 		path = "/usr/bin/containerd"
 	}
 	p := stack.Child(n.dir, name, "/usr/bin/nsenter", append([]string{
@@ -222,12 +235,13 @@ func (n *Node) run(name string, args ...string) error {
 	return p.Start()
 }
 
-// patience is how long a part of the node may take to come up.
-const patience = 2 * time.Minute
+// startTimeout is how long a component may take to become ready.
+const startTimeout = 2 * time.Minute
 
-// wait returns when a part of the node is ready. An error has what it logged last, or what another part did that ended.
+// wait waits until a component is ready. Its error contains the end of the component's log, or the log of another
+// component that ended.
 func (n *Node) wait(ctx context.Context, part string, ready func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready within %s", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("not ready within %s", startTimeout))
 	defer cancel()
 	for {
 		err := ready(ctx)
@@ -249,7 +263,7 @@ func (n *Node) wait(ctx context.Context, part string, ready func(context.Context
 	}
 }
 
-// answers is whether the node answers at a port and path.
+// answers returns a check that a port and path of the node answer 200.
 func (n *Node) answers(scheme, where string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := n.get(ctx, scheme+"://"+n.network.address()+where)
@@ -257,21 +271,21 @@ func (n *Node) answers(scheme, where string) func(context.Context) error {
 	}
 }
 
-// kubeletReady is whether the API server knows of a kubelet that takes pods.
+// kubeletReady checks that the kubelet has reported to the API server that it accepts pods.
 func (n *Node) kubeletReady(ctx context.Context) error {
 	text, err := n.get(ctx, "https://"+n.network.address()+":6443/api/v1/nodes/node")
 	if err != nil {
 		return err
 	}
-	var node struct {
+	var object struct {
 		Status struct {
 			Conditions []struct{ Type, Status, Message string }
 		}
 	}
-	if err := json.Unmarshal(text, &node); err != nil {
-		return fmt.Errorf("read the node: %w", err)
+	if err := json.Unmarshal(text, &object); err != nil {
+		return fmt.Errorf("parse the node object: %w", err)
 	}
-	for _, c := range node.Status.Conditions {
+	for _, c := range object.Status.Conditions {
 		if c.Type == "Ready" {
 			if c.Status == "True" {
 				return nil
@@ -279,10 +293,10 @@ func (n *Node) kubeletReady(ctx context.Context) error {
 			return errors.New(c.Message)
 		}
 	}
-	return errors.New("no kubelet has reported")
+	return errors.New("the kubelet has not reported")
 }
 
-// get asks a part of the node, as the cluster's administrator where that one wants to know.
+// get requests a URL of the node with the administrator's client certificate. Any status but 200 is an error.
 func (n *Node) get(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -303,54 +317,55 @@ func (n *Node) get(ctx context.Context, url string) ([]byte, error) {
 	return text, nil
 }
 
-// Kubeconfig is the file with which kubectl reaches the cluster as its administrator.
+// Kubeconfig returns the path of the administrator's kubeconfig.
 func (n *Node) Kubeconfig() string { return n.etc("admin.conf") }
 
-// Env is our environment, with the node's kubectl before any other one in the PATH, and that reaches the cluster.
+// Env returns the environment of this process, changed so that kubectl in PATH is the node's and reaches the cluster.
 func (n *Node) Env() []string {
-	return append(os.Environ(), "PATH="+filepath.Join(n.dir, "bin")+":"+os.Getenv("PATH"), "KUBECONFIG="+n.Kubeconfig(),
+	path := filepath.Join(n.dir, "bin") + ":" + os.Getenv("PATH")
+	return append(os.Environ(), "PATH="+path, "KUBECONFIG="+n.Kubeconfig(),
 		"NO_PROXY="+n.network.all())
 }
 
-// Command is a call of kubectl that has not started.
+// Command returns a kubectl command, not started.
 func (n *Node) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, n.program("kubectl"), args...)
 	cmd.Env = n.Env()
 	return cmd
 }
 
-// Kubectl gives what kubectl prints. An error has what it said.
+// Kubectl runs kubectl and returns its standard output. Its error contains the standard error output.
 func (n *Node) Kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	return n.KubectlIn(ctx, nil, args...)
 }
 
-// KubectlIn is Kubectl with something to read.
+// KubectlIn is Kubectl with a standard input.
 func (n *Node) KubectlIn(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
 	cmd := n.Command(ctx, args...)
 	cmd.Stdin = stdin
 	return output(cmd)
 }
 
-// Import makes the images of an OCI archive known to the node by the names that the archive gives them.
+// Import imports the images of an OCI archive, under their names in the archive.
 func (n *Node) Import(ctx context.Context, archive string) error {
 	_, err := output(exec.CommandContext(ctx, "ctr", "--address="+n.containerd(), "--namespace=k8s.io",
 		"images", "import", archive))
 	return err
 }
 
-// output is what a command prints. An error has what it said.
+// output runs a command and returns its standard output. Its error contains the standard error output.
 func output(cmd *exec.Cmd) ([]byte, error) {
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	text, err := cmd.Output()
 	if err != nil {
-		return text, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(complaints.Bytes()))
+		return text, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return text, nil
 }
 
-// Close ends the node, and with it every process, mount, network namespace, interface, packet filter and control group that it
-// made. Its files stay. It is safe after a start that failed half-way, and a second time.
+// Close ends the node, and with it every process, mount, network namespace, interface, packet filter and control group
+// that the node created. Its files stay. Close may be called after a failed start, and repeatedly.
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -358,11 +373,12 @@ func (n *Node) Close() error {
 	if n.machine != nil {
 		failures = append(failures, n.machine.Stop(ctx, 30*time.Second))
 	}
-	for _, p := range n.parts { // what ran in it is gone, but they may not have noticed
+	// The components ended with the machine, but their nsenter processes outside of it can still be there.
+	for _, p := range n.parts {
 		failures = append(failures, p.Kill())
 	}
 	if n.network.number != 0 {
-		// Once we are disconnected, another node may take the name.
+		// disconnect comes last, because another node may use the name afterwards.
 		failures = append(failures, removeGroups(n.network.name()), n.network.disconnect(ctx))
 	}
 	return errors.Join(failures...)

@@ -37,12 +37,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestPods has pods do what every later test takes for granted, and then nothing of them left.
-func TestPods(t *testing.T) {
+// Pods can do what other tests rely on, and nothing of the node remains after Close.
+func TestNodeRunsPodsAndLeavesNothingBehind(t *testing.T) {
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
 	dir := t.TempDir()
-	settings := shell(t, "sysctl vm kernel net.ipv4.ip_forward 2>/dev/null | grep -E 'overcommit|panic|keys|forward'")
+	const settings = "sysctl vm kernel net.ipv4.ip_forward 2>/dev/null | grep -E 'overcommit|panic|keys|forward'"
+	before := shell(t, settings)
 
 	ctx := t.Context()
 	n, err := node.Start(ctx, root, dir, func(progress string) { t.Log(progress) })
@@ -58,18 +59,18 @@ func TestPods(t *testing.T) {
 	require.NoError(t, n.Import(ctx, probeImage(t)))
 	kubectl("apply", "--filename=testdata/pods.yaml")
 	kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s")
-	// A ready pod is part of its service a moment later.
+	// A pod that becomes ready is added to its service asynchronously.
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		out, err := n.Kubectl(ctx, "--namespace=proof", "exec", "client", "--", "/probe", "http://server.proof")
 		require.NoError(c, err)
 		assert.Equal(c, "server", string(out))
-	}, 30*time.Second, 100*time.Millisecond, "by the cluster's DNS, and the service's address")
+	}, 30*time.Second, 100*time.Millisecond, "through the cluster's DNS and the service's address")
 	assert.Contains(t, kubectl("logs", "server", "--container=server"), "serving")
 
 	service := kubectl("get", "service", "server", "--output=jsonpath={.spec.clusterIP}")
 	pod := kubectl("get", "pod", "server", "--output=jsonpath={.status.podIP}")
 	for _, url := range []string{"http://" + service, "http://" + pod + ":8080", forward(t, n)} {
-		assert.Equal(t, "server", get(t, url), "from outside, at %s", url)
+		assert.Equal(t, "server", get(t, url), "from the machine, at %s", url)
 	}
 
 	_, err = n.Kubectl(ctx, "--namespace=proof", "run", "root", "--image=eventbooking.local/probe:latest")
@@ -79,20 +80,21 @@ func TestPods(t *testing.T) {
 
 	address := kubectl("get", "node", "node", "--output=jsonpath={.status.addresses[?(@.type=='InternalIP')].address}")
 	for what, found := range traces(t, dir, address) {
-		// Its mounts and packet filters are the node's own from the start.
-		assert.Equal(t, what == "mounts" || what == "packet filters", found == "", "%s while it runs: %s", what, found)
+		// Mounts and packet filters are in the node's namespaces only.
+		hidden := what == "mounts" || what == "packet filters"
+		assert.Equal(t, hidden, found == "", "%s while the node runs: %s", what, found)
 	}
 	require.NoError(t, n.Close())
-	// The kernel is done some time after the last process.
+	// The kernel finishes its clean-up some time after the last process ended.
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		for what, found := range traces(t, dir, address) {
 			assert.Empty(c, found, what)
 		}
 	}, 10*time.Second, 100*time.Millisecond)
-	assert.Equal(t, settings, shell(t, "sysctl vm kernel net.ipv4.ip_forward 2>/dev/null | grep -E 'overcommit|panic|keys|forward'"))
+	assert.Equal(t, before, shell(t, settings), "the kernel settings of the machine")
 }
 
-// forward gives a URL at which kubectl forwards to the server until the test ends.
+// forward returns a URL that kubectl forwards to the server until the test ends.
 func forward(t *testing.T, n *node.Node) string {
 	t.Helper()
 	cmd := n.Command(t.Context(), "--namespace=proof", "port-forward", "service/server", ":80")
@@ -115,7 +117,7 @@ func get(t *testing.T, url string) string {
 	return string(text)
 }
 
-// traces is what there is of a node on the machine that runs it, the files in its directory aside.
+// traces returns what is visible of a node on the machine that runs it, except for the files in its directory.
 func traces(t *testing.T, dir, address string) map[string]string {
 	t.Helper()
 	number := strings.Split(address, ".")[1]
@@ -136,7 +138,7 @@ func traces(t *testing.T, dir, address string) map[string]string {
 	return found
 }
 
-// shell gives what a command line prints, if anything.
+// shell returns the standard output of a command line. It ignores the exit status.
 func shell(t *testing.T, line string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", line+"; true").Output()
@@ -144,7 +146,29 @@ func shell(t *testing.T, line string) string {
 	return string(out)
 }
 
-// probeImage is an archive with the one image of the test's containers, which pods are built around as well.
+// The JSON documents of an image archive.
+type (
+	imageManifest struct {
+		Config           string
+		Layers, RepoTags []string
+	}
+
+	imageConfig struct {
+		OS           string          `json:"os"`
+		Architecture string          `json:"architecture"`
+		Config       containerConfig `json:"config"`
+		RootFS       rootFS          `json:"rootfs"`
+	}
+
+	containerConfig struct{ Entrypoint, Cmd []string }
+
+	rootFS struct {
+		Type    string   `json:"type"`
+		DiffIDs []string `json:"diff_ids"`
+	}
+)
+
+// probeImage returns the path of an archive with the image of the test's containers, which is also the pause image.
 func probeImage(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -158,14 +182,15 @@ func probeImage(t *testing.T) string {
 
 	layer := pack(t, map[string][]byte{"probe": program})
 	digest := sha256.Sum256(layer)
-	config, err := json.Marshal(map[string]any{
-		"os": "linux", "architecture": runtime.GOARCH,
-		"config": map[string]any{"Entrypoint": []string{"/probe"}, "Cmd": []string{"wait"}},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(digest[:])}},
+	config, err := json.Marshal(imageConfig{
+		OS: "linux", Architecture: runtime.GOARCH,
+		Config: containerConfig{Entrypoint: []string{"/probe"}, Cmd: []string{"wait"}},
+		RootFS: rootFS{Type: "layers", DiffIDs: []string{"sha256:" + hex.EncodeToString(digest[:])}},
 	})
 	require.NoError(t, err)
-	manifest, err := json.Marshal([]map[string]any{{
-		"Config": "config.json", "Layers": []string{"layer.tar"}, "RepoTags": []string{node.PauseImage, "eventbooking.local/probe:latest"},
+	manifest, err := json.Marshal([]imageManifest{{
+		Config: "config.json", Layers: []string{"layer.tar"},
+		RepoTags: []string{node.PauseImage, "eventbooking.local/probe:latest"},
 	}})
 	require.NoError(t, err)
 	path := filepath.Join(dir, "image.tar")
@@ -174,6 +199,7 @@ func probeImage(t *testing.T) string {
 	return path
 }
 
+// pack returns a tar archive of executable files.
 func pack(t *testing.T, files map[string][]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// plugins is where Debian has the programs that give pods their network.
+// plugins is the directory of Debian's CNI plugins, which set up the network of pods.
 const plugins = "/usr/lib/cni"
 
-// missing are the packages of Debian that the node needs and this machine has not.
+// missing returns the Debian packages that the node needs and that are not installed.
 func missing() []string {
 	var packages []string
 	for program, of := range map[string]string{
-		"containerd": "containerd", "runc": "runc", plugins + "/ptp": "containernetworking-plugins", "iptables": "iptables",
-		"ip": "iproute2", "nsenter": "util-linux",
+		"containerd": "containerd", "runc": "runc", plugins + "/ptp": "containernetworking-plugins",
+		"iptables": "iptables", "ip": "iproute2", "nsenter": "util-linux",
 	} {
 		if _, err := exec.LookPath(program); err != nil {
 			packages = append(packages, of)
@@ -29,8 +29,8 @@ func missing() []string {
 	return packages
 }
 
-// Requirements says what keeps a node from running on this machine: everything at once, a sentence each, and nothing that Start
-// would install.
+// Requirements returns an error with all reasons why a node cannot run on this machine, one line each. Packages that
+// Start would install are not among them.
 func Requirements(ctx context.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("only root can start a node")
@@ -38,12 +38,14 @@ func Requirements(ctx context.Context) error {
 	var failures []error
 	if packages := missing(); len(packages) > 0 {
 		if _, err := exec.LookPath("apt-get"); err != nil {
-			failures = append(failures, fmt.Errorf("a node needs %s, and there is no apt-get to install it with", strings.Join(packages, ", ")))
+			failures = append(failures, fmt.Errorf("a node needs %s, and there is no apt-get to install them",
+				strings.Join(packages, ", ")))
 		}
 	}
-	probe := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "true")
+	probe := exec.CommandContext(ctx,
+		"unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "true")
 	if _, err := output(probe); err != nil {
-		failures = append(failures, fmt.Errorf("a node needs namespaces of its own: %w", err))
+		failures = append(failures, fmt.Errorf("a node needs its own namespaces: %w", err))
 	}
 	if known, err := os.ReadFile("/proc/filesystems"); err != nil || !bytes.Contains(known, []byte("\toverlay\n")) {
 		failures = append(failures, errors.New("a node needs a kernel with overlayfs"))
@@ -55,17 +57,17 @@ func Requirements(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// install gets the missing packages. A service that comes with them does not run when it is done.
+// install installs the missing packages. It disables the service that the package containerd starts.
 func (n *Node) install(ctx context.Context) error {
 	packages := missing()
 	if len(packages) == 0 {
 		return nil
 	}
-	n.say("installing " + strings.Join(packages, ", "))
-	commands := [][]string{
-		{"apt-get", "update"},
-		append([]string{"apt-get", "install", "--yes", "--no-install-recommends", "--option=DPkg::Lock::Timeout=300"}, packages...),
+	n.progress("installing " + strings.Join(packages, ", "))
+	install := []string{
+		"apt-get", "install", "--yes", "--no-install-recommends", "--option=DPkg::Lock::Timeout=300",
 	}
+	commands := [][]string{{"apt-get", "update"}, append(install, packages...)}
 	if _, err := os.Stat("/run/systemd/system"); err == nil && slices.Contains(packages, "containerd") {
 		commands = append(commands, []string{"systemctl", "disable", "--now", "containerd"})
 	}

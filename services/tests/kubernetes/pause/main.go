@@ -1,5 +1,6 @@
-// Command pause is what holds a pod's namespaces open while its containers come and go. Clusters have it from a registry, the
-// throwaway one of the tests has this one. Where a pod's containers share their processes it is the first of them, so it reaps.
+// Command pause keeps a pod's namespaces open while containers start and end. Other clusters pull such an image from a
+// registry, which the cluster of the tests does not have. If the containers of a pod share a process namespace, pause
+// is its first process, so it reaps orphaned processes.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command probe is the only program in the test's pods. With "serve" it serves its host's name,
-// once it has written that to a file, with "wait" it waits as the
-// container does that a pod is built around, and with a URL it prints what is there.
+// Command probe is the only program in the pods of the node's test. With "serve" it writes the host name to a file and
+// then serves it. With "wait" it waits for a signal, as the pause container does. With a URL it prints the response to
+// a GET.
 package main
 
 import (
@@ -24,7 +24,9 @@ func main() {
 			log.Fatal(err)
 		}
 		log.Print("serving")
-		log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })))
+		log.Fatal(http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, name)
+		})))
 	case "wait":
 		end := make(chan os.Signal, 1)
 		signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
