@@ -5,6 +5,7 @@ package kubernetes_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -20,18 +21,25 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 )
 
-var variable = regexp.MustCompile(`\{[^}]*\}`)
+var pathVariable = regexp.MustCompile(`\{[^}]*\}`)
 
-// example is a path as it is called.
+// example replaces the variables of a path with an id.
 func example(path string) string {
-	return variable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")
+	return pathVariable.ReplaceAllString(path, "550e8400-e29b-41d4-a716-446655440000")
 }
 
-// ask makes a request of no content, and gives the status and what is said of it.
-func ask(ctx context.Context, method, url string, header map[string]string) (status int, code, message string, err error) {
+// refusal is the answer to a request that is refused.
+type refusal struct {
+	status int
+	code   string // the error code of the contract, or Dapr's
+	body   string
+}
+
+// request sends an empty JSON object and returns the answer.
+func request(ctx context.Context, method, url string, header map[string]string) (refusal, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader("{}"))
 	if err != nil {
-		return 0, "", "", err
+		return refusal{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	for name, value := range header {
@@ -39,18 +47,20 @@ func ask(ctx context.Context, method, url string, header map[string]string) (sta
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, "", "", err
+		return refusal{}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	var answer struct{ Error, ErrorCode string } // the contract's, and Dapr's
-	_ = json.Unmarshal(body, &answer)
-	return res.StatusCode, answer.Error + answer.ErrorCode, string(body), err
+	var code struct{ Error, ErrorCode string } // of the contract, and of Dapr
+	_ = json.Unmarshal(body, &code)
+	return refusal{status: res.StatusCode, code: code.Error + code.ErrorCode, body: string(body)}, err
 }
 
-// refuseAtTheSidecars calls each internal route from each other service's pod. The callee's sidecar has to refuse whom the table
-// of callers does not name, and to pass the others on to its app, which misses their token.
-func (c *cluster) refuseAtTheSidecars(ctx context.Context, t *testing.T) {
+// sidecarsRefuseOtherCallers calls each internal route from the pod of each other service. The callee's sidecar has to
+// refuse callers that the table of calls does not list. It has to forward the calls of the others to the app, which
+// refuses them for their missing token.
+func (c *cluster) sidecarsRefuseOtherCallers(ctx context.Context, t *testing.T) {
+	t.Helper()
 	header := map[string]string{"dapr-api-token": string(c.secret(ctx, t, "dapr-api-token", "token"))}
 	forwarding, stop := context.WithCancel(ctx)
 	defer stop()
@@ -62,30 +72,34 @@ func (c *cluster) refuseAtTheSidecars(ctx context.Context, t *testing.T) {
 				if r.App == caller {
 					continue
 				}
-				status, code, message, err := ask(ctx, r.Method, sidecar+"/v1.0/invoke/"+r.App+"/method"+example(r.Path), header)
+				url := sidecar + "/v1.0/invoke/" + r.App + "/method" + example(r.Path)
+				got, err := request(ctx, r.Method, url, header)
 				if err != nil {
 					return err
 				}
+				call := fmt.Sprintf("%s calls %s %s: %s", caller, r.Method, r.Path, got.body)
 				if calls.May(caller, r.Method, r.Path) {
-					assert.Equal(t, http.StatusUnauthorized, status, "%s calls %s %s: %s", caller, r.Method, r.Path, message)
-					assert.Equal(t, "SERVICE_TOKEN_INVALID", code)
+					assert.Equal(t, http.StatusUnauthorized, got.status, call)
+					assert.Equal(t, "SERVICE_TOKEN_INVALID", got.code, call)
 					continue
 				}
-				assert.Equal(t, http.StatusForbidden, status, "%s calls %s %s: %s", caller, r.Method, r.Path, message)
-				assert.Contains(t, message, "access control policy has denied access")
+				assert.Equal(t, http.StatusForbidden, got.status, call)
+				assert.Contains(t, got.body, "access control policy has denied access", call)
 			}
 			return nil
 		})
 	}
 	require.NoError(t, group.Wait())
-	status, _, message, err := ask(ctx, http.MethodGet, "http://"+c.forward(forwarding, t, "deployment/ticket-service", 3500)+"/v1.0/metadata", nil)
+	sidecar := "http://" + c.forward(forwarding, t, "deployment/ticket-service", 3500)
+	got, err := request(ctx, http.MethodGet, sidecar+"/v1.0/metadata", nil)
 	require.NoError(t, err)
-	require.Equal(t, http.StatusUnauthorized, status, "a sidecar whose token nobody shows says: %s", message)
+	require.Equal(t, http.StatusUnauthorized, got.status, "a call without the sidecar's token: %s", got.body)
 }
 
-// refuseAtTheApps calls each internal route at the app's own port with the token of a service that may call it, and which only
-// lacks the sidecar's.
-func (c *cluster) refuseAtTheApps(ctx context.Context, t *testing.T) {
+// appsRefuseCallsPastSidecars calls each internal route at the app's own port, with the token of a service that may
+// call it but without the sidecar's token.
+func (c *cluster) appsRefuseCallsPastSidecars(ctx context.Context, t *testing.T) {
+	t.Helper()
 	var secrets map[string]string
 	require.NoError(t, json.Unmarshal(c.secret(ctx, t, "ticket-service-secrets", "secrets.json"), &secrets))
 	forwarding, stop := context.WithCancel(ctx)
@@ -97,10 +111,10 @@ func (c *cluster) refuseAtTheApps(ctx context.Context, t *testing.T) {
 	for _, r := range calls.Table() {
 		token, err := identity.SignServiceToken([]byte(secrets["service-auth-secret"]), r.Callers[0])
 		require.NoError(t, err)
-		status, code, message, err := ask(ctx, r.Method, apps[r.App]+example(r.Path),
+		got, err := request(ctx, r.Method, apps[r.App]+example(r.Path),
 			map[string]string{"X-Service-Name": r.Callers[0], "X-Service-Token": token})
 		require.NoError(t, err)
-		require.Equal(t, http.StatusUnauthorized, status, "%s %s: %s", r.Method, r.Path, message)
-		require.Equal(t, "SIDECAR_ONLY", code)
+		require.Equal(t, http.StatusUnauthorized, got.status, "%s %s: %s", r.Method, r.Path, got.body)
+		require.Equal(t, "SIDECAR_ONLY", got.code)
 	}
 }

@@ -26,20 +26,20 @@ import (
 	"github.com/eventbooking/eventbooking/services/tests/kubernetes/node"
 )
 
-// namespace is where the system is.
+// namespace is the system's namespace.
 const namespace = "eventbooking"
 
-// cluster is a node with what the steps of the test have put there so far.
+// cluster is a node, and what the steps of the test have set up in it so far.
 type cluster struct {
 	*node.Node
 	root   string
-	people demo.Client // who come by the ingress
+	people demo.Client // calls through the ingress
 	mail   demo.Sink
 
-	unanswered []string // what people were told who then had to ask again
+	retried []string // failures after which buyers retried
 }
 
-// start brings up a node that has all images. It is removed with the test.
+// start starts a node and imports all images. The node is removed when the test ends.
 func start(ctx context.Context, t *testing.T) *cluster {
 	t.Helper()
 	root, err := stack.FindRoot()
@@ -50,23 +50,23 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	images, err := stack.EnsureImages(ctx, cfg)
 	require.NoError(t, err)
 
-	dir, err := os.MkdirTemp("", "eventbooking-node-") //nolint:usetesting // it stays with KEEP=1
+	dir, err := os.MkdirTemp("", "eventbooking-node-") // not t.TempDir, because it stays with KEEP=1
 	require.NoError(t, err)
 	began := time.Now()
-	n, err := node.Start(ctx, root, dir, func(progress string) { say("node: %s", progress) })
+	n, err := node.Start(ctx, root, dir, func(line string) { progress("node: %s", line) })
 	c := &cluster{Node: n, root: root}
 	t.Cleanup(func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 		defer cancel()
 		if t.Failed() {
 			c.explain(ending, filepath.Join(dir, "pods"))
-			for _, failure := range c.unanswered {
-				say("had to ask again at %s", failure)
+			for _, failure := range c.retried {
+				progress("a buyer retried: %s", failure)
 			}
 		}
 		assert.NoError(t, n.Close())
 		if os.Getenv("KEEP") != "" {
-			say("what the node and its pods logged is left in %s", dir)
+			progress("the logs of the node and its pods are in %s", dir)
 		} else {
 			assert.NoError(t, os.RemoveAll(dir))
 		}
@@ -75,11 +75,11 @@ func start(ctx context.Context, t *testing.T) *cluster {
 	for _, image := range images {
 		require.NoError(t, n.Import(ctx, image))
 	}
-	say("node: up, with all images, after %s", time.Since(began).Round(100*time.Millisecond))
+	progress("node: started and images imported after %s", time.Since(began).Round(100*time.Millisecond))
 	return c
 }
 
-// kubectl wants it to succeed, and gives what it prints.
+// kubectl runs kubectl, which has to succeed, and returns its output.
 func (c *cluster) kubectl(ctx context.Context, t *testing.T, args ...string) []byte {
 	t.Helper()
 	out, err := c.Kubectl(ctx, args...)
@@ -87,15 +87,16 @@ func (c *cluster) kubectl(ctx context.Context, t *testing.T, args ...string) []b
 	return out
 }
 
-// get reads objects of the system's namespace.
+// get reads objects in the system's namespace with kubectl get.
 func get[T any](ctx context.Context, t *testing.T, c *cluster, args ...string) T {
 	t.Helper()
 	var object T
-	require.NoError(t, json.Unmarshal(c.kubectl(ctx, t, append([]string{"-n", namespace, "get", "-o", "json"}, args...)...), &object))
+	out := c.kubectl(ctx, t, append([]string{"-n", namespace, "get", "-o", "json"}, args...)...)
+	require.NoError(t, json.Unmarshal(out, &object))
 	return object
 }
 
-// pod is one of our services'.
+// pod is a pod of one of the services.
 type pod struct {
 	Metadata struct {
 		Name   string
@@ -109,7 +110,7 @@ type containerStatus struct {
 	Ready bool
 }
 
-// ready names its containers that are.
+// ready returns the names of the containers that are ready.
 func (p pod) ready() []string {
 	var names []string
 	for _, container := range p.Status.ContainerStatuses {
@@ -120,7 +121,7 @@ func (p pod) ready() []string {
 	return names
 }
 
-// pods are those of our services, not of the servers beside them.
+// pods returns the pods of the services, without those of the servers that they use.
 func (c *cluster) pods(ctx context.Context, t *testing.T) []pod {
 	t.Helper()
 	pods := get[struct{ Items []pod }](ctx, t, c, "pods", "-l", "app.kubernetes.io/component=service").Items
@@ -134,7 +135,8 @@ func (c *cluster) secret(ctx context.Context, t *testing.T, name, key string) []
 	return get[struct{ Data map[string][]byte }](ctx, t, c, "secret", name).Data[key]
 }
 
-// program is a program to be run in the root of the checkout, with kubectl at hand, whose group of processes ends with ctx.
+// program returns a command that runs in the root of the checkout, with the node's kubectl in its PATH. Its process
+// group is killed when ctx is done.
 func (c *cluster) program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = c.root
@@ -145,7 +147,8 @@ func (c *cluster) program(ctx context.Context, name string, args ...string) *exe
 	return cmd
 }
 
-// shell runs lines as a reader does who pastes them, and gives what they print. What they leave in the background is ended.
+// shell runs shell lines as if pasted by a reader, and returns their output. It kills the background processes that
+// they leave.
 func (c *cluster) shell(ctx context.Context, t *testing.T, lines string) string {
 	t.Helper()
 	cmd := c.program(ctx, "sh", "-euc", lines)
@@ -175,12 +178,12 @@ func readme(t *testing.T, word string) string {
 
 var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:\d+) -> `)
 
-// forward makes a port of a pod a port of ours until ctx ends, and gives its address.
+// forward forwards a local port to a port of a pod or service until ctx is done, and returns its address.
 func (c *cluster) forward(ctx context.Context, t *testing.T, target string, port int) string {
 	t.Helper()
 	cmd := c.Command(ctx, "-n", namespace, "port-forward", "--address", "127.0.0.1", target, ":"+strconv.Itoa(port))
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -188,19 +191,19 @@ func (c *cluster) forward(ctx context.Context, t *testing.T, target string, port
 	if lines.Scan() {
 		if address := forwarding.FindStringSubmatch(lines.Text()); address != nil {
 			go func() {
-				for lines.Scan() { // it says something for each connection
+				for lines.Scan() { // kubectl prints a line for each connection
 				}
-				_ = cmd.Wait() // it ends with ctx
+				_ = cmd.Wait() // ends with ctx
 			}()
 			return address[1]
 		}
 	}
 	_ = cmd.Wait()
-	require.Fail(t, "no port-forward to "+target, complaints.String())
+	require.Fail(t, "port-forward to "+target+" failed", stderr.String())
 	return ""
 }
 
-// await tries something again until it succeeds.
+// await retries something every second until it succeeds. It fails the test after a minute.
 func (c *cluster) await(ctx context.Context, t *testing.T, what string, try func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -225,15 +228,16 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// explain says what a person needs to find out why the test failed, and puts the logs of all containers into a directory.
+// explain prints the state of the cluster after a failure, and writes the logs of all containers to a directory.
 func (c *cluster) explain(ctx context.Context, dir string) {
 	for _, args := range []string{
-		"get pods -A -o wide", "get events -A --field-selector type!=Normal,involvedObject.kind=Pod --sort-by .lastTimestamp",
+		"get pods -A -o wide",
+		"get events -A --field-selector type!=Normal,involvedObject.kind=Pod --sort-by .lastTimestamp",
 	} {
 		out, err := c.Kubectl(ctx, strings.Fields(args)...)
-		say("kubectl %s\n%s", args, out)
+		progress("kubectl %s\n%s", args, out)
 		if err != nil {
-			say("%v", err)
+			progress("%v", err)
 			return
 		}
 	}
@@ -248,7 +252,7 @@ func (c *cluster) explain(ctx context.Context, dir string) {
 		err = errors.Join(json.Unmarshal(out, &all), os.MkdirAll(dir, 0o755))
 	}
 	if err != nil {
-		say("%v", err)
+		progress("%v", err)
 		return
 	}
 	for _, p := range all.Items {
@@ -257,7 +261,7 @@ func (c *cluster) explain(ctx context.Context, dir string) {
 			logs, err := c.Kubectl(ctx, "-n", p.Metadata.Namespace, "logs", p.Metadata.Name, "-c", container.Name)
 			name := p.Metadata.Name + "-" + container.Name
 			if err := errors.Join(err, os.WriteFile(filepath.Join(dir, name+".log"), logs, 0o644)); err != nil {
-				say("%v", err)
+				progress("%v", err)
 			}
 			if container.Ready {
 				continue
@@ -265,10 +269,10 @@ func (c *cluster) explain(ctx context.Context, dir string) {
 			if !described {
 				described = true
 				description, _ := c.Kubectl(ctx, "-n", p.Metadata.Namespace, "describe", "pod", p.Metadata.Name)
-				say("%s is not ready:\n%s", p.Metadata.Name, description)
+				progress("%s is not ready:\n%s", p.Metadata.Name, description)
 			}
 			lines := strings.SplitAfter(string(logs), "\n")
-			say("the end of the log of %s:\n%s", name, strings.Join(lines[max(0, len(lines)-40):], ""))
+			progress("the end of the log of %s:\n%s", name, strings.Join(lines[max(0, len(lines)-40):], ""))
 		}
 	}
 }

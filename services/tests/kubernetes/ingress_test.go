@@ -24,9 +24,9 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-// ingress passes people's requests on as the Ingress says, to the pods that are ready.
+// ingress is an ingress controller: it forwards requests to ready pods, by the rules of the system's Ingress.
 type ingress struct {
-	routes []route // the longest path first
+	routes []route // longest path first
 	pods   http.RoundTripper
 
 	mu     sync.RWMutex
@@ -60,7 +60,7 @@ type endpointSlice struct {
 	}
 }
 
-// serveIngress has people come by an ingress, until ctx ends.
+// serveIngress starts the ingress and sets c.people to call through it. It runs until ctx is done.
 func (c *cluster) serveIngress(ctx context.Context, t *testing.T) {
 	t.Helper()
 	object := get[struct {
@@ -75,7 +75,7 @@ func (c *cluster) serveIngress(ctx context.Context, t *testing.T) {
 			}
 		}
 	}](ctx, t, c, "ingress", "eventbooking")
-	// Nobody's proxy is on the way to pods.
+	// An empty Transport ignores the proxies of the environment.
 	i := &ingress{pods: &http.Transport{}, slices: map[string]endpointSlice{}}
 	for _, rule := range object.Spec.Rules {
 		for _, p := range rule.HTTP.Paths {
@@ -97,18 +97,18 @@ func (c *cluster) serveIngress(ctx context.Context, t *testing.T) {
 			}
 			if err := dec.Decode(&event); err != nil {
 				if ctx.Err() == nil {
-					say("the ingress hears of no more changes: %v", err)
+					progress("watch endpoint slices failed: %v", err)
 				}
 				_ = watch.Wait()
 				return
 			}
-			i.hear(event.Type, event.Object)
+			i.update(event.Type, event.Object)
 		}
 	}()
-	c.await(ctx, t, "the ingress to hear of pods", func() error {
+	c.await(ctx, t, "ready pods for each route of the ingress", func() error {
 		for _, r := range i.routes {
 			if name := r.backend.Service.Name; name != "nowhere" && i.pick(r.backend) == "" {
-				return errors.New("no pods of " + name)
+				return errors.New("no ready pods of " + name)
 			}
 		}
 		return nil
@@ -118,17 +118,18 @@ func (c *cluster) serveIngress(ctx context.Context, t *testing.T) {
 	c.people = demo.Client{Ingress: server.URL}
 }
 
-func (i *ingress) hear(what string, s endpointSlice) {
+// update applies a watch event.
+func (i *ingress) update(event string, s endpointSlice) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if what == "DELETED" {
+	if event == "DELETED" {
 		delete(i.slices, s.Metadata.Name)
 	} else {
 		i.slices[s.Metadata.Name] = s
 	}
 }
 
-// pick gives the address of one of the ready pods, or nothing.
+// pick returns the address of a random ready pod, or an empty string.
 func (i *ingress) pick(b backend) string {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
@@ -154,7 +155,7 @@ func (i *ingress) pick(b backend) string {
 	return addresses[rand.IntN(len(addresses))]
 }
 
-// ServeHTTP answers 404 where no path fits and 503 where there is no pod, as ingress controllers do.
+// ServeHTTP answers 404 if no path matches and 503 if no pod is ready, as ingress controllers do.
 func (i *ingress) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found := slices.IndexFunc(i.routes, func(to route) bool { return strings.HasPrefix(r.URL.Path+"/", to.path+"/") })
 	if found < 0 {

@@ -1,14 +1,15 @@
 //go:build kubernetes
 
-// Package kubernetes_test puts the system on a real cluster as a reader of the README does, with the very lines that are
-// there, and holds it to its promises: people buy through the ingress, sidecars refuse what the table of
-// callers does not allow, apps refuse what comes past their sidecars, and neither a rollout nor a crash loses a purchase.
+// Package kubernetes_test installs the system on a real cluster with the shell lines of deploy/kubernetes/README.md,
+// and tests it there: users buy through the ingress, sidecars refuse calls that the table of calls does not list, apps
+// refuse calls that bypass their sidecars, and neither a rollout nor a crash loses a purchase.
 //
-// The cluster is a throwaway one of a single node (package node) with images that are built here, since it has no registry.
-// It has neither an ingress controller nor a network plugin that enforces policies: an ingress of the test's own goes by the
-// Ingress, and what network policies would keep out comes in, which apps have to refuse all the same.
+// The cluster is temporary and has a single node (package node). It has no registry, so the test builds the images. It
+// has no ingress controller, so the test forwards requests by the rules of the Ingress. It has no network plugin that
+// enforces policies, so requests that network policies would drop arrive, and the apps have to refuse them.
 //
-// `make test-kubernetes` runs it, as root. With KEEP=1 the node's directory stays, with its logs and those of the pods.
+// `make test-kubernetes` runs it, as root. With KEEP=1 the node's directory stays, with the logs of the node and the
+// pods.
 package kubernetes_test
 
 import (
@@ -34,7 +35,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if err := node.Requirements(context.Background()); err != nil {
-		fmt.Fprintf(os.Stderr, "kubernetes: NOT RUN: no node can run on this machine:\n%v\n", err)
+		fmt.Fprintf(os.Stderr, "kubernetes: NOT RUN: a node cannot run on this machine:\n%v\n", err)
 		if os.Getenv("IF_POSSIBLE") != "" {
 			os.Exit(0)
 		}
@@ -43,42 +44,44 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// say tells somebody who watches.
-func say(format string, args ...any) {
+// progress prints a line about the progress of the test.
+func progress(format string, args ...any) {
 	fmt.Printf("kubernetes: "+format+"\n", args...)
 }
 
-// Each step builds on those before it.
-func TestTheSystemOnACluster(t *testing.T) {
+// Each step depends on the steps before it.
+func TestSystemOnACluster(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c := start(ctx, t)
 	for _, step := range []struct {
 		name string
-		take func(context.Context, *testing.T)
+		run  func(context.Context, *testing.T)
 	}{
 		{"Dapr", c.installDapr},
-		{"System", c.apply},
-		{"Story", c.tellStory},
-		{"Readme", c.buyAsTheReadmeSays},
-		{"Ingress", c.refuseAtTheIngress},
-		{"AccessControl", c.refuseAtTheSidecars},
-		{"PastTheSidecars", c.refuseAtTheApps},
+		{"System", c.installSystem},
+		{"Demo", c.runDemo},
+		{"Readme", c.buyAsInTheReadme},
+		{"Ingress", c.ingressRefusesInternalRoutes},
+		{"AccessControl", c.sidecarsRefuseOtherCallers},
+		{"PastTheSidecars", c.appsRefuseCallsPastSidecars},
 		{"Rollout", c.rollOut},
 		{"Crashes", c.crash},
-		{"Books", c.balance},
+		{"Audit", c.audit},
 	} {
 		began := time.Now()
-		say("%s ...", step.name)
-		if !t.Run(step.name, func(t *testing.T) { step.take(ctx, t) }) {
+		progress("%s ...", step.name)
+		if !t.Run(step.name, func(t *testing.T) { step.run(ctx, t) }) {
 			return
 		}
-		say("%s: passed after %s", step.name, time.Since(began).Round(100*time.Millisecond))
+		progress("%s: passed after %s", step.name, time.Since(began).Round(100*time.Millisecond))
 	}
 }
 
-// installDapr gives Dapr's chart the values of the README, and leaves out what nothing of ours uses: actors and jobs.
+// installDapr installs Dapr's chart with the values of the README, but without actors and jobs, which the system does
+// not use.
 func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
+	t.Helper()
 	values := regexp.MustCompile(`dapr init -k .*--set (\S+)`).FindStringSubmatch(readme(t, "dapr init -k"))
 	require.NotNil(t, values)
 	for _, part := range []struct {
@@ -91,7 +94,8 @@ func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
 			"--for=condition=Available -n dapr-system deployment",
 		},
 	} {
-		manifests, err := c.program(ctx, "go", append([]string{"run", "-C", "tools/dapr-chart", "."}, part.chart...)...).Output()
+		render := append([]string{"run", "-C", "tools/dapr-chart", "."}, part.chart...)
+		manifests, err := c.program(ctx, "go", render...).Output()
 		require.NoError(t, err)
 		_, err = c.KubectlIn(ctx, bytes.NewReader(manifests), "apply", "--server-side", "-f", "-")
 		require.NoError(t, err)
@@ -99,24 +103,29 @@ func (c *cluster) installDapr(ctx context.Context, t *testing.T) {
 	}
 }
 
-// apply does what the README says once there are Dapr and the images.
-func (c *cluster) apply(ctx context.Context, t *testing.T) {
+// installSystem runs the lines of the README that come after the installation of Dapr and the images. It waits until
+// all services accept access tokens.
+func (c *cluster) installSystem(ctx context.Context, t *testing.T) {
+	t.Helper()
 	_, lines, found := strings.Cut(readme(t, "kubectl apply -k"), "done\n")
-	require.True(t, found, "the images are not followed by anything")
+	require.True(t, found, "no lines follow the images")
 	c.shell(ctx, t, lines)
 	for _, pod := range c.pods(ctx, t) {
 		require.ElementsMatch(t, []string{"app", "daprd"}, pod.ready(), pod.Metadata.Name)
 	}
 	c.serveIngress(ctx, t)
 	c.mail = demo.Sink("http://" + c.forward(ctx, t, "service/mail", 1080))
-	// An app asks for auth-service's keys when it starts. A name that is asked for before any pod is ready is unknown for half a
-	// minute: that is how long a cluster's DNS keeps an answer.
-	somebody, err := c.people.Join(ctx, "Ben", "Ito", false)
+	// An app fetches auth-service's keys when it starts. If it looks up the name before any pod is ready, the name stays
+	// unknown for 30 s, which is how long the cluster's DNS caches an answer.
+	user, err := c.people.Join(ctx, "Ben", "Ito", false)
 	require.NoError(t, err)
-	for _, path := range []string{"/api/events/mine", "/api/tickets/mine", "/api/payments/orders", "/api/notifications", "/api/analytics/events"} {
-		c.await(ctx, t, "good tokens to be known at "+path, func() error {
-			err := c.people.Do(ctx, demo.Request{Method: http.MethodGet, Path: path, Token: somebody.Token}, nil)
-			if refusal, refused := errors.AsType[*demo.Refusal](err); refused && refusal.Status < http.StatusInternalServerError {
+	for _, path := range []string{
+		"/api/events/mine", "/api/tickets/mine", "/api/payments/orders", "/api/notifications", "/api/analytics/events",
+	} {
+		c.await(ctx, t, "tokens to be accepted at "+path, func() error {
+			err := c.people.Do(ctx, demo.Request{Method: http.MethodGet, Path: path, Token: user.Token}, nil)
+			got, refused := errors.AsType[*demo.Refusal](err)
+			if refused && got.Status < http.StatusInternalServerError {
 				return nil
 			}
 			return err
@@ -124,31 +133,37 @@ func (c *cluster) apply(ctx context.Context, t *testing.T) {
 	}
 }
 
-func (c *cluster) tellStory(ctx context.Context, t *testing.T) {
-	var told bytes.Buffer
-	_, err := demo.Run(ctx, demo.Config{Ingress: c.people.Ingress, Mail: c.mail, Out: &told})
-	require.NoError(t, err, told.String())
+// runDemo runs the steps of `make demo` through the ingress.
+func (c *cluster) runDemo(ctx context.Context, t *testing.T) {
+	t.Helper()
+	var output bytes.Buffer
+	_, err := demo.Run(ctx, demo.Config{Ingress: c.people.Ingress, Mail: c.mail, Out: &output})
+	require.NoError(t, err, output.String())
 }
 
-// buyAsTheReadmeSays follows its lines to the first purchase, on other ports, since a stack may be up on this machine.
-func (c *cluster) buyAsTheReadmeSays(ctx context.Context, t *testing.T) {
-	lines := regexp.MustCompile(`\b808(\d)\b`).ReplaceAllString(readme(t, "kubectl -n eventbooking port-forward"), "1808$1")
+// buyAsInTheReadme runs the lines of the README that buy a ticket. It uses other local ports, because a stack may be
+// running on this machine.
+func (c *cluster) buyAsInTheReadme(ctx context.Context, t *testing.T) {
+	t.Helper()
+	lines := readme(t, "kubectl -n eventbooking port-forward")
+	lines = regexp.MustCompile(`\b808(\d)\b`).ReplaceAllString(lines, "1808$1")
 	require.Contains(t, c.shell(ctx, t, lines), `"paymentStatus":"COMPLETED"`)
 }
 
-// refuseAtTheIngress asks from outside for what is not for people.
-func (c *cluster) refuseAtTheIngress(ctx context.Context, t *testing.T) {
-	ask := func(method, path string, want ...int) {
+// ingressRefusesInternalRoutes requests internal routes through the ingress. No app may answer them.
+func (c *cluster) ingressRefusesInternalRoutes(ctx context.Context, t *testing.T) {
+	t.Helper()
+	requireRefusal := func(method, path string, want ...int) {
 		err := c.people.Do(ctx, demo.Request{Method: method, Path: path}, nil)
-		var refusal *demo.Refusal
-		require.ErrorAs(t, err, &refusal, path)
-		require.Equal(t, demo.NotFromApp, refusal.Code, "an app answered %s: %s", path, refusal.Message)
-		require.Contains(t, want, refusal.Status, path)
+		var got *demo.Refusal
+		require.ErrorAs(t, err, &got, path)
+		require.Equal(t, demo.NotFromApp, got.Code, "an app answered %s: %s", path, got.Message)
+		require.Contains(t, want, got.Status, path)
 	}
 	for _, r := range calls.Table() {
-		ask(r.Method, example(r.Path), http.StatusServiceUnavailable, http.StatusNotFound)
+		requireRefusal(r.Method, example(r.Path), http.StatusServiceUnavailable, http.StatusNotFound)
 	}
 	for _, path := range []string{"/", "/metrics", "/docs", "/actuator/health", "/events", "/bindings/dead-letters"} {
-		ask(http.MethodPost, path, http.StatusNotFound)
+		requireRefusal(http.MethodPost, path, http.StatusNotFound)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/url"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,44 +18,53 @@ import (
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
-// rollOut replaces every pod of ours while people buy. Nobody may notice.
+// rollOut replaces every pod of the services while buyers buy. No purchase may fail.
 func (c *cluster) rollOut(ctx context.Context, t *testing.T) {
-	crowd := c.during(ctx, t, func() {
+	t.Helper()
+	buying := c.during(ctx, t, func() {
 		old := []string{"-n", namespace, "wait", "--for=delete", "--timeout=5m"}
 		for _, pod := range c.pods(ctx, t) {
 			old = append(old, "pod/"+pod.Metadata.Name)
 		}
-		c.kubectl(ctx, t, strings.Fields("-n eventbooking rollout restart deployment -l app.kubernetes.io/component=service")...)
-		c.kubectl(ctx, t, strings.Fields("-n eventbooking rollout status deployment --timeout=5m")...)
+		c.restart(ctx, t, "app.kubernetes.io/component=service")
 		c.kubectl(ctx, t, old...)
 	})
-	require.Empty(t, crowd.failures, "of %d purchases", len(crowd.orders))
+	require.Empty(t, buying.failures, "of %d purchases", len(buying.orders))
 }
 
-// crash has pods vanish, and the servers beside ours come back empty-handed but for their volumes, while people buy, who then
-// have to ask again.
+// restart restarts the deployments that a label selects, and waits until all deployments are rolled out.
+func (c *cluster) restart(ctx context.Context, t *testing.T, label string) {
+	t.Helper()
+	c.kubectl(ctx, t, "-n", namespace, "rollout", "restart", "deployment", "-l", label)
+	c.kubectl(ctx, t, "-n", namespace, "rollout", "status", "deployment", "--timeout=5m")
+}
+
+// crash kills pods of services, and restarts the servers that they use, which keep only their volumes. Meanwhile buyers
+// buy, and retry.
 func (c *cluster) crash(ctx context.Context, t *testing.T) {
+	t.Helper()
 	c.during(ctx, t, func() {
 		for _, app := range []string{"ticket-service", "payment-service"} {
-			c.kubectl(ctx, t, "-n", namespace, "delete", "pod", "-l", "app.kubernetes.io/name="+app, "--grace-period=0", "--force")
+			c.kubectl(ctx, t, "-n", namespace, "delete", "pod", "-l", "app.kubernetes.io/name="+app,
+				"--grace-period=0", "--force")
 			c.kubectl(ctx, t, "-n", namespace, "rollout", "status", "deployment", app, "--timeout=5m")
 		}
-		c.kubectl(ctx, t, strings.Fields("-n eventbooking rollout restart deployment -l app.kubernetes.io/component!=service")...)
-		c.kubectl(ctx, t, strings.Fields("-n eventbooking rollout status deployment --timeout=5m")...)
+		c.restart(ctx, t, "app.kubernetes.io/component!=service")
 	})
 }
 
-// balance waits until an exact audit finds nothing, twice: what is at rest stays so.
-func (c *cluster) balance(ctx context.Context, t *testing.T) {
+// audit waits until two consecutive exact audits find no discrepancy. The second shows that the system stays idle.
+func (c *cluster) audit(ctx context.Context, t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, settlingTime)
 	defer cancel()
-	books := audit.Sources{
+	sources := audit.Sources{
 		Databases: map[string]*pgxpool.Pool{},
 		Stripe:    "http://" + c.forward(ctx, t, "service/stripe-simulator", 12111),
 		AWS:       "http://" + c.forward(ctx, t, "service/snssqs", 4566),
 	}
 	var err error
-	books.Subscriptions, err = contracts.Subscriptions()
+	sources.Subscriptions, err = contracts.Subscriptions()
 	require.NoError(t, err)
 	postgres := c.forward(ctx, t, "service/postgres", 5432)
 	for _, service := range audit.Services {
@@ -68,17 +76,17 @@ func (c *cluster) balance(ctx context.Context, t *testing.T) {
 		pool, err := pgxpool.New(ctx, database.String())
 		require.NoError(t, err)
 		defer pool.Close()
-		books.Databases[service] = pool
+		sources.Databases[service] = pool
 	}
 	for clean := 0; clean < 2; clean++ {
-		report, err := books.Audit(ctx, true)
+		report, err := sources.Audit(ctx, true)
 		found := report.Discrepancies()
 		if err != nil || len(found) > 0 {
 			clean = -1
 		}
 		if pauseErr := pause(ctx, time.Second); pauseErr != nil {
 			require.NoError(t, report.Print(os.Stdout))
-			require.NoError(t, errors.Join(err, pauseErr), "no rest after %s", settlingTime)
+			require.NoError(t, errors.Join(err, pauseErr), "the audit is not clean after %s", settlingTime)
 		}
 	}
 }
