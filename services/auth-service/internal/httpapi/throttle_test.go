@@ -50,7 +50,12 @@ func TestConcurrentLoginsAreThrottled(t *testing.T) {
 	statuses := make([]int, 10)
 	var wg sync.WaitGroup
 	for i := range statuses {
-		wg.Go(func() { statuses[i] = b.tryPassword(t, "ann@example.com", fmt.Sprint("guess ", i), nil).status })
+		wg.Go(func() {
+			// A busy machine rejects a login with account.ErrBusy, which answers no guess.
+			for statuses[i] == 0 || statuses[i] == http.StatusServiceUnavailable {
+				statuses[i] = b.tryPassword(t, "ann@example.com", fmt.Sprint("guess ", i), nil).status
+			}
+		})
 	}
 	wg.Wait()
 	counts := map[int]int{}

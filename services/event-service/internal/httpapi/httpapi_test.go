@@ -124,7 +124,7 @@ func sign(
 	claims := identity.AccessClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: identity.Issuer, Audience: jwt.ClaimStrings{identity.Audience}, Subject: user.String(),
-			ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Minute)),
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(15 * time.Minute)),
 		},
 		Name: "Ann O'Hara", Roles: []identity.Role{role},
 	}

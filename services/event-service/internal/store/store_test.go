@@ -103,7 +103,7 @@ func requireMessage(t *testing.T, eventType string, e event.Event, m message) {
 	}, m.Data.Payload)
 }
 
-// Each message has another id on the ordered topic. EVENT_CREATED is not ordered: nothing comes before it.
+// Each message has another id on the ordered topic. EVENT_CREATED is not published there, because nothing precedes it.
 func TestChangesArePublishedToTheOrderedTopicToo(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
