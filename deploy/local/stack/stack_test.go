@@ -77,7 +77,7 @@ func TestFromEnv(t *testing.T) {
 	}
 }
 
-func TestCheckPorts(t *testing.T) {
+func TestCheckPortsNamesEachPortInUse(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -269,7 +269,7 @@ func manifests(t *testing.T, pattern string) map[string][]resource {
 	return all
 }
 
-func TestManifests(t *testing.T) {
+func TestManifestsAreScopedToTheirApps(t *testing.T) {
 	t.Parallel()
 	components := map[string]resource{}
 	var subscriptions []resource
@@ -295,7 +295,7 @@ func TestManifests(t *testing.T) {
 }
 
 // Every secret that an app may read exists, and no app may read the secrets of the stack.
-func TestSecretScopes(t *testing.T) {
+func TestAppsMayReadOnlySecretsThatExist(t *testing.T) {
 	t.Parallel()
 	cfg := Config{DataDir: t.TempDir(), SMTP: SMTP{Password: "set"}}
 	s, err := cfg.loadSecrets()

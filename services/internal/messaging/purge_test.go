@@ -98,7 +98,7 @@ func TestSweepReadsOnlyExpiredRows(t *testing.T) {
 	require.NotContains(t, plans.Of(t, "DELETE FROM (outbox|inbox|unknown_events|dead_letters)"), "Seq Scan on")
 }
 
-func TestRetention(t *testing.T) {
+func TestRetentionIsAtLeastADay(t *testing.T) {
 	var settings messaging.Settings
 	require.NoError(t, envconfig.Process("", &settings))
 	require.Equal(t, messaging.Retention(30*24*time.Hour), settings.EventRetention)

@@ -285,7 +285,7 @@ func TestRetryAfterReachesTheCaller(t *testing.T) {
 	}
 }
 
-func TestSecret(t *testing.T) {
+func TestSecretNamesAMissingSecret(t *testing.T) {
 	t.Parallel()
 	client := connect(t, answer(200, ""))
 	got, err := client.Secret(t.Context(), "service-auth-secret")

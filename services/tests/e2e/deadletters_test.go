@@ -27,7 +27,7 @@ type deadLetter struct {
 }
 
 // A dead letter takes the real way: three deliveries, thirty seconds apart, then the dead-letter queue.
-func TestDeadLetters(t *testing.T) {
+func TestRefusedEventBecomesADeadLetterThatCanBeRedriven(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	db, err := pgx.Connect(ctx, system.DatabaseURL("analytics-service"))

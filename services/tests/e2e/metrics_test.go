@@ -63,7 +63,7 @@ func counts(t *testing.T, app string) map[string]float64 {
 	return values
 }
 
-func TestMetricsCount(t *testing.T) {
+func TestMetricsCountRequestsOrdersAndEvents(t *testing.T) {
 	t.Parallel()
 	// The minimum growth of each series. Other tests run at the same time.
 	growth := map[string]map[string]float64{

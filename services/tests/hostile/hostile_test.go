@@ -51,7 +51,7 @@ func TestAttacksCoverTheDocuments(t *testing.T) {
 	}
 }
 
-func TestWith(t *testing.T) {
+func TestWithReplacesTheValueAtAPath(t *testing.T) {
 	t.Parallel()
 	body := object{"a": 1, "b": []any{object{"c": 2}}}
 	for _, tt := range []struct {

@@ -102,7 +102,7 @@ func TestAttackStopsWhenItsContextIsDone(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestMerge(t *testing.T) {
+func TestMergeAddsAnswersAndLatencies(t *testing.T) {
 	t.Parallel()
 	server := serve(t, func(http.ResponseWriter, *http.Request) {})
 	var all outcome

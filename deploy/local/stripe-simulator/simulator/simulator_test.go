@@ -127,7 +127,7 @@ func charge(method string, more ...string) url.Values {
 	return form
 }
 
-func TestCharge(t *testing.T) {
+func TestChargeHasTheOutcomeOfItsTestMethod(t *testing.T) {
 	t.Parallel()
 	const (
 		intents        = "/v1/payment_intents"
@@ -233,7 +233,7 @@ func text(v any) string {
 	return s
 }
 
-func TestConfirmAndCancel(t *testing.T) {
+func TestConfirmAndCancelDependOnTheStatus(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	form := charge("pm_card_chargeDeclined")
@@ -262,7 +262,7 @@ func TestConfirmAndCancel(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, b.do(http.MethodPost, "/v1/payment_intents/pi_none/cancel", "", nil).status)
 }
 
-func TestRefund(t *testing.T) {
+func TestRefundsDoNotExceedTheCharge(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	pi := text(b.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa")).body["id"])
@@ -299,7 +299,7 @@ func TestRefund(t *testing.T) {
 	require.EqualValues(t, 15000, charges[0].(map[string]any)["amountRefunded"])
 }
 
-func TestListAndSearch(t *testing.T) {
+func TestListAndSearchPageAndFilter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var ids []string
@@ -343,7 +343,7 @@ func idsOf(a answer) []string {
 	return ids
 }
 
-func TestIdempotency(t *testing.T) {
+func TestIdempotencyKeyReplaysItsAnswer(t *testing.T) {
 	t.Parallel()
 
 	t.Run("ReplaysSuccessAndDecline", func(t *testing.T) {
@@ -417,7 +417,7 @@ func TestIdempotency(t *testing.T) {
 	})
 }
 
-func TestFaults(t *testing.T) {
+func TestFaultsFailLoseAndDelayAnswers(t *testing.T) {
 	t.Parallel()
 
 	t.Run("FailHasNoEffect", func(t *testing.T) {
@@ -497,7 +497,7 @@ func TestAuthentication(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, b.do(http.MethodGet, "/v1/customers", "", nil).status)
 }
 
-func TestJournal(t *testing.T) {
+func TestJournalSurvivesRestartAndTornLine(t *testing.T) {
 	t.Parallel()
 
 	// write writes a journal of two charges, closes it, and returns its content.

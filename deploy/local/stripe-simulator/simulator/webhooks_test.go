@@ -82,7 +82,7 @@ func (e *endpoint) wait(n int) []string {
 	return types
 }
 
-func TestWebhooks(t *testing.T) {
+func TestWebhooksAreSignedAndSentOnce(t *testing.T) {
 	t.Parallel()
 	e := listen(t)
 	pi := text(e.do(http.MethodPost, "/v1/payment_intents", "key", charge("pm_card_visa")).body["id"])
@@ -122,7 +122,7 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
-func TestWebhookFaults(t *testing.T) {
+func TestFaultsLoseRepeatAndDelayWebhooks(t *testing.T) {
 	t.Parallel()
 	e := listen(t)
 	pay := func() { e.do(http.MethodPost, "/v1/payment_intents", "", charge("pm_card_visa")) }

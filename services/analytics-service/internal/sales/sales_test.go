@@ -19,7 +19,7 @@ var (
 	at       = time.Date(2024, 1, 15, 10, 31, 7, 0, time.UTC)
 )
 
-func TestOrder(t *testing.T) {
+func TestOrderSumsItemsByTicketType(t *testing.T) {
 	t.Parallel()
 	c, err := sales.Order(eventID, "USD", []sales.Item{
 		{TicketTypeID: seated, Quantity: 1, UnitPrice: "50.00"},
@@ -59,7 +59,7 @@ func TestOrderRejectsInvalidItems(t *testing.T) {
 	}
 }
 
-func TestRefund(t *testing.T) {
+func TestRefundAddsOnlyValidAmounts(t *testing.T) {
 	t.Parallel()
 	c, err := sales.Refund(eventID, "USD", "100.00")
 	require.NoError(t, err)

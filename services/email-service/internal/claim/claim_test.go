@@ -23,7 +23,7 @@ func claimsIn(states claim.States) claim.Claims {
 }
 
 // The tests run against a real sidecar with a real database, and against the fake.
-func TestClaim(t *testing.T) {
+func TestClaimIsExclusiveInDaprdAndFake(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string

@@ -19,7 +19,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/email-service/internal/email"
 )
 
-func TestSend(t *testing.T) {
+func TestSendDeliversAMessageOnce(t *testing.T) {
 	t.Parallel()
 	box := setup(t)
 	m := message()
@@ -72,7 +72,7 @@ func TestSend(t *testing.T) {
 	}, parts(t, first.Header, first.Body))
 }
 
-func TestConcurrentSends(t *testing.T) {
+func TestConcurrentSendsDeliverEachMessage(t *testing.T) {
 	t.Parallel()
 	box := setup(t)
 	var senders sync.WaitGroup
@@ -98,7 +98,7 @@ func TestConcurrentSends(t *testing.T) {
 	}
 }
 
-func TestSendErrors(t *testing.T) {
+func TestSendReportsWhetherTheFailureIsPermanent(t *testing.T) {
 	t.Parallel()
 	permanent := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such mailbox"}
 	temporary := &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
@@ -135,7 +135,7 @@ func TestSendErrors(t *testing.T) {
 	}
 }
 
-func TestSendWithoutServer(t *testing.T) {
+func TestSendWithoutServerIsUnavailable(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -142,7 +142,7 @@ func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	contracttest.Routes(t, httpapi.New(nil, identity.Guard{}, web.Check{}), "email-service")
 }
 
-func TestSend(t *testing.T) {
+func TestRepeatedRequestSendsOnce(t *testing.T) {
 	b := setup(t)
 	first := b.send(t, message("john@example.com", "JVBERi0xLjc="))
 	require.Equal(t, http.StatusOK, first.status, first.body)
@@ -154,7 +154,7 @@ func TestSend(t *testing.T) {
 	require.Empty(t, b.accepted, "a repeated message is not sent again")
 }
 
-func TestLargeAttachments(t *testing.T) {
+func TestAttachmentsAreLimitedInSize(t *testing.T) {
 	b := setup(t)
 	const large = 4 << 20
 	a := b.send(t, message("john@example.com", base64.StdEncoding.EncodeToString(make([]byte, large))))
@@ -168,7 +168,7 @@ func TestLargeAttachments(t *testing.T) {
 		requireFailure(t, http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", "")
 }
 
-func TestRefusals(t *testing.T) {
+func TestInvalidMessagesAreRejected(t *testing.T) {
 	b := setup(t)
 	for _, tt := range []struct {
 		name, body  string

@@ -17,7 +17,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 )
 
-func TestRedrive(t *testing.T) {
+func TestRedriveClosesADeadLetterThatSucceeds(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	var broken atomic.Bool
@@ -92,7 +92,7 @@ func TestOneOfConcurrentRedrivesRuns(t *testing.T) {
 	require.Equal(t, int32(1), runs.Load())
 }
 
-func TestRedriveAll(t *testing.T) {
+func TestRedriveAllReportsHowManyFailed(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	bad := uuid.NewString()

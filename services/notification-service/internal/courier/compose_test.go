@@ -22,7 +22,7 @@ func manyTickets() string {
 	return strings.Replace(couriertest.TicketsGenerated, `"tickets": [`, `"tickets": [`+more, 1)
 }
 
-func TestConfirmation(t *testing.T) {
+func TestTicketsGeneratedSendsConfirmationWithTickets(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.Deliver(t, id, "TICKETS_GENERATED", couriertest.TicketsGenerated)
@@ -75,7 +75,7 @@ func TestPaymentCompletedSendsNothing(t *testing.T) {
 	require.Empty(t, b.Services.Sent())
 }
 
-func TestPaymentFailed(t *testing.T) {
+func TestPaymentFailedSendsTheReason(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.Deliver(t, id, "PAYMENT_FAILED", couriertest.PaymentFailed)
@@ -87,7 +87,7 @@ func TestPaymentFailed(t *testing.T) {
 	require.Equal(t, row{"PAYMENT_FAILED", "SENT", "", 1}, b.row(t, id))
 }
 
-func TestRefundProcessed(t *testing.T) {
+func TestRefundProcessedSendsTheAmount(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.Deliver(t, id, "REFUND_PROCESSED", couriertest.RefundProcessed)
@@ -103,7 +103,7 @@ func TestRefundProcessed(t *testing.T) {
 	require.Contains(t, b.Services.Sent()[1].Text, "With this refund, the whole order is refunded")
 }
 
-func TestTicketTransferred(t *testing.T) {
+func TestTicketTransferredSendsMailToBothOwners(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	for range 2 { // the second delivery changes nothing
@@ -150,7 +150,7 @@ func TestTransferMailsAreRetriedSeparately(t *testing.T) {
 	require.Len(t, b.byAddress(t), 2)
 }
 
-func TestTicketCancelled(t *testing.T) {
+func TestTicketCancelledSendsMailOnlyForTheOwnersCancellation(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.Deliver(t, id, "TICKET_CANCELLED", couriertest.TicketCancelled)
@@ -163,7 +163,7 @@ func TestTicketCancelled(t *testing.T) {
 	require.Len(t, b.Services.Sent(), 1, "the refund has a mail of its own")
 }
 
-func TestMailsToOperations(t *testing.T) {
+func TestAlertIsSentToOperationsOnceWithoutPersonalData(t *testing.T) {
 	for _, tt := range []struct {
 		eventType, payload, subject string
 		says                        []string
@@ -194,7 +194,7 @@ func TestMailsToOperations(t *testing.T) {
 	}
 }
 
-func TestAccountMails(t *testing.T) {
+func TestAccountMailIsSentToTheAddressWithItsLink(t *testing.T) {
 	for _, tt := range []struct{ eventType, kind, subject, link string }{
 		{
 			"EMAIL_VERIFICATION_REQUESTED", "EMAIL_VERIFICATION", "Confirm your e-mail address",

@@ -10,7 +10,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier/couriertest"
 )
 
-func TestList(t *testing.T) {
+func TestListReturnsTheUsersNotificationsByPage(t *testing.T) {
 	b := setup(t)
 	b.Deliver(t, uuid.New(), "PAYMENT_FAILED", couriertest.PaymentFailed)
 	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", couriertest.TicketsGenerated)

@@ -14,7 +14,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-func TestResend(t *testing.T) {
+func TestResendComposesTheMailAgain(t *testing.T) {
 	b := setup(t)
 	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", couriertest.TicketsGenerated)
 	id := b.list(t, couriertest.UserID, "").Notifications[0].NotificationID
@@ -44,7 +44,7 @@ func TestResend(t *testing.T) {
 	require.Len(t, b.Services.Sent(), 1+notification.MaxResends)
 }
 
-func TestResendRefusals(t *testing.T) {
+func TestResendRejectsNotificationsThatCannotBeResent(t *testing.T) {
 	b := setup(t)
 	b.Services.Fail(couriertest.EmailPath, sidecar.ErrUnavailable)
 	b.Deliver(t, uuid.New(), "PAYMENT_FAILED", couriertest.PaymentFailed)

@@ -51,7 +51,7 @@ func oneLine(body string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(body, "</p>", " ")), " ")
 }
 
-func TestConfirmation(t *testing.T) {
+func TestConfirmationDescribesOrderAndAttachesTickets(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Confirmation{
 		To: buyer, Order: order, Occasion: festival,
@@ -124,7 +124,7 @@ func TestConfirmationCountsOmittedTickets(t *testing.T) {
 	}
 }
 
-func TestRefund(t *testing.T) {
+func TestRefundNamesAmountAndReason(t *testing.T) {
 	t.Parallel()
 	const whole = "With this refund, the whole order is refunded."
 	for _, tt := range []struct {
@@ -154,7 +154,7 @@ func TestRefund(t *testing.T) {
 	}
 }
 
-func TestTransfer(t *testing.T) {
+func TestTransferNamesTheOtherOwner(t *testing.T) {
 	t.Parallel()
 	jane := notification.Recipient{Name: "Jane Smith", Address: "jane@example.com"}
 	for _, tt := range []struct {
@@ -187,7 +187,7 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
-func TestCancellation(t *testing.T) {
+func TestCancellationNamesTicketAndEvent(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Cancellation{To: buyer, Occasion: festival, TicketNumber: "TKT-2024-001234"}.Mail()
 	require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestCancellation(t *testing.T) {
 	requireBoth(t, m, "ticket TKT-2024-001234 is cancelled, as you asked", festival.Name)
 }
 
-func TestEventCancellation(t *testing.T) {
+func TestEventCancellationOmitsReasonCodes(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, reason, says string }{
 		{"Text", "Storm warning.", "The reason given: Storm warning."},
@@ -236,7 +236,7 @@ func TestDeadLetterThatCannotBeRead(t *testing.T) {
 	requireNeither(t, m, ",.")
 }
 
-func TestAccountMail(t *testing.T) {
+func TestAccountMailHasTheLinkAndItsExpiry(t *testing.T) {
 	t.Parallel()
 	const link = "https://tickets.example.com/verify-email?token=a-b_c"
 	for _, tt := range []struct {
@@ -259,7 +259,7 @@ func TestAccountMail(t *testing.T) {
 	}
 }
 
-func TestDecline(t *testing.T) {
+func TestDeclineSaysThatNothingWasCharged(t *testing.T) {
 	t.Parallel()
 	m, err := notification.Decline{
 		To: buyer, Order: order, Occasion: festival, Reason: "Payment declined by issuing bank.",

@@ -12,7 +12,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-func TestAfter(t *testing.T) {
+func TestAfterRetriesTemporaryFailuresUntilTheLastAttempt(t *testing.T) {
 	t.Parallel()
 	down := problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "Down")
 	unknownUser := problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")

@@ -15,7 +15,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/store"
 )
 
-func TestMetrics(t *testing.T) {
+func TestMetricsCountNotificationsByStatus(t *testing.T) {
 	b := setup(t)
 	n := b.notification
 	n.Kind, n.OrderID = notification.PasswordReset, uuid.Nil // a kind that no other test settles

@@ -84,7 +84,7 @@ func (b *bundle) attempt(t *testing.T, n notification.Notification, err error) n
 	return n
 }
 
-func TestQueue(t *testing.T) {
+func TestQueueStoresEachNotificationOnce(t *testing.T) {
 	b := setup(t)
 	n := b.notification
 	otherUsers := n
@@ -123,7 +123,7 @@ func TestQueueStoresAllNotificationsOrNone(t *testing.T) {
 }
 
 // Each page of an announcement is queued once, and each holder gets one notification, also if two workers queue pages.
-func TestQueuePage(t *testing.T) {
+func TestQueuePageQueuesEachHolderOnce(t *testing.T) {
 	b := setup(t)
 	a := notification.Announcement{
 		ID: uuid.New(), About: uuid.New(), Kind: notification.EventPostponed, Facts: b.notification.Facts,
@@ -219,7 +219,7 @@ func TestSettleAfterLeaseExpired(t *testing.T) {
 	require.Equal(t, "SENT", status)
 }
 
-func TestList(t *testing.T) {
+func TestListReturnsTheUsersNotificationsByPage(t *testing.T) {
 	b := setup(t)
 	n := b.notification
 	n.Kind = notification.RefundProcessed // an order can have several refunds
@@ -258,7 +258,7 @@ func TestList(t *testing.T) {
 	require.Nil(t, listed[2].OrderID)
 }
 
-func TestResend(t *testing.T) {
+func TestResendQueuesTheSameFactsAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -284,7 +284,7 @@ func TestResend(t *testing.T) {
 	}
 }
 
-func TestResendRefusals(t *testing.T) {
+func TestResendRejectsNotificationsThatCannotBeResent(t *testing.T) {
 	b := setup(t)
 	userID := b.notification.UserID
 	pending := b.attempt(t, b.notification, errDown)
@@ -312,7 +312,7 @@ func TestConcurrentResendsQueueOne(t *testing.T) {
 }
 
 // A resend of a resend counts as a resend of the first notification.
-func TestResendLimit(t *testing.T) {
+func TestResendLimitIncludesResendsOfResends(t *testing.T) {
 	b := setup(t)
 	n := b.attempt(t, b.notification, nil)
 	last := n.ID

@@ -51,7 +51,7 @@ func (b *bundle) passes(t *testing.T, by time.Duration) {
 }
 
 // A buyer who bought before the event was postponed can return the tickets once, for a limited time.
-func TestPostponementRefund(t *testing.T) {
+func TestBuyerReturnsTicketsOnceAfterAPostponement(t *testing.T) {
 	const day = 24 * time.Hour
 	later := time.Now().Add(90 * day)
 	requireClosed := func(t *testing.T, a answer) {

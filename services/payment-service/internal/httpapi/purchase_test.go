@@ -15,7 +15,7 @@ import (
 )
 
 // Every response has the order as the contract's OrderInfoDto.
-func TestPurchase(t *testing.T) {
+func TestPurchaseReturnsTheOrder(t *testing.T) {
 	b := setup(t)
 	bought := b.buy(t, "key", nil)
 	require.Equal(t, http.StatusCreated, bought.status, bought.body)
@@ -83,7 +83,7 @@ func TestHolderNameDefaultsToTheBuyers(t *testing.T) {
 	}
 }
 
-func TestDeclinedOrder(t *testing.T) {
+func TestDeclinedOrderReleasesItsTickets(t *testing.T) {
 	b := setup(t)
 	declined := b.buy(t, "key", map[string]any{"paymentToken": sagatest.DeclinedCard})
 	require.Equal(t, http.StatusPaymentRequired, declined.status)
@@ -114,7 +114,7 @@ func TestDeclinedOrder(t *testing.T) {
 }
 
 // A failed order has the code of the refusal, with the contract's status for it.
-func TestFailedOrder(t *testing.T) {
+func TestFailedOrderHasTheCodeOfTheRefusal(t *testing.T) {
 	b := setup(t)
 	refused := func(kind problem.Kind, code string) sagatest.Fault {
 		return sagatest.Refused(problem.New(kind, code, "No"))

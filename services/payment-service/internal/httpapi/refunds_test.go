@@ -66,7 +66,7 @@ func (a answer) fields(t *testing.T) map[string]any {
 	return fields
 }
 
-func TestRequestRefund(t *testing.T) {
+func TestRequestRefundIsIdempotent(t *testing.T) {
 	b := setup(t)
 	organizer := b.organizer()
 	id, tickets := b.bought(t)
@@ -156,7 +156,7 @@ func TestOrdersThatCannotBeRefunded(t *testing.T) {
 	}
 }
 
-func TestRefundOutcomes(t *testing.T) {
+func TestRefundResponseDependsOnItsOutcome(t *testing.T) {
 	b := setup(t)
 	organizer := b.organizer()
 	const everything = `{"reason": "x"}`

@@ -25,7 +25,7 @@ func report(id, status string) string {
 
 var signed = http.Header{"Stripe-Signature": {sagatest.GenuineSignature}}
 
-func TestWebhook(t *testing.T) {
+func TestWebhookMovesAnOrderForwardOnly(t *testing.T) {
 	b := setup(t)
 	pending := func(key string) string {
 		return b.buy(t, key, map[string]any{"paymentToken": sagatest.PendingCard}).id(t)

@@ -21,7 +21,7 @@ func valid() order.Order {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
 	items := func(n int) []order.Item {
 		items := make([]order.Item, n)
@@ -84,7 +84,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestIsToken(t *testing.T) {
+func TestIsTokenAcceptsPrintableASCII(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{
 		"8e03978e-40d5-43e8-bc93-6894a57f9324": true,

@@ -34,7 +34,7 @@ func ledger(change func(l *refund.Ledger)) refund.Ledger {
 	return l
 }
 
-func TestAdmit(t *testing.T) {
+func TestAdmitReturnsAmountTicketsAndStep(t *testing.T) {
 	t.Parallel()
 	whole := refund.Refund{Whole: true}
 	some := func(ids ...uuid.UUID) refund.Refund { return refund.Refund{TicketIDs: ids} }
@@ -114,7 +114,7 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestValidateNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		refund refund.Refund

@@ -93,7 +93,7 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 
 // "No such charge" is final once no charge request can be in flight any more and the gateway has read the whole list. A
 // charge that is found later is refunded. Once charging has stopped, no new charge is attempted.
-func TestNoSuchCharge(t *testing.T) {
+func TestNoSuchChargeIsFinalOnceNoRequestIsInFlight(t *testing.T) {
 	b := setup(t)
 	// lookedUp returns an order whose charge call was lost, whose hold has expired and whose charging has just stopped.
 	lookedUp := func(t *testing.T) uuid.UUID {

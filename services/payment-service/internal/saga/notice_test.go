@@ -118,7 +118,7 @@ func TestNoticeMovesTheOrder(t *testing.T) {
 }
 
 // A notice that is repeated, late, contradictory or about something else changes nothing.
-func TestNoticeWithoutEffect(t *testing.T) {
+func TestRepeatedOrLateNoticeHasNoEffect(t *testing.T) {
 	b := setup(t)
 	paid := func(t *testing.T) uuid.UUID { t.Helper(); return b.bought(t) }
 	charging := func(t *testing.T) uuid.UUID { t.Helper(); return b.orderAt(t, sagatest.Charge) }
@@ -220,7 +220,7 @@ func TestNoticeWithoutEffect(t *testing.T) {
 }
 
 // Of concurrent contradictory notices, the first moves the order.
-func TestConcurrentNotices(t *testing.T) {
+func TestFirstOfContradictoryNoticesMovesTheOrder(t *testing.T) {
 	b := setup(t)
 	for range 4 {
 		b.newType(5000)

@@ -16,7 +16,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-func TestPurchase(t *testing.T) {
+func TestPurchaseChargesOnceAndGetsTickets(t *testing.T) {
 	b := setup(t)
 	id := b.place(t, sagatest.GoodCard)
 	o, err := b.saga.Drive(t.Context(), id)

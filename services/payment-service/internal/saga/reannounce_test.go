@@ -213,7 +213,7 @@ func TestCrashDuringReannouncement(t *testing.T) {
 }
 
 // Of concurrent sweepers, or a sweeper and the arriving outcome, only one has an effect.
-func TestConcurrentReannouncements(t *testing.T) {
+func TestOneOfConcurrentReannouncementsHasAnEffect(t *testing.T) {
 	b := setup(t)
 	const sweepers = 8
 	race := func(t *testing.T, id uuid.UUID, also func()) (gaveUp int) {

@@ -130,7 +130,7 @@ func (b *bundle) requireBooks(t *testing.T, id uuid.UUID) order.Order {
 	return o
 }
 
-func TestRefund(t *testing.T) {
+func TestRefundCancelsTicketsThenReturnsMoney(t *testing.T) {
 	b := setup(t)
 	for name, tt := range map[string]struct {
 		cents  int64

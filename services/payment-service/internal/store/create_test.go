@@ -15,7 +15,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
 
-func TestCreate(t *testing.T) {
+func TestCreateIsIdempotent(t *testing.T) {
 	b := setup(t)
 	o := newOrder()
 	o.Items = append(o.Items, order.Item{TicketTypeID: uuid.New(), Quantity: 1})

@@ -120,7 +120,7 @@ func TestLeaseDueFindsUnfinishedOrders(t *testing.T) {
 }
 
 // The wait doubles up to a limit that grows with the order's age. A RESERVE is left to the buyer for a minute.
-func TestBackOff(t *testing.T) {
+func TestBackOffDoublesUpToALimit(t *testing.T) {
 	b := setup(t)
 	wait := func(t *testing.T, id uuid.UUID) time.Duration {
 		t.Helper()

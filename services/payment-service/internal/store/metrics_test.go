@@ -18,7 +18,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/store"
 )
 
-func TestGauges(t *testing.T) {
+func TestGaugesCountUnfinishedSagasByStep(t *testing.T) {
 	b := setup(t)
 	for _, step := range []order.Step{order.Charge, order.Charge, order.Release, order.Done} {
 		b.move(t, b.create(t), paths[step]...)

@@ -101,7 +101,7 @@ func TestPublishedEventsHaveTheContractsEnvelope(t *testing.T) {
 	}
 }
 
-func TestHistory(t *testing.T) {
+func TestHistoryHasAnEventForEachStep(t *testing.T) {
 	b := setup(t)
 	o := b.move(t, b.create(t), paths[order.Refund]...)
 	o = b.move(t, o, "Refunded")

@@ -63,7 +63,7 @@ func (b *bundle) refund(t *testing.T, id uuid.UUID) refund.Refund {
 	return r
 }
 
-func TestCreateRefund(t *testing.T) {
+func TestCreateRefundIsIdempotent(t *testing.T) {
 	b := setup(t)
 	o, tickets := b.bought(t)
 	trace := telemetry.Trace{
@@ -344,7 +344,7 @@ func TestARefundSucceedsOrFails(t *testing.T) {
 	}
 }
 
-func TestLeaseDueRefunds(t *testing.T) {
+func TestLeaseDueRefundsLeasesUnfinishedRefundsOnce(t *testing.T) {
 	b := setup(t)
 	due := func() []uuid.UUID {
 		ids, err := b.store.LeaseDueRefunds(t.Context(), 100)
@@ -378,7 +378,7 @@ func TestLeaseDueRefunds(t *testing.T) {
 }
 
 // Pages have no gap and no repetition, even among entries with equal times.
-func TestPages(t *testing.T) {
+func TestPagesHaveNoGapAndNoRepetition(t *testing.T) {
 	b := setup(t)
 	user := uuid.New()
 	want := map[uuid.UUID]bool{}

@@ -177,7 +177,7 @@ func withAge(o, other order.Order) order.Order {
 	return o
 }
 
-func TestReserved(t *testing.T) {
+func TestReservedStoresPricesAndChargeTime(t *testing.T) {
 	b := setup(t)
 	o := newOrder()
 	o.Items = append(o.Items, order.Item{TicketTypeID: uuid.New(), Quantity: 1})

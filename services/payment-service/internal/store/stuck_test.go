@@ -129,7 +129,7 @@ func TestAlertIsAtomicAndOnce(t *testing.T) {
 	})
 }
 
-func TestUnfinished(t *testing.T) {
+func TestUnfinishedListsSagasByPage(t *testing.T) {
 	b := setup(t)
 	list := func(stuck bool) []uuid.UUID {
 		var ids []uuid.UUID
@@ -181,7 +181,7 @@ func TestUnfinished(t *testing.T) {
 	})
 }
 
-func TestRetry(t *testing.T) {
+func TestRetryMakesUnfinishedSagasDue(t *testing.T) {
 	b := setup(t)
 	admin := uuid.New()
 	refuse := func(t *testing.T, o order.Order) {

@@ -332,7 +332,7 @@ func TestFulfilRefusesSecondOrderOfReservation(t *testing.T) {
 	b.requireInventory(t, kind, 1, 0)
 }
 
-func TestConcurrentFulfils(t *testing.T) {
+func TestConcurrentFulfilsIssueOnce(t *testing.T) {
 	t.Parallel()
 	t.Run("SameMessage", func(t *testing.T) {
 		t.Parallel()
@@ -387,7 +387,7 @@ func TestConcurrentFulfils(t *testing.T) {
 }
 
 // A published event is a CloudEvent that contains the contract's envelope and continues the trace of the purchase.
-func TestPublishedEvents(t *testing.T) {
+func TestPublishedEventsHaveTheContractsEnvelope(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 5)
