@@ -39,5 +39,7 @@ func run(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	return service.Serve(ctx, httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret}, service.Guard))
+	return service.Serve(ctx, httpapi.New(httpapi.Deps{
+		Cards: cards, Webhooks: gateway.Webhooks{Secret: webhookSecret}, Guard: service.Guard,
+	}))
 }

@@ -4,12 +4,10 @@ import (
 	"testing"
 
 	"github.com/eventbooking/eventbooking/services/contracts/contracttest"
-	"github.com/eventbooking/eventbooking/services/internal/identity"
-	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/httpapi"
 )
 
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
 	t.Parallel()
-	contracttest.Routes(t, httpapi.New(nil, gateway.Webhooks{}, identity.Guard{}), "payment-gateway")
+	contracttest.Routes(t, httpapi.New(httpapi.Deps{}), "payment-gateway")
 }

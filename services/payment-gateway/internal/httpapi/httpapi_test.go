@@ -41,8 +41,10 @@ func setup(t *testing.T) *bundle {
 	stripe := httptest.NewServer(sim.Handler())
 	cards, err := gateway.New(stripe.URL, "sk_test_123")
 	require.NoError(t, err)
-	server := httptest.NewServer(httpapi.New(cards, gateway.Webhooks{Secret: webhookSecret},
-		identity.Guard{ServiceSecret: serviceSecret, AppAPIToken: appToken}))
+	server := httptest.NewServer(httpapi.New(httpapi.Deps{
+		Cards: cards, Webhooks: gateway.Webhooks{Secret: webhookSecret},
+		Guard: identity.Guard{ServiceSecret: serviceSecret, AppAPIToken: appToken},
+	}))
 	t.Cleanup(func() {
 		server.Close()
 		stripe.Close()
