@@ -1,9 +1,11 @@
-// Package outbox publishes events that a service stores in its database together with the changes that
-// they report.
+// Package outbox publishes events that a service stores in its database, in the transaction of the change that they
+// report. An event is stored if and only if its change is.
 //
-// AddTx stores an event. A Relay publishes stored events through the sidecar and then marks them. If it
-// dies in between, the event is published again under the same id, so every committed event is published
-// at least once.
+// AddTx stores an event. Each replica runs a Relay, which publishes stored events through the sidecar and then marks
+// them as published. If the process dies before publishing, the relay of another replica, or of this one after its
+// restart, publishes the event. If it dies after publishing and before marking, the event is published again under the
+// same id. So every committed event is published at least once, and consumers drop duplicates by the id; see package
+// inbox. An event that the sidecar or the broker refuses stays stored and is retried.
 package outbox
 
 import (

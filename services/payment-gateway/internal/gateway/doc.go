@@ -2,37 +2,42 @@
 //
 // # Charges
 //
-// An attempt key is charged at most once. It is sent as Stripe's idempotency key, so repeating a Charge after a crash,
-// a timeout or a lost response returns the outcome of the first request. Stripe keeps an idempotency key for 24 hours.
-// A caller must not repeat a Charge after that, and can still look it up with Find.
+// An attempt key stands for one charge of one order. It is sent as Stripe's idempotency key, so for 24 hours, as long
+// as Stripe keeps the key, repeating a Charge after a crash, a timeout or a lost response returns the outcome of the
+// first request. After that a caller must not repeat a Charge, and looks it up with Find. (payment-service stops
+// charging after ten minutes.)
 //
 // A decline is an outcome, not an error. ErrUnavailable means that the outcome is unknown: the card may have been
-// charged. The caller repeats the same Charge to find out.
+// charged. The caller repeats the same Charge to learn the outcome.
 //
-// Stripe also saves its own internal errors (500) under the idempotency key. Every repetition then receives the saved
-// error, marked as a replay, although the first request has ended with or without a charge. Charge never returns a
-// replayed error. It looks up what the first request did and returns that.
+// Stripe also saves its own internal errors (500) under the idempotency key. A repetition then receives the saved
+// error, marked as a replay, whether or not the first request charged the card. Charge never returns a replayed error.
+// It looks up the charge and returns its outcome. If there is none, it returns a retryable decline, since nothing can
+// be charged under this key any more.
 //
 // # Lookups
 //
 // Find first asks Stripe's search, which is one request. The search index lags behind writes by up to a minute, and by
 // an hour during an outage at Stripe. If the search finds nothing, Find reads the list of all PaymentIntents created
-// since the first attempt, which does not lag. NotFound is therefore true at that moment, except where the list is too
-// long to be read; Retryable is set in that case. Find cannot know about a request that is still on its way to Stripe.
-// The caller has to rule that out.
+// since the first attempt, which does not lag, up to a limit. If it read the whole list, NotFound means that there was
+// no such charge at that moment. If it did not, the NotFound is marked Retryable: a later lookup may find the charge.
+// Find cannot know about a request that is still on its way to Stripe. The caller waits until there can be none.
 //
 // # Refunds
 //
-// A refund key is refunded at most once, without a limit in time. Besides sending the key as an idempotency key, Refund
-// looks for it among the refunds of the charge before it creates one. That list does not lag.
+// A refund key stands for one refund, without a limit in time. Refund first looks for the key among the refunds of the
+// charge, a list that does not lag, and creates a refund if it is not there. It sends the key as Stripe's idempotency
+// key too, so concurrent requests create one refund.
 //
 // # Webhooks
 //
 // A webhook event is accepted only if it is signed with the endpoint's secret and the signature is at most five minutes
-// old. Its PaymentIntent is translated to the same Charge that the response to the charge request is.
+// old. Stripe signs each delivery anew. The PaymentIntent in the event becomes the Charge that a response with it would
+// become.
 //
 // # Retries
 //
-// This package retries nothing. Retries belong to the sidecar's policy, which stops them when the circuit breaker
-// opens. A second layer of retries would multiply the first.
+// This package retries nothing within a call. Retries within a call belong to the sidecar's policy, which stops them
+// when the circuit breaker opens. Attempts that are minutes apart belong to the saga of payment-service, which stores
+// them.
 package gateway

@@ -1,70 +1,102 @@
-// Package saga drives orders through the purchase saga and refunds through the refund saga. It makes the calls that the
-// steps of packages order and refund stand for, and records their outcomes with package store.
+// Package saga drives orders through the purchase saga and refunds through the refund saga. A step of a saga is a call
+// to another service or the wait for an event. The saga makes the call and records its outcome with package store.
 //
 // # Steps
 //
-// A driver repeats three actions until the order or refund is done, or until a step belongs to another service:
+//	purchase   RESERVE -> CHARGE -> FULFIL -> DONE
+//	           RESERVE -> RELEASE -> DONE            the reservation's outcome is unknown, and the buyer has gone
+//	           CHARGE  -> RELEASE -> DONE            the card was declined, or no charge was made in time
+//	           FULFIL  -> REFUND  -> DONE            the tickets could not be issued
+//	refund     CANCEL_TICKETS -> REFUND -> DONE      the money is refunded after the tickets are cancelled
 //
-//  1. It reads the step, which is committed.
-//  2. It makes the call that the step stands for, outside any transaction.
-//  3. It commits the outcome: the next step, the saga_events and the events to publish, in one transaction.
+// RELEASE and the refund saga are the compensations. The buyer's order is COMPLETED as soon as it is paid, at FULFIL.
+// FULFIL belongs to ticket-service, which reports TICKETS_GENERATED or TICKET_GENERATION_FAILED.
 //
-// The process can die between any two of these actions. The committed step then says which call to make next, and it
-// does not matter whether the dead process had made that call: every call is idempotent under a key that was committed
-// before it. A repeated call returns the outcome of the first.
+// A driver repeats three actions until the saga is done or waits for an event:
+//
+//  1. It reads the committed step.
+//  2. It makes the call of that step, outside any transaction.
+//  3. It commits the outcome in one transaction: the next step, the saga_events, and the events to publish.
+//
+// The process can die between any two of these actions. The next driver repeats the call of the committed step. It does
+// not need to know whether the dead process had made that call: each call has an idempotency key that was committed
+// before it, and a repeated call returns the outcome of the first.
 //
 //	call               key
 //	reserve, release   the reservation id
-//	charge             the attempt key, which is derived from the order's id
-//	cancel, refund     the refund key, which is derived from the refund's id
+//	charge             the attempt key; an order has one, derived from its id
+//	cancel, refund     the refund key, derived from the refund's id
 //
 // # Leases
 //
-// A driver holds the lease of what it drives, for a minute that each step renews. The first driver is the request that
-// placed the order or requested the refund. If its process dies, the lease expires, and a sweep takes over. If a call
-// fails, the driver ends its lease and schedules the next attempt; see store.Store.BackOff. A driver whose lease
-// expired during a slow call does no harm, because an outcome is committed only if the order is still at the step that
-// it belongs to.
+// A driver holds a lease on what it drives, for one minute. Each committed step renews it. The first driver is the
+// request that placed the order or requested the refund. If that process dies, the lease expires. If a call fails
+// without an outcome, the driver ends its lease and schedules the next attempt; see store.Store.BackOff. A decline is
+// an outcome, not a failure.
+//
+// A call may take longer than the lease, so two drivers may make the same call. The key makes that safe at the callee.
+// Here, an outcome is committed only if the order is still at the step that it belongs to.
 //
 // # Sweeps
 //
-// Every few seconds a cron tick of the sidecar starts a sweep on each replica. It leases what is due and drives it on.
-// It also announces orders again whose tickets were not reported, and creates the refunds of cancelled events. A
-// compensation is repeated until it succeeds. After several failed attempts COMPENSATION_FAILED alerts operations.
+// Every few seconds each replica's sidecar starts a sweep with a cron tick. A sweep leases the sagas that are due and
+// drives them. It also creates the refunds of cancelled events. A compensation is repeated until it succeeds. After
+// order.MaxTries failed attempts it publishes COMPENSATION_FAILED once, which alerts operations, and continues.
+//
+// An order at FULFIL is due after two minutes without a report. The sweep then publishes PAYMENT_COMPLETED again, as a
+// new message; ticket-service answers for an order that it knows already and issues no second tickets. It repeats that
+// after four minutes and every four minutes from then on. After order.FulfilWindow (30 minutes) it refunds the order,
+// cancels any tickets of it, and publishes COMPENSATION_FAILED.
 //
 // # What a crash leads to
 //
 //	the process dies             afterwards
-//	at RESERVE                   If the buyer repeats the request within a minute, the order is driven on. Otherwise
-//	                             the sweep releases the reservation, and the order is FAILED. ticket-service stores
-//	                             the release, so a reserve that arrives after it is refused.
+//	at RESERVE                   When the lease has expired, the first of two continues. A repeated request of the
+//	                             buyer drives the order on. A sweep goes to RELEASE, because the buyer has seen an
+//	                             error and nothing is sold yet. ticket-service stores the release, and refuses a
+//	                             reserve that arrives after it.
 //	at CHARGE, before the call   The sweep makes the charge.
 //	at CHARGE, after the call    The sweep repeats the charge and gets the first outcome. The card is charged once.
-//	at FULFIL                    Nothing is left to do here: PAYMENT_COMPLETED was committed with the step, and any
-//	                             replica publishes it.
+//	at FULFIL                    PAYMENT_COMPLETED was committed with the step. The relay of any replica publishes it.
 //	at RELEASE                   The sweep repeats the release.
-//	during a refund              The sweep repeats the cancellation or the refund. Each takes effect once.
+//	during a refund              The sweep repeats the call of the step. Each takes effect once.
 //
 // # Example: the card is charged and the process dies
 //
-// The order is at CHARGE, its tickets are held for 15 minutes, and the buyer's request has no response. Stripe has
-// charged the card, and nothing of that is recorded here.
+// The order is at CHARGE. Its tickets are held until 15 minutes after they were reserved. Stripe has charged the card,
+// and the database does not have the outcome. The buyer's connection breaks.
 //
-// Within a minute the lease expires, and a sweep of any replica leases the order. It repeats the charge under the same
-// attempt key, which payment-gateway sends as Stripe's idempotency key. Stripe returns the outcome of the first
-// request. The sweep commits it: the order is paid, at FULFIL, with PAYMENT_COMPLETED in the outbox. The relay
-// publishes the event, ticket-service generates the tickets, and TICKETS_GENERATED completes the order. Stripe's
-// webhook may report the charge earlier; it moves the order in the same way. A buyer who repeats the request gets the
-// same order in any case.
+// The lease expires after at most a minute, and the next sweep of any replica leases the order. It repeats the charge
+// under the same attempt key, which payment-gateway sends as Stripe's idempotency key. Stripe returns the outcome of
+// the first request. The sweep commits it: the order is COMPLETED, at FULFIL, with PAYMENT_COMPLETED in the outbox. The
+// relay publishes the event, ticket-service issues the tickets, TICKETS_GENERATED moves the order to DONE, and
+// notification-service mails the tickets. Stripe's webhook may arrive before the sweep does. It commits the same
+// outcome.
 //
-// If payment-gateway does not respond, the attempts go on with growing intervals, and each extends the hold. Ten
-// minutes after the first attempt, or when the hold has ended, charging stops for good. From then on the gateway is
-// only asked what became of the charge. If the card was charged, the order goes on as above. If the tickets have been
-// sold to others in the meantime, the order is refunded. If there is no charge, and no request can be in flight any
-// more, the order is FAILED.
+// The buyer may repeat the request with the same Idempotency-Key. The response is about the same order: 202 while
+// another driver holds the lease, 201 once it is paid, 402 if the card was declined. Another Idempotency-Key makes
+// another order.
 //
-// # Notices
+// # If the outcome of a charge stays unknown
 //
-// The card processor's webhooks arrive independently of any driver and need no lease. They record the same outcomes as
-// the responses to calls do. Whichever is second changes nothing.
+// If payment-gateway or Stripe does not respond, the attempts go on with growing intervals. From one minute after the
+// order reached CHARGE, each attempt first extends the hold, up to 30 minutes in all. If the extension fails, the
+// attempt is made all the same; if ticket-service reports that the hold has ended, it is not.
+//
+// Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops for good. From then on each
+// attempt asks payment-gateway for the outcome:
+//
+//   - The card was charged: the order goes on to FULFIL. If its hold has ended, ticket-service reserves the tickets
+//     again; if they are sold, it reports TICKET_GENERATION_FAILED, and the order is refunded.
+//   - The card was declined, or there is no charge three minutes after charging stopped (order.ChargeMaxInFlight, after
+//     which no request can be on its way any more): the order is FAILED, and its hold is released.
+//   - payment-gateway does not respond: it is asked again, at most every five minutes, without end.
+//
+// A charge that is reported after its order has FAILED is refunded.
+//
+// # Webhooks
+//
+// Stripe's webhooks arrive at any time, also while a driver holds the lease. Notice records the outcomes that they
+// report, under the same condition: the order is still at the step that the outcome belongs to. Stripe repeats a
+// webhook that was not accepted for up to three days.
 package saga
