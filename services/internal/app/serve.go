@@ -26,9 +26,9 @@ const (
 	flushTimeout = 3 * time.Second
 )
 
-// ShutdownTimeout bounds the time from SIGTERM until the process has exited. Whatever stops a service has to wait
-// longer before it kills the process, or it breaks off a request: Kubernetes (deploy/kubernetes/base/deployment.yaml)
-// and the local stack (deploy/local/stack).
+// ShutdownTimeout bounds the time from SIGTERM until the process has exited. Kubernetes
+// (deploy/kubernetes/base/deployment.yaml) and the local stack (deploy/local/stack) must wait longer before they kill
+// the process. Otherwise they interrupt requests.
 const ShutdownTimeout = requestsGrace + recordTimeout + flushTimeout
 
 // Bounds on how slowly a client may send its headers, and on how long it may keep an idle connection.

@@ -21,7 +21,7 @@ import (
 // connections.
 type Service struct {
 	Sidecar *sidecar.Client
-	// Guard verifies what the service's [Access] names, and requests of its own sidecar in any case.
+	// Guard verifies the callers in the service's [Access], and always those of its own sidecar.
 	Guard identity.Guard
 	Pool  *pgxpool.Pool // nil without a database
 	// DatabaseHealth checks the database. It is the zero Check without one.
@@ -37,7 +37,7 @@ type Service struct {
 type Database struct {
 	// Migrations create the service's own tables. The tables of package messaging are created as well.
 	Migrations postgres.Migrations
-	// Settings say how long messages are kept.
+	// Settings determine how long messages are kept.
 	Settings messaging.Settings
 	// Queues are the queues that the service consumes; see Consume.
 	Queues messaging.Queues
@@ -45,7 +45,7 @@ type Database struct {
 	Gauges []postgres.Gauges
 	// Ordered maps each topic whose events must keep their order to the component that they are published through.
 	Ordered map[string]string
-	// PublishesNothing says that no relay is needed.
+	// PublishesNothing is set for a service without events of its own. It needs no relay.
 	PublishesNothing bool
 }
 

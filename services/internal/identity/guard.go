@@ -36,8 +36,8 @@ const (
 )
 
 // FetchKeys returns a Verifier with a copy of auth-service's key set, which it keeps up to date until ctx is done. url
-// leads through the sidecar to auth-service, and client authenticates to the sidecar. The set is fetched again every 10
-// minutes, and when a token has an unknown key id, but for that at most every 3 s on average. auth-service may start
+// is the key set's URL at the sidecar, and client authenticates to the sidecar. The set is fetched again every 10
+// minutes, and when a token has an unknown key id, for that reason at most every 3 s on average. auth-service may start
 // later: until there are keys, they are fetched every 3 s, and Verify returns ErrKeysUnavailable.
 func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, error) {
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{url}, keyfunc.Override{
@@ -141,10 +141,10 @@ func (g Guard) Person(h web.Handler, roles ...Role) web.Handler {
 	}
 }
 
-// Service registers route on router. It calls h for requests of an app that may call the route, through the sidecar, or
-// of an app in others. The token is in X-Service-Token, with the app-id in X-Service-Name, or in the header
-// "Authorization: Service-Token ...". Other requests are answered ErrNotSidecar, ErrServiceTokenInvalid or
-// ErrServiceForbidden.
+// Service registers route on router. It calls h for a request that comes through the sidecar with the service token of
+// one of the route's callers or of an app in others. The token is in X-Service-Token, with the app-id in
+// X-Service-Name, or in the header "Authorization: Service-Token ...". Other requests are answered with ErrNotSidecar,
+// ErrServiceTokenInvalid or ErrServiceForbidden.
 func (g Guard) Service(router *mux.Router, route calls.Route, h web.Handler, others ...string) {
 	guarded := func(w http.ResponseWriter, r *http.Request) error {
 		if !g.BySidecar(r) {

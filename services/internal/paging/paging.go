@@ -42,7 +42,7 @@ func Cursor(at time.Time, id uuid.UUID) string {
 	return base64.RawURLEncoding.EncodeToString(append(b, id[:]...))
 }
 
-// ParseCursor returns the time and the id that a cursor holds. It reports false if text is not a cursor of ours.
+// ParseCursor returns the time and the id that a cursor holds. It reports false for an invalid cursor.
 func ParseCursor(text string) (at time.Time, id uuid.UUID, ok bool) {
 	b, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(b) != 8+len(uuid.UUID{}) {

@@ -25,8 +25,8 @@ const (
 	// cores does not get more done with more. Two replicas of each of six services have at most 192.
 	maxConns = 16
 	// idleInTx is how long a transaction may be idle before the server ends it, unless the URL has
-	// idle_in_transaction_session_timeout. Our transactions wait for nothing but the database, so that an idle one belongs
-	// to a replica that is frozen or disconnected, and others wait for the rows that it has locked.
+	// idle_in_transaction_session_timeout. Services wait only for the database in a transaction. So an idle transaction
+	// belongs to a replica that is frozen or disconnected, and other transactions wait for the rows that it has locked.
 	idleInTx = "10s"
 	// startTimeout is how long Open waits for an unreachable server.
 	startTimeout = time.Minute

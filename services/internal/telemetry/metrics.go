@@ -25,7 +25,8 @@ var calls = promauto.NewHistogramVec(prometheus.HistogramOpts{
 
 func init() { prometheus.MustRegister(collectors.NewBuildInfoCollector()) }
 
-// id matches a path segment that is an id. Every id in our paths has a digit, and no other segment has one.
+// id matches a path segment that is an id. In the paths of this system, every id has a digit and no other
+// segment has one.
 var id = regexp.MustCompile(`/[^/]*[0-9][^/]*`)
 
 // ObserveCall records a call that started at began and ends now. The operation is a word, or a method and a path; ids

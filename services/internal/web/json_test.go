@@ -129,8 +129,8 @@ func TestDecodeNamesTheInvalidField(t *testing.T) {
 	}
 }
 
-// FuzzDecode checks that no body makes Decode panic or blames the service: an error is a *problem.Error of the
-// client's. A body that is accepted is valid JSON, and its value is accepted again.
+// FuzzDecode checks that Decode never panics and that each of its errors is a *problem.Error of the client. A body that
+// Decode accepts is valid JSON, and Decode accepts its value again.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(validOrder))
 	for _, tt := range invalidBodies {
