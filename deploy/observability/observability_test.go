@@ -272,7 +272,11 @@ func TestRunbooksSearchLogsForMessagesThatServicesWrite(t *testing.T) {
 	grep := regexp.MustCompile(`grep (?:"([^"]+)"|([A-Z_]+)) \S+_app_`)
 	for path, text := range runbooks(t) {
 		for _, match := range grep.FindAllStringSubmatch(text, -1) {
-			require.Contains(t, source.String(), match[1]+match[2], path)
+			if message := match[1]; message != "" {
+				require.Regexp(t, `slog\.\w+\((ctx, )?"`+regexp.QuoteMeta(message)+`"`, source.String(), path)
+				continue
+			}
+			require.Contains(t, source.String(), match[2], path)
 		}
 	}
 }
