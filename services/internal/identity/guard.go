@@ -88,8 +88,8 @@ func FetchKeys(ctx context.Context, client *http.Client, url string) (Verifier, 
 	}}, nil
 }
 
-// detached completes requests whose caller has given up, which happens when the caller has spent its time waiting for
-// the rate limit of fetches. To a sidecar, an abandoned call is a failure. If it was the trial call of a half-open
+// detached completes requests whose caller was cancelled, for example because its deadline passed while it waited for
+// the rate limit of fetches. A sidecar counts an abandoned call as a failure. If it was the trial call of a half-open
 // circuit breaker, the breaker opens again, and no keys can be fetched for another 30 s.
 type detached struct{ client *http.Client }
 

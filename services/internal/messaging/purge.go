@@ -53,8 +53,8 @@ func (r *Retention) Decode(value string) error {
 // Before it deletes rows, Purge stores in the table purged up to which time. An auditor can conclude nothing from a
 // missing row that is older.
 //
-// An event takes effect twice if its relay dies between the broker's answer and the mark and no relay runs for longer
-// than all that.
+// One case of a repeated effect remains: the relay dies between the broker's answer and the mark, and no relay runs
+// until the event has expired from the inbox.
 type Purge struct {
 	Pool     *pgxpool.Pool
 	Settings Settings

@@ -9,13 +9,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// Limits on how many entries a request may ask for, and how many it gets if it asks for no number.
+// DefaultLimit is the number of entries in a page if the request sets no limit. MaxLimit is the largest limit.
 const (
 	DefaultLimit = 20
 	MaxLimit     = 100
 )
 
-// Page is the part of a list that a request asks for, in ascending or descending order. A store queries one entry more
+// Page is the part of a list that a request selects, in ascending or descending order. A store queries one entry more
 // than Limit, so that [Cut] can see whether there is a next page:
 //
 //	WHERE (created_at, id) < (coalesce($1::timestamptz, 'infinity'), $2) ORDER BY created_at DESC, id DESC LIMIT $3 + 1

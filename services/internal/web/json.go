@@ -182,7 +182,7 @@ func Problem(r *http.Request, err error) *problem.Error {
 	switch {
 	case !ok && errors.Is(r.Context().Err(), context.Canceled):
 		slog.InfoContext(r.Context(), "client disconnected", "error", err.Error())
-		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request was given up")
+		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request was cancelled")
 	case !ok && errors.Is(r.Context().Err(), context.DeadlineExceeded):
 		slog.WarnContext(r.Context(), "request timed out", "error", err.Error())
 		return problem.New(problem.Unavailable, "SERVICE_UNAVAILABLE", "The request took too long")

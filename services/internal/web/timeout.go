@@ -7,11 +7,10 @@ import (
 )
 
 // RequestTimeout bounds every request: the context of a handler ends after it. It has to cover the longest requests: an
-// order that waits for its turn (15 s) and is then driven (50 s), a sweep of sagas (60 s), and an event handler (55 s,
+// order that waits in the queue (15 s) and is then driven (50 s), a sweep of sagas (60 s), and an event handler (55 s,
 // the longest timeout in resiliency/components.yaml).
 //
-// The shutdown of a service waits this long for requests in progress, and everything that stops services waits longer:
-// see package app.
+// The shutdown of a service waits this long for requests in progress; see app.ShutdownTimeout.
 const RequestTimeout = 65 * time.Second
 
 // bounded ends the context of a request after RequestTimeout.

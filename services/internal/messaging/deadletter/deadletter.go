@@ -1,4 +1,4 @@
-// Package deadletter looks after the events that a service could not process.
+// Package deadletter stores the events that a service could not process, retries them, and alerts operations.
 //
 // SQS moves a message to the dead-letter queue after three failed deliveries. The sidecar passes it from there
 // to an Archive, which stores it as an open dead letter in dead_letters and processes its event again at once.
@@ -50,7 +50,7 @@ const (
 const (
 	// realertAfter is the time between two alerts of a dead letter that stays open.
 	realertAfter = time.Hour
-	// sweepBatch bounds the dead letters that one sweep alerts of, and those that it processes again.
+	// sweepBatch bounds the dead letters that one sweep raises alerts for, and those that it processes again.
 	sweepBatch = 100
 	// maxTries bounds the attempts at an event without an admin's request.
 	maxTries = 3
@@ -164,7 +164,7 @@ type alert struct {
 
 const alertColumns = `id::text, queue, event_id, type, reason, first_seen`
 
-// alertTx alerts operations of a dead letter: by a log record for each call, and by an event at most once an hour.
+// alertTx alerts operations about a dead letter: by a log record for each call, and by an event at most once an hour.
 func (a Archive) alertTx(ctx context.Context, tx pgx.Tx, l alert) error {
 	postgres.AfterCommit(tx, func() {
 		slog.ErrorContext(ctx, "dead letter needs an operator", "queue", l.Queue, "deadLetterId", l.ID, "eventId", l.EventID,
@@ -182,9 +182,9 @@ func (a Archive) alertTx(ctx context.Context, tx pgx.Tx, l alert) error {
 	})
 }
 
-// sweep alerts operations of open dead letters that are due for it, among them those whose attempt killed its
-// process. Then it processes those again that have attempts left. It returns how many are open after that, and how
-// many it alerted of.
+// sweep alerts operations about open dead letters whose last alert is an hour old or that have none, including those
+// whose attempt killed its process. Then it processes again those that have attempts left. It returns the number of
+// dead letters that are open afterwards, and the number of alerts.
 func (a Archive) sweep(ctx context.Context) (open, alerted int, err error) {
 	if err := postgres.InTx(ctx, a.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
@@ -207,7 +207,7 @@ func (a Archive) sweep(ctx context.Context) (open, alerted int, err error) {
 		}
 		return nil
 	}); err != nil {
-		return 0, 0, fmt.Errorf("alert of dead letters: %w", err)
+		return 0, 0, fmt.Errorf("alert about dead letters: %w", err)
 	}
 	ids, err := a.ids(ctx, `
 		SELECT id FROM dead_letters WHERE state = 'OPEN' AND redriven_until < now() AND tries < $1

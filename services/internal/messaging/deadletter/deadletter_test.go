@@ -210,7 +210,7 @@ func TestEventThatKillsTheProcessIsAlertedAndNotRetriedForever(t *testing.T) {
 	<-dead
 }
 
-func TestSweepAlertsAgainOfOpenDeadLetters(t *testing.T) {
+func TestSweepRepeatsAlertsOfOpenDeadLetters(t *testing.T) {
 	t.Parallel()
 	pool := setup(t)
 	url := serve(t, pool, func(context.Context, inbox.Event[messagingtest.Sold]) error { return errBroken })

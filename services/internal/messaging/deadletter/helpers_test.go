@@ -149,7 +149,7 @@ func sweep(t *testing.T, url string) {
 	require.Equal(t, http.StatusOK, messagingtest.Deliver(t, url+"/bindings/monitor-dead-letters", ""))
 }
 
-// alerts returns the ids of the dead letters that operations were alerted of.
+// alerts returns the ids of the dead letters that operations were alerted about.
 func alerts(t *testing.T, pool *pgxpool.Pool) []string {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `
