@@ -22,12 +22,12 @@ var (
 		Callers:  []string{ticketService, notificationService},
 		Refusals: []problem.Kind{problem.NotFound},
 	}}
-	// Users returns the known ones of several users.
+	// Users returns the users with the given ids. It leaves out unknown ids.
 	Users = Endpoint[UsersRequest, UsersAnswer]{Route{
 		App: authService, Method: http.MethodPost, Path: "/api/auth/internal/users/batch",
 		Callers: []string{ticketService, notificationService},
 	}}
-	// AccountMail returns what a requested account mail says, with its token.
+	// AccountMail returns the content of a requested account mail, including its token.
 	AccountMail = Endpoint[None, AccountMailAnswer]{Route{
 		App: authService, Method: http.MethodGet, Path: "/api/auth/internal/account-mails/{requestId}",
 		Callers:  []string{notificationService},

@@ -22,7 +22,7 @@ var (
 		App: eventService, Method: http.MethodGet, Path: "/api/events/internal/{eventId}/validate-organizer/{userId}",
 		Callers: []string{ticketService, paymentService},
 	}}
-	// Events returns the known ones of several events.
+	// Events returns the events with the given ids. It leaves out unknown ids.
 	Events = Endpoint[EventsRequest, EventsAnswer]{Route{
 		App: eventService, Method: http.MethodPost, Path: "/api/events/internal/batch",
 		Callers: []string{ticketService, paymentService, notificationService},

@@ -22,7 +22,7 @@ var (
 		App: paymentGateway, Method: http.MethodGet, Path: "/api/gateway/internal/charges",
 		Callers: []string{paymentService},
 	}}
-	// Refund refunds money of a charge. It is idempotent by the refund key.
+	// Refund refunds a charge or a part of it. It is idempotent by the refund key.
 	Refund = Endpoint[RefundRequest, RefundAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/refunds",
 		Callers:  []string{paymentService},
@@ -47,7 +47,7 @@ const (
 	GatewayFailed    GatewayStatus = "FAILED"
 )
 
-// FailureAlreadyRefunded is the FailureCode of a refund whose money went back in another way.
+// FailureAlreadyRefunded is the FailureCode of a refund whose amount was returned in another way.
 const FailureAlreadyRefunded = "ALREADY_REFUNDED"
 
 // ChargeRequest is the request of [Charge].

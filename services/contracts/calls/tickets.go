@@ -38,13 +38,13 @@ var (
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/release-reservation",
 		Callers: []string{paymentService},
 	}}
-	// ExtendReservation moves the end of a reservation.
+	// ExtendReservation makes a reservation expire later.
 	ExtendReservation = Endpoint[ExtendReservationRequest, ExtendReservationAnswer]{Route{
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/extend-reservation",
 		Callers:  []string{paymentService},
 		Refusals: []problem.Kind{problem.NotFound},
 	}}
-	// CancelTickets cancels tickets whose money goes back. It is idempotent by the refund key.
+	// CancelTickets cancels tickets that are being refunded. It is idempotent by the refund key.
 	CancelTickets = Endpoint[CancelTicketsRequest, CancelTicketsAnswer]{Route{
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/cancel",
 		Callers:  []string{paymentService},
@@ -75,7 +75,7 @@ var (
 	}}
 )
 
-// CodeReservationNotFound says that a reservation is unknown or expired.
+// CodeReservationNotFound is the error code for a reservation that is unknown or expired.
 const CodeReservationNotFound = "RESERVATION_NOT_FOUND"
 
 // Reasons that payment-service gives for releases and cancellations. Other reasons are free text.
@@ -85,7 +85,7 @@ const (
 	ReasonEventPostponed = "EVENT_POSTPONED"
 )
 
-// TicketRequest asks for tickets of one type.
+// TicketRequest is a quantity of tickets of one type.
 type TicketRequest struct {
 	TicketTypeID string `json:"ticketTypeId"`
 	Quantity     int    `json:"quantity"`
