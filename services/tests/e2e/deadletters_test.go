@@ -26,7 +26,8 @@ type deadLetter struct {
 	Times   int       `json:"times"`
 }
 
-// A dead letter takes the real way: three deliveries, thirty seconds apart, then the dead-letter queue.
+// The events fail as in production: the queue delivers them three times, thirty seconds apart, and then moves them to
+// the dead-letter queue.
 func TestRefusedEventBecomesADeadLetterThatCanBeRedriven(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -87,7 +87,7 @@ func TestPurchaseSurvivesTheDeathOfTicketService(t *testing.T) {
 	defer cancel()
 
 	// The charge takes two seconds, so that ticket-service dies between the reservation and the payment.
-	reset := setSwitches(t, map[string]any{"method": http.MethodPost, "delayMs": 2000})
+	reset := setFaults(t, map[string]any{"method": http.MethodPost, "delayMs": 2000})
 	var order demo.Order
 	var buying errgroup.Group
 	buying.Go(func() (err error) {
@@ -128,7 +128,7 @@ func TestLostAnswersChargeOnce(t *testing.T) {
 			s := newSale(t, 5)
 			ctx, cancel := context.WithTimeout(t.Context(), redeliveryTimeout)
 			defer cancel()
-			setSwitches(t, map[string]any{"method": http.MethodPost, "loseAnswer": tt.lost})
+			setFaults(t, map[string]any{"method": http.MethodPost, "loseAnswer": tt.lost})
 			order, trace, err := s.buyTraced(ctx, 2)
 			require.NoError(t, err)
 			if tt.lost > 1 {

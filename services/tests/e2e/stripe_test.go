@@ -38,8 +38,8 @@ func charges(t *testing.T, order uuid.UUID) []charge {
 	return paid
 }
 
-// setSwitches sets the simulator's switches until reset is called or the test ends.
-func setSwitches(t *testing.T, set map[string]any) (reset func()) {
+// setFaults sets the faults that the Stripe simulator injects, until reset is called or the test ends.
+func setFaults(t *testing.T, set map[string]any) (reset func()) {
 	t.Helper()
 	put := func(method string, body []byte) {
 		req, err := http.NewRequest(method, system.StripeURL()+"/_faults", bytes.NewReader(body))
@@ -52,7 +52,7 @@ func setSwitches(t *testing.T, set map[string]any) (reset func()) {
 	body, err := json.Marshal(set)
 	require.NoError(t, err)
 	put(http.MethodPut, body)
-	// Once, because another test may have set its own switches by the time this one ends.
+	// Once, because another test may have set its own faults by the time this one ends.
 	reset = sync.OnceFunc(func() { put(http.MethodDelete, nil) })
 	t.Cleanup(reset)
 	return reset

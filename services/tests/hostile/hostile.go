@@ -87,27 +87,28 @@ type run struct {
 // prepare creates an event, an order, tickets and users for the attacks. It returns their ids by the documents' names.
 func (r *run) prepare() map[string]string {
 	ctx := r.Context()
-	people := demo.Client{Sidecar: r.system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(r, nil)}
-	owner, err := people.Join(ctx, "Olga", "Owner", true)
+	client := demo.Client{Sidecar: r.system.App("auth-service").SidecarURL(), HTTP: contracttest.Client(r, nil)}
+	owner, err := client.Join(ctx, "Olga", "Owner", true)
 	require.NoError(r, err)
-	friend, err := people.Join(ctx, "Fred", "Friend", false)
+	friend, err := client.Join(ctx, "Fred", "Friend", false)
 	require.NoError(r, err)
-	event, err := people.Draft(ctx, owner, "Attacked")
+	event, err := client.Draft(ctx, owner, "Attacked")
 	require.NoError(r, err)
-	kind, err := people.AddTicketType(ctx, owner, event.EventID, "Seat", "50.00", 100)
+	ticketType, err := client.AddTicketType(ctx, owner, event.EventID, "Seat", "50.00", 100)
 	require.NoError(r, err)
-	_, err = people.Publish(ctx, owner, event.EventID)
+	_, err = client.Publish(ctx, owner, event.EventID)
 	require.NoError(r, err)
-	order, err := people.Buy(ctx, owner, demo.Purchase{
-		Event: event.EventID, TicketType: kind.TicketTypeID, Quantity: 2, Card: demo.GoodCard, Key: uuid.NewString(),
+	order, err := client.Buy(ctx, owner, demo.Purchase{
+		Event: event.EventID, TicketType: ticketType.TicketTypeID, Quantity: 2, Card: demo.GoodCard, Key: uuid.NewString(),
 	})
 	require.NoError(r, err)
-	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return people.Tickets(ctx, owner) },
+	tickets, err := demo.Await(ctx, func() ([]demo.Ticket, error) { return client.Tickets(ctx, owner) },
 		func(got []demo.Ticket) bool { return len(got) == 2 })
 	require.NoError(r, err)
 	r.token = string(owner.Token)
 	return map[string]string{
-		"eventId": event.EventID.String(), "ticketTypeId": kind.TicketTypeID.String(), "orderId": order.OrderID.String(),
+		"eventId": event.EventID.String(), "ticketTypeId": ticketType.TicketTypeID.String(),
+		"orderId":  order.OrderID.String(),
 		"ticketId": tickets[0].TicketID.String(), "userId": owner.UserID.String(), "toUserId": friend.UserID.String(),
 	}
 }
