@@ -1,8 +1,8 @@
 // Command payment-service owns orders, the purchase saga and refunds. Package order holds the states of the saga,
 // package saga drives it.
 //
-// It publishes payment-events, and saga-compensation-failed for what people have to settle; it consumes ticket-events
-// and event-events from payment-processing-queue. Every few seconds its sidecar triggers a sweep that resumes stalled
+// It publishes payment-events, and saga-compensation-failed for sagas that need a person. It consumes ticket-events and
+// event-events from payment-processing-queue. Every few seconds its sidecar triggers a sweep, which resumes stalled
 // sagas.
 package main
 

@@ -31,8 +31,8 @@
 //
 // A driver holds a lease on what it drives, for one minute. Each committed step renews it. The first driver is the
 // request that placed the order or requested the refund. If that process dies, the lease expires. If a call fails
-// without an outcome, the driver ends its lease and schedules the next attempt; see store.Store.BackOff. A decline is
-// an outcome, not a failure.
+// without an outcome (ErrUnsettled), the driver ends its lease and schedules the next attempt; see store.Store.BackOff.
+// A decline is an outcome, not a failure.
 //
 // A call may take longer than the lease, so two drivers may make the same call. The key makes that safe at the callee.
 // Here, an outcome is committed only if the order is still at the step that it belongs to.

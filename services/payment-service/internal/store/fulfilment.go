@@ -41,7 +41,7 @@ func (s *Store) Fulfilled(ctx context.Context, messageID uuid.UUID, generated ev
 			return fmt.Errorf("tickets of order %s: %w", generated.OrderID, err)
 		}
 		if err := recordTx(ctx, tx, generated.OrderID, generated.Type(), order.SagaCompleted,
-			map[string]int{"tickets": len(generated.Tickets)}); err != nil {
+			ticketsGenerated{Tickets: len(generated.Tickets)}); err != nil {
 			return err
 		}
 		return refundIfCancelledTx(ctx, tx, generated.OrderID)
@@ -61,7 +61,7 @@ func (s *Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed e
 			return err
 		}
 		if err := recordTx(ctx, tx, failed.OrderID, failed.Type(), order.SagaFailed,
-			map[string]string{"reason": failed.Reason}); err != nil {
+			failureReason{Reason: failed.Reason}); err != nil {
 			return err
 		}
 		return refundAllTx(ctx, tx, failed.OrderID, failed.Reason, refund.ReturnMoney)
@@ -96,7 +96,7 @@ func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err
 			return err
 		}
 		if err := recordTx(ctx, tx, o.ID, order.CodeNotGenerated, order.SagaFailed,
-			map[string]int{"announcements": tries + 1}); err != nil {
+			announced{Announcements: tries + 1}); err != nil {
 			return err
 		}
 		if err := outbox.AddTx(ctx, tx, source, events.CompensationFailed{
@@ -118,7 +118,7 @@ func reannounceTx(ctx context.Context, tx pgx.Tx, o order.Order, tries int) erro
 		return fmt.Errorf("reannounce order %s: %w", o.ID, err)
 	}
 	if err := recordTx(ctx, tx, o.ID, "REANNOUNCED", order.SagaPending,
-		map[string]int{"announcements": tries + 1}); err != nil {
+		announced{Announcements: tries + 1}); err != nil {
 		return err
 	}
 	return outbox.AddTx(ctx, tx, source, paymentCompleted(o))

@@ -36,13 +36,13 @@ func (s *Store) Reserved(
 		if err := tx.SendBatch(ctx, &prices).Close(); err != nil {
 			return fmt.Errorf("prices of items: %w", err)
 		}
-		if err := recordTx(ctx, tx, id, "TICKETS_RESERVED", order.SagaCompleted, map[string]any{
-			"expiresAt": expiresAt.UTC(), "totalAmount": total.Decimal(), "currency": total.Currency,
+		if err := recordTx(ctx, tx, id, "TICKETS_RESERVED", order.SagaCompleted, ticketsReserved{
+			ExpiresAt: expiresAt.UTC(), TotalAmount: total.Decimal(), Currency: total.Currency,
 		}); err != nil {
 			return err
 		}
 		return recordTx(ctx, tx, id, "PAYMENT_STARTED", order.SagaPending,
-			map[string]any{"attemptKey": order.Order{ID: id}.AttemptKey()})
+			chargeAttempt{AttemptKey: order.Order{ID: id}.AttemptKey()})
 	})
 }
 
@@ -64,7 +64,7 @@ func (s *Store) Refused(ctx context.Context, id uuid.UUID, f order.Failure) erro
 		if err != nil || !moved {
 			return err
 		}
-		return recordTx(ctx, tx, id, "RESERVATION_REFUSED", order.SagaFailed, map[string]string{"reason": f.Code})
+		return recordTx(ctx, tx, id, "RESERVATION_REFUSED", order.SagaFailed, failureReason{Reason: f.Code})
 	})
 }
 
@@ -76,7 +76,7 @@ func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, f order.Failure) error
 		if err != nil || !moved {
 			return err
 		}
-		return recordTx(ctx, tx, id, "RESERVATION_ABANDONED", order.SagaFailed, map[string]string{"reason": f.Code})
+		return recordTx(ctx, tx, id, "RESERVATION_ABANDONED", order.SagaFailed, failureReason{Reason: f.Code})
 	})
 }
 
@@ -106,7 +106,7 @@ func declinedTx(ctx context.Context, tx pgx.Tx, o order.Order, f order.Failure) 
 		return moved, err
 	}
 	if err := recordTx(ctx, tx, o.ID, "PAYMENT_DECLINED", order.SagaFailed,
-		map[string]string{"reason": f.Code}); err != nil {
+		failureReason{Reason: f.Code}); err != nil {
 		return moved, err
 	}
 	return moved, outbox.AddTx(ctx, tx, source, events.PaymentFailed{
@@ -134,7 +134,7 @@ func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string)
 		return moved, refundLateChargeTx(ctx, tx, o.ID, transactionID)
 	}
 	if err := recordTx(ctx, tx, o.ID, "PAYMENT_COMPLETED", order.SagaCompleted,
-		map[string]string{"transactionId": transactionID}); err != nil {
+		chargeTransaction{TransactionID: transactionID}); err != nil {
 		return moved, err
 	}
 	o.TransactionID = transactionID
@@ -168,7 +168,7 @@ func refundLateChargeTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactio
 		return nil
 	}
 	if err := recordTx(ctx, tx, id, order.CodePaymentTooLate, order.SagaFailed,
-		map[string]string{"transactionId": transactionID}); err != nil {
+		chargeTransaction{TransactionID: transactionID}); err != nil {
 		return err
 	}
 	return refundAllTx(ctx, tx, id, order.CodePaymentTooLate, refund.ReturnMoney)
@@ -212,6 +212,6 @@ func (s *Store) Released(ctx context.Context, id uuid.UUID, tickets int) error {
 			return err
 		}
 		return recordTx(ctx, tx, id, "RESERVATION_RELEASED", order.SagaCompensated,
-			map[string]int{"ticketsReleased": tickets})
+			ticketsReleased{TicketsReleased: tickets})
 	})
 }

@@ -21,8 +21,8 @@ func (s *Store) TicketsCancelled(ctx context.Context, r refund.Refund, tickets i
 		if err != nil || !moved {
 			return err
 		}
-		return recordRefundTx(ctx, tx, r, "TICKETS_CANCELLED", order.SagaCompensated,
-			map[string]any{"tickets": tickets})
+		return recordSagaTx(ctx, tx, refundSaga, r.OrderID, "TICKETS_CANCELLED", order.SagaCompensated,
+			ticketsCancelled{detailsOf(r), tickets})
 	})
 }
 
@@ -49,8 +49,8 @@ func (s *Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRef
 			WHERE id = $1`, o.ID, refunded.Minor, everything); err != nil {
 			return fmt.Errorf("refunded sum of order %s: %w", o.ID, err)
 		}
-		if err := recordRefundTx(ctx, tx, r, "PAYMENT_REFUNDED", order.SagaCompensated,
-			map[string]any{"gatewayRefundId": gatewayRefundID}); err != nil {
+		if err := recordSagaTx(ctx, tx, refundSaga, r.OrderID, "PAYMENT_REFUNDED", order.SagaCompensated,
+			paymentRefunded{detailsOf(r), gatewayRefundID}); err != nil {
 			return err
 		}
 		if _, err := moveTx(ctx, tx, o.ID, order.Refund, order.Done, ""); err != nil {
@@ -90,8 +90,8 @@ func (s *Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Fail
 			r.OrderID, r.ID); err != nil {
 			return fmt.Errorf("tickets of refund %s: %w", r.ID, err)
 		}
-		if err := recordRefundTx(ctx, tx, r, "REFUND_FAILED", order.SagaFailed,
-			map[string]any{"reason": f.Code}); err != nil {
+		if err := recordSagaTx(ctx, tx, refundSaga, r.OrderID, "REFUND_FAILED", order.SagaFailed,
+			refundFailed{detailsOf(r), f.Code}); err != nil {
 			return err
 		}
 		if r.Step == refund.ReturnMoney || r.RequestedBy == uuid.Nil {

@@ -121,16 +121,8 @@ func insertRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund) error {
 		r.OrderID, r.ID, r.TicketIDs); err != nil {
 		return fmt.Errorf("tickets of refund: %w", err)
 	}
-	return recordRefundTx(ctx, tx, r, "REFUND_REQUESTED", order.SagaPending,
-		map[string]any{"reason": r.Reason, "tickets": len(r.TicketIDs)})
-}
-
-// recordRefundTx adds an event of a refund to its order's history.
-func recordRefundTx(
-	ctx context.Context, tx pgx.Tx, r refund.Refund, eventType string, status order.SagaStatus, payload map[string]any,
-) error {
-	payload["refundId"], payload["amount"], payload["currency"] = r.ID, r.Amount.Decimal(), r.Amount.Currency
-	return recordSagaTx(ctx, tx, refundSaga, r.OrderID, eventType, status, payload)
+	return recordSagaTx(ctx, tx, refundSaga, r.OrderID, "REFUND_REQUESTED", order.SagaPending,
+		refundRequested{detailsOf(r), r.Reason, len(r.TicketIDs)})
 }
 
 // refundAllTx creates a refund of a whole order that has no other refund. The refund begins at step and has the trace

@@ -18,7 +18,6 @@ package store
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -94,46 +93,7 @@ func (s *Store) Create(
 			return fmt.Errorf("create order items: %w", err)
 		}
 		return recordTx(ctx, tx, o.ID, "ORDER_CREATED", order.SagaCompleted,
-			map[string]any{"reservationId": o.ReservationID})
+			orderCreated{ReservationID: o.ReservationID})
 	})
 	return id, created, err
-}
-
-// recordTx adds an event of the purchase to an order's history.
-func recordTx(
-	ctx context.Context, tx pgx.Tx, id uuid.UUID, eventType string, status order.SagaStatus, payload any,
-) error {
-	return recordSagaTx(ctx, tx, purchaseSaga, id, eventType, status, payload)
-}
-
-// recordSagaTx adds an event of a saga to an order's history, and counts it when tx has committed.
-func recordSagaTx(
-	ctx context.Context, tx pgx.Tx, sagaType string, id uuid.UUID,
-	eventType string, status order.SagaStatus, payload any,
-) error {
-	body, err := json.Marshal(payload)
-	if err != nil {
-		return fmt.Errorf("saga event %s: %w", eventType, err)
-	}
-	if _, err := tx.Exec(ctx, `
-		INSERT INTO saga_events (saga_id, saga_type, event_type, payload, status) VALUES ($1, $2, $3, $4, $5)`,
-		id, sagaType, eventType, body, status); err != nil {
-		return fmt.Errorf("saga event %s: %w", eventType, err)
-	}
-	postgres.AfterCommit(tx, func() { sagaEvents.WithLabelValues(sagaType, eventType).Inc() })
-	return nil
-}
-
-// History returns the saga events of an order, the oldest first.
-func (s *Store) History(ctx context.Context, id uuid.UUID) ([]order.SagaEvent, error) {
-	rows, err := s.pool.Query(ctx, `
-		SELECT id, event_type, payload, status, timestamp FROM saga_events WHERE saga_id = $1 ORDER BY position`, id)
-	if err != nil {
-		return nil, fmt.Errorf("history of order %s: %w", id, err)
-	}
-	history, err := pgx.CollectRows(rows, pgx.RowToStructByPos[order.SagaEvent])
-	if err != nil {
-		return nil, fmt.Errorf("history of order %s: %w", id, err)
-	}
-	return history, nil
 }

@@ -29,7 +29,7 @@ func alertTx(ctx context.Context, tx pgx.Tx, sagaType, reason, mark string, args
 		return false, fmt.Errorf("alert about %s: %w", reason, err)
 	}
 	if err := recordSagaTx(ctx, tx, sagaType, failed.OrderID, failed.Type(), order.SagaFailed,
-		map[string]any{"reason": reason, "step": failed.Step, "attempts": failed.Attempts}); err != nil {
+		compensationFailed{Reason: reason, Step: failed.Step, Attempts: failed.Attempts}); err != nil {
 		return false, err
 	}
 	return true, outbox.AddTx(ctx, tx, source, failed)
@@ -94,7 +94,7 @@ func (s *Store) Retry(ctx context.Context, id, by uuid.UUID) error {
 			return order.ErrNotStuck
 		}
 		if err := recordTx(ctx, tx, id, "RETRY_REQUESTED", order.SagaPending,
-			map[string]any{"requestedBy": by}); err != nil || !abandoned {
+			retryRequested{RequestedBy: by}); err != nil || !abandoned {
 			return err
 		}
 		if o.Status == order.Completed { // the late charge of a FAILED order is refunded as before
