@@ -1,5 +1,5 @@
 // Package notification defines which notifications users and operations receive, the mails that they become, and when a
-// notification is sent, retried or given up.
+// notification is sent, retried or fails permanently.
 package notification
 
 import (

@@ -21,7 +21,7 @@
 //
 //   - appMaxConcurrency counts everything that an app receives. Orders, events, cron ticks and reads share it, so a
 //     burst of orders would delay the events that complete them. Its queue has no limit and no maximum wait: requests
-//     whose clients have timed out are processed all the same.
+//     whose clients have timed out are processed anyway.
 //   - The middleware middleware.http.ratelimit counts requests per second. It rejects and does not queue, and it does
 //     not know how long an order takes.
 //   - A rejection by a sidecar counts as a failure for the caller's circuit breaker. A 429 of the app does not, because

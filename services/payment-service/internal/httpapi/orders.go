@@ -120,7 +120,7 @@ func (a api) placeOrder(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	var stopped error // saga.ErrUnsettled, if the saga did not get to its end
+	var stopped error // saga.ErrUnsettled if the saga stopped before its end
 	if leased {
 		if o, stopped = a.saga.Drive(ctx, id); stopped != nil && !errors.Is(stopped, saga.ErrUnsettled) {
 			return stopped

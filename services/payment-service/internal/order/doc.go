@@ -24,7 +24,7 @@
 //
 // A CHARGE whose response was lost is never compensated on a guess. It is repeated under the same attempt key, which
 // cannot charge twice, while the hold is extended. When the charge is ChargeWindow old, or the hold has ended, charging
-// stops for good, and that is committed. From then on the gateway is only asked for the outcome. Its answer "no such
+// stops permanently, and that is committed. From then on only the outcome is looked up. The gateway's answer "no such
 // charge" is final once no request can be in flight any more.
 //
 // FULFIL belongs to ticket-service, which handles PAYMENT_COMPLETED and publishes TICKETS_GENERATED or

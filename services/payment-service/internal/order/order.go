@@ -128,7 +128,7 @@ type Notice struct {
 // Time limits of a charge whose outcome is unknown.
 const (
 	// ChargeWindow is how long the charge is repeated. It is shorter than the 15 minutes of a hold, so that no buyer
-	// pays for tickets that have been released. After it the gateway is only asked for the outcome.
+	// pays for tickets that have been released. After it only the outcome is looked up.
 	ChargeWindow = 10 * time.Minute
 	// HoldExtendAfter is the age of the charge from which each attempt also extends the hold, so that the tickets are
 	// still held when the outcome is known. HoldMaxAge is the age at which that ends: ticket-service keeps no hold any
@@ -203,7 +203,7 @@ func (o Order) Validate() error {
 	return nil
 }
 
-// MaxTries is the number of failed attempts at a compensation after which operations are alerted. The attempts go on.
+// MaxTries is the number of failed attempts at a compensation after which operations are alerted. The attempts continue.
 const MaxTries = 5
 
 // Unfinished is a saga that has not completed, or a refund that failed and needs a person.

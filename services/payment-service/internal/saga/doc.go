@@ -4,7 +4,7 @@
 // # Steps
 //
 //	purchase   RESERVE -> CHARGE -> FULFIL -> DONE
-//	           RESERVE -> RELEASE -> DONE            the reservation's outcome is unknown, and the buyer has gone
+//	           RESERVE -> RELEASE -> DONE            the reservation's outcome is unknown, and the buyer did not retry
 //	           CHARGE  -> RELEASE -> DONE            the card was declined, or no charge was made in time
 //	           FULFIL  -> REFUND  -> DONE            the tickets could not be issued
 //	refund     CANCEL_TICKETS -> REFUND -> DONE      the money is refunded after the tickets are cancelled
@@ -79,18 +79,18 @@
 //
 // # If the outcome of a charge stays unknown
 //
-// If payment-gateway or Stripe does not respond, the attempts go on with growing intervals. From one minute after the
+// If payment-gateway or Stripe does not respond, the attempts continue at growing intervals. From one minute after the
 // order reached CHARGE, each attempt first extends the hold, up to 30 minutes in all. If the extension fails, the
-// attempt is made all the same; if ticket-service reports that the hold has ended, it is not.
+// attempt is made anyway, unless ticket-service reports that the hold has ended.
 //
-// Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops for good. From then on each
+// Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops permanently. From then on each
 // attempt asks payment-gateway for the outcome:
 //
-//   - The card was charged: the order goes on to FULFIL. If its hold has ended, ticket-service reserves the tickets
+//   - The card was charged: the order moves to FULFIL. If its hold has ended, ticket-service reserves the tickets
 //     again; if they are sold, it reports TICKET_GENERATION_FAILED, and the order is refunded.
 //   - The card was declined, or there is no charge three minutes after charging stopped (order.ChargeMaxInFlight, after
-//     which no request can be on its way any more): the order is FAILED, and its hold is released.
-//   - payment-gateway does not respond: it is asked again, at most every five minutes, without end.
+//     which no request can be in flight): the order is FAILED, and its hold is released.
+//   - payment-gateway does not respond: it is asked again, at most every five minutes, until it responds.
 //
 // A charge that is reported after its order has FAILED is refunded.
 //

@@ -52,7 +52,7 @@ func (s Saga) Notice(ctx context.Context, body, signature string) error {
 	if !moved {
 		return nil
 	}
-	// The order is driven on. If a step is unsettled, a sweep goes on later: the notice itself has taken effect.
+	// Drives the order. If a step is unsettled, a sweep continues later: the notice itself has taken effect.
 	if _, err := s.Drive(ctx, o.ID); err != nil && !errors.Is(err, ErrUnsettled) {
 		return err
 	}

@@ -49,9 +49,9 @@ func startSpan(ctx context.Context, t telemetry.Trace, name string) (context.Con
 	return telemetry.Resume(ctx, t, name)
 }
 
-// Drive drives an order whose lease the caller holds, as far as possible: until it is done, to FULFIL, where
-// ticket-service goes on, to REFUND, where the refund saga does, or until a step is unsettled. In the last case Drive
-// backs off and returns ErrUnsettled; a sweep goes on later. The returned order is the one that Drive last read.
+// Drive drives an order whose lease the caller holds until it is done, until it is at FULFIL, where ticket-service
+// continues, or at REFUND, where the refund saga continues, or until a step is unsettled. In the last case Drive backs
+// off and returns ErrUnsettled; a sweep continues later. The returned order is the one that Drive last read.
 func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	o, err := s.Store.Order(ctx, id)
 	if err != nil {

@@ -135,7 +135,7 @@ func (s Saga) recordCharge(ctx context.Context, o order.Order, answer calls.Char
 }
 
 // extendHold extends the order's hold. It returns false only if ticket-service reports that the hold has ended. If the
-// call fails, the charge can be made all the same.
+// call fails, the charge can be made anyway.
 func (s Saga) extendHold(ctx context.Context, o order.Order) bool {
 	_, err := sidecar.Call(ctx, s.Services, calls.ExtendReservation,
 		calls.ExtendReservationRequest{ReservationID: o.ReservationID.String(), Minutes: holdMinutes})

@@ -34,9 +34,9 @@ func (s *Store) EventCancelled(ctx context.Context, messageID uuid.UUID, cancell
 	})
 }
 
-// RefundCancelled creates the refunds of the next orders of a cancelled event, limit at most, each of what is left of
-// the order. It returns false if no cancelled event has orders left to process, or if other replicas are processing all
-// of them.
+// RefundCancelled creates refunds for up to limit further orders of a cancelled event. Each refunds what is left of the
+// order. It returns false if no cancelled event has orders left to process, or if other replicas are processing all of
+// them.
 func (s *Store) RefundCancelled(ctx context.Context, limit int) (bool, error) {
 	var more bool
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
@@ -101,7 +101,7 @@ func refundIfCancelledTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 }
 
 // refundRestTx creates a refund of what is left of a locked order whose event was cancelled. It does nothing if the
-// order cannot be refunded, now or any more.
+// order cannot be refunded now or at all.
 func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry.Trace) error {
 	ledger, err := ledgerTx(ctx, tx, o)
 	if err != nil {

@@ -55,7 +55,7 @@ func (s *Store) LeaseDue(ctx context.Context, limit int) ([]uuid.UUID, error) {
 	return s.leaseDue(ctx, orderTable, unfinishedOrders, limit)
 }
 
-// LeaseDueRefunds does with refunds what LeaseDue does with orders.
+// LeaseDueRefunds is LeaseDue for refunds.
 func (s *Store) LeaseDueRefunds(ctx context.Context, limit int) ([]uuid.UUID, error) {
 	return s.leaseDue(ctx, refundTable, unfinishedRefunds, limit)
 }
@@ -97,7 +97,7 @@ func moveTx(
 	return tag.RowsAffected() == 1, nil
 }
 
-// moveRefundTx does with a refund what moveTx does with an order.
+// moveRefundTx is moveTx for a refund.
 func moveRefundTx(
 	ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to refund.Step, set string, args ...any,
 ) (bool, error) {
@@ -116,11 +116,11 @@ func moveRefundTx(
 // at most five minutes; so a buyer does not wait for long once an outage has ended. A RESERVE is retried after a
 // minute, in which the buyer may repeat the request. BackOff changes nothing if the order has moved on.
 //
-// After order.MaxTries failed releases, BackOff publishes COMPENSATION_FAILED once and returns true. The attempts go
-// on.
+// After order.MaxTries failed releases, BackOff publishes COMPENSATION_FAILED once and returns true. The attempts
+// continue.
 //
-// The back-off is in the database and not in a sidecar's retry policy because it has to survive the process and holds
-// for all replicas; see services/decisions/leases-and-a-sweeper.md.
+// The back-off is in the database and not in a sidecar's retry policy because it has to survive the process and apply
+// to all replicas; see services/decisions/leases-and-a-sweeper.md.
 func (s *Store) BackOff(ctx context.Context, o order.Order) (alerted bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := backOffTx(ctx, tx, orderTable, o.ID, string(o.Step)); err != nil {
@@ -136,8 +136,7 @@ func (s *Store) BackOff(ctx context.Context, o order.Order) (alerted bool, err e
 	return alerted, err
 }
 
-// BackOffRefund does with a refund what BackOff does with an order. A refund that is pending at the bank has not
-// failed, so it is not alerted about.
+// BackOffRefund is BackOff for a refund. A refund that is pending at the bank has not failed, so it raises no alert.
 func (s *Store) BackOffRefund(ctx context.Context, r refund.Refund, pending bool) (alerted bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		alerted = false

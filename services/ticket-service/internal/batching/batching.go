@@ -85,8 +85,8 @@ type queuedRequest struct {
 }
 
 // Reserve queues q and returns its result after the commit of its batch. The errors are those of
-// ticket.Inventory.Reserve, ErrBusy, and the database's. If ctx ends, Reserve returns its error; the tickets may be
-// reserved all the same.
+// ticket.Inventory.Reserve, ErrBusy, and the database's. If ctx ends, Reserve returns its error, but the tickets may
+// be reserved nevertheless.
 func (b *Batcher) Reserve(ctx context.Context, q ticket.Request) (ticket.Reservation, error) {
 	r := &queuedRequest{ctx: ctx, request: q, enqueuedAt: time.Now(), result: make(chan ticket.Result, 1)}
 	in, err := b.enqueue(r) //nolint:contextcheck // a batch outlives the context of each of its requests
