@@ -203,7 +203,8 @@ func (o Order) Validate() error {
 	return nil
 }
 
-// MaxTries is the number of failed attempts at a compensation after which operations are alerted. The attempts continue.
+// MaxTries is the number of failed attempts at a compensation after which operations are alerted. The attempts
+// continue.
 const MaxTries = 5
 
 // Unfinished is a saga that has not completed, or a refund that failed and needs a person.

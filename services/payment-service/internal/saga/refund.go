@@ -14,7 +14,8 @@ import (
 )
 
 // DriveRefund drives a refund whose lease the caller holds until it is done or a step is unsettled. In that case it
-// backs off and returns ErrUnsettled; a sweep continues later. The returned refund is the one that DriveRefund last read.
+// backs off and returns ErrUnsettled; a sweep continues later. The returned refund is the one that DriveRefund last
+// read.
 func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, error) {
 	r, err := s.Store.Refund(ctx, id)
 	if err != nil {

@@ -70,8 +70,8 @@ func (s *Store) Release(ctx context.Context, id uuid.UUID, reason string) (int, 
 	return ticket.Quantity(r.Items), nil
 }
 
-// ReleaseUnpaid releases the reservation of a PAYMENT_FAILED, once per message id, as Release does. It does not change a
-// completed reservation.
+// ReleaseUnpaid releases the reservation of a PAYMENT_FAILED, once per message id, as Release does. It does not change
+// a completed reservation.
 func (s *Store) ReleaseUnpaid(ctx context.Context, messageID uuid.UUID, failed events.PaymentFailed) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		if first, err := inbox.FirstTx(ctx, tx, messageID, failed.Type()); err != nil || !first {
