@@ -7,13 +7,13 @@ import (
 	"github.com/eventbooking/eventbooking/services/tests/hostile"
 )
 
-func TestContractExamples(t *testing.T) {
+func TestContractExamplesGetTheContractsAnswers(t *testing.T) {
 	t.Parallel()
 	conformancetest.Run(t, system)
 }
 
 // Not parallel: the test counts rows, and no other test may add any meanwhile.
-func TestHostileRequests(t *testing.T) {
+func TestHostileRequestsAreRejectedWithoutEffect(t *testing.T) {
 	const seed = 2024
 	hostile.Run(t, system, seed)
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // A consumer and a caller in each language join the system with their own sidecars, as the examples' README describes.
-func TestExamplesInOtherLanguages(t *testing.T) {
+func TestExamplesInOtherLanguagesJoinTheSystem(t *testing.T) {
 	t.Parallel()
 	examples, err := filepath.Abs("../../contracts/examples")
 	require.NoError(t, err)

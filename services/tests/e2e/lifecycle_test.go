@@ -15,7 +15,7 @@ import (
 )
 
 // Four tickets: one is transferred, one is used, one is cancelled by its owner, one is refunded.
-func TestTicketLifecycle(t *testing.T) {
+func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSale(t, 10)
@@ -120,7 +120,7 @@ func TestCancelledEventIsNotOnSale(t *testing.T) {
 }
 
 // An account is confirmed, signs in, refreshes its session, and resets its password.
-func TestAccountLifecycle(t *testing.T) {
+func TestAccountIsVerifiedRefreshedAndReset(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	c := client(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
 )
 
-func TestInvalidRequests(t *testing.T) {
+func TestInvalidRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	s := newSale(t, 5)
 	buyer, organizer := s.buyer.Token, s.organizer.Token

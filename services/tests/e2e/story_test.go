@@ -11,7 +11,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
-func TestStory(t *testing.T) {
+func TestDemoSucceeds(t *testing.T) {
 	t.Parallel()
 	c := client(t)
 	s, err := demo.Run(t.Context(), demo.Config{Sidecar: c.Sidecar, HTTP: c.HTTP, Mail: sink(), Out: t.Output()})

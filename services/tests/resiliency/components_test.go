@@ -112,7 +112,7 @@ func (faultySecrets) Get(ctx context.Context, req *components.GetSecretRequest) 
 }
 
 // A sidecar ends a request to a component's server at the timeout, and retries it as often as the policy says.
-func TestServersThatFail(t *testing.T) {
+func TestRequestsToFailingServersTimeOutAndAreRetried(t *testing.T) {
 	t.Parallel()
 	servers := 0
 	for _, c := range localComponents(t) {

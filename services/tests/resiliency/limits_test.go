@@ -56,7 +56,7 @@ func flood(t *testing.T, app, path string, calls int) *errgroup.Group {
 // The tests of this file and of events_test.go keep apps busy. They are not parallel, so they run before the others.
 
 // A sidecar sends its app no more concurrent calls than appMaxConcurrency. Further calls wait.
-func TestBulkheads(t *testing.T) {
+func TestBulkheadsLimitConcurrentCalls(t *testing.T) {
 	limited := 0
 	for app, limit := range maxConcurrency(t) {
 		if limit == 0 {
@@ -79,7 +79,7 @@ func TestBulkheads(t *testing.T) {
 	require.NotZero(t, limited)
 }
 
-func TestRateLimits(t *testing.T) {
+func TestRateLimitsRejectCallsAboveTheirRate(t *testing.T) {
 	limits := rateLimits(t)
 	used := map[string]bool{}
 	for app, places := range pipelines(t) {

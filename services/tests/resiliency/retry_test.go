@@ -46,7 +46,7 @@ func (r retry) minWait(t *testing.T) time.Duration {
 	return d
 }
 
-func TestRetries(t *testing.T) {
+func TestFailedCallsAreRetriedAsThePolicySays(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		t.Helper()
 		for _, status := range []int{
@@ -91,7 +91,7 @@ func TestRetries(t *testing.T) {
 }
 
 // The sidecar ends each attempt that hangs at the timeout. After the last one the caller receives an error.
-func TestTimeouts(t *testing.T) {
+func TestTimeoutEndsEachAttempt(t *testing.T) {
 	eachHop(t, func(t *testing.T, h hop, path string) {
 		t.Helper()
 		attempts := recordAttempts(h.callee, path, hang)

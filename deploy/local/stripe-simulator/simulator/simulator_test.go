@@ -478,7 +478,7 @@ func TestFaultsFailLoseAndDelayAnswers(t *testing.T) {
 	})
 }
 
-func TestAuthentication(t *testing.T) {
+func TestAuthenticationRequiresASecretTestKey(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for header, status := range map[string]int{

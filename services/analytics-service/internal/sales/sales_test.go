@@ -77,7 +77,7 @@ func TestHourBeginsAtAFullUTCHour(t *testing.T) {
 	require.Equal(t, sales.HourSales{Hour: time.Date(2024, 7, 15, 18, 0, 0, 0, time.UTC), CheckedIn: 1}, c.Hour())
 }
 
-func TestChangeCheck(t *testing.T) {
+func TestChangeCheckRejectsIncompleteChanges(t *testing.T) {
 	t.Parallel()
 	order := func(typeID uuid.UUID, at time.Time) sales.Change {
 		c, err := sales.Order(eventID, "USD", []sales.Item{{TicketTypeID: typeID, Quantity: 1, UnitPrice: "0"}}, at)
@@ -107,7 +107,7 @@ func TestChangeCheck(t *testing.T) {
 	}
 }
 
-func TestEventCheck(t *testing.T) {
+func TestEventCheckRejectsIncompleteEvents(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, sales.Event{ID: eventID, UpdatedAt: at}.Check())
 	require.ErrorIs(t, sales.Event{ID: eventID}.Check(), sales.ErrIncomplete)

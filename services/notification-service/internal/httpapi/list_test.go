@@ -35,14 +35,14 @@ func TestListReturnsTheUsersNotificationsByPage(t *testing.T) {
 	require.Empty(t, otherUsers.Notifications[0].OrderID, "the order is another user's")
 }
 
-func TestListOfUserWithoutNotifications(t *testing.T) {
+func TestListOfUserWithoutNotificationsIsEmpty(t *testing.T) {
 	b := setup(t)
 	status, body := b.send(t, http.MethodGet, "/api/notifications", uuid.NewString())
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"notifications": []}`, body)
 }
 
-func TestListRefusals(t *testing.T) {
+func TestListNamesTheInvalidParameter(t *testing.T) {
 	b := setup(t)
 	for query, field := range map[string]string{"?limit=0": "limit", "?limit=101": "limit", "?cursor=x": "cursor"} {
 		status, body := b.send(t, http.MethodGet, "/api/notifications"+query, couriertest.UserID)

@@ -226,7 +226,7 @@ func TestStuckOrderOmitsReasonInWords(t *testing.T) {
 	requireNeither(t, m, "John Doe")
 }
 
-func TestDeadLetterThatCannotBeRead(t *testing.T) {
+func TestDeadLetterSaysThatItsTypeCannotBeRead(t *testing.T) {
 	t.Parallel()
 	m, err := notification.DeadLetter{
 		ID: "m-1", Service: "ticket-service", Queue: "ticket-processing-queue", FirstSeen: festival.Date,

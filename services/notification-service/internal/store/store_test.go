@@ -202,7 +202,7 @@ func TestSettledNotificationIsFinal(t *testing.T) {
 }
 
 // The outcome of an attempt whose lease expired is ignored, unless the mail was sent.
-func TestSettleAfterLeaseExpired(t *testing.T) {
+func TestSettleAfterTheLeaseExpiredRecordsOnlySuccess(t *testing.T) {
 	b := setup(t)
 	require.NoError(t, b.store.Queue(t.Context(), b.notification.EventID, "TEST", b.notification))
 	late, next := b.lease(t)[0], b.lease(t)[0]

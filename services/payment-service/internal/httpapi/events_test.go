@@ -62,7 +62,7 @@ func TestTicketGenerationFailedRefundsWithTheNextSweep(t *testing.T) {
 	require.Equal(t, "REFUNDED", again.order(t)["paymentStatus"])
 }
 
-func TestMalformedAndUnknownEvents(t *testing.T) {
+func TestMalformedEventsAreRefusedAndUnknownOnesRecorded(t *testing.T) {
 	b := setup(t)
 	for _, path := range []string{"/events/tickets-generated", "/events/ticket-generation-failed", "/events/unknown"} {
 		for _, body := range []string{"", "{", "[]", "{}", `{"id": 7}`} {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestHistoryOfAPurchase(t *testing.T) {
+func TestHistoryListsTheStepsOfAPurchase(t *testing.T) {
 	b := setup(t)
 	id := b.buy(t, "key", nil).id(t)
 	a := b.get(t, orders+"/"+id+"/history", b.as(t, b.buyer))
@@ -45,7 +45,7 @@ func TestHistoryOfAPurchase(t *testing.T) {
 }
 
 // Every type of saga event has a text, and so has an unknown type.
-func TestHistoryHasTexts(t *testing.T) {
+func TestHistoryHasATextForEveryEventType(t *testing.T) {
 	b := setup(t)
 	id := b.buy(t, "key", nil).id(t)
 	for _, event := range [][2]string{

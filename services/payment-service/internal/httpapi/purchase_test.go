@@ -176,7 +176,7 @@ func TestFailedOrderHasTheCodeOfTheRefusal(t *testing.T) {
 }
 
 // If nothing was charged, the response has Retry-After, and a retry under the same key continues the order.
-func TestOrderThatStoppedBeforeTheCharge(t *testing.T) {
+func TestOrderThatStoppedBeforeTheChargeCanBeRetried(t *testing.T) {
 	b := setup(t)
 	tooMany := problem.New(problem.Throttled, "TOO_MANY_REQUESTS", "Too many people want these tickets at this moment")
 	for name, tt := range map[string]struct {
@@ -207,7 +207,7 @@ func TestOrderThatStoppedBeforeTheCharge(t *testing.T) {
 }
 
 // If the outcome of the charge is unknown, the response is 202, and a retry under the same key continues the order.
-func TestOrderWithAnUnknownCharge(t *testing.T) {
+func TestOrderWithAnUnknownChargeIsAccepted(t *testing.T) {
 	b := setup(t)
 	for name, fault := range map[string]sagatest.Fault{
 		"CallLost":         sagatest.CallLost,

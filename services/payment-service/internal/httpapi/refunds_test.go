@@ -134,7 +134,7 @@ func TestRequestRefundIsIdempotent(t *testing.T) {
 	})
 }
 
-func TestOrdersThatCannotBeRefunded(t *testing.T) {
+func TestRefundBeforeTicketsAreIssuedIsRejected(t *testing.T) {
 	b := setup(t)
 	organizer := b.organizer()
 	b.services.Next(sagatest.Reserve, sagatest.CallLost)
@@ -311,7 +311,7 @@ func TestInvalidRefundsAreRejected(t *testing.T) {
 	require.Zero(t, stored)
 }
 
-func TestOrdersOfTheBuyer(t *testing.T) {
+func TestOrdersAreListedByPage(t *testing.T) {
 	b := setup(t)
 	var bodies []string
 	for i := range 3 {

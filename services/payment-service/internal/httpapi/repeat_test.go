@@ -37,7 +37,7 @@ func wait(t *testing.T, c <-chan struct{}) {
 }
 
 // A request that is repeated while the first one is in progress does not wait for it.
-func TestRepeatedRequestInProgress(t *testing.T) {
+func TestRepeatedRequestDoesNotWaitForTheFirst(t *testing.T) {
 	b := setup(t)
 	for _, call := range []sagatest.Call{sagatest.Reserve, sagatest.Charge} {
 		t.Run(string(call), func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 )
 
 // Two drivers of one saga, each believing to hold the lease, have no effect twice.
-func TestTwoDriversAtOnce(t *testing.T) {
+func TestTwoConcurrentDriversHaveEachEffectOnce(t *testing.T) {
 	b := setup(t)
 	for _, tt := range []struct {
 		call   sagatest.Call
@@ -64,7 +64,7 @@ func TestTwoDriversAtOnce(t *testing.T) {
 
 // A driver's call takes so long that its lease expires. The sweeper completes the saga before the call arrives, or
 // before its response does.
-func TestDriverWhoseLeaseExpired(t *testing.T) {
+func TestDriverWhoseLeaseExpiredHasNoSecondEffect(t *testing.T) {
 	b := setup(t)
 	for _, tt := range []struct {
 		call   sagatest.Call

@@ -154,7 +154,7 @@ func TestRefundCrashWhileStoringAnOutcome(t *testing.T) {
 }
 
 // Two drivers of one refund, each believing to hold the lease, refund once.
-func TestTwoDriversOfARefundAtOnce(t *testing.T) {
+func TestTwoConcurrentDriversRefundOnce(t *testing.T) {
 	b := setup(t)
 	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
 		t.Run(string(call), func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestTwoDriversOfARefundAtOnce(t *testing.T) {
 }
 
 // A driver's call takes so long that its lease expires, and the sweeper completes the refund.
-func TestRefundDriverWhoseLeaseExpired(t *testing.T) {
+func TestRefundDriverWhoseLeaseExpiredHasNoSecondEffect(t *testing.T) {
 	b := setup(t)
 	for _, call := range []sagatest.Call{sagatest.Cancel, sagatest.Refund} {
 		for name, actFirst := range map[string]bool{"BeforeTheCall": false, "BeforeTheResponse": true} {

@@ -152,7 +152,7 @@ func (b *bench) on(t *testing.T, name string, test func()) {
 }
 
 // All outages, one after the other, happen to one system.
-func TestOutages(t *testing.T) {
+func TestBuyersGetTimelyAnswersDuringOutages(t *testing.T) {
 	b := setup(t)
 	b.on(t, "TokensAreAcceptedWithoutAuthService", func() {
 		b.dead("auth-service", func() {

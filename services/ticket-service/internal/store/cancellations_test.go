@@ -204,7 +204,7 @@ func TestOrderPaidAfterCancellationIsRefused(t *testing.T) {
 }
 
 // TICKET_CANCELLED names the event as the cause, even if the refund arrives before the cancellation's own batches.
-func TestRefundOfCancelledEvent(t *testing.T) {
+func TestRefundOfCancelledEventNamesTheEventAsCause(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name      string
@@ -249,7 +249,7 @@ func TestRefundOfCancelledEvent(t *testing.T) {
 
 // In whatever order check-ins, refunds and the batches of several replicas run, every ticket is cancelled once, and
 // every refund succeeds.
-func TestConcurrentCheckInsRefundsAndCancellation(t *testing.T) {
+func TestCancellationBesideCheckInsAndRefundsCancelsEachTicketOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 40
@@ -335,7 +335,7 @@ func TestPurchaseWaitsForConcurrentCancellation(t *testing.T) {
 
 // In whatever order reservations, purchases, sweeps and the cancellation run, no ticket stays active, and every order
 // gets one answer.
-func TestConcurrentPurchasesAndCancellation(t *testing.T) {
+func TestCancellationBesidePurchasesLeavesNoActiveTicket(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 40

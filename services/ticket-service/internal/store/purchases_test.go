@@ -123,7 +123,7 @@ func TestConfirmRefusesEndedReservations(t *testing.T) {
 }
 
 // The first tickets of a year have numbers although each concurrent transaction finds no sequence for the year.
-func TestFirstTicketNumbersOfYear(t *testing.T) {
+func TestConcurrentFirstTicketNumbersOfYearDiffer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	ids := make([]uuid.UUID, connections)

@@ -139,7 +139,7 @@ func TestConstraintsPreventOverselling(t *testing.T) {
 }
 
 // Concurrent reserves of two types in opposite orders, releases and sweeps all succeed.
-func TestConcurrentReservesInOppositeOrder(t *testing.T) {
+func TestConcurrentReservesInOppositeOrderAllSucceed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	x, y := b.newType(t, 1000), b.newType(t, 1000)
@@ -246,7 +246,7 @@ func TestReleaseIsIdempotent(t *testing.T) {
 }
 
 // In whatever order a reserve and its release run, no ticket remains held.
-func TestConcurrentReserveAndRelease(t *testing.T) {
+func TestConcurrentReserveAndReleaseHoldNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)
@@ -358,7 +358,7 @@ func TestConcurrentSweepsEndReservationsOnce(t *testing.T) {
 
 // Thousands of reservations expire at once. Several replicas sweep while buyers reserve the tickets, naming the types
 // in different orders.
-func TestSweepsOfThousandsOfReservations(t *testing.T) {
+func TestSweepsEndThousandsOfReservations(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const overdue, buyers, replicas = 3000, 24, 3
@@ -489,7 +489,7 @@ func TestExtendIsLimitedToLiveReservations(t *testing.T) {
 }
 
 // A reservation is either extended or ended by the sweep.
-func TestConcurrentExtendAndSweep(t *testing.T) {
+func TestReservationIsEitherExtendedOrEndedBySweep(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 100)

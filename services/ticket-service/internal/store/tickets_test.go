@@ -171,7 +171,7 @@ func TestCancelReturnsTicketToInventory(t *testing.T) {
 }
 
 // A ticket is used, transferred or cancelled, but only one of these.
-func TestConcurrentTransitionsOfTicket(t *testing.T) {
+func TestConcurrentTransitionsOfTicketExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const n = 20
@@ -339,7 +339,7 @@ func TestRefundBeforeTicketsRefusesOrder(t *testing.T) {
 
 // In whatever order refunds and purchases of the same orders run, no refunded order has tickets, and each ticket
 // returns to the inventory once.
-func TestConcurrentRefundsAndPurchases(t *testing.T) {
+func TestRefundedOrderNeverHasTickets(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 12
@@ -385,7 +385,7 @@ func TestConcurrentRefundsAndPurchases(t *testing.T) {
 }
 
 // A ticket is either used or refunded.
-func TestConcurrentRefundAndCheckIn(t *testing.T) {
+func TestTicketIsEitherUsedOrRefunded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const orders = 16

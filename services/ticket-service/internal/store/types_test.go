@@ -235,7 +235,7 @@ func TestTermsOfSaleApplyToNewReservations(t *testing.T) {
 }
 
 // In whatever order reservations and changes of the capacity run, the tickets held never exceed the capacity.
-func TestConcurrentReservesAndCapacityChanges(t *testing.T) {
+func TestConcurrentCapacityChangesNeverOversell(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, 40)
