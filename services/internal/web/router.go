@@ -114,7 +114,7 @@ func logged(next http.Handler) http.Handler {
 		if strings.HasPrefix(route, healthPath) {
 			level = slog.LevelDebug
 		}
-		slog.Log(r.Context(), level, "request", "method", r.Method, "route", route,
+		slog.Log(r.Context(), level, "request answered", "method", r.Method, "route", route,
 			"status", rec.status, "durationMs", time.Since(start).Milliseconds())
 		observe(r.Method, route, rec.status, start)
 	})

@@ -188,7 +188,7 @@ func checkLine(service, line string) error {
 	if l.Time == "" || l.Level == "" || l.Msg == "" || l.Service != service {
 		return errors.New("lacks the time, level, message or service")
 	}
-	if l.Msg == "request" && (l.CorrelationID == "" || l.TraceID == "" || l.SpanID == "") {
+	if l.Msg == "request answered" && (l.CorrelationID == "" || l.TraceID == "" || l.SpanID == "") {
 		return errors.New("lacks the correlation, trace or span id")
 	}
 	return nil
