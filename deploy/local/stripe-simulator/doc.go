@@ -16,6 +16,9 @@
 //	POST /v1/refunds                        by payment_intent or charge; full or partial
 //	GET  /v1/refunds/{id}
 //	GET  /v1/refunds                        payment_intent, charge; paged like the list of intents
+//	GET  /v1/disputes, /v1/disputes/{id}
+//	POST /v1/disputes/{id}                  evidence[uncategorized_text]=winning_evidence or losing_evidence
+//	POST /v1/disputes/{id}/close            accepts that the dispute is lost
 //
 // Requests are form-encoded. Objects and errors have Stripe's JSON. A secret key is required, as a bearer token or as
 // the user of basic authentication; a live key is rejected. A parameter that the simulator does not implement is
@@ -23,23 +26,26 @@
 //
 // Payment methods are Stripe's test methods, with the outcomes that Stripe documents. pm_card_visa, pm_card_mastercard
 // and other brands succeed. Generic decline, insufficient funds, lost and stolen card, expired card, incorrect CVC,
-// processing error and velocity limit are answered with 402 and a card_error. pm_card_authenticationRequired needs 3-D
-// Secure, which cannot be completed here: the intent stays in requires_action, unless error_on_requires_action declines
-// it.
+// processing error and velocity limit are answered with 402 and a card_error. pm_card_authenticationRequired and
+// pm_card_threeDSecure2Required need 3-D Secure: the intent stays in requires_action, unless error_on_requires_action
+// declines it. The page /_bank/{id} stands for the cardholder's bank and completes it. pm_card_createDispute is
+// charged, and disputed a second later. A refund of pm_card_pendingRefund is pending first; one of pm_card_refundFail
+// succeeds first and fails a second later.
 //
 // Idempotency-Key works as in Stripe. A request with the same key and the same parameters gets the saved answer (200,
 // 402 or 500) and the header Idempotent-Replayed. Other parameters get 400 idempotency_error, and a key whose first
 // request is still running gets 409 idempotency_key_in_use. A request that fails validation saves nothing. Keys expire
 // after 24 hours.
 //
-// With -webhook-url it sends webhooks: payment_intent.*, refund.created and charge.refunded, signed with the secret in
-// STRIPE_WEBHOOK_SECRET. Events may arrive in any order. An event that is not accepted is sent again for two minutes.
-// Events are not in the journal, so stopping the simulator loses those that are not yet delivered.
+// With -webhook-url it sends webhooks: payment_intent.*, refund.*, charge.refunded, charge.refund.updated and
+// charge.dispute.*, signed with the secret in STRIPE_WEBHOOK_SECRET. Events may arrive in any order. An event that is
+// not accepted is sent again for two minutes. Events are not in the journal, so
+// stopping the simulator loses those that are not yet delivered.
 //
 // # What it does not implement
 //
-// Customers, saved cards, manual capture, expand, disputes, fees, balances, 3-D Secure, Connect, refunds that settle
-// later, rate limits, and API versions (every Stripe-Version gets the same answer). Search sees a write immediately,
+// Customers, saved cards, manual capture, expand, fees, balances, Stripe.js, Connect, inquiries, early fraud warnings,
+// rate limits, and API versions (every Stripe-Version gets the same answer). Search sees a write immediately,
 // unless the fault searchLagMs gives it Stripe's lag.
 //
 // # State
@@ -52,11 +58,13 @@
 // # Control, for tests and audits
 //
 //	GET /healthz
-//	GET /_charges      every PaymentIntent with the amount refunded, oldest first
+//	GET /_charges      every PaymentIntent with the amount refunded and its dispute, oldest first
 //	GET /_counters     what happened since the start: charges, declines, replays and so on; inFlight is the keys in use
 //	GET, PUT, DELETE /_faults
+//	GET, POST /_bank/{id}   the bank's page; POST outcome=authenticate or outcome=fail
 //
-// The faults (see [simulator.Faults]) delay or fail requests, lose answers, and delay, lose or repeat webhooks:
+// The faults (see [simulator.Faults]) delay or fail requests, lose answers, leave charges unconfirmed or processing,
+// dispute charges, fail refunds, and delay, lose or repeat webhooks:
 //
 //	curl -X PUT localhost:12111/_faults -d '{"loseAnswer":1}'
 //

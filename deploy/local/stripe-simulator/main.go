@@ -41,7 +41,7 @@ func main() {
 func run(ctx context.Context, addr, data string, hook simulator.Endpoint) (err error) {
 	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With("app", "stripe-simulator")
 
-	sim, err := simulator.Open(data, log)
+	sim, err := simulator.Open(data, "http://"+addr, log)
 	if err != nil {
 		return err
 	}

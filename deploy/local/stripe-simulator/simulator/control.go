@@ -44,7 +44,8 @@ type Charge struct {
 	Status         string            `json:"status"`
 	Amount         int64             `json:"amount"`
 	AmountReceived int64             `json:"amountReceived"`
-	AmountRefunded int64             `json:"amountRefunded"`
+	AmountRefunded int64             `json:"amountRefunded"`    // without refunds that failed
+	Dispute        string            `json:"dispute,omitempty"` // the status of the charge's last dispute
 	Currency       string            `json:"currency"`
 	Metadata       map[string]string `json:"metadata"`
 	Created        time.Time         `json:"created"`
@@ -52,6 +53,11 @@ type Charge struct {
 
 func (s *Server) charges(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
+	s.settle()
+	disputes := map[string]string{}
+	for _, id := range s.disputeOrder {
+		disputes[s.disputes[id].PaymentIntent] = s.disputes[id].Status
+	}
 	charges := make([]Charge, 0, len(s.intentOrder))
 	for _, id := range s.intentOrder {
 		pi := s.intents[id]
@@ -61,6 +67,7 @@ func (s *Server) charges(w http.ResponseWriter, _ *http.Request) {
 			Amount:         pi.Intent.Amount,
 			AmountReceived: pi.Intent.AmountReceived,
 			AmountRefunded: pi.Refunded,
+			Dispute:        disputes[id],
 			Currency:       pi.Intent.Currency,
 			Metadata:       pi.Intent.Metadata,
 			Created:        time.UnixMilli(pi.CreatedMs).UTC(),

@@ -30,6 +30,19 @@ type Faults struct {
 	LoseAnswer int `json:"loseAnswer,omitempty"`
 	// SearchLagMs hides intents younger than this from search. Stripe's own index lags by up to a minute.
 	SearchLagMs int `json:"searchLagMs,omitempty"`
+	// LeaveUnconfirmed is the number of charges that stop before they are confirmed, as when Stripe fails between the two
+	// steps.
+	LeaveUnconfirmed int `json:"leaveUnconfirmed,omitempty"`
+	// Process is the number of charges that are processing first, and succeed after SettleMs.
+	Process int `json:"process,omitempty"`
+	// Dispute is the number of charges that the cardholder disputes after SettleMs.
+	Dispute int `json:"dispute,omitempty"`
+	// FailRefund is the number of refunds that succeed first, and fail after SettleMs.
+	FailRefund int `json:"failRefund,omitempty"`
+	// LackBalance is the number of refunds that the account's balance does not cover.
+	LackBalance int `json:"lackBalance,omitempty"`
+	// SettleMs is the time until a later change of a charge or refund. The default is 1000.
+	SettleMs int `json:"settleMs,omitempty"`
 	// WebhookDelayMs delays every webhook.
 	WebhookDelayMs int `json:"webhookDelayMs,omitempty"`
 	// LoseWebhook is the number of events that are not sent.
@@ -40,8 +53,9 @@ type Faults struct {
 
 func (f Faults) validate() *apiError {
 	switch {
-	case f.DelayMs < 0, f.DelayAnswerMs < 0, f.SearchLagMs < 0, f.WebhookDelayMs < 0:
-		return invalidRequest("", "", "delayMs, delayAnswerMs, searchLagMs and webhookDelayMs cannot be negative")
+	case f.DelayMs < 0, f.DelayAnswerMs < 0, f.SearchLagMs < 0, f.WebhookDelayMs < 0, f.SettleMs < 0:
+		return invalidRequest("", "",
+			"delayMs, delayAnswerMs, searchLagMs, settleMs and webhookDelayMs cannot be negative")
 	case f.Status != 0 && f.Status != http.StatusTooManyRequests && (f.Status < 500 || f.Status > 599):
 		return invalidRequest("", "status", "status must be 429 or between 500 and 599")
 	}
@@ -113,6 +127,27 @@ func (i *injector) losesAnswer(r *http.Request) bool {
 // searchLag does not depend on path and method, because it is a property of the index.
 func (i *injector) searchLag() time.Duration {
 	return time.Duration(i.get().SearchLagMs) * time.Millisecond
+}
+
+// counts reports whether a fault affects a charge or a refund, and counts it.
+func (i *injector) counts(fault func(*Faults) *int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return take(fault(&i.faults))
+}
+
+func (i *injector) leavesUnconfirmed() bool {
+	return i.counts(func(f *Faults) *int { return &f.LeaveUnconfirmed })
+}
+
+func (i *injector) processes() bool { return i.counts(func(f *Faults) *int { return &f.Process }) }
+
+func (i *injector) disputes() bool { return i.counts(func(f *Faults) *int { return &f.Dispute }) }
+
+func (i *injector) failsRefund() bool { return i.counts(func(f *Faults) *int { return &f.FailRefund }) }
+
+func (i *injector) lacksBalance() bool {
+	return i.counts(func(f *Faults) *int { return &f.LackBalance })
 }
 
 // webhook returns the faults of one event, and counts them.

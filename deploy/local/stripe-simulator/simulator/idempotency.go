@@ -71,6 +71,7 @@ func (s *Server) execute(r *http.Request, p params, key string, answer savedAnsw
 	defer s.mu.Unlock()
 	defer delete(s.inFlight, key)
 
+	s.settle()
 	done, apiErr := execute(p, r.PathValue("id"))
 	if apiErr != nil {
 		return savedAnswer{}, apiErr
@@ -84,16 +85,25 @@ func (s *Server) execute(r *http.Request, p params, key string, answer savedAnsw
 	if key != "" {
 		done.entry.Key, done.entry.Answer = key, &answer
 	}
-	if err := s.journal.append(done.entry); err != nil {
-		s.log.Error("append to journal failed", "error", err)
+	if err := s.commit(done.entry, answer.RequestID); err != nil {
 		return savedAnswer{}, internalError(http.StatusInternalServerError)
 	}
-	s.apply(done.entry)
-	s.announce(done.entry, answer.RequestID)
 	if done.counter != "" {
 		s.counters[done.counter]++
 	}
 	return answer, nil
+}
+
+// commit makes a change durable, applies it, and queues its webhook events. The request id is empty for a change that
+// no request made. The caller holds the lock.
+func (s *Server) commit(e entry, requestID string) error {
+	if err := s.journal.append(e); err != nil {
+		s.log.Error("append to journal failed", "error", err)
+		return err
+	}
+	s.apply(e)
+	s.announce(e, requestID)
+	return nil
 }
 
 // apply applies a committed entry to the state in memory. Open replays the journal through it; any other caller holds
@@ -105,10 +115,21 @@ func (s *Server) apply(e entry) {
 			s.intentOrder = append(s.intentOrder, id)
 		}
 		s.intents[id] = e.Intent
+		s.unsettled.set(id, e.Intent.Later != nil || e.Intent.Dispute != nil)
 	}
 	if e.Refund != nil {
-		s.refunds[e.Refund.ID] = e.Refund
-		s.refundOrder = append(s.refundOrder, e.Refund.ID)
+		id := e.Refund.ID
+		if _, known := s.refunds[id]; !known {
+			s.refundOrder = append(s.refundOrder, id)
+		}
+		s.refunds[id] = e.Refund
+		s.unsettled.set(id, e.Refund.Later != nil)
+	}
+	if e.Dispute != nil {
+		if _, known := s.disputes[e.Dispute.ID]; !known {
+			s.disputeOrder = append(s.disputeOrder, e.Dispute.ID)
+		}
+		s.disputes[e.Dispute.ID] = e.Dispute
 	}
 	if e.Answer != nil {
 		s.answers[e.Key] = *e.Answer

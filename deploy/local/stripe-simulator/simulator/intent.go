@@ -12,6 +12,7 @@ const (
 	statusRequiresMethod       = "requires_payment_method"
 	statusRequiresConfirmation = "requires_confirmation"
 	statusRequiresAction       = "requires_action"
+	statusProcessing           = "processing"
 	statusSucceeded            = "succeeded"
 	statusCanceled             = "canceled"
 )
@@ -50,8 +51,14 @@ type automaticPaymentMethods struct {
 }
 
 type nextAction struct {
-	Type         string    `json:"type"`
-	UseStripeSDK sdkAction `json:"use_stripe_sdk"`
+	Type          string          `json:"type"`
+	RedirectToURL *redirectAction `json:"redirect_to_url,omitempty"`
+	UseStripeSDK  *sdkAction      `json:"use_stripe_sdk,omitempty"`
+}
+
+type redirectAction struct {
+	ReturnURL string `json:"return_url"`
+	URL       string `json:"url"`
 }
 
 type sdkAction struct {
@@ -65,8 +72,45 @@ type storedIntent struct {
 	CreatedMs int64 `json:"createdMs"`
 	// TestMethod names the test payment method behind Intent.PaymentMethod.
 	TestMethod string `json:"testMethod,omitempty"`
-	// Refunded is the sum of the refunds of this intent.
+	// Refunded is the sum of the refunds of this intent that have not failed.
 	Refunded int64 `json:"refunded,omitempty"`
+	// Later is the status that a processing intent takes.
+	Later *later `json:"later,omitempty"`
+	// Dispute is the dispute that the cardholder will open.
+	Dispute *later `json:"dispute,omitempty"`
+}
+
+// later is a change that takes place by itself at a time.
+type later struct {
+	To   string `json:"to"`   // the status of an intent or a refund, or the reason of a dispute
+	AtMs int64  `json:"atMs"` // Unix milliseconds
+}
+
+// news returns what a change of the intent is announced with.
+func (pi *storedIntent) news() []announcement {
+	eventType := "payment_intent.created"
+	switch pi.Intent.Status {
+	case statusSucceeded:
+		eventType = "payment_intent.succeeded"
+	case statusRequiresMethod:
+		if pi.Intent.LastPaymentError != nil {
+			eventType = "payment_intent.payment_failed"
+		}
+	case statusRequiresAction:
+		eventType = "payment_intent.requires_action"
+	case statusProcessing:
+		eventType = "payment_intent.processing"
+	case statusCanceled:
+		eventType = "payment_intent.canceled"
+	}
+	return []announcement{{eventType, pi.Intent}}
+}
+
+// changed returns the outcome of a request that changed pi: the intent itself.
+func changed(pi storedIntent, counter string) outcome {
+	return outcome{
+		entry: entry{Intent: &pi, news: pi.news()}, status: http.StatusOK, body: pi.Intent, counter: counter,
+	}
 }
 
 // newID returns a random id in Stripe's form.
@@ -124,8 +168,8 @@ func (s *Server) createIntent(p params, _ string) (outcome, *apiError) {
 	if apiErr := attach(p, &pi); apiErr != nil {
 		return outcome{}, apiErr
 	}
-	if !confirm {
-		return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent}, nil
+	if !confirm || pi.TestMethod != "" && s.faults.leavesUnconfirmed() {
+		return changed(pi, ""), nil
 	}
 	return s.charge(p, pi)
 }
@@ -177,7 +221,7 @@ func (s *Server) cancelIntent(p params, id string) (outcome, *apiError) {
 	pi.Intent.CanceledAt = &canceledAt
 	pi.Intent.CancellationReason = reason
 	pi.Intent.NextAction = nil
-	return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent}, nil
+	return changed(pi, ""), nil
 }
 
 // charge charges the payment method that is attached to pi. The outcome holds the changed intent.
@@ -205,10 +249,8 @@ func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 		if !errorOnAction && !offSession {
 			pi.Intent.Status = statusRequiresAction
 			pi.Intent.LastPaymentError = nil
-			pi.Intent.NextAction = &nextAction{Type: "use_stripe_sdk", UseStripeSDK: sdkAction{Type: "three_d_secure_redirect"}}
-			return outcome{
-				entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent, counter: "actionsRequired",
-			}, nil
+			pi.Intent.NextAction = s.authentication(pi.Intent.ID, p.Get("return_url"))
+			return changed(pi, "actionsRequired"), nil
 		}
 		refusal = &apiError{
 			status:      http.StatusPaymentRequired,
@@ -218,15 +260,43 @@ func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 			Message:     "Your card was declined. This transaction requires authentication.",
 		}
 	}
+	if refusal == nil {
+		if s.faults.processes() {
+			pi.Intent.Status, pi.Intent.NextAction = statusProcessing, nil
+			pi.Later = s.later(statusSucceeded)
+			return changed(pi, ""), nil
+		}
+		s.succeed(&pi)
+		return changed(pi, "charged"), nil
+	}
+	s.decline(&pi, refusal)
+	return outcome{
+		entry: entry{Intent: &pi, news: pi.news()}, status: refusal.status, body: errorBody{refusal}, counter: "declined",
+	}, nil
+}
+
+// succeed charges the payment method that is attached to pi.
+func (s *Server) succeed(pi *storedIntent) {
 	charge := newID("ch")
 	pi.Intent.LatestCharge = &charge
 	pi.Intent.NextAction = nil
-	if refusal == nil {
-		pi.Intent.Status = statusSucceeded
-		pi.Intent.AmountReceived = pi.Intent.Amount
-		pi.Intent.LastPaymentError = nil
-		return outcome{entry: entry{Intent: &pi}, status: http.StatusOK, body: pi.Intent, counter: "charged"}, nil
+	pi.Intent.Status = statusSucceeded
+	pi.Intent.AmountReceived = pi.Intent.Amount
+	pi.Intent.LastPaymentError = nil
+	pi.Later = nil
+	if reason := testMethods[pi.TestMethod].disputes; reason != "" {
+		pi.Dispute = s.later(reason)
+	} else if s.faults.disputes() {
+		pi.Dispute = s.later("fraudulent")
 	}
+}
+
+// decline records that the payment method that is attached to pi was declined, and completes the refusal.
+func (s *Server) decline(pi *storedIntent, refusal *apiError) {
+	charge := newID("ch")
+	pi.Intent.LatestCharge = &charge
+	pi.Intent.NextAction = nil
+	method := testMethods[pi.TestMethod]
 	refusal.Charge = charge
 	refusal.PaymentMethod = &paymentMethod{
 		ID:      *pi.Intent.PaymentMethod,
@@ -244,9 +314,6 @@ func (s *Server) charge(p params, pi storedIntent) (outcome, *apiError) {
 	pi.Intent.PaymentMethod = nil
 	pi.TestMethod = ""
 	refusal.PaymentIntent = &pi.Intent
-	return outcome{
-		entry: entry{Intent: &pi}, status: refusal.status, body: errorBody{refusal}, counter: "declined",
-	}, nil
 }
 
 // chargeAmount reads and checks amount and currency as Stripe does.
@@ -256,7 +323,7 @@ func chargeAmount(p params) (amount int64, currency string, apiErr *apiError) {
 		return 0, "", apiErr
 	}
 	currency = strings.ToLower(p.Get("currency"))
-	minimum, supported := minimumAmounts[currency]
+	limit, supported := limits[currency]
 	switch {
 	case !given:
 		return 0, "", invalidRequest("parameter_missing", "amount", "Missing required param: amount.")
@@ -267,12 +334,15 @@ func chargeAmount(p params) (amount int64, currency string, apiErr *apiError) {
 	case amount < 1:
 		return 0, "", invalidRequest("parameter_invalid_integer", "amount",
 			"This value must be greater than or equal to 1.")
-	case amount < minimum:
+	case amount < limit.least:
 		return 0, "", invalidRequest("amount_too_small", "amount",
-			"Amount must be at least %d (minor units of %s).", minimum, currency)
-	case amount > maximumAmount:
+			"Amount must be at least %d (minor units of %s).", limit.least, currency)
+	case amount > limit.most():
 		return 0, "", invalidRequest("amount_too_large", "amount",
-			"Amount must be no more than %d (minor units of %s).", maximumAmount, currency)
+			"Amount must be no more than %d (minor units of %s).", limit.most(), currency)
+	case amount%limit.step() != 0:
+		return 0, "", invalidRequest("parameter_invalid_integer", "amount",
+			"Invalid amount: the last digit must be 0 in %s, a three-decimal currency.", currency)
 	}
 	return amount, currency, nil
 }

@@ -12,13 +12,23 @@ import (
 	"syscall"
 )
 
-// entry is one committed request: the objects that it changed and the answer saved under its key. Both are in one line
-// of the journal, so that neither exists without the other.
+// entry is one committed change: the objects that it changed and, for a request, the answer saved under its key. All
+// are in one line of the journal, so that none exists without the others.
 type entry struct {
-	Intent *storedIntent `json:"intent,omitempty"`
-	Refund *refund       `json:"refund,omitempty"`
-	Key    string        `json:"key,omitempty"`
-	Answer *savedAnswer  `json:"answer,omitempty"`
+	Intent  *storedIntent `json:"intent,omitempty"`
+	Refund  *storedRefund `json:"refund,omitempty"`
+	Dispute *dispute      `json:"dispute,omitempty"`
+	Key     string        `json:"key,omitempty"`
+	Answer  *savedAnswer  `json:"answer,omitempty"`
+
+	// news are the webhook events of the change. They are not in the journal.
+	news []announcement
+}
+
+// announcement is the type and the object of a webhook event.
+type announcement struct {
+	eventType string
+	object    any
 }
 
 // journal is an append-only file of JSON lines.

@@ -26,6 +26,8 @@ type testMethod struct {
 	brand, last4  string
 	declined      decline
 	authenticates bool
+	disputes      string // the reason of the dispute that follows a charge; empty for none
+	refundsLater  string // the status that a refund takes after a while; empty if it succeeds at once and stays so
 }
 
 // decline is the reason why a card is declined. It is empty for a card that is not.
@@ -73,6 +75,12 @@ var testMethods = map[string]testMethod{
 
 	"pm_card_authenticationRequired": {brand: "visa", last4: "3184", authenticates: true},
 	"pm_card_threeDSecure2Required":  {brand: "visa", last4: "3220", authenticates: true},
+
+	"pm_card_createDispute":                   {brand: "visa", last4: "0259", disputes: "fraudulent"},
+	"pm_card_createDisputeProductNotReceived": {brand: "visa", last4: "2685", disputes: "product_not_received"},
+
+	"pm_card_pendingRefund": {brand: "visa", last4: "7726", refundsLater: statusSucceeded},
+	"pm_card_refundFail":    {brand: "visa", last4: "5126", refundsLater: refundFailed},
 }
 
 // cardError returns the card_error of charging m, or nil if m is not declined.
@@ -89,13 +97,3 @@ func (m testMethod) cardError() *apiError {
 		Message:     m.declined.message,
 	}
 }
-
-// minimumAmounts has the supported currencies, each with Stripe's smallest charge in minor units.
-var minimumAmounts = map[string]int64{
-	"aed": 200, "aud": 50, "bgn": 100, "brl": 50, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250,
-	"eur": 50, "gbp": 30, "hkd": 400, "huf": 17500, "inr": 50, "jpy": 50, "mxn": 1000, "myr": 200,
-	"nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "sgd": 50, "thb": 1000, "usd": 50,
-}
-
-// maximumAmount is Stripe's largest charge, in minor units: eight digits.
-const maximumAmount = 99_999_999

@@ -38,7 +38,7 @@ func (s *Server) retrieveRefund(p params, id string) (any, *apiError) {
 	if !ok {
 		return nil, noSuch(http.StatusNotFound, "refund", "id", id)
 	}
-	return re, nil
+	return re.refund, nil
 }
 
 // listIntents answers GET /v1/payment_intents.
@@ -68,7 +68,7 @@ func (s *Server) listRefunds(p params, _ string) (any, *apiError) {
 	}
 	var refunds []refund
 	for _, id := range slices.Backward(s.refundOrder) {
-		re := *s.refunds[id]
+		re := s.refunds[id].refund
 		within, apiErr := createdWithin(p, re.Created)
 		if apiErr != nil {
 			return nil, apiErr
@@ -79,6 +79,27 @@ func (s *Server) listRefunds(p params, _ string) (any, *apiError) {
 		}
 	}
 	return page(p, "/v1/refunds", refunds, func(re refund) string { return re.ID })
+}
+
+// listDisputes answers GET /v1/disputes.
+func (s *Server) listDisputes(p params, _ string) (any, *apiError) {
+	apiErr := p.only("limit", "starting_after", "ending_before", "created", "payment_intent", "charge")
+	if apiErr != nil {
+		return nil, apiErr
+	}
+	var disputes []dispute
+	for _, id := range slices.Backward(s.disputeOrder) {
+		d := *s.disputes[id]
+		within, apiErr := createdWithin(p, d.Created)
+		if apiErr != nil {
+			return nil, apiErr
+		}
+		if within && (!p.Has("payment_intent") || p.Get("payment_intent") == d.PaymentIntent) &&
+			(!p.Has("charge") || p.Get("charge") == d.Charge) {
+			disputes = append(disputes, d)
+		}
+	}
+	return page(p, "/v1/disputes", disputes, func(d dispute) string { return d.ID })
 }
 
 // createdWithin reports whether a time satisfies the parameters created and created[gt|gte|lt|lte].

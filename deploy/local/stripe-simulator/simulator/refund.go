@@ -17,7 +17,21 @@ type refund struct {
 	PaymentIntent string            `json:"payment_intent"`
 	Reason        *string           `json:"reason"`
 	ReceiptNumber *string           `json:"receipt_number"`
+	FailureReason *string           `json:"failure_reason,omitempty"`
 	Status        string            `json:"status"`
+}
+
+// The statuses of a refund, besides statusSucceeded.
+const (
+	refundPending = "pending"
+	refundFailed  = "failed"
+)
+
+// storedRefund is a refund with what Stripe knows about it but does not show.
+type storedRefund struct {
+	refund
+	// Later is the status that the refund takes.
+	Later *later `json:"later,omitempty"`
 }
 
 // createRefund executes POST /v1/refunds.
@@ -62,8 +76,12 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 	if apiErr != nil {
 		return outcome{}, apiErr
 	}
+	if s.faults.lacksBalance() {
+		return outcome{}, invalidRequest("balance_insufficient", "",
+			"Your account does not have enough available balance to make this refund.")
+	}
 	pi.Refunded += amount
-	re := refund{
+	re := storedRefund{refund: refund{
 		ID:            newID("re"),
 		Object:        "refund",
 		Amount:        amount,
@@ -73,11 +91,33 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 		Metadata:      metadata,
 		PaymentIntent: pi.Intent.ID,
 		Reason:        reason,
-		Status:        "succeeded",
+		Status:        statusSucceeded,
+	}}
+	status := testMethods[pi.TestMethod].refundsLater
+	if status == "" && s.faults.failsRefund() {
+		status = refundFailed
+	}
+	if status != "" {
+		re.Later = s.later(status)
+	}
+	if status == statusSucceeded {
+		re.Status = refundPending
 	}
 	return outcome{
-		entry: entry{Intent: &pi, Refund: &re}, status: http.StatusOK, body: re, counter: "refunded",
+		entry: entry{Intent: &pi, Refund: &re, news: []announcement{
+			{"refund.created", re.refund}, {"charge.refunded", chargeOf(pi)},
+		}},
+		status: http.StatusOK, body: re.refund, counter: "refunded",
 	}, nil
+}
+
+// chargeOf returns the charge of an intent as its events show it.
+func chargeOf(pi storedIntent) refundedCharge {
+	return refundedCharge{
+		ID: *pi.Intent.LatestCharge, Object: "charge", Status: statusSucceeded, PaymentIntent: pi.Intent.ID,
+		Metadata: pi.Intent.Metadata, Amount: pi.Intent.Amount, Currency: pi.Intent.Currency,
+		AmountRefunded: pi.Refunded, Refunded: pi.Refunded == pi.Intent.AmountReceived,
+	}
 }
 
 // refunded returns the intent that a refund is for, by its id or by the id of its charge.

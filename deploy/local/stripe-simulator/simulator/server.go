@@ -15,17 +15,21 @@ type Server struct {
 	log    *slog.Logger
 	now    func() time.Time
 	faults injector
+	base   string // URL of this server, for links to the bank's page
 
-	mu          sync.Mutex
-	journal     *journal
-	intents     map[string]*storedIntent
-	intentOrder []string // ids, oldest first
-	refunds     map[string]*refund
-	refundOrder []string // ids, oldest first
-	answers     map[string]savedAnswer
-	inFlight    map[string]bool // the keys in use
-	counters    map[string]int64
-	events      chan<- event // to the webhook endpoint; nil without one
+	mu           sync.Mutex
+	journal      *journal
+	intents      map[string]*storedIntent
+	intentOrder  []string // ids, oldest first
+	refunds      map[string]*storedRefund
+	refundOrder  []string // ids, oldest first
+	disputes     map[string]*dispute
+	disputeOrder []string // ids, oldest first
+	unsettled    idSet    // intents and refunds with a later change
+	answers      map[string]savedAnswer
+	inFlight     map[string]bool // the keys in use
+	counters     map[string]int64
+	events       chan<- event // to the webhook endpoint; nil without one
 }
 
 // outcome is what executing a POST changed, and its answer.
@@ -36,17 +40,21 @@ type outcome struct {
 	counter string // the counter to increment; empty for none
 }
 
-// Open opens the state in dir, and creates it if dir has none. It returns an error when the journal is damaged before
-// its last line, or when another process has it open.
-func Open(dir string, log *slog.Logger) (*Server, error) {
+// Open opens the state in dir, and creates it if dir has none. Base is the URL at which Handler is served; links to the
+// bank's page begin with it. Open returns an error when the journal is damaged before its last line, or when another
+// process has it open.
+func Open(dir, base string, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		log:      log,
-		now:      time.Now,
-		intents:  map[string]*storedIntent{},
-		refunds:  map[string]*refund{},
-		answers:  map[string]savedAnswer{},
-		inFlight: map[string]bool{},
-		counters: map[string]int64{},
+		base:      base,
+		log:       log,
+		now:       time.Now,
+		intents:   map[string]*storedIntent{},
+		refunds:   map[string]*storedRefund{},
+		disputes:  map[string]*dispute{},
+		unsettled: idSet{},
+		answers:   map[string]savedAnswer{},
+		inFlight:  map[string]bool{},
+		counters:  map[string]int64{},
 	}
 	journal, err := openJournal(dir, s.apply)
 	if err != nil {
@@ -75,6 +83,10 @@ func (s *Server) Handler() http.Handler {
 	stripe.HandleFunc("POST /v1/refunds", s.post(s.createRefund))
 	stripe.HandleFunc("GET /v1/refunds", s.get(s.listRefunds))
 	stripe.HandleFunc("GET /v1/refunds/{id}", s.get(s.retrieveRefund))
+	stripe.HandleFunc("GET /v1/disputes", s.get(s.listDisputes))
+	stripe.HandleFunc("GET /v1/disputes/{id}", s.get(s.retrieveDispute))
+	stripe.HandleFunc("POST /v1/disputes/{id}", s.post(s.updateDispute))
+	stripe.HandleFunc("POST /v1/disputes/{id}/close", s.post(s.closeDispute))
 	stripe.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		e := invalidRequest("", "",
 			"Unrecognized request URL (%s: %s). This simulator has only a part of Stripe's API.", r.Method, r.URL.Path)
@@ -85,6 +97,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", s.authenticated(stripe))
 	s.registerControl(mux)
+	s.registerBank(mux)
 	return mux
 }
 
@@ -179,6 +192,7 @@ func (s *Server) get(read func(p params, id string) (any, *apiError)) http.Handl
 		}
 		time.Sleep(fault.delay)
 		s.mu.Lock()
+		s.settle()
 		body, apiErr := read(params{r.URL.Query()}, r.PathValue("id"))
 		if apiErr != nil {
 			answer.Status, body = apiErr.status, errorBody{apiErr}

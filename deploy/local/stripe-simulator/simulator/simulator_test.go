@@ -39,7 +39,7 @@ func serve(t *testing.T, dir string) *bundle {
 
 func serveWith(t *testing.T, dir string) (*bundle, *simulator.Server) {
 	t.Helper()
-	sim, err := simulator.Open(dir, slog.New(slog.DiscardHandler))
+	sim, err := simulator.Open(dir, "", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	server := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {
@@ -538,7 +538,7 @@ func TestJournalSurvivesRestartAndTornLine(t *testing.T) {
 		dir, content := write(t)
 		content[1] = '#'
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "journal.jsonl"), content, 0o600))
-		_, err := simulator.Open(dir, slog.New(slog.DiscardHandler))
+		_, err := simulator.Open(dir, "", slog.New(slog.DiscardHandler))
 		require.Error(t, err)
 	})
 
@@ -546,7 +546,7 @@ func TestJournalSurvivesRestartAndTornLine(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		serve(t, dir)
-		_, err := simulator.Open(dir, slog.New(slog.DiscardHandler))
+		_, err := simulator.Open(dir, "", slog.New(slog.DiscardHandler))
 		require.Error(t, err)
 	})
 }

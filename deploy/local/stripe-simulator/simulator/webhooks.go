@@ -50,7 +50,7 @@ type eventRequest struct {
 	IdempotencyKey *string `json:"idempotency_key"`
 }
 
-// refundedCharge has those fields of a Charge that charge.refunded needs.
+// refundedCharge has those fields of a Charge that its events need.
 type refundedCharge struct {
 	ID             string            `json:"id"`
 	Object         string            `json:"object"`
@@ -74,8 +74,14 @@ func (s *Server) Webhooks(to Endpoint) (run func(ctx context.Context)) {
 	return func(ctx context.Context) {
 		var deliveries sync.WaitGroup
 		defer deliveries.Wait()
+		due := time.NewTicker(settleInterval)
+		defer due.Stop()
 		for {
 			select {
+			case <-due.C:
+				s.mu.Lock()
+				s.settle()
+				s.mu.Unlock()
 			case e := <-events:
 				lost, repeated, delay := s.faults.webhook()
 				if lost {
@@ -101,10 +107,13 @@ func (s *Server) announce(e entry, requestID string) {
 	if s.events == nil {
 		return
 	}
-	send := func(eventType string, object any) {
+	for _, news := range e.news {
 		ev := event{
 			ID: newID("evt"), Object: "event", APIVersion: apiVersion, Created: s.now().Unix(),
-			Data: eventData{object}, PendingWebhooks: 1, Request: eventRequest{ID: &requestID}, Type: eventType,
+			Data: eventData{news.object}, PendingWebhooks: 1, Type: news.eventType,
+		}
+		if requestID != "" {
+			ev.Request.ID = &requestID
 		}
 		if e.Key != "" {
 			ev.Request.IdempotencyKey = &e.Key
@@ -114,25 +123,6 @@ func (s *Server) announce(e entry, requestID string) {
 		default:
 			s.counters["webhooksLost"]++
 		}
-	}
-	switch pi := e.Intent.Intent; {
-	case e.Refund != nil:
-		send("refund.created", *e.Refund)
-		send("charge.refunded", refundedCharge{
-			ID: *pi.LatestCharge, Object: "charge", Status: statusSucceeded, PaymentIntent: pi.ID, Metadata: pi.Metadata,
-			Amount: pi.Amount, Currency: pi.Currency,
-			AmountRefunded: e.Intent.Refunded, Refunded: e.Intent.Refunded == pi.AmountReceived,
-		})
-	case pi.Status == statusSucceeded:
-		send("payment_intent.succeeded", pi)
-	case pi.Status == statusRequiresMethod && pi.LastPaymentError != nil:
-		send("payment_intent.payment_failed", pi)
-	case pi.Status == statusRequiresAction:
-		send("payment_intent.requires_action", pi)
-	case pi.Status == statusCanceled:
-		send("payment_intent.canceled", pi)
-	default:
-		send("payment_intent.created", pi)
 	}
 }
 

@@ -33,7 +33,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	sim, err := simulator.Open(t.TempDir(), "", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	server := httptest.NewServer(sim.Handler())
 	t.Cleanup(func() {

@@ -183,7 +183,7 @@ func TestForgedWebhookIsRejected(t *testing.T) {
 // The event of a charge has the same Charge as the response to the request.
 func TestWebhookHasTheOutcomeOfTheCharge(t *testing.T) {
 	t.Parallel()
-	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	sim, err := simulator.Open(t.TempDir(), "", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	stripe := httptest.NewServer(sim.Handler())
 	received := make(chan gateway.Event, 10)

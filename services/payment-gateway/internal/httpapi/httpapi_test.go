@@ -36,7 +36,7 @@ type bundle struct {
 
 func setup(t *testing.T) *bundle {
 	t.Helper()
-	sim, err := simulator.Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	sim, err := simulator.Open(t.TempDir(), "", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	stripe := httptest.NewServer(sim.Handler())
 	cards, err := gateway.New(stripe.URL, "sk_test_123")
