@@ -35,9 +35,9 @@ func (c Currency) digits() int {
 	return int(d)
 }
 
-// MaxMinor is the largest amount in minor units: 999,999.99 of a currency with two digits, which is the largest charge
-// that Stripe accepts. The total of any order fits into an int64.
-const MaxMinor = 99_999_999
+// MaxMinor is the largest amount in minor units: twelve digits, as many as the largest charge in any currency has. The
+// total of any order fits into an int64. The limits of each currency are those of [Amount.ChargeUnits].
+const MaxMinor = 999_999_999_999
 
 // Amount is an amount of money. The zero Amount has no currency.
 type Amount struct {

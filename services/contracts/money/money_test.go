@@ -43,7 +43,7 @@ func TestInIsExact(t *testing.T) {
 		{"AnyFractionOfYen", "50.5", "JPY", 0, money.ErrPrecision},
 		{"Negative", "-1", "USD", 0, money.ErrRange},
 		{"NegativeFraction", "-0.01", "USD", 0, money.ErrRange},
-		{"AboveTheLimit", "1000000.00", "USD", 0, money.ErrRange},
+		{"AboveTheLimit", "10000000000.00", "USD", 0, money.ErrRange},
 		{"BeyondInt64", "99999999999999999999999", "USD", 0, money.ErrRange},
 		{"Missing", "", "USD", 0, money.ErrNotDecimal},
 	} {

@@ -46,9 +46,12 @@ const (
 // none was. It returns ErrUnknownPaymentMethod, ErrAmount, ErrCurrency, ErrKeyReused, ErrRefused or ErrMisconfigured if
 // no charge was made, and ErrUnavailable if the outcome is unknown.
 func (g *Gateway) Charge(ctx context.Context, request ChargeRequest) (Charge, error) {
-	minor, err := minorUnits(request.Amount)
-	if err != nil {
-		return Charge{}, err
+	minor, err := request.Amount.ChargeUnits()
+	switch {
+	case errors.Is(err, money.ErrNotSupported):
+		return Charge{}, ErrCurrency.Because(err)
+	case err != nil:
+		return Charge{}, ErrAmount.Because(err)
 	}
 	params := &stripe.PaymentIntentCreateParams{
 		Amount:        stripe.Int64(minor),

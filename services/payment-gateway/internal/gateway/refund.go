@@ -29,9 +29,9 @@ const metadataRefundKey = "refund_key"
 func (g *Gateway) Refund(
 	ctx context.Context, key, transactionID string, amount money.Amount, reason string,
 ) (Refund, error) {
-	minor, err := minorUnits(amount)
+	minor, err := amount.CardUnits()
 	if err != nil {
-		return Refund{}, err
+		return Refund{}, ErrAmount.Because(err)
 	}
 	// Stripe keeps an idempotency key for a day only, and a partial refund could be made twice. So look for it first.
 	earlier := g.stripe.V1Refunds.List(ctx, &stripe.RefundListParams{PaymentIntent: stripe.String(transactionID)})

@@ -134,6 +134,8 @@ func TestDeclineIsAnOutcome(t *testing.T) {
 		"UnknownPaymentMethod": {"paymentToken", `"pm_card_unknown"`, "UNKNOWN_PAYMENT_METHOD"},
 		"CardNumber":           {"paymentToken", `"4242424242424242"`, "UNKNOWN_PAYMENT_METHOD"},
 		"BelowStripesMinimum":  {"amount", `0.49`, "UNSUPPORTED_AMOUNT"},
+		"AboveStripesMaximum":  {"amount", `1000000.00`, "UNSUPPORTED_AMOUNT"},
+		"CurrencyWithoutCards": {"currency", `"CUP"`, "UNSUPPORTED_CURRENCY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

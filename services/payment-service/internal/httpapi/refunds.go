@@ -83,7 +83,10 @@ func (a api) requestRefund(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	case in.Amount.Value != nil && o.Total.Currency != "": // an order without a currency is refused by the store
-		if requested.Amount, err = in.Amount.Value.In(o.Total.Currency); err != nil {
+		if requested.Amount, err = in.Amount.Value.In(o.Total.Currency); err == nil {
+			_, err = requested.Amount.CardUnits()
+		}
+		if err != nil {
 			return problem.Field("amount", "amount %s", err).Because(err)
 		}
 		if requested.Amount.Minor == 0 {

@@ -38,8 +38,8 @@ type Inventory struct {
 // a request under the same id returns the same reservation.
 //
 // The errors are ErrInsufficientInventory, ErrTypeNotFound, ErrEventNotOnSale (possibly because this service's
-// copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrReservationReused and
-// ErrReservationEnded.
+// copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrTotalTooLarge,
+// ErrReservationReused and ErrReservationEnded.
 func (i *Inventory) Reserve(q Request) (Reservation, error) {
 	if r, known := i.Reservations[q.ReservationID]; known {
 		return r, r.checkRepeated(q)
@@ -63,6 +63,9 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 			return Reservation{}, ErrInsufficientInventory
 		}
 		items[n].UnitPrice = t.Price
+	}
+	if chargeError(total(items)) != nil {
+		return Reservation{}, ErrTotalTooLarge
 	}
 	for _, item := range items {
 		i.Types[item.TypeID].Held += item.Quantity

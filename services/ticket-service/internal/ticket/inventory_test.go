@@ -134,6 +134,18 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			s.Types[s.vip].MaxPerOrder = new(2)
 			return s.request(item(s.vip, 3))
 		}, ticket.ErrOrderLimit},
+		{"TotalAboveTheLargestCharge", func(s *stock) ticket.Request {
+			s.Types[s.vip].Price = money.Of(600_000_00, "USD")
+			return s.request(item(s.vip, 2))
+		}, ticket.ErrTotalTooLarge},
+		{"TotalOfTwoTypesAboveTheLargestCharge", func(s *stock) ticket.Request {
+			s.Types[s.vip].Price, s.Types[s.seat].Price = money.Of(600_000_00, "USD"), money.Of(400_000_00, "USD")
+			return s.request(item(s.vip, 1), item(s.seat, 1))
+		}, ticket.ErrTotalTooLarge},
+		{"FreeTickets", func(s *stock) ticket.Request {
+			s.Types[s.seat].Price = money.Of(0, "USD")
+			return s.request(item(s.seat, 3))
+		}, nil},
 		// The terms of sale are checked before the inventory, so that tickets not yet on sale never seem sold out.
 		{"SalesNotStartedAndSoldOut", one(func(vip *ticket.Type) {
 			vip.SalesStart, vip.Sold = new(noon.Add(time.Hour)), 8
@@ -159,7 +171,7 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			require.Equal(t, noon.Add(ticket.HoldTime), r.ExpiresAt)
 			require.Equal(t, ticket.Quantity(q.Items), ticket.Quantity(r.Items))
 			for _, held := range r.Items {
-				require.Equal(t, fifty, held.UnitPrice)
+				require.Equal(t, s.Types[held.TypeID].Price, held.UnitPrice)
 				require.Equal(t, 2+held.Quantity, s.Types[held.TypeID].Held)
 			}
 		})

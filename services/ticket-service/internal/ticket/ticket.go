@@ -37,6 +37,9 @@ var (
 	ErrSalesEnded      = problem.New(problem.Conflict, "SALES_ENDED", "The sale of these tickets has ended")
 	ErrOrderLimit      = problem.New(problem.Conflict, "ORDER_LIMIT_EXCEEDED",
 		"The quantity exceeds the limit per order for these tickets")
+	// ErrTotalTooLarge reports items whose total no card can be charged.
+	ErrTotalTooLarge = problem.New(problem.Conflict, "ORDER_TOTAL_TOO_LARGE",
+		"The total is more than a card can be charged")
 	ErrCapacityBelowSold = problem.New(problem.Conflict, "CAPACITY_BELOW_SOLD",
 		"The capacity is lower than the number of tickets sold and held")
 	ErrEventCancelled = problem.New(problem.Conflict, "EVENT_CANCELLED", "The event is cancelled")
@@ -106,6 +109,8 @@ func (t Type) Validate() error {
 		return problem.Field("name", "name must have 1 to %d characters", MaxNameLen)
 	case hasControl(t.Name):
 		return problem.Field("name", "name must not contain control characters")
+	case chargeError(t.Price) != nil:
+		return problem.Field("price", "price %s", chargeError(t.Price))
 	case t.Capacity < 1 || t.Capacity > MaxCapacity:
 		return problem.Field("capacity", "capacity must be between 1 and %d", MaxCapacity)
 	case t.MaxPerOrder != nil && (*t.MaxPerOrder < 1 || *t.MaxPerOrder > MaxQuantity):
@@ -114,6 +119,15 @@ func (t Type) Validate() error {
 		return problem.Field("salesEnd", "salesEnd must be after salesStart")
 	}
 	return nil
+}
+
+// chargeError returns the reason why a card cannot be charged the amount, nil if it can or if there is nothing to charge.
+func chargeError(amount money.Amount) error {
+	if amount.Minor == 0 { // free tickets
+		return nil
+	}
+	_, err := amount.ChargeUnits()
+	return err
 }
 
 // ValidateText checks an optional text from a caller, such as a reason or the name of a gate. limit is in
@@ -169,6 +183,15 @@ func Quantity(items []LineItem) int {
 		n += item.Quantity
 	}
 	return n
+}
+
+// total returns the price of all items, which are not empty and have one currency.
+func total(items []LineItem) money.Amount {
+	sum := money.Of(0, items[0].UnitPrice.Currency)
+	for _, item := range items {
+		sum = sum.Plus(item.UnitPrice.Times(item.Quantity))
+	}
+	return sum
 }
 
 // ReservationStatus is the state of a reservation; see the package comment.

@@ -38,6 +38,12 @@ func TestTypeValidateNamesInvalidField(t *testing.T) {
 	}{
 		{"Good", func(*ticket.Type) {}, ""},
 		{"Free", func(y *ticket.Type) { y.Price = money.Of(0, "USD") }, ""},
+		{"SmallestCharge", func(y *ticket.Type) { y.Price = money.Of(50, "USD") }, ""},
+		{"BelowTheSmallestCharge", func(y *ticket.Type) { y.Price = money.Of(10, "USD") }, "price"},
+		{"AboveTheLargestCharge", func(y *ticket.Type) { y.Price = money.Of(100_000_000, "USD") }, "price"},
+		{"MillionsOfRupiah", func(y *ticket.Type) { y.Price = money.Of(150_000_000, "IDR") }, ""},
+		{"LastDecimalOfDinarNotZero", func(y *ticket.Type) { y.Price = money.Of(1235, "KWD") }, "price"},
+		{"CurrencyWithoutCards", func(y *ticket.Type) { y.Price = money.Of(50_00, "CUP") }, "price"},
 		{"OneCharacter", func(y *ticket.Type) { y.Name = "A" }, ""},
 		{"LongestName", func(y *ticket.Type) { y.Name = strings.Repeat("ä", ticket.MaxNameLen) }, ""},
 		{"OneTicket", func(y *ticket.Type) { y.Capacity = 1 }, ""},
