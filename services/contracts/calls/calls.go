@@ -132,7 +132,7 @@ func Table() []Route {
 		CheckAvailability.Route, Reserve.Route, ConfirmPurchase.Route, ReleaseReservation.Route, ExtendReservation.Route,
 		CancelTickets.Route, TicketCount.Route, Holders.Route, TicketInfo.Route, TicketPDF.Route,
 		OrderInfo.Route,
-		Charge.Route, FindCharge.Route, Refund.Route, VerifyWebhook.Route,
+		Charge.Route, SettleCharge.Route, Refund.Route, VerifyWebhook.Route,
 		SendMail.Route,
 	}
 	for i := range all {

@@ -2,7 +2,6 @@ package calls
 
 import (
 	"net/http"
-	"net/url"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -17,9 +16,9 @@ var (
 		// Not Invalid: a gateway that cannot read the request does not know about earlier attempts under its key.
 		Refusals: []problem.Kind{problem.Unprocessable},
 	}}
-	// FindCharge returns the outcome of a charge that may have been made.
-	FindCharge = Endpoint[FindChargeQuery, ChargeAnswer]{Route{
-		App: paymentGateway, Method: http.MethodGet, Path: "/api/gateway/internal/charges",
+	// SettleCharge ends the attempt to make a charge: it returns the outcome, and a charge that was not made is never made.
+	SettleCharge = Endpoint[ChargeRequest, ChargeAnswer]{Route{
+		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/charges/settle",
 		Callers: []string{paymentService},
 	}}
 	// Refund refunds a charge or a part of it. It is idempotent by the refund key.
@@ -43,14 +42,16 @@ const (
 	GatewaySucceeded GatewayStatus = "SUCCEEDED"
 	GatewayDeclined  GatewayStatus = "DECLINED"
 	GatewayPending   GatewayStatus = "PENDING"
-	GatewayNotFound  GatewayStatus = "NOT_FOUND" // only an answer of [FindCharge]
-	GatewayFailed    GatewayStatus = "FAILED"
+	// GatewayRequiresAction is a charge that waits for the buyer, who has to authenticate at the bank.
+	GatewayRequiresAction GatewayStatus = "REQUIRES_ACTION"
+	GatewayNotFound       GatewayStatus = "NOT_FOUND" // only an answer of [SettleCharge]
+	GatewayFailed         GatewayStatus = "FAILED"
 )
 
 // FailureAlreadyRefunded is the FailureCode of a refund whose amount was returned in another way.
 const FailureAlreadyRefunded = "ALREADY_REFUNDED"
 
-// ChargeRequest is the request of [Charge].
+// ChargeRequest is the request of [Charge] and [SettleCharge].
 type ChargeRequest struct {
 	AttemptKey     string         `json:"attemptKey"`
 	AttemptedSince string         `json:"attemptedSince"` // RFC 3339, the time of the first attempt
@@ -59,33 +60,26 @@ type ChargeRequest struct {
 	Currency       money.Currency `json:"currency"`
 	PaymentToken   string         `json:"paymentToken"`
 	Description    string         `json:"description"`
+	ReturnURL      string         `json:"returnUrl,omitempty"` // where the bank sends the buyer after authentication
 }
 
-// ChargeAnswer is the answer of [Charge] and [FindCharge].
+// PaymentAction is what a buyer does to complete a charge that requires authentication: visit the bank's page, or let
+// Stripe.js do the rest with the client secret.
+type PaymentAction struct {
+	ClientSecret string `json:"clientSecret"`
+	RedirectURL  string `json:"redirectUrl,omitempty"` // only with a ReturnURL
+}
+
+// ChargeAnswer is the answer of [Charge] and [SettleCharge].
 type ChargeAnswer struct {
 	AttemptKey    string        `json:"attemptKey"`
 	Status        GatewayStatus `json:"status"`
 	TransactionID string        `json:"transactionId,omitempty"`
 	DeclineCode   string        `json:"declineCode,omitempty"`
 	Message       string        `json:"message,omitempty"`
-	// Retryable means, of a declined charge, that another attempt may succeed; of one that was not found, that
-	// it may be found later.
-	Retryable bool `json:"retryable"`
-}
-
-// FindChargeQuery is the request of [FindCharge].
-type FindChargeQuery struct {
-	AttemptKey     string
-	AttemptedSince string // RFC 3339, the time of the first attempt
-}
-
-func (q FindChargeQuery) query() url.Values {
-	return url.Values{"attemptKey": {q.AttemptKey}, "attemptedSince": {q.AttemptedSince}}
-}
-
-// ReadFindCharge returns the request of [FindCharge] that is in a URL's query.
-func ReadFindCharge(values url.Values) FindChargeQuery {
-	return FindChargeQuery{AttemptKey: values.Get("attemptKey"), AttemptedSince: values.Get("attemptedSince")}
+	Retryable     bool          `json:"retryable"` // of a declined charge: another attempt may succeed
+	// Action is set if the Status is GatewayRequiresAction.
+	Action *PaymentAction `json:"action,omitempty"`
 }
 
 // RefundRequest is the request of [Refund].

@@ -17,8 +17,11 @@ var OrderInfo = Endpoint[None, OrderInfoAnswer]{Route{
 	Refusals: []problem.Kind{problem.NotFound},
 }}
 
-// PaymentStatus is the status of an order: PENDING, COMPLETED, FAILED or REFUNDED.
+// PaymentStatus is the status of an order: PENDING, REQUIRES_ACTION, COMPLETED, FAILED or REFUNDED.
 type PaymentStatus string
+
+// PaymentRequiresAction is the status of an order whose buyer has to authenticate at the bank. It is beyond the contract.
+const PaymentRequiresAction PaymentStatus = "REQUIRES_ACTION"
 
 // PaymentMethod is how an order is paid, such as CREDIT_CARD.
 type PaymentMethod string

@@ -3,13 +3,13 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stripe/stripe-go/v85"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
@@ -21,6 +21,7 @@ type ChargeRequest struct {
 	Amount         money.Amount
 	PaymentToken   string
 	Description    string
+	ReturnURL      string // where the bank sends the buyer after authentication; empty for clients with Stripe.js
 }
 
 // Charge is what is known about one charge attempt.
@@ -30,52 +31,75 @@ type Charge struct {
 	TransactionID string
 	DeclineCode   string // set if Declined, such as INSUFFICIENT_FUNDS
 	Message       string // safe to show to the buyer
-	// Retryable, on a Declined charge, means that another attempt with the same card may succeed. On a NotFound one it
-	// means that a later lookup may find a charge.
-	Retryable bool
+	Retryable     bool   // of a Declined charge: another attempt with the same card may succeed
+	// Action is what the buyer does next, set if RequiresAction.
+	Action *calls.PaymentAction
 }
 
-// The keys of a PaymentIntent's metadata. Find searches for the first; a webhook event names its order by the second.
+// The keys of a PaymentIntent's metadata. Searches use the first; a webhook event names its order by the second.
 const (
 	metadataAttemptKey = "attempt_key"
 	metadataOrderID    = "order_id"
 )
 
-// Charge creates and confirms a PaymentIntent. If it did so before under the same attempt key, it returns the outcome
-// of that. If Stripe replays an internal error, Charge returns the charge that was made in spite of it, or a decline if
-// none was. It returns ErrUnknownPaymentMethod, ErrAmount, ErrCurrency, ErrKeyReused, ErrRefused or ErrMisconfigured if
-// no charge was made, and ErrUnavailable if the outcome is unknown.
+// Charge creates and confirms a PaymentIntent. If it did so before under the same attempt key, it returns the present
+// state of that. If Stripe replays an internal error, Charge looks up what was made in spite of it. It returns
+// ErrUnknownPaymentMethod, ErrAmount, ErrCurrency, ErrKeyReused, ErrRefused or ErrMisconfigured if no charge was made,
+// and ErrUnavailable if the outcome is unknown.
 func (g *Gateway) Charge(ctx context.Context, request ChargeRequest) (Charge, error) {
-	minor, err := request.Amount.ChargeUnits()
+	params, err := createParams(request)
+	if err != nil {
+		return Charge{}, err
+	}
+	intent, err := g.stripe.V1PaymentIntents.Create(ctx, params)
+	if err != nil {
+		return g.afterError(ctx, request, err)
+	}
+	if replayed(intent.LastResponse) {
+		if intent, err = g.retrieve(ctx, intent.ID); err != nil {
+			return Charge{}, err
+		}
+	}
+	if intent.Status == stripe.PaymentIntentStatusRequiresConfirmation { // Stripe stopped between its two steps
+		return g.confirm(ctx, request, intent.ID)
+	}
+	return chargeOf(request.AttemptKey, intent), nil
+}
+
+// createParams returns the parameters that create and confirm the intent of a request.
+func createParams(request ChargeRequest) (*stripe.PaymentIntentCreateParams, error) {
+	units, err := request.Amount.ChargeUnits()
 	switch {
 	case errors.Is(err, money.ErrNotSupported):
-		return Charge{}, ErrCurrency.Because(err)
+		return nil, ErrCurrency.Because(err)
 	case err != nil:
-		return Charge{}, ErrAmount.Because(err)
+		return nil, ErrAmount.Because(err)
 	}
 	params := &stripe.PaymentIntentCreateParams{
-		Amount:        stripe.Int64(minor),
+		Amount:        stripe.Int64(units),
 		Currency:      stripe.String(strings.ToLower(string(request.Amount.Currency))),
 		PaymentMethod: stripe.String(request.PaymentToken),
-		// Cards only: a payment method that redirects the buyer needs a page to return to.
+		// Cards only: other payment methods may take days to succeed, and no hold lasts so long.
 		PaymentMethodTypes: []*string{stripe.String("card")},
-		// The buyer waits for this response, and no client can present a 3-D Secure challenge yet. A card that requires
-		// one is declined immediately, so that the order does not stay pending.
-		ErrorOnRequiresAction: stripe.Bool(true),
-		Confirm:               stripe.Bool(true),
+		Confirm:            stripe.Bool(true),
 		Metadata: map[string]string{
 			metadataAttemptKey: request.AttemptKey, metadataOrderID: request.OrderID,
 		},
+	}
+	if request.ReturnURL != "" {
+		params.ReturnURL = stripe.String(request.ReturnURL)
 	}
 	if request.Description != "" {
 		params.Description = stripe.String(request.Description)
 	}
 	params.SetIdempotencyKey(request.AttemptKey)
-	intent, err := g.stripe.V1PaymentIntents.Create(ctx, params)
-	if err == nil {
-		return chargeOf(request.AttemptKey, intent), nil
-	}
-	if e, ok := errors.AsType[*stripe.Error](err); ok && e.Type == stripe.ErrorTypeCard {
+	return params, nil
+}
+
+// afterError returns the charge that an error of the request to charge stands for.
+func (g *Gateway) afterError(ctx context.Context, request ChargeRequest, err error) (Charge, error) {
+	e, isStripe := errors.AsType[*stripe.Error](err)
+	if isStripe && e.Type == stripe.ErrorTypeCard {
 		transactionID := ""
 		if e.PaymentIntent != nil {
 			transactionID = e.PaymentIntent.ID
@@ -83,88 +107,58 @@ func (g *Gateway) Charge(ctx context.Context, request ChargeRequest) (Charge, er
 		return declined(request.AttemptKey, transactionID, e), nil
 	}
 	translated := translate(err)
-	if !errors.Is(translated, ErrUnavailable) || !replayed(err) {
+	if !errors.Is(translated, ErrUnavailable) || !isStripe || !replayed(e.LastResponse) {
 		return Charge{}, translated
 	}
 	// The first request failed with an internal error at Stripe. Every repetition receives that error, but the first
 	// request has ended, so a lookup finds its outcome.
-	found, err := g.Find(ctx, request.AttemptKey, request.AttemptedSince)
+	found, certain, err := g.find(ctx, request)
 	switch {
 	case err != nil:
 		return Charge{}, err
-	case found.Status == NotFound && found.Retryable:
+	case found == nil && !certain:
 		return Charge{}, translated
-	case found.Status == NotFound:
+	case found == nil:
 		return Charge{
 			AttemptKey: request.AttemptKey, Status: Declined, DeclineCode: "PROCESSING_ERROR",
 			Message: "The card processor failed, and nothing was charged.", Retryable: true,
 		}, nil
 	}
-	return found, nil
+	return chargeOf(request.AttemptKey, found), nil
+}
+
+// confirm confirms the intent of a request that is not confirmed yet.
+func (g *Gateway) confirm(ctx context.Context, request ChargeRequest, id string) (Charge, error) {
+	params := &stripe.PaymentIntentConfirmParams{PaymentMethod: stripe.String(request.PaymentToken)}
+	if request.ReturnURL != "" {
+		params.ReturnURL = stripe.String(request.ReturnURL)
+	}
+	params.SetIdempotencyKey(request.AttemptKey + ":confirm")
+	intent, err := g.stripe.V1PaymentIntents.Confirm(ctx, id, params)
+	if e, ok := errors.AsType[*stripe.Error](err); ok && e.Type == stripe.ErrorTypeCard {
+		return declined(request.AttemptKey, id, e), nil
+	}
+	if err != nil {
+		return Charge{}, translate(err)
+	}
+	return chargeOf(request.AttemptKey, intent), nil
+}
+
+func (g *Gateway) retrieve(ctx context.Context, id string) (*stripe.PaymentIntent, error) {
+	intent, err := g.stripe.V1PaymentIntents.Retrieve(ctx, id, nil)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return intent, nil
 }
 
 // replayed reports whether Stripe returned a response that it had saved under the idempotency key.
-func replayed(err error) bool {
-	e, ok := errors.AsType[*stripe.Error](err)
-	return ok && e.LastResponse != nil && e.LastResponse.Header.Get("Idempotent-Replayed") == "true"
-}
-
-const (
-	// clockSkew is how far Stripe's clock may be behind that of the caller, which recorded the first attempt.
-	clockSkew = 5 * time.Minute
-	// maxListed is how many PaymentIntents Find reads at most. A first attempt long ago has too many after it.
-	maxListed = 2000
-)
-
-// Find looks up the charge of an attempt whose first request was sent at since. It returns NotFound if Stripe has made
-// none; if that is Retryable, Find did not read the whole list (see the package comment). The key must not contain
-// quotes or backslashes. Find returns ErrUnavailable or ErrMisconfigured.
-func (g *Gateway) Find(ctx context.Context, key string, since time.Time) (Charge, error) {
-	best := Charge{AttemptKey: key, Status: NotFound, Message: "There is no charge with this key"}
-	// A key that was repeated after Stripe had dropped it has several charges. The one that took money counts.
-	consider := func(intent *stripe.PaymentIntent) {
-		charge := chargeOf(key, intent)
-		if slices.Index(precedence, charge.Status) > slices.Index(precedence, best.Status) {
-			best = charge
-		}
-	}
-	indexed := g.stripe.V1PaymentIntents.Search(ctx, &stripe.PaymentIntentSearchParams{
-		SearchParams: stripe.SearchParams{Query: fmt.Sprintf("metadata['%s']:'%s'", metadataAttemptKey, key)},
-	})
-	if err := indexed.Err(); err != nil {
-		return Charge{}, translate(err)
-	}
-	for _, intent := range indexed.Data() {
-		consider(intent)
-	}
-	if best.Status != NotFound {
-		return best, nil
-	}
-	listed := 0
-	for intent, err := range g.stripe.V1PaymentIntents.List(ctx, &stripe.PaymentIntentListParams{
-		ListParams:   stripe.ListParams{Limit: stripe.Int64(100)},
-		CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: since.Add(-clockSkew).Unix()},
-	}).All(ctx) {
-		if err != nil {
-			return Charge{}, translate(err)
-		}
-		if intent.Metadata[metadataAttemptKey] == key {
-			consider(intent)
-		}
-		if listed++; listed < maxListed {
-			continue
-		}
-		if best.Status == NotFound {
-			best.Retryable = true
-			best.Message = "No charge with this key is known yet; the index may lag behind by a minute or more"
-		}
-		break
-	}
-	return best, nil
+func replayed(response *stripe.APIResponse) bool {
+	return response != nil && response.Header.Get("Idempotent-Replayed") == "true"
 }
 
 // precedence orders the statuses of several charges with one key, the decisive one last.
-var precedence = []Status{NotFound, Declined, Pending, Succeeded}
+var precedence = []Status{Declined, RequiresAction, Pending, Succeeded}
 
 // chargeOf returns the Charge that a PaymentIntent stands for.
 func chargeOf(key string, intent *stripe.PaymentIntent) Charge {
@@ -177,9 +171,16 @@ func chargeOf(key string, intent *stripe.PaymentIntent) Charge {
 			return declined(key, intent.ID, intent.LastPaymentError)
 		}
 	case stripe.PaymentIntentStatusCanceled:
-		charge.Status, charge.DeclineCode, charge.Message = Declined, "CANCELED", "The payment was canceled."
-	case stripe.PaymentIntentStatusProcessing, stripe.PaymentIntentStatusRequiresAction,
-		stripe.PaymentIntentStatusRequiresCapture, stripe.PaymentIntentStatusRequiresConfirmation:
+		charge.Status, charge.DeclineCode, charge.Retryable = Declined, "CANCELED", true
+		charge.Message = "The payment was not completed in time and was cancelled."
+	case stripe.PaymentIntentStatusRequiresAction:
+		charge.Status = RequiresAction
+		charge.Action = &calls.PaymentAction{ClientSecret: intent.ClientSecret}
+		if next := intent.NextAction; next != nil && next.RedirectToURL != nil {
+			charge.Action.RedirectURL = next.RedirectToURL.URL
+		}
+	case stripe.PaymentIntentStatusProcessing, stripe.PaymentIntentStatusRequiresCapture,
+		stripe.PaymentIntentStatusRequiresConfirmation:
 	}
 	return charge
 }

@@ -48,13 +48,14 @@ const timeout = 4 * time.Second
 // Status is the outcome of a charge or a refund.
 type Status = calls.GatewayStatus
 
-// Statuses of charges and refunds. Declined and NotFound occur only on charges, Failed only on refunds.
+// Statuses of charges and refunds. Declined, RequiresAction and NotFound occur only on charges, Failed only on refunds.
 const (
-	Succeeded = calls.GatewaySucceeded
-	Declined  = calls.GatewayDeclined
-	Pending   = calls.GatewayPending
-	NotFound  = calls.GatewayNotFound
-	Failed    = calls.GatewayFailed
+	Succeeded      = calls.GatewaySucceeded
+	Declined       = calls.GatewayDeclined
+	RequiresAction = calls.GatewayRequiresAction
+	Pending        = calls.GatewayPending
+	NotFound       = calls.GatewayNotFound
+	Failed         = calls.GatewayFailed
 )
 
 // Gateway is a client of Stripe. It is safe for concurrent use.

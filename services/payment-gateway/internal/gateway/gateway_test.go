@@ -125,11 +125,18 @@ func TestRequestsMatchStripesAPI(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, charge.TransactionID)
 		},
-		"Find": func(t *testing.T, g *gateway.Gateway) {
+		"Settle": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
-			charge, err := g.Find(t.Context(), "attempt-1", time.Now())
+			charge, err := g.Settle(t.Context(), chargeRequest("pm_card_visa"))
 			require.NoError(t, err)
 			require.Equal(t, "attempt-1", charge.AttemptKey)
+		},
+		"SettleAfterADay": func(t *testing.T, g *gateway.Gateway) {
+			t.Helper()
+			request := chargeRequest("pm_card_visa")
+			request.AttemptedSince = time.Now().Add(-48 * time.Hour)
+			_, err := g.Settle(t.Context(), request)
+			require.NoError(t, err)
 		},
 		"Refund": func(t *testing.T, g *gateway.Gateway) {
 			t.Helper()
@@ -188,9 +195,6 @@ func TestCharge(t *testing.T) {
 		"StolenCardIsAGenericDecline": {
 			token: "pm_card_visa_chargeDeclinedStolenCard", status: gateway.Declined, code: "GENERIC_DECLINE",
 		},
-		"CardThatRequiresAChallengeIsDeclined": {
-			token: "pm_card_authenticationRequired", status: gateway.Declined, code: "AUTHENTICATION_REQUIRED",
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,9 +211,9 @@ func TestCharge(t *testing.T) {
 			again, err := b.Charge(t.Context(), chargeRequest(tt.token))
 			require.NoError(t, err)
 			require.Equal(t, got, again, "repeating the request returns the first outcome")
-			found, err := b.Find(t.Context(), "attempt-1", time.Now())
+			settled, err := b.Settle(t.Context(), chargeRequest(tt.token))
 			require.NoError(t, err)
-			require.Equal(t, got, found, "a lookup returns the outcome of the charge")
+			require.Equal(t, got, settled, "settling returns the outcome of the charge")
 			require.Len(t, b.charges(), 1)
 			require.Equal(t, "cc0e8400-e29b-41d4-a716-446655440000", b.charges()[0].Metadata["order_id"])
 		})
@@ -389,10 +393,8 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 			_, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrUnavailable)
 		}
-		got, err := broken.Find(t.Context(), "attempt-1", time.Now())
-		require.NoError(t, err)
-		require.Equal(t, gateway.NotFound, got.Status)
-		require.True(t, got.Retryable, "the list was not read to its end")
+		_, err := broken.Settle(t.Context(), chargeRequest("pm_card_visa"))
+		require.ErrorIs(t, err, gateway.ErrUnavailable, "the list was not read to its end")
 	})
 
 	// Stripe replays refusals as well. They are final, so there is no need to look up what the first request did.
@@ -403,21 +405,6 @@ func TestRepeatedChargeFindsTheOutcome(t *testing.T) {
 			_, err := broken.Charge(t.Context(), chargeRequest("pm_card_visa"))
 			require.ErrorIs(t, err, gateway.ErrRefused)
 		}
-	})
-
-	t.Run("FindReadsTheListWhileTheIndexLags", func(t *testing.T) {
-		t.Parallel()
-		b := setup(t)
-		b.faults(simulator.Faults{SearchLagMs: 60_000})
-		charged, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
-		require.NoError(t, err)
-		got, err := b.Find(t.Context(), "attempt-1", time.Now())
-		require.NoError(t, err)
-		require.Equal(t, charged, got)
-		got, err = b.Find(t.Context(), "attempt-2", time.Now())
-		require.NoError(t, err)
-		require.Equal(t, gateway.NotFound, got.Status)
-		require.False(t, got.Retryable)
 	})
 
 	t.Run("ConnectionRefused", func(t *testing.T) {

@@ -76,7 +76,8 @@ func TestParseWebhook(t *testing.T) {
 		"Canceled": {
 			"payment_intent.canceled", `{` + intent + `, "status": "canceled"}`,
 			ours(gateway.Charge{
-				Status: gateway.Declined, DeclineCode: "CANCELED", Message: "The payment was canceled.",
+				Status: gateway.Declined, DeclineCode: "CANCELED", Retryable: true,
+				Message: "The payment was not completed in time and was cancelled.",
 			}),
 		},
 		"Processing": {

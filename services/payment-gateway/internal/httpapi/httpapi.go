@@ -41,7 +41,7 @@ func New(deps Deps) *mux.Router {
 	web.Health(r)
 	web.Docs(r, "payment-gateway")
 	guard.Service(r, calls.Charge.Route, a.charge)
-	guard.Service(r, calls.FindCharge.Route, a.findCharge)
+	guard.Service(r, calls.SettleCharge.Route, a.settle)
 	guard.Service(r, calls.Refund.Route, a.refund)
 	guard.Service(r, calls.VerifyWebhook.Route, a.verifyWebhook)
 	return r
@@ -62,42 +62,17 @@ const maxText = 500
 // breaker of the caller's sidecar counts every 4xx, and buyers with invented payment tokens must not open it for all
 // others.
 func (a api) charge(w http.ResponseWriter, r *http.Request) error {
-	var in calls.ChargeRequest
-	if err := web.Decode(w, r, &in); err != nil {
-		return err
-	}
-	if !keyForm.MatchString(in.AttemptKey) {
-		return invalidKey("attemptKey")
-	}
-	since, err := parseSince(in.AttemptedSince)
+	request, err := decodeCharge(w, r)
 	if err != nil {
 		return err
-	}
-	orderID, err := web.ParseID("orderId", in.OrderID)
-	if err != nil {
-		return err
-	}
-	amount, err := parseAmount(in.Amount, in.Currency)
-	if err != nil {
-		return err
-	}
-	if utf8.RuneCountInString(in.Description) > maxText {
-		return problem.Field("description", "description must be at most %d characters", maxText)
 	}
 	charged, err := gateway.Charge{}, error(gateway.ErrUnknownPaymentMethod)
-	if tokenForm.MatchString(in.PaymentToken) {
-		charged, err = a.cards.Charge(r.Context(), gateway.ChargeRequest{
-			AttemptKey:     in.AttemptKey,
-			OrderID:        orderID.String(),
-			Amount:         amount,
-			PaymentToken:   in.PaymentToken,
-			Description:    in.Description,
-			AttemptedSince: since,
-		})
+	if tokenForm.MatchString(request.PaymentToken) {
+		charged, err = a.cards.Charge(r.Context(), request)
 	}
 	if p, ok := errors.AsType[*problem.Error](err); ok && p.Kind == problem.Invalid {
 		charged, err = gateway.Charge{
-			AttemptKey: in.AttemptKey, Status: gateway.Declined, DeclineCode: p.Code, Message: p.Message,
+			AttemptKey: request.AttemptKey, Status: gateway.Declined, DeclineCode: p.Code, Message: p.Message,
 		}, nil
 	}
 	if err != nil {
@@ -106,21 +81,51 @@ func (a api) charge(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, calls.ChargeAnswer(charged))
 }
 
-// findCharge looks up the outcome of a charge that may have been made.
-func (a api) findCharge(w http.ResponseWriter, r *http.Request) error {
-	in := calls.ReadFindCharge(r.URL.Query())
+// settle ends the attempt to make a charge and returns its outcome.
+func (a api) settle(w http.ResponseWriter, r *http.Request) error {
+	request, err := decodeCharge(w, r)
+	if err != nil {
+		return err
+	}
+	settled, err := a.cards.Settle(r.Context(), request)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, calls.ChargeAnswer(settled))
+}
+
+// decodeCharge reads the request to make or to settle a charge. A payment token may have any form.
+func decodeCharge(w http.ResponseWriter, r *http.Request) (gateway.ChargeRequest, error) {
+	var none gateway.ChargeRequest
+	var in calls.ChargeRequest
+	if err := web.Decode(w, r, &in); err != nil {
+		return none, err
+	}
 	if !keyForm.MatchString(in.AttemptKey) {
-		return invalidKey("attemptKey")
+		return none, invalidKey("attemptKey")
 	}
 	since, err := parseSince(in.AttemptedSince)
 	if err != nil {
-		return err
+		return none, err
 	}
-	found, err := a.cards.Find(r.Context(), in.AttemptKey, since)
+	orderID, err := web.ParseID("orderId", in.OrderID)
 	if err != nil {
-		return err
+		return none, err
 	}
-	return web.WriteJSON(w, http.StatusOK, calls.ChargeAnswer(found))
+	amount, err := parseAmount(in.Amount, in.Currency)
+	if err != nil {
+		return none, err
+	}
+	switch {
+	case utf8.RuneCountInString(in.Description) > maxText:
+		return none, problem.Field("description", "description must be at most %d characters", maxText)
+	case utf8.RuneCountInString(in.ReturnURL) > maxText:
+		return none, problem.Field("returnUrl", "returnUrl must be at most %d characters", maxText)
+	}
+	return gateway.ChargeRequest{
+		AttemptKey: in.AttemptKey, AttemptedSince: since, OrderID: orderID.String(), Amount: amount,
+		PaymentToken: in.PaymentToken, Description: in.Description, ReturnURL: in.ReturnURL,
+	}, nil
 }
 
 // refund refunds an amount of a charge.

@@ -98,7 +98,7 @@ func chargeBody(pairs ...string) string {
 	return string(body)
 }
 
-func TestChargeLookupAndRefund(t *testing.T) {
+func TestChargeSettleAndRefund(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 
@@ -108,12 +108,11 @@ func TestChargeLookupAndRefund(t *testing.T) {
 	require.Equal(t, "attempt-1", charged["attemptKey"])
 	require.Equal(t, false, charged["retryable"])
 
-	const query = "?attemptedSince=2024-01-15T10:30:00Z&attemptKey="
-	status, found := b.as("payment-service", http.MethodGet, charges+query+"attempt-1", "")
+	status, settled := b.as("payment-service", http.MethodPost, charges+"/settle", chargeBody())
 	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, charged, found)
+	require.Equal(t, charged, settled)
 
-	status, missing := b.as("payment-service", http.MethodGet, charges+query+"attempt-2", "")
+	status, missing := b.as("payment-service", http.MethodPost, charges+"/settle", chargeBody("attemptKey", `"attempt-2"`))
 	require.Equal(t, http.StatusOK, status, "an attempt without a charge is an outcome")
 	require.Equal(t, "NOT_FOUND", missing["status"])
 
@@ -165,9 +164,10 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 		"TooPrecise":          {path: charges, body: chargeBody("amount", `1.001`), field: "amount"},
 		"CurrencyInLowerCase": {path: charges, body: chargeBody("currency", `"usd"`), field: "currency"},
 		"LongDescription":     {path: charges, body: chargeBody("description", long), field: "description"},
-		"LookupWithoutKey":    {method: http.MethodGet, path: charges, field: "attemptKey"},
-		"LookupWithoutTime": {
-			method: http.MethodGet, path: charges + "?attemptKey=attempt-1", field: "attemptedSince",
+		"LongReturnURL":       {path: charges, body: chargeBody("returnUrl", long), field: "returnUrl"},
+		"SettleWithoutKey":    {path: charges + "/settle", body: chargeBody("attemptKey", `""`), field: "attemptKey"},
+		"SettleWithoutTime": {
+			path: charges + "/settle", body: chargeBody("attemptedSince", `""`), field: "attemptedSince",
 		},
 		"RefundWithoutKey": {
 			path: refunds, body: `{"transactionId":"pi_none","amount":1,"currency":"USD"}`, field: "refundKey",

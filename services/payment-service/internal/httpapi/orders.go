@@ -27,6 +27,9 @@ func orderJSON(o order.Order) calls.OrderInfoAnswer {
 		Items:         make([]calls.OrderItem, len(o.Items)),
 		FailureReason: o.Failure.Code, FailureMessage: o.Failure.Message, CreatedAt: o.CreatedAt.UTC(),
 	}
+	if o.Action != nil {
+		out.PaymentStatus = calls.PaymentRequiresAction
+	}
 	if !o.CompletedAt.IsZero() {
 		completed := o.CompletedAt.UTC()
 		out.CompletedAt = &completed
@@ -48,6 +51,14 @@ func orderJSON(o order.Order) calls.OrderInfoAnswer {
 	return out
 }
 
+// buyersJSON returns the JSON form of an order for its buyer. It has the action, which only the buyer may take.
+func buyersJSON(o order.Order) buyersOrder { return buyersOrder{orderJSON(o), o.Action} }
+
+type buyersOrder struct {
+	calls.OrderInfoAnswer
+	Action *calls.PaymentAction `json:"action,omitempty"`
+}
+
 // errTooManyRequests is the response to a buyer if ticket-service rejected the reservation because of too many
 // requests.
 var errTooManyRequests = problem.New(problem.Throttled, "TOO_MANY_REQUESTS",
@@ -63,6 +74,7 @@ type orderRequest struct {
 	PaymentMethod order.Method `json:"paymentMethod"`
 	PaymentToken  string       `json:"paymentToken"`
 	HolderName    string       `json:"holderName"`
+	ReturnURL     string       `json:"returnUrl,omitempty"`
 }
 
 // placeOrder stores an order and drives it. A repeated request continues the order.
@@ -84,6 +96,7 @@ func (a api) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		// Version 7 ids are ordered by time, so that new rows are adjacent in the indexes, here and in ticket-service.
 		ID: uuid.Must(uuid.NewV7()), ReservationID: uuid.Must(uuid.NewV7()), UserID: user.ID, EventID: eventID,
 		HolderName: strings.TrimSpace(in.HolderName), Method: in.PaymentMethod, PaymentToken: in.PaymentToken,
+		ReturnURL: in.ReturnURL,
 	}
 	if in.HolderName == "" {
 		o.HolderName = user.Name
@@ -158,7 +171,7 @@ func respond(w http.ResponseWriter, o order.Order, stopped error) error {
 		}
 		return retryLater(sidecar.ErrUnavailable, stopped)
 	default:
-		return web.WriteJSON(w, http.StatusAccepted, orderJSON(o))
+		return web.WriteJSON(w, http.StatusAccepted, buyersJSON(o))
 	}
 }
 
@@ -216,7 +229,10 @@ func (a api) ownOrder(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, orderJSON(o))
+	if o.UserID != identity.CurrentUser(r.Context()).ID { // an admin
+		o.Action = nil
+	}
+	return web.WriteJSON(w, http.StatusOK, buyersJSON(o))
 }
 
 func (a api) internalOrder(w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -99,10 +100,12 @@ type Order struct {
 	ReservationID uuid.UUID
 	Total         money.Amount // zero until reserved
 	Method        Method
-	PaymentToken  string        // the card processor's token for the card; empty when it is no longer needed
-	ChargeSince   time.Time     // when the charge was first attempted; zero before
-	ChargeAge     time.Duration // time since ChargeSince, by the database's clock
-	LookupAge     time.Duration // time since charging stopped, by the database's clock; zero before
+	PaymentToken  string               // the card processor's token for the card; empty when it is no longer needed
+	ChargeSince   time.Time            // when the charge was first attempted; zero before
+	ChargeAge     time.Duration        // time since ChargeSince, by the database's clock
+	Settling      bool                 // no new charge is made; the outcome of the attempts is looked up
+	ReturnURL     string               // where the bank sends the buyer after authentication; may be empty
+	Action        *calls.PaymentAction // what the buyer has to do to complete the charge; nil if nothing
 	TransactionID string
 	Refunded      money.Amount // refunded so far
 	Failure       Failure
@@ -127,21 +130,14 @@ type Notice struct {
 
 // Time limits of a charge whose outcome is unknown.
 const (
-	// ChargeWindow is how long the charge is repeated. It is shorter than the 15 minutes of a hold, so that no buyer
-	// pays for tickets that have been released. After it only the outcome is looked up.
+	// ChargeWindow is how long the charge is repeated, and how long the buyer has to authenticate. It is shorter than the
+	// 15 minutes of a hold, so that no buyer pays for tickets that have been released. After it the charge is settled.
 	ChargeWindow = 10 * time.Minute
 	// HoldExtendAfter is the age of the charge from which each attempt also extends the hold, so that the tickets are
 	// still held when the outcome is known. HoldMaxAge is the age at which that ends: ticket-service keeps no hold any
 	// longer.
 	HoldExtendAfter = time.Minute
 	HoldMaxAge      = 30 * time.Minute
-	// ChargeMaxInFlight is how long after the end of charging a charge request may still be in flight. A driver that
-	// had read the order before may make two more calls, of at most 45 s each, and the card processor completes what it
-	// has begun. After that "no such charge" is final.
-	ChargeMaxInFlight = 3 * time.Minute
-	// ChargeSearchLag is the age of the charge from which "no such charge" is final even if the gateway could only use
-	// the card processor's search index. That lags by a minute, and by an hour during an outage.
-	ChargeSearchLag = 2 * time.Hour
 )
 
 // Limits on the wait of a paid order for its tickets. It is refunded when both are reached.
@@ -158,6 +154,7 @@ const (
 	MaxQuantity   = 100 // tickets of one type
 	MaxHolderName = 201 // characters: a first and a last name of 100 each, and a space
 	MaxToken      = 255 // characters
+	MaxReturnURL  = 500 // bytes
 )
 
 // IsToken reports whether text can be an opaque token of another party, such as a payment token or an Idempotency-Key:
@@ -165,6 +162,13 @@ const (
 func IsToken(text string) bool {
 	return text != "" && len(text) <= MaxToken &&
 		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// isReturnURL reports whether text is the URL of a page that a browser can be sent to.
+func isReturnURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && len(text) <= MaxReturnURL && u.Host != "" && u.User == nil &&
+		(u.Scheme == "https" || u.Scheme == "http")
 }
 
 // isCardNumber reports whether token looks like a card number: only digits, spaces and dashes.
@@ -183,6 +187,8 @@ func (o Order) Validate() error {
 		return problem.Field("paymentToken", "paymentToken must have 1 to %d printable ASCII characters", MaxToken)
 	case isCardNumber(o.PaymentToken): // it must not reach the database or a log
 		return ErrUnknownMethod
+	case o.ReturnURL != "" && !isReturnURL(o.ReturnURL):
+		return problem.Field("returnUrl", "returnUrl must be an http or https URL of at most %d bytes", MaxReturnURL)
 	case n == 0 || n > MaxHolderName:
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
 	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // the name is printed on tickets

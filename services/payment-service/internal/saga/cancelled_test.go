@@ -78,7 +78,7 @@ func TestOrdersOfACancelledEventAreRefunded(t *testing.T) {
 	}{
 		{"NotReserved", at(sagatest.Reserve), order.Failed},
 		{"PaidLater", at(sagatest.Charge), order.Refunded},
-		{"PaymentKnownLater", at(sagatest.Lookup), order.Refunded},
+		{"PaymentKnownLater", at(sagatest.Settle), order.Refunded},
 		{"Declined", at(sagatest.Release), order.Failed},
 		{"FulfilledLater", b.paid, order.Refunded},
 		{"RefundAlreadyDue", at(sagatest.Refund), order.Refunded},

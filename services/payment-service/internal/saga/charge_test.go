@@ -9,16 +9,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/contracts/calls"
-	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
 )
 
-// After the charge window no new charge is attempted. The gateway is asked for the outcome.
-func TestOverdueChargeIsLookedUp(t *testing.T) {
+// After the charge window no new charge is attempted. The gateway settles the attempt.
+func TestOverdueChargeIsSettled(t *testing.T) {
 	b := setup(t)
 	forbidden := func(context.Context, func() (any, error)) (any, error) {
 		return nil, errors.New("a new charge was attempted")
@@ -41,11 +39,10 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 			order.Failed, "INSUFFICIENT_FUNDS",
 		},
 		{
-			"NotMade", sagatest.GoodCard, sagatest.CallLost, order.ChargeSearchLag, false,
+			"NotMade", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false,
 			order.Failed, order.CodePaymentAbandoned,
 		},
-		{"NotFoundYet", sagatest.GoodCard, sagatest.CallLost, order.ChargeWindow, false, order.Pending, ""},
-		{"PendingForHours", sagatest.PendingCard, sagatest.ResponseLost, order.ChargeSearchLag, false, order.Pending, ""},
+		{"PendingForHours", sagatest.PendingCard, sagatest.ResponseLost, order.ChargeWindow, false, order.Pending, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b.newType(5000)
@@ -64,7 +61,6 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 			if tt.status == order.Pending {
 				require.Equal(t, order.Charge, o.Step)
 				require.Equal(t, order.Pending, o.Status)
-				b.age(t, order.ChargeSearchLag)
 				b.services.SettleCharges()
 			}
 			require.Equal(t, 1, b.services.UnusedFaults(), "no new charge was attempted")
@@ -77,26 +73,14 @@ func TestOverdueChargeIsLookedUp(t *testing.T) {
 			}
 		})
 	}
-
-	// The last attempt may be younger than the first, and the search index may lag behind it.
-	t.Run("FoundLater", func(t *testing.T) {
-		b.newType(5000)
-		id := b.orderAt(t, sagatest.Charge)
-		b.age(t, order.ChargeWindow)
-		notYet := sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayNotFound, Retryable: true})
-		b.services.Next(sagatest.Lookup, notYet, notYet)
-		b.settle(t, id, b.sweep)
-		require.Zero(t, b.services.UnusedFaults())
-		require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
-	})
 }
 
-// "No such charge" is final once no charge request can be in flight any more and the gateway has read the whole list. A
-// charge that is found later is refunded. Once charging has stopped, no new charge is attempted.
-func TestNoSuchChargeIsFinalOnceNoRequestIsInFlight(t *testing.T) {
+// A charge that was not made before charging stopped is never made. No request that is still on its way can make it.
+func TestChargingStaysStopped(t *testing.T) {
 	b := setup(t)
-	// lookedUp returns an order whose charge call was lost, whose hold has expired and whose charging has just stopped.
-	lookedUp := func(t *testing.T) uuid.UUID {
+	// stopped returns an order whose charge call was lost and whose hold has ended, and which is at CHARGE: the call that
+	// settles the charge was lost too.
+	stopped := func(t *testing.T) uuid.UUID {
 		t.Helper()
 		b.newType(5000)
 		b.services.Next(sagatest.Charge, sagatest.CallLost)
@@ -105,69 +89,85 @@ func TestNoSuchChargeIsFinalOnceNoRequestIsInFlight(t *testing.T) {
 		require.ErrorIs(t, err, saga.ErrUnsettled)
 		b.services.ExpireAndSellOut(b.typeID)
 		b.age(t, 2*order.HoldExtendAfter)
+		b.services.Next(sagatest.Settle, sagatest.CallLost)
 		b.timeOut(t)
 		require.NoError(t, b.sweep(t.Context(), id))
 		require.Equal(t, order.Charge, b.order(t, id).Step)
 		return id
 	}
-	resumed := func(t *testing.T, id uuid.UUID) order.Order {
-		t.Helper()
-		b.timeOut(t)
-		require.NoError(t, b.sweep(t.Context(), id))
-		return b.order(t, id)
-	}
-	t.Run("FinalWhenNoRequestIsInFlight", func(t *testing.T) {
-		id := lookedUp(t)
-		b.age(t, order.ChargeMaxInFlight-10*time.Second)
-		require.Equal(t, order.Pending, resumed(t, id).Status, "a charge request may be in flight")
-		b.age(t, 20*time.Second)
-		require.Equal(t, order.Failed, resumed(t, id).Status)
-		b.settle(t, id, b.sweep)
-		require.Equal(t, order.CodePaymentAbandoned, b.requirePromises(t, id).Failure.Code)
-	})
-	t.Run("NotFinalWhileTheIndexLags", func(t *testing.T) {
-		id := lookedUp(t)
-		b.age(t, order.ChargeMaxInFlight)
-		indexed := sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayNotFound, Retryable: true})
-		b.services.Next(sagatest.Lookup, indexed, indexed)
-		require.Equal(t, order.Pending, resumed(t, id).Status)
-		b.age(t, order.ChargeSearchLag)
-		require.Equal(t, order.Failed, resumed(t, id).Status)
-		b.settle(t, id, b.sweep)
-		b.requirePromises(t, id)
-	})
-	t.Run("ChargingStaysStopped", func(t *testing.T) {
-		id := lookedUp(t)
+	t.Run("SettledAtTheNextAttempt", func(t *testing.T) {
+		id := stopped(t)
 		b.services.Next(sagatest.Extend, sagatest.CallLost) // so that the saga does not learn that the hold has ended
 		b.services.Next(sagatest.Charge, sagatest.CallLost)
-		require.Equal(t, order.Charge, resumed(t, id).Step)
-		require.Equal(t, 1, b.services.UnusedFaults(), "no new charge was attempted")
-		b.age(t, order.ChargeMaxInFlight)
 		b.settle(t, id, b.sweep)
-		require.Equal(t, order.Failed, b.requirePromises(t, id).Status)
+		require.Equal(t, 1, b.services.UnusedFaults(), "no new charge was attempted")
+		require.Equal(t, order.CodePaymentAbandoned, b.requirePromises(t, id).Failure.Code)
 	})
-
-	// A driver freezes before its charge request for longer than ChargeMaxInFlight.
 	t.Run("FrozenDriver", func(t *testing.T) {
 		b.newType(5000)
 		id := b.place(t, sagatest.GoodCard)
 		b.services.Next(sagatest.Charge, func(_ context.Context, act func() (any, error)) (any, error) {
 			b.age(t, order.ChargeWindow)
-			require.Equal(t, order.Pending, resumed(t, id).Status)
-			b.age(t, order.ChargeMaxInFlight)
-			require.Equal(t, order.Failed, resumed(t, id).Status)
+			b.timeOut(t)
+			require.NoError(t, b.sweep(t.Context(), id))
+			require.Equal(t, order.Failed, b.order(t, id).Status)
 			return act()
 		})
+		_, err := b.saga.Drive(t.Context(), id)
+		require.ErrorIs(t, err, saga.ErrUnsettled, "the gateway refuses the late request")
+		b.settle(t, id, b.sweep)
+		require.Equal(t, order.CodePaymentAbandoned, b.requirePromises(t, id).Failure.Code)
+		charged, _ := b.services.Money(id)
+		require.Empty(t, charged)
+	})
+}
+
+// A card that requires authentication keeps its order at CHARGE until the buyer has authenticated, or until time is up.
+func TestAuthentication(t *testing.T) {
+	b := setup(t)
+	waiting := func(t *testing.T) uuid.UUID {
+		t.Helper()
+		b.newType(5000)
+		id := b.place(t, sagatest.SecuredCard)
 		o, err := b.saga.Drive(t.Context(), id)
-		require.NoError(t, err)
-		require.Equal(t, order.Failed, o.Status, "the order stays as it was reported to the buyer")
-		b.settleRefunds(t, id, b.sweep)
-		charged, refunded := b.services.Money(id)
-		require.Equal(t, []money.Decimal{"100.00"}, charged)
-		require.Equal(t, charged, refunded)
-		require.Contains(t, b.history(t, id), "PAYMENT_TOO_LATE FAILED")
-		published, _ := b.outbox(t, id)
-		require.Equal(t, []string{"PAYMENT_FAILED", "REFUND_PROCESSED"}, published)
+		require.ErrorIs(t, err, saga.ErrUnsettled)
+		require.Equal(t, order.Charge, o.Step)
+		require.Equal(t, "pi_secret", b.order(t, id).Action.ClientSecret)
+		require.True(t, b.services.Holds(o.ReservationID))
+		b.timeOut(t)
+		require.NoError(t, b.sweep(t.Context(), id))
+		require.Equal(t, order.Charge, b.order(t, id).Step, "the buyer has not authenticated yet")
+		history := b.history(t, id)
+		require.Contains(t, history, "AUTHENTICATION_REQUIRED PENDING")
+		return id
+	}
+	t.Run("BySweep", func(t *testing.T) {
+		id := waiting(t)
+		b.services.Authenticate(id)
+		b.settle(t, id, b.sweep)
+		o := b.requirePromises(t, id)
+		require.Equal(t, order.Completed, o.Status)
+		require.Nil(t, o.Action)
+	})
+	t.Run("ByWebhook", func(t *testing.T) {
+		id := waiting(t)
+		b.services.Authenticate(id)
+		n := succeeded(id)
+		n.TransactionID = b.services.TransactionID(id)
+		require.NoError(t, b.notify(t.Context(), t, n))
+		require.Equal(t, order.Fulfil, b.order(t, id).Step)
+		b.settle(t, id, b.sweep)
+		require.Equal(t, order.Completed, b.requirePromises(t, id).Status)
+	})
+	t.Run("NotInTime", func(t *testing.T) {
+		id := waiting(t)
+		b.age(t, order.ChargeWindow)
+		b.settle(t, id, b.sweep)
+		o := b.requirePromises(t, id)
+		require.Equal(t, order.Failed, o.Status)
+		require.Equal(t, "CANCELED", o.Failure.Code)
+		require.Nil(t, o.Action)
+		require.False(t, b.services.Holds(o.ReservationID))
 	})
 }
 
@@ -200,12 +200,12 @@ func TestHoldIsExtendedBeforeEachAttempt(t *testing.T) {
 			order.Fulfil,
 		},
 		{
-			"ExtendedForALookup", order.ChargeWindow, false, nil,
-			[]sagatest.Call{sagatest.Extend, sagatest.Lookup},
-			order.Charge,
+			"ExtendedForSettling", order.ChargeWindow, false, nil,
+			[]sagatest.Call{sagatest.Extend, sagatest.Settle},
+			order.Done,
 		},
-		{"PastTheMaximumAge", order.HoldMaxAge, false, nil, []sagatest.Call{sagatest.Lookup}, order.Charge},
-		{"Ended", 2 * order.HoldExtendAfter, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Lookup}, order.Charge},
+		{"PastTheMaximumAge", order.HoldMaxAge, false, nil, []sagatest.Call{sagatest.Settle}, order.Done},
+		{"Ended", 2 * order.HoldExtendAfter, true, nil, []sagatest.Call{sagatest.Extend, sagatest.Settle}, order.Done},
 		{
 			"CallLost", 2 * order.HoldExtendAfter, false, sagatest.CallLost,
 			[]sagatest.Call{sagatest.Extend, sagatest.Charge},
@@ -237,16 +237,15 @@ func TestHoldIsExtendedBeforeEachAttempt(t *testing.T) {
 			made = nil
 			b.services.Next(sagatest.Extend, recorded(sagatest.Extend, tt.extend))
 			b.services.Next(sagatest.Charge, recorded(sagatest.Charge, nil))
-			b.services.Next(sagatest.Lookup, recorded(sagatest.Lookup, nil))
+			b.services.Next(sagatest.Settle, recorded(sagatest.Settle, nil))
 			require.NoError(t, b.sweep(t.Context(), id))
 			require.Equal(t, tt.calls, made)
 			require.Equal(t, tt.step, b.order(t, id).Step)
 			b.services.UnusedFaults()
 
-			b.age(t, order.ChargeSearchLag)
 			b.settle(t, id, b.sweep)
 			want := order.Completed
-			if tt.step == order.Charge {
+			if tt.step == order.Done {
 				want = order.Failed
 			}
 			require.Equal(t, want, b.requirePromises(t, id).Status)

@@ -77,10 +77,10 @@ func TestCrashAtEveryPoint(t *testing.T) {
 			between: func(*testing.T) { b.services.ExpireAndSellOut(b.typeID) },
 		},
 		{
-			name: "ChargeLookedUp", card: sagatest.GoodCard, status: order.Completed,
-			calls:   []sagatest.Call{sagatest.Lookup},
+			name: "ChargeSettled", card: sagatest.GoodCard, status: order.Completed,
+			calls:   []sagatest.Call{sagatest.Settle},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.ResponseLost},
-			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
+			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeWindow) },
 		},
 		{
 			name: "HoldExtended", card: sagatest.GoodCard, status: order.Completed,
@@ -90,17 +90,17 @@ func TestCrashAtEveryPoint(t *testing.T) {
 		},
 		{
 			name: "NotCharged", card: sagatest.GoodCard, status: order.Failed,
-			calls:   []sagatest.Call{sagatest.Lookup, sagatest.Release},
+			calls:   []sagatest.Call{sagatest.Settle, sagatest.Release},
 			first:   map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.CallLost},
-			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeSearchLag) },
+			between: func(t *testing.T) { t.Helper(); b.age(t, order.ChargeWindow) },
 		},
 		{
-			name: "ChargeLookedUpAndSoldOut", card: sagatest.GoodCard, status: order.Refunded,
-			calls: []sagatest.Call{sagatest.Lookup, sagatest.Refund},
+			name: "ChargeSettledAndSoldOut", card: sagatest.GoodCard, status: order.Refunded,
+			calls: []sagatest.Call{sagatest.Settle, sagatest.Refund},
 			first: map[sagatest.Call]sagatest.Fault{sagatest.Charge: sagatest.ResponseLost},
 			between: func(t *testing.T) {
 				t.Helper()
-				b.age(t, order.ChargeSearchLag)
+				b.age(t, order.ChargeWindow)
 				b.services.ExpireAndSellOut(b.typeID)
 			},
 		},
@@ -191,7 +191,7 @@ func TestCrashWhileStoringAnOutcome(t *testing.T) {
 	}{
 		{"Reserved", sagatest.Reserve, "saga_events", order.Completed},
 		{"Paid", sagatest.Charge, "outbox", order.Completed},
-		{"PaidAfterALookup", sagatest.Lookup, "outbox", order.Completed},
+		{"PaidAfterSettling", sagatest.Settle, "outbox", order.Completed},
 		{"Released", sagatest.Release, "saga_events", order.Failed},
 		{"Refunded", sagatest.Refund, "outbox", order.Refunded},
 	} {
@@ -205,7 +205,7 @@ func TestCrashWhileStoringAnOutcome(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, saga.ErrUnsettled)
 			after := b.order(t, id)
-			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge
+			after.ChargeAge, after.Settling = before.ChargeAge, before.Settling
 			require.Equal(t, before, after)
 			require.Equal(t, history, b.history(t, id))
 

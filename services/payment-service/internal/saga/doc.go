@@ -83,16 +83,23 @@
 // order reached CHARGE, each attempt first extends the hold, up to 30 minutes in all. If the extension fails, the
 // attempt is made anyway, unless ticket-service reports that the hold has ended.
 //
-// Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops permanently. From then on each
-// attempt asks payment-gateway for the outcome:
+// Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops for good. From then on each
+// attempt asks payment-gateway to settle the charge. Settling returns the outcome, and makes sure that a charge that was
+// not made is never made, also by a request that is still on its way:
 //
 //   - The card was charged: the order moves to FULFIL. If its hold has ended, ticket-service reserves the tickets
 //     again; if they are sold, it reports TICKET_GENERATION_FAILED, and the order is refunded.
-//   - The card was declined, or there is no charge three minutes after charging stopped (order.ChargeMaxInFlight, after
-//     which no request can be in flight): the order is FAILED, and its hold is released.
-//   - payment-gateway does not respond: it is asked again, at most every five minutes, until it responds.
+//   - The card was declined, or there is no charge: the order is FAILED, and its hold is released.
+//   - payment-gateway does not respond, or the bank still processes the charge: it is asked again, at most every five
+//     minutes, without end.
 //
 // A charge that is reported after its order has FAILED is refunded.
+//
+// # Authentication
+//
+// A bank may require the buyer to authenticate (3-D Secure). The order then stays at CHARGE with an action, which the
+// buyer sees as REQUIRES_ACTION, and its hold is extended. Stripe's webhook or the next attempt reports the outcome.
+// After ten minutes the charge is settled like any other, which cancels it if the buyer has not authenticated.
 //
 // # Webhooks
 //

@@ -25,7 +25,7 @@ func TestTwoConcurrentDriversHaveEachEffectOnce(t *testing.T) {
 	}{
 		{sagatest.Reserve, order.Completed},
 		{sagatest.Charge, order.Completed},
-		{sagatest.Lookup, order.Completed},
+		{sagatest.Settle, order.Completed},
 		{sagatest.Release, order.Failed},
 		{sagatest.Refund, order.Refunded},
 	} {
@@ -72,7 +72,7 @@ func TestDriverWhoseLeaseExpiredHasNoSecondEffect(t *testing.T) {
 	}{
 		{sagatest.Reserve, order.Failed}, // compensated by the sweeper
 		{sagatest.Charge, order.Completed},
-		{sagatest.Lookup, order.Completed},
+		{sagatest.Settle, order.Completed},
 		{sagatest.Release, order.Failed},
 		{sagatest.Refund, order.Refunded},
 	} {
@@ -152,11 +152,11 @@ func TestSweepResumesAllDueSagas(t *testing.T) {
 // Replicas that sweep concurrently share the work. No call is made twice.
 func TestConcurrentSweepsMakeEachCallOnce(t *testing.T) {
 	b := setup(t)
-	// Lookup comes first, because it ages the charges of all orders.
-	calls := []sagatest.Call{sagatest.Lookup, sagatest.Charge, sagatest.Release, sagatest.Refund}
+	// Settle comes first, because it ages the charges of all orders.
+	calls := []sagatest.Call{sagatest.Settle, sagatest.Charge, sagatest.Release, sagatest.Refund}
 	const each = 4
 	outcomes := map[sagatest.Call]order.Status{
-		sagatest.Charge: order.Completed, sagatest.Lookup: order.Completed,
+		sagatest.Charge: order.Completed, sagatest.Settle: order.Completed,
 		sagatest.Release: order.Failed, sagatest.Refund: order.Refunded,
 	}
 	ids := map[sagatest.Call][]uuid.UUID{}

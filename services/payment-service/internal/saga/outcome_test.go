@@ -125,22 +125,22 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 			func() sagatest.Fault { return charge(calls.GatewayNotFound) },
 		},
 
-		{"LookupCallLost", sagatest.Lookup, func() sagatest.Fault { return sagatest.CallLost }},
+		{"SettleCallLost", sagatest.Settle, func() sagatest.Fault { return sagatest.CallLost }},
 		{
-			"LookupPending", sagatest.Lookup,
+			"SettlePending", sagatest.Settle,
 			func() sagatest.Fault { return charge(calls.GatewayPending) },
 		},
 		{
-			"LookupUnauthenticated", sagatest.Lookup,
+			"SettleUnauthenticated", sagatest.Settle,
 			func() sagatest.Fault { return refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID") },
 		},
-		{"LookupRouteNotFound", sagatest.Lookup, func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") }},
+		{"SettleRouteNotFound", sagatest.Settle, func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") }},
 		{
-			"LookupRefused", sagatest.Lookup,
+			"SettleRefused", sagatest.Settle,
 			func() sagatest.Fault { return refused(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED") },
 		},
-		{"LookupInvalid", sagatest.Lookup, func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") }},
-		{"LookupEmptyResponse", sagatest.Lookup, func() sagatest.Fault { return empty }},
+		{"SettleInvalid", sagatest.Settle, func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") }},
+		{"SettleEmptyResponse", sagatest.Settle, func() sagatest.Fault { return empty }},
 
 		{"ReleaseCallLost", sagatest.Release, func() sagatest.Fault { return sagatest.CallLost }},
 		{"ReleaseResponseLost", sagatest.Release, func() sagatest.Fault { return sagatest.ResponseLost }},
@@ -179,7 +179,7 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 			require.ErrorIs(t, err, saga.ErrUnsettled)
 			require.Equal(t, problem.Unavailable, problem.KindOf(err), "the buyer does not see the callee's refusal")
 			after := b.order(t, id)
-			after.ChargeAge, after.LookupAge = before.ChargeAge, before.LookupAge // these change by themselves
+			after.ChargeAge, after.Settling = before.ChargeAge, before.Settling // neither is an outcome
 			require.Equal(t, before, after)
 			require.Equal(t, history, b.history(t, id))
 
@@ -197,7 +197,7 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 			b.settle(t, id, b.clientsRetry)
 			require.Zero(t, b.services.UnusedFaults())
 			status := map[sagatest.Call]order.Status{
-				sagatest.Reserve: order.Completed, sagatest.Charge: order.Completed, sagatest.Lookup: order.Completed,
+				sagatest.Reserve: order.Completed, sagatest.Charge: order.Completed, sagatest.Settle: order.Completed,
 				sagatest.Release: order.Failed, sagatest.Refund: order.Refunded,
 			}[tt.call]
 			require.Equal(t, status, b.requirePromises(t, id).Status)

@@ -71,7 +71,11 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 			return o, nil
 		}
 		if err = unsettled(err); err != nil {
-			slog.WarnContext(ctx, "saga step failed", "orderId", id, "step", o.Step, "error", err.Error())
+			if errors.Is(err, errAwaitingBuyer) {
+				slog.InfoContext(ctx, "buyer has to authenticate", "orderId", id)
+			} else {
+				slog.WarnContext(ctx, "saga step failed", "orderId", id, "step", o.Step, "error", err.Error())
+			}
 			alerted, backedOff := s.Store.BackOff(ctx, o)
 			if alerted {
 				slog.ErrorContext(ctx, "compensation failed repeatedly", "orderId", id, "step", o.Step)

@@ -269,7 +269,7 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 	switch call {
 	case sagatest.Reserve:
 		return b.place(t, card)
-	case sagatest.Charge, sagatest.Lookup:
+	case sagatest.Charge, sagatest.Settle:
 		b.services.Next(sagatest.Charge, sagatest.ResponseLost)
 	case sagatest.Release:
 		card = sagatest.DeclinedCard
@@ -285,9 +285,9 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 		require.NoError(t, err)
 		b.services.ExpireAndSellOut(b.typeID)
 		b.deliver(t, id)
-	case sagatest.Lookup:
+	case sagatest.Settle:
 		require.ErrorIs(t, err, saga.ErrUnsettled)
-		b.age(t, order.ChargeSearchLag)
+		b.age(t, order.ChargeWindow)
 	default:
 		require.ErrorIs(t, err, saga.ErrUnsettled)
 	}

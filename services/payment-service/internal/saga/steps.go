@@ -83,30 +83,29 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 	if err := s.Charges.Wait(ctx); err != nil {
 		return ErrUnsettled.Because(err)
 	}
-	var answer calls.ChargeAnswer
-	var err error
-	since := o.ChargeSince.UTC().Format(time.RFC3339Nano)
-	if !held || o.ChargeAge > order.ChargeWindow || o.LookupAge > 0 {
-		// The hold may have ended, so no new charge is attempted. The outcome of the earlier attempts is looked up. No
-		// refusal of the look-up is an outcome of the charge.
+	request := calls.ChargeRequest{
+		AttemptKey: o.AttemptKey(), AttemptedSince: o.ChargeSince.UTC().Format(time.RFC3339Nano),
+		OrderID: o.ID.String(), Amount: o.Total.Decimal(), Currency: o.Total.Currency,
+		PaymentToken: o.PaymentToken, Description: "Order " + o.Number, ReturnURL: o.ReturnURL,
+	}
+	endpoint := calls.Charge
+	if !held || o.ChargeAge > order.ChargeWindow || o.Settling {
+		// The hold may have ended, so no new charge is made. Settling returns the outcome of the earlier attempts.
 		if err := s.Store.StopCharging(ctx, o.ID); err != nil {
 			return err
 		}
-		answer, err = sidecar.Call(ctx, s.Services, calls.FindCharge,
-			calls.FindChargeQuery{AttemptKey: o.AttemptKey(), AttemptedSince: since})
-	} else {
-		answer, err = sidecar.Call(ctx, s.Services, calls.Charge, calls.ChargeRequest{
-			AttemptKey: o.AttemptKey(), AttemptedSince: since, OrderID: o.ID.String(),
-			Amount: o.Total.Decimal(), Currency: o.Total.Currency,
-			PaymentToken: o.PaymentToken, Description: "Order " + o.Number,
-		})
+		endpoint = calls.SettleCharge
 	}
+	answer, err := sidecar.Call(ctx, s.Services, endpoint, request)
 	if refusal, refused := sidecar.Refusal(err); refused {
 		// The card processor refused the request under this key, so nothing was charged and nothing will be.
 		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
 	}
 	if err != nil {
 		return err
+	}
+	if answer.Status == calls.GatewayNotFound && endpoint.Path == calls.Charge.Path {
+		return ErrUnsettled.Because(errors.New("payment-gateway did not find the charge that it was asked to make"))
 	}
 	return s.recordCharge(ctx, o, answer)
 }
@@ -121,18 +120,24 @@ func (s Saga) recordCharge(ctx context.Context, o order.Order, answer calls.Char
 			Code: answer.DeclineCode, Message: answer.Message, Retryable: answer.Retryable,
 		})
 	case calls.GatewayNotFound:
-		// After a charge request, LookupAge is 0 and ChargeAge at most ChargeWindow, so the answer is not final.
-		final := !answer.Retryable && o.LookupAge > order.ChargeMaxInFlight
-		if !final && o.ChargeAge < order.ChargeSearchLag {
-			return ErrUnsettled.Because(errors.New("payment-gateway does not know the charge yet"))
-		}
 		return s.Store.Declined(ctx, o, order.Failure{
 			Code: order.CodePaymentAbandoned, Message: "The payment was not made in time", Retryable: true,
 		})
+	case calls.GatewayRequiresAction:
+		if answer.Action == nil {
+			return ErrUnsettled.Because(errors.New("the answer of payment-gateway has no action"))
+		}
+		if err := s.Store.AwaitBuyer(ctx, o, *answer.Action); err != nil {
+			return err
+		}
+		return ErrUnsettled.Because(errAwaitingBuyer)
 	default:
 		return ErrUnsettled.Because(fmt.Errorf("the status of the charge is %q", answer.Status))
 	}
 }
+
+// errAwaitingBuyer reports a charge that the buyer has to authenticate at the bank.
+var errAwaitingBuyer = errors.New("the buyer has not authenticated yet")
 
 // extendHold extends the order's hold. It returns false only if ticket-service reports that the hold has ended. If the
 // call fails, the charge can be made anyway.

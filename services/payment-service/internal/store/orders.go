@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
@@ -17,7 +18,8 @@ import (
 // orderColumns are the columns that scanOrder reads, in its order.
 const orderColumns = `id, number, user_id, event_id, holder_name, status, step, reservation_id,
 	total_minor, refunded_minor, currency, payment_method, payment_token,
-	charge_since, coalesce(now() - charge_since, '0'), coalesce(now() - asking_since, '0'),
+	charge_since, coalesce(now() - charge_since, '0'), asking_since IS NOT NULL, coalesce(return_url, ''),
+	action_client_secret, action_redirect_url,
 	transaction_id, failure_code, failure_message, retryable, correlation_id, traceparent, created_at, completed_at`
 
 // scanOrder reads an order without its items.
@@ -28,18 +30,22 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 		refunded                   int64
 		currency                   *string
 		token, transaction         *string
+		secret, redirect           *string
 		code, message              *string
 		chargeSince, completedTime *time.Time
 	)
 	err := row.Scan(&o.ID, &o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID,
 		&total, &refunded, &currency, &o.Method, &token,
-		&chargeSince, &o.ChargeAge, &o.LookupAge,
+		&chargeSince, &o.ChargeAge, &o.Settling, &o.ReturnURL, &secret, &redirect,
 		&transaction, &code, &message, &o.Failure.Retryable, &o.Trace.CorrelationID, &o.Trace.Parent,
 		&o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
 	o.Refunded = money.Of(refunded, o.Total.Currency)
 	o.PaymentToken, o.TransactionID = value(token), value(transaction)
 	o.Failure.Code, o.Failure.Message = value(code), value(message)
+	if secret != nil {
+		o.Action = &calls.PaymentAction{ClientSecret: *secret, RedirectURL: value(redirect)}
+	}
 	o.ChargeSince, o.CompletedAt = value(chargeSince), value(completedTime)
 	return o, err
 }

@@ -57,6 +57,25 @@ func (s *Store) StopCharging(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
+// AwaitBuyer stores what the buyer has to do to complete the charge of an order at CHARGE. It changes nothing if that is
+// stored already.
+func (s *Store) AwaitBuyer(ctx context.Context, o order.Order, action calls.PaymentAction) error {
+	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE orders SET action_client_secret = $3, action_redirect_url = nullif($4, '')
+			WHERE id = $1 AND step = $2
+			    AND (action_client_secret, coalesce(action_redirect_url, '')) IS DISTINCT FROM ($3, $4)`,
+			o.ID, order.Charge, action.ClientSecret, action.RedirectURL)
+		if err != nil {
+			return fmt.Errorf("await the buyer of order %s: %w", o.ID, err)
+		}
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		return recordTx(ctx, tx, o.ID, "AUTHENTICATION_REQUIRED", order.SagaPending, struct{}{})
+	})
+}
+
 // Refused moves RESERVE to DONE. There are no tickets for this order, and nothing to compensate.
 func (s *Store) Refused(ctx context.Context, id uuid.UUID, f order.Failure) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
@@ -84,7 +103,7 @@ func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, f order.Failure) error
 // step.
 func failTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, f order.Failure) (bool, error) {
 	moved, err := moveTx(ctx, tx, id, from, to,
-		`, status = 'FAILED', payment_token = NULL, failure_code = $5, failure_message = $6, retryable = $7`,
+		`, status = 'FAILED', payment_token = NULL, action_client_secret = NULL, failure_code = $5, failure_message = $6, retryable = $7`,
 		f.Code, f.Message, f.Retryable)
 	if moved {
 		postgres.AfterCommit(tx, func() { orderFailures.WithLabelValues(f.Code).Inc() })
@@ -126,7 +145,8 @@ func (s *Store) Paid(ctx context.Context, o order.Order, transactionID string) e
 
 func paidTx(ctx context.Context, tx pgx.Tx, o order.Order, transactionID string) (moved bool, err error) {
 	if moved, err = moveTx(ctx, tx, o.ID, order.Charge, order.Fulfil,
-		`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, transaction_id = $5`,
+		`, status = 'COMPLETED', completed_at = now(), payment_token = NULL, action_client_secret = NULL,
+		   transaction_id = $5`,
 		transactionID); err != nil {
 		return moved, err
 	}

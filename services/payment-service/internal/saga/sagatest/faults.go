@@ -18,7 +18,7 @@ const (
 	Release   Call = "Release"
 	Cancel    Call = "Cancel"
 	Charge    Call = "Charge"
-	Lookup    Call = "Lookup" // of a charge
+	Settle    Call = "Settle" // of a charge
 	Refund    Call = "Refund"
 	Verify    Call = "Verify"    // of a webhook's signature
 	Organizer Call = "Organizer" // whether a user is the organizer of an event

@@ -16,6 +16,7 @@ const (
 	GoodCard     = "pm_card_visa"
 	DeclinedCard = "pm_card_visa_chargeDeclinedInsufficientFunds"
 	PendingCard  = "pm_card_pending" // its charges are pending until SettleCharges is called
+	SecuredCard  = "pm_card_secured" // its charges wait until Authenticate is called
 )
 
 // GenuineSignature is the only signature of a webhook that is verified.
@@ -86,6 +87,9 @@ func (s *Services) charge(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
 		c.answer.Status = calls.GatewaySucceeded
 	case PendingCard:
 		c.answer.Status = calls.GatewayPending
+	case SecuredCard:
+		c.answer.Status = calls.GatewayRequiresAction
+		c.answer.Action = &calls.PaymentAction{ClientSecret: "pi_secret", RedirectURL: in.ReturnURL}
 	case DeclinedCard:
 		c.answer.Status = calls.GatewayDeclined
 		c.answer.DeclineCode, c.answer.Message = "INSUFFICIENT_FUNDS", "Your card has insufficient funds."
@@ -99,11 +103,29 @@ func (s *Services) charge(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
 	return c.answer, nil
 }
 
-func (s *Services) lookup(in calls.FindChargeQuery) (calls.ChargeAnswer, error) {
-	if c, known := s.charges[in.AttemptKey]; known {
-		return c.answer, nil
+// settle returns the outcome of a charge. It makes sure that a charge that was not made is never made, and cancels one
+// that waits for the buyer.
+func (s *Services) settle(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
+	c, known := s.charges[in.AttemptKey]
+	switch {
+	case !known: // the request differs from any request to charge, which is refused from now on
+		c = &charge{answer: calls.ChargeAnswer{AttemptKey: in.AttemptKey, Status: calls.GatewayNotFound}}
+		s.charges[in.AttemptKey] = c
+	case c.answer.Status == calls.GatewayRequiresAction:
+		c.answer.Status, c.answer.Action, c.answer.DeclineCode = calls.GatewayDeclined, nil, "CANCELED"
 	}
-	return calls.ChargeAnswer{AttemptKey: in.AttemptKey, Status: calls.GatewayNotFound}, nil
+	return c.answer, nil
+}
+
+// Authenticate completes the charge of an order that waits for its buyer.
+func (s *Services) Authenticate(orderID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.charges {
+		if c.request.OrderID == orderID.String() && c.answer.Status == calls.GatewayRequiresAction {
+			c.answer.Status, c.answer.Action = calls.GatewaySucceeded, nil
+		}
+	}
 }
 
 func (s *Services) refund(in calls.RefundRequest) (calls.RefundAnswer, error) {

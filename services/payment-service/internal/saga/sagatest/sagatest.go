@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -58,7 +57,7 @@ func New() *Services {
 	handle(s, Release, calls.ReleaseReservation, body(calls.ReleaseReservation), s.release)
 	handle(s, Cancel, calls.CancelTickets, body(calls.CancelTickets), s.cancel)
 	handle(s, Charge, calls.Charge, body(calls.Charge), s.charge)
-	handle(s, Lookup, calls.FindCharge, lookupOf, s.lookup)
+	handle(s, Settle, calls.SettleCharge, body(calls.SettleCharge), s.settle)
 	handle(s, Refund, calls.Refund, body(calls.Refund), s.refund)
 	handle(s, Verify, calls.VerifyWebhook, body(calls.VerifyWebhook), verify)
 	handle(s, Organizer, calls.ValidateOrganizer, idsOf, s.validateOrganizer)
@@ -91,12 +90,6 @@ func body[Req, Res any](calls.Endpoint[Req, Res]) func(calls.Request) (Req, erro
 		err = d.Decode(&in)
 		return in, err
 	}
-}
-
-func lookupOf(r calls.Request) (calls.FindChargeQuery, error) {
-	q := calls.ReadFindCharge(r.Query)
-	_, err := time.Parse(time.RFC3339, q.AttemptedSince)
-	return q, err
 }
 
 func idsOf(r calls.Request) ([]uuid.UUID, error) { return r.IDs, nil }
