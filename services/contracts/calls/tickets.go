@@ -75,8 +75,13 @@ var (
 	}}
 )
 
-// CodeReservationNotFound is the error code for a reservation that is unknown or expired.
-const CodeReservationNotFound = "RESERVATION_NOT_FOUND"
+// Error codes of ticket-service that callers act on.
+const (
+	// CodeReservationNotFound means that a reservation is unknown or expired.
+	CodeReservationNotFound = "RESERVATION_NOT_FOUND"
+	// CodePriceChanged means that the tickets cost another total than the caller expects.
+	CodePriceChanged = "PRICE_CHANGED"
+)
 
 // Reasons that payment-service gives for releases and cancellations. Other reasons are free text.
 const (
@@ -120,6 +125,9 @@ type ReserveRequest struct {
 	TicketRequests []TicketRequest `json:"ticketRequests"`
 	// ReservationDurationMinutes is optional.
 	ReservationDurationMinutes *int `json:"reservationDurationMinutes,omitempty"`
+	// ExpectedTotal is optional: what the tickets cost together, in the currency of their types. At any other total the
+	// request is refused with CodePriceChanged.
+	ExpectedTotal money.Decimal `json:"expectedTotal,omitempty"`
 }
 
 // ReserveAnswer is the answer of [Reserve].
@@ -143,6 +151,9 @@ type ReservedTickets struct {
 type ReserveRefused struct {
 	Reserved bool `json:"reserved"` // false
 	Refused
+	// CurrentTotal and Currency are what the tickets cost together; only with CodePriceChanged.
+	CurrentTotal money.Decimal  `json:"currentTotal,omitempty"`
+	Currency     money.Currency `json:"currency,omitempty"`
 }
 
 // ConfirmPurchaseRequest is the request of [ConfirmPurchase].

@@ -38,6 +38,9 @@ type Error struct {
 	Field   string // the invalid JSON field or parameter, if there is one
 	// RetryAfter is the time after which a caller may retry an Unavailable or Throttled request. It is zero if unknown.
 	RetryAfter time.Duration
+	// Body is the JSON body of an error that another service returned. It may have fields that Error lacks. Package web
+	// does not pass it on.
+	Body string
 
 	cause error
 }

@@ -141,7 +141,7 @@ func refusal(app string, status int, header http.Header, answer []byte) error {
 		return ErrUnavailable.Because(fmt.Errorf("%s answered %d: %w", app, status, errors.New(excerpt(answer))))
 	}
 	p := problem.New(kind, form.Error, "%s", form.Message)
-	p.Field = form.Field
+	p.Field, p.Body = form.Field, string(answer)
 	if kind != problem.Throttled && kind != problem.Unavailable {
 		return p
 	}

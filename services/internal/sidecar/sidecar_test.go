@@ -225,8 +225,10 @@ func TestCallReturnsAFile(t *testing.T) {
 
 func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
 	t.Parallel()
-	client := connect(t, refuse("409", `{"error":"INSUFFICIENT_INVENTORY","message":"Sold out"}`))
+	const body = `{"reserved":false,"error":"INSUFFICIENT_INVENTORY","message":"Sold out","left":1}`
+	client := connect(t, refuse("409", body))
 	soldOut := problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Sold out")
+	soldOut.Body = body // has the fields beyond the error form
 
 	_, err := sidecar.Call(t.Context(), client, calls.Reserve, calls.ReserveRequest{})
 	require.NotErrorIs(t, err, sidecar.ErrUnavailable)

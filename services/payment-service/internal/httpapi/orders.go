@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/paging"
@@ -75,6 +76,8 @@ type orderRequest struct {
 	PaymentToken  string       `json:"paymentToken"`
 	HolderName    string       `json:"holderName"`
 	ReturnURL     string       `json:"returnUrl,omitempty"`
+	// ExpectedTotal is omitted if empty, so that requests without it have the hash that they had before it existed.
+	ExpectedTotal money.Decimal `json:"expectedTotal,omitempty"`
 }
 
 // placeOrder stores an order and drives it. A repeated request continues the order.
@@ -96,7 +99,7 @@ func (a api) placeOrder(w http.ResponseWriter, r *http.Request) error {
 		// Version 7 ids are ordered by time, so that new rows are adjacent in the indexes, here and in ticket-service.
 		ID: uuid.Must(uuid.NewV7()), ReservationID: uuid.Must(uuid.NewV7()), UserID: user.ID, EventID: eventID,
 		HolderName: strings.TrimSpace(in.HolderName), Method: in.PaymentMethod, PaymentToken: in.PaymentToken,
-		ReturnURL: in.ReturnURL,
+		ReturnURL: in.ReturnURL, ExpectedTotal: in.ExpectedTotal,
 	}
 	if in.HolderName == "" {
 		o.HolderName = user.Name
@@ -158,13 +161,21 @@ func respond(w http.ResponseWriter, o order.Order, stopped error) error {
 		if p.Code == codeDeclined {
 			declineReason = o.Failure.Code
 		}
+		var currentTotal money.Decimal
+		if o.Failure.CurrentTotal.Currency != "" {
+			currentTotal = o.Failure.CurrentTotal.Decimal()
+		}
 		return web.WriteJSON(w, web.Status(p.Kind), struct {
 			Error         string                `json:"error"`
 			Message       string                `json:"message"`
 			Field         string                `json:"field,omitempty"`
 			DeclineReason string                `json:"declineReason,omitempty"`
+			CurrentTotal  money.Decimal         `json:"currentTotal,omitempty"`
+			Currency      money.Currency        `json:"currency,omitempty"`
 			Order         calls.OrderInfoAnswer `json:"order"`
-		}{p.Code, p.Message, p.Field, declineReason, orderJSON(o)})
+		}{
+			p.Code, p.Message, p.Field, declineReason, currentTotal, o.Failure.CurrentTotal.Currency, orderJSON(o),
+		})
 	case o.Step == order.Reserve && stopped != nil:
 		if errors.Is(stopped, errTooManyRequests) {
 			return retryLater(errTooManyRequests, stopped)

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga/sagatest"
@@ -58,6 +60,7 @@ func TestPurchaseReturnsTheOrder(t *testing.T) {
 		for _, change := range []map[string]any{
 			{"paymentToken": sagatest.DeclinedCard},
 			{"holderName": "Bob"},
+			{"expectedTotal": json.Number("100.00")},
 			{"ticketRequests": []map[string]any{{"ticketTypeId": b.typeID, "quantity": 3}}},
 		} {
 			b.buy(t, "key", change).requireFailure(t, http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED", "")
@@ -173,6 +176,36 @@ func TestFailedOrderHasTheCodeOfTheRefusal(t *testing.T) {
 		a.requireFailure(t, http.StatusConflict, "INSUFFICIENT_INVENTORY", "")
 		require.NotContains(t, a.body, "totalAmount", "the price is not known before the reservation")
 	})
+}
+
+// An order of a buyer who has seen another price fails with the current one, before anything is held or charged.
+func TestOrderWithAnOutdatedPrice(t *testing.T) {
+	b := setup(t)
+	b.services.SetPrice(b.typeID, money.Of(60_00, "USD"))
+	expecting := func(total json.Number) map[string]any { return map[string]any{"expectedTotal": total} }
+	a := b.buy(t, "key", expecting("100.00"))
+	a.requireFailure(t, http.StatusConflict, "PRICE_CHANGED", "")
+	require.Contains(t, a.body, `"currentTotal":120.00,"currency":"USD","order":`)
+	o := a.order(t)
+	require.Equal(t, "FAILED", o["paymentStatus"])
+	require.Equal(t, "PRICE_CHANGED", o["failureReason"])
+	require.Equal(t, "The price has changed: the total is now 120.00 USD", o["failureMessage"])
+	require.NotContains(t, o, "totalAmount", "nothing was reserved")
+	b.requireMoney(t, a.id(t))
+	require.Equal(t, capacity, b.services.Left(b.typeID))
+
+	again := b.buy(t, "key", expecting("100.00"))
+	require.Equal(t, a.status, again.status)
+	require.Equal(t, a.body, again.body)
+	b.buy(t, "key", expecting("120.00")).
+		requireFailure(t, http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED", "")
+
+	agreed := b.buy(t, "new key", expecting("120"))
+	require.Equal(t, http.StatusCreated, agreed.status, agreed.body)
+	b.requireMoney(t, agreed.id(t), "120.00")
+	unaware := b.buy(t, "without a total", nil)
+	require.Equal(t, http.StatusCreated, unaware.status, unaware.body)
+	b.requireMoney(t, unaware.id(t), "120.00")
 }
 
 // If nothing was charged, the response has Retry-After, and a retry under the same key continues the order.

@@ -76,6 +76,8 @@ type Failure struct {
 	Code      string // INSUFFICIENT_INVENTORY, INSUFFICIENT_FUNDS, ...
 	Message   string
 	Retryable bool // a new order may succeed
+	// CurrentTotal is what the tickets cost, if the order failed because that is not the expected total.
+	CurrentTotal money.Amount
 }
 
 // Failure codes that this service itself sets. All others come from ticket-service or payment-gateway.
@@ -99,6 +101,8 @@ type Order struct {
 	Step          Step
 	ReservationID uuid.UUID
 	Total         money.Amount // zero until reserved
+	// ExpectedTotal is the total that the buyer has seen, in the currency of the tickets; empty if the buyer sent none.
+	ExpectedTotal money.Decimal
 	Method        Method
 	PaymentToken  string               // the card processor's token for the card; empty when it is no longer needed
 	ChargeSince   time.Time            // when the charge was first attempted; zero before
@@ -155,6 +159,7 @@ const (
 	MaxHolderName = 201 // characters: a first and a last name of 100 each, and a space
 	MaxToken      = 255 // characters
 	MaxReturnURL  = 500 // bytes
+	MaxTotal      = 20  // characters of an expected total
 )
 
 // IsToken reports whether text can be an opaque token of another party, such as a payment token or an Idempotency-Key:
@@ -189,6 +194,8 @@ func (o Order) Validate() error {
 		return ErrUnknownMethod
 	case o.ReturnURL != "" && !isReturnURL(o.ReturnURL):
 		return problem.Field("returnUrl", "returnUrl must be an http or https URL of at most %d bytes", MaxReturnURL)
+	case strings.HasPrefix(string(o.ExpectedTotal), "-") || len(o.ExpectedTotal) > MaxTotal:
+		return problem.Field("expectedTotal", "expectedTotal must be an amount of at most %d characters", MaxTotal)
 	case n == 0 || n > MaxHolderName:
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
 	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // the name is printed on tickets

@@ -41,6 +41,10 @@ func TestValidateNamesTheInvalidField(t *testing.T) {
 		{"NameOfAnyScript", func(o *order.Order) { o.HolderName = "山田 太郎 👩‍🎤" }, ""},
 		{"LongestToken", func(o *order.Order) { o.PaymentToken = strings.Repeat("a", order.MaxToken) }, ""},
 
+		{"ExpectedTotal", func(o *order.Order) { o.ExpectedTotal = "150.00" }, ""},
+		{"NegativeTotal", func(o *order.Order) { o.ExpectedTotal = "-150.00" }, "expectedTotal"},
+		{"LongTotal", func(o *order.Order) { o.ExpectedTotal = "1500000000000000000.0" }, "expectedTotal"},
+
 		{"NoEvent", func(o *order.Order) { o.EventID = uuid.Nil }, "eventId"},
 		{"NoItems", func(o *order.Order) { o.Items = nil }, "ticketRequests"},
 		{"TooManyItems", func(o *order.Order) { o.Items = items(order.MaxItems + 1) }, "ticketRequests"},

@@ -2,6 +2,7 @@ package saga
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 )
@@ -26,10 +28,12 @@ func (s Saga) reserve(ctx context.Context, o order.Order) error {
 	}
 	answer, err := sidecar.Call(ctx, s.Services, calls.Reserve, calls.ReserveRequest{
 		UserID: o.UserID.String(), EventID: o.EventID.String(), ReservationID: o.ReservationID.String(),
-		TicketRequests: requests, ReservationDurationMinutes: new(holdMinutes),
+		TicketRequests: requests, ReservationDurationMinutes: new(holdMinutes), ExpectedTotal: o.ExpectedTotal,
 	})
 	if refusal, refused := sidecar.Refusal(err); refused {
-		return s.Store.Refused(ctx, o.ID, order.Failure{Code: refusal.Code, Message: refusal.Message})
+		return s.Store.Refused(ctx, o.ID, order.Failure{
+			Code: refusal.Code, Message: refusal.Message, CurrentTotal: currentTotal(refusal),
+		})
 	}
 	if err != nil {
 		return err
@@ -39,6 +43,24 @@ func (s Saga) reserve(ctx context.Context, o order.Order) error {
 		return ErrUnsettled.Because(fmt.Errorf("answer of ticket-service: %w", err))
 	}
 	return s.Store.Reserved(ctx, o.ID, items, total, answer.ExpiresAt)
+}
+
+// currentTotal returns what the tickets cost by a refusal because of their price. It returns the zero Amount for any other
+// refusal, and if the refusal does not have a valid total.
+func currentTotal(refusal *problem.Error) money.Amount {
+	var body calls.ReserveRefused
+	if err := json.Unmarshal([]byte(refusal.Body), &body); err != nil || refusal.Code != calls.CodePriceChanged {
+		return money.Amount{}
+	}
+	currency, err := money.ParseCurrency(string(body.Currency))
+	if err != nil {
+		return money.Amount{}
+	}
+	total, err := body.CurrentTotal.In(currency)
+	if err != nil {
+		return money.Amount{}
+	}
+	return total
 }
 
 // pricesOf returns the items of an order with the prices of a reservation, and their total. The total is what is

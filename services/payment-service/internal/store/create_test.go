@@ -19,6 +19,7 @@ func TestCreateIsIdempotent(t *testing.T) {
 	b := setup(t)
 	o := newOrder()
 	o.Items = append(o.Items, order.Item{TicketTypeID: uuid.New(), Quantity: 1})
+	o.ExpectedTotal = "150.00"
 	id, created, err := b.store.Create(t.Context(), o, "key", hash)
 	require.NoError(t, err)
 	require.True(t, created)

@@ -20,7 +20,9 @@ const orderColumns = `id, number, user_id, event_id, holder_name, status, step, 
 	total_minor, refunded_minor, currency, payment_method, payment_token,
 	charge_since, coalesce(now() - charge_since, '0'), asking_since IS NOT NULL, coalesce(return_url, ''),
 	action_client_secret, action_redirect_url,
-	transaction_id, failure_code, failure_message, retryable, correlation_id, traceparent, created_at, completed_at`
+	transaction_id, failure_code, failure_message, retryable,
+	coalesce(expected_total, ''), coalesce(current_total_minor, 0), coalesce(current_currency, ''),
+	correlation_id, traceparent, created_at, completed_at`
 
 // scanOrder reads an order without its items.
 func scanOrder(row pgx.CollectableRow) (order.Order, error) {
@@ -37,8 +39,9 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 	err := row.Scan(&o.ID, &o.Number, &o.UserID, &o.EventID, &o.HolderName, &o.Status, &o.Step, &o.ReservationID,
 		&total, &refunded, &currency, &o.Method, &token,
 		&chargeSince, &o.ChargeAge, &o.Settling, &o.ReturnURL, &secret, &redirect,
-		&transaction, &code, &message, &o.Failure.Retryable, &o.Trace.CorrelationID, &o.Trace.Parent,
-		&o.CreatedAt, &completedTime)
+		&transaction, &code, &message, &o.Failure.Retryable,
+		&o.ExpectedTotal, &o.Failure.CurrentTotal.Minor, &o.Failure.CurrentTotal.Currency,
+		&o.Trace.CorrelationID, &o.Trace.Parent, &o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
 	o.Refunded = money.Of(refunded, o.Total.Currency)
 	o.PaymentToken, o.TransactionID = value(token), value(transaction)

@@ -102,9 +102,15 @@ func (s *Store) GiveUp(ctx context.Context, id uuid.UUID, f order.Failure) error
 // failTx moves an order to a step of its compensation and makes it FAILED. It returns false if the order is at another
 // step.
 func failTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, f order.Failure) (bool, error) {
-	moved, err := moveTx(ctx, tx, id, from, to,
-		`, status = 'FAILED', payment_token = NULL, action_client_secret = NULL, failure_code = $5, failure_message = $6, retryable = $7`,
-		f.Code, f.Message, f.Retryable)
+	var currentTotal *int64
+	if f.CurrentTotal.Currency != "" {
+		currentTotal = &f.CurrentTotal.Minor
+	}
+	moved, err := moveTx(ctx, tx, id, from, to, `,
+		status = 'FAILED', payment_token = NULL, action_client_secret = NULL,
+		failure_code = $5, failure_message = $6, retryable = $7,
+		current_total_minor = $8, current_currency = nullif($9, '')`,
+		f.Code, f.Message, f.Retryable, currentTotal, f.CurrentTotal.Currency)
 	if moved {
 		postgres.AfterCommit(tx, func() { orderFailures.WithLabelValues(f.Code).Inc() })
 	}

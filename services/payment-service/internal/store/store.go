@@ -65,11 +65,14 @@ func (s *Store) Create(
 		trace := telemetry.From(ctx)
 		err := tx.QueryRow(ctx, `
 			INSERT INTO orders (id, number, user_id, event_id, holder_name, idempotency_key, request_hash,
-			    reservation_id, payment_method, payment_token, return_url, correlation_id, traceparent, leased_until)
-			VALUES ($1, next_order_number(), $2, $3, $4, $5, $6, $7, $8, $9, nullif($10, ''), $11, $12, now() + $13)
+			    reservation_id, payment_method, payment_token, return_url, expected_total,
+			    correlation_id, traceparent, leased_until)
+			VALUES ($1, next_order_number(), $2, $3, $4, $5, $6, $7, $8, $9, nullif($10, ''), nullif($11, ''),
+			    $12, $13, now() + $14)
 			ON CONFLICT ON CONSTRAINT orders_idempotency_key DO NOTHING RETURNING id`,
 			o.ID, o.UserID, o.EventID, o.HolderName, idempotencyKey, requestHash,
-			o.ReservationID, o.Method, o.PaymentToken, o.ReturnURL, trace.CorrelationID, trace.Parent, leaseDuration).Scan(nil)
+			o.ReservationID, o.Method, o.PaymentToken, o.ReturnURL, o.ExpectedTotal,
+			trace.CorrelationID, trace.Parent, leaseDuration).Scan(nil)
 		if errors.Is(err, pgx.ErrNoRows) {
 			created = false
 			var sameRequest bool

@@ -135,7 +135,15 @@ func (a api) reserve(w http.ResponseWriter, r *http.Request) error {
 	if q.Hold, err = ticket.HoldFor(in.ReservationDurationMinutes); err != nil {
 		return err
 	}
+	q.ExpectedTotal = in.ExpectedTotal
 	reservation, err := a.sales.Reserve(r.Context(), q)
+	if errors.Is(err, ticket.ErrPriceChanged) {
+		p, total := web.Problem(r, err), reservation.Total()
+		return web.WriteJSON(w, web.Status(p.Kind), calls.ReserveRefused{
+			Refused:      calls.Refused{Error: p.Code, Message: p.Message},
+			CurrentTotal: total.Decimal(), Currency: total.Currency,
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -385,6 +385,31 @@ func TestExtendReservationReturnsNewExpiry(t *testing.T) {
 	}
 }
 
+// A refusal because of the price has the current total, and holds nothing.
+func TestReserveRefusesOtherTotalThanExpected(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, id, user := b.newType(t, b.event, "VIP", "2"), uuid.New(), uuid.New()
+	reserve := func(total string) (int, string) {
+		return b.internal(t, "reserve", strings.Replace(reserveBody(id, user, b.event, kind, "2"), "{",
+			`{"expectedTotal":`+total+`,`, 1))
+	}
+	status, body := b.send(t, http.MethodPatch, "/api/tickets/types/"+kind.String(), `{"price":60}`, b.asOrganizer(t))
+	require.Equal(t, http.StatusOK, status, body)
+	for range 2 {
+		status, body := reserve("100.00")
+		require.Equal(t, http.StatusConflict, status, body)
+		require.JSONEq(t, `{"reserved":false,"error":"PRICE_CHANGED",
+			"message":"The price has changed: the total is now 120.00 USD","currentTotal":120.00,"currency":"USD"}`, body)
+		require.Contains(t, body, `"currentTotal":120.00`)
+	}
+	status, body = reserve(`"120.00"`)
+	require.Equal(t, http.StatusBadRequest, status, body)
+	requireFailure(t, body, "VALIDATION_ERROR", "expectedTotal")
+	status, body = reserve("120.00") // all tickets are left
+	require.Equal(t, http.StatusOK, status, body)
+}
+
 // A refusal because of the terms of sale has the contract's form.
 func TestReserveChecksTermsOfSale(t *testing.T) {
 	t.Parallel()

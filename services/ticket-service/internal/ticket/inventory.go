@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
 // Request asks to hold tickets for a while: all items or none.
@@ -15,6 +18,17 @@ type Request struct {
 	EventID       uuid.UUID
 	Hold          time.Duration
 	Items         []LineItem
+	// ExpectedTotal is what the items cost by what the buyer has seen, in the currency of their types; empty if unknown.
+	ExpectedTotal money.Decimal
+}
+
+// expects reports whether sum is the total that the buyer has seen, if that is known.
+func (q Request) expects(sum money.Amount) bool {
+	if q.ExpectedTotal == "" {
+		return true
+	}
+	expected, err := q.ExpectedTotal.In(sum.Currency)
+	return err == nil && expected == sum
 }
 
 // Result is the outcome of a Request: a reservation, or the error that refused it.
@@ -39,7 +53,8 @@ type Inventory struct {
 //
 // The errors are ErrInsufficientInventory, ErrTypeNotFound, ErrEventNotOnSale (possibly because this service's
 // copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrTotalTooLarge,
-// ErrReservationReused and ErrReservationEnded.
+// ErrPriceChanged, ErrReservationReused and ErrReservationEnded. With ErrPriceChanged it also returns the items with
+// their current prices.
 func (i *Inventory) Reserve(q Request) (Reservation, error) {
 	if r, known := i.Reservations[q.ReservationID]; known {
 		return r, r.checkRepeated(q)
@@ -64,8 +79,13 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 		}
 		items[n].UnitPrice = t.Price
 	}
-	if chargeError(total(items)) != nil {
+	sum := total(items)
+	if chargeError(sum) != nil {
 		return Reservation{}, ErrTotalTooLarge
+	}
+	if !q.expects(sum) {
+		return Reservation{Items: items}, problem.New(problem.Conflict, ErrPriceChanged.Code,
+			"The price has changed: the total is now %s", sum)
 	}
 	for _, item := range items {
 		i.Types[item.TypeID].Held += item.Quantity

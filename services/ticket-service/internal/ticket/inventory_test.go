@@ -73,6 +73,13 @@ func (s *stock) repeat(id uuid.UUID, items ...ticket.LineItem) ticket.Request {
 	return q
 }
 
+// expecting is a request for two VIP tickets and a seat, which cost 150.00 USD, with an expected total.
+func (s *stock) expecting(total money.Decimal) ticket.Request {
+	q := s.request(item(s.vip, 2), item(s.seat, 1))
+	q.ExpectedTotal = total
+	return q
+}
+
 func item(typeID uuid.UUID, quantity int) ticket.LineItem {
 	return ticket.LineItem{TypeID: typeID, Quantity: quantity}
 }
@@ -146,6 +153,24 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			s.Types[s.seat].Price = money.Of(0, "USD")
 			return s.request(item(s.seat, 3))
 		}, nil},
+		{"ExpectedTotal", func(s *stock) ticket.Request { return s.expecting("150.00") }, nil},
+		{"ExpectedTotalWithFewerDigits", func(s *stock) ticket.Request { return s.expecting("150") }, nil},
+		{"ExpectedTotalIsLower", func(s *stock) ticket.Request { return s.expecting("149.99") }, ticket.ErrPriceChanged},
+		{"ExpectedTotalIsHigher", func(s *stock) ticket.Request { return s.expecting("150.01") }, ticket.ErrPriceChanged},
+		{
+			"ExpectedTotalHasMoreDigitsThanTheCurrency", func(s *stock) ticket.Request { return s.expecting("150.001") },
+			ticket.ErrPriceChanged,
+		},
+		{"ExpectedTotalIsZero", func(s *stock) ticket.Request { return s.expecting("0") }, ticket.ErrPriceChanged},
+		{"FreeTicketsExpected", func(s *stock) ticket.Request {
+			s.Types[s.vip].Price, s.Types[s.seat].Price = money.Of(0, "USD"), money.Of(0, "USD")
+			return s.expecting("0.00")
+		}, nil},
+		// Tickets that are sold out, or that nobody can be charged for, have no price to agree to.
+		{"ExpectedTotalOfTooManyTickets", func(s *stock) ticket.Request {
+			s.Types[s.vip].Sold = 8
+			return s.expecting("1")
+		}, ticket.ErrInsufficientInventory},
 		// The terms of sale are checked before the inventory, so that tickets not yet on sale never seem sold out.
 		{"SalesNotStartedAndSoldOut", one(func(vip *ticket.Type) {
 			vip.SalesStart, vip.Sold = new(noon.Add(time.Hour)), 8
@@ -248,6 +273,30 @@ func TestReserveIsIdempotent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A refusal because of the price has the current prices. A price that changes later does not affect a reservation.
+func TestReserveRefusesOtherTotalThanExpected(t *testing.T) {
+	t.Parallel()
+	s := newStock()
+	q := s.expecting("150.00")
+	s.Types[s.vip].Price = money.Of(60_00, "USD")
+	r, err := s.Reserve(q)
+	require.ErrorIs(t, err, ticket.ErrPriceChanged)
+	require.ErrorContains(t, err, "170.00 USD")
+	require.Equal(t, money.Of(170_00, "USD"), r.Total())
+	require.Empty(t, s.Created)
+
+	q.ExpectedTotal = "170.00"
+	r, err = s.Reserve(q)
+	require.NoError(t, err)
+	require.Equal(t, money.Of(170_00, "USD"), r.Total())
+
+	s.Types[s.vip].Price = fifty
+	again, err := s.Reserve(q)
+	require.NoError(t, err)
+	require.Equal(t, r, again)
+	require.Len(t, s.Created, 1)
 }
 
 // A request that is refused for its quantity does not block the smaller requests after it.

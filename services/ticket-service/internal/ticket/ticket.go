@@ -40,6 +40,9 @@ var (
 	// ErrTotalTooLarge reports items whose total no card can be charged.
 	ErrTotalTooLarge = problem.New(problem.Conflict, "ORDER_TOTAL_TOO_LARGE",
 		"The total is more than a card can be charged")
+	// ErrPriceChanged reports items that cost another total than the request expects.
+	ErrPriceChanged = problem.New(problem.Conflict, "PRICE_CHANGED", "The price of the tickets has changed")
+
 	ErrCapacityBelowSold = problem.New(problem.Conflict, "CAPACITY_BELOW_SOLD",
 		"The capacity is lower than the number of tickets sold and held")
 	ErrEventCancelled = problem.New(problem.Conflict, "EVENT_CANCELLED", "The event is cancelled")
@@ -214,6 +217,9 @@ type Reservation struct {
 	ExpiresAt time.Time
 	Items     []LineItem
 }
+
+// Total returns the price of a reservation that has items.
+func (r Reservation) Total() money.Amount { return total(r.Items) }
 
 // HoldFor returns the length of a hold for the minutes that a caller asked for: HoldTime if minutes is nil, and
 // never more than HoldTime. It returns a *problem.Error for less than one minute.

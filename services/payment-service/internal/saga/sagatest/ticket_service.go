@@ -1,6 +1,7 @@
 package sagatest
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +26,7 @@ type ticket struct {
 type item struct {
 	typeID   uuid.UUID
 	quantity int
+	price    money.Amount // of one ticket, when they were reserved
 }
 
 type reservation struct {
@@ -42,6 +44,13 @@ func (s *Services) AddType(event uuid.UUID, price money.Amount, capacity int) uu
 	id := uuid.New()
 	s.types[id] = &ticketType{event: event, price: price, left: capacity}
 	return id
+}
+
+// SetPrice changes the price of the type for reservations that are made from now on.
+func (s *Services) SetPrice(typeID uuid.UUID, price money.Amount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.types[typeID].price = price
 }
 
 // ExpireAndSellOut ends all holds on the type and sells all its tickets to others.
@@ -125,18 +134,25 @@ func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error)
 		return s.reserved(r), nil
 	}
 	items := make([]item, len(in.TicketRequests))
+	var total money.Amount
 	for i, request := range in.TicketRequests {
 		typeID, err := web.ParseID("ticketRequests.ticketTypeId", request.TicketTypeID)
 		if err != nil {
 			return none, err
 		}
-		items[i] = item{typeID, request.Quantity}
 		t, known := s.types[typeID]
 		switch {
 		case !known || t.event != event:
 			return none, problem.New(problem.NotFound, "TICKET_TYPE_NOT_FOUND", "This event has no such ticket type")
 		case t.left < request.Quantity:
 			return none, problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
+		}
+		items[i] = item{typeID, request.Quantity, t.price}
+		total = money.Of(total.Minor+t.price.Times(request.Quantity).Minor, t.price.Currency)
+	}
+	if in.ExpectedTotal != "" {
+		if expected, err := in.ExpectedTotal.In(total.Currency); err != nil || expected != total {
+			return none, priceChanged(total)
 		}
 	}
 	for _, i := range items {
@@ -148,15 +164,28 @@ func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error)
 	return s.reserved(r), nil
 }
 
+// priceChanged returns the refusal of a request that expects another total, as the client of the sidecar does.
+func priceChanged(total money.Amount) error {
+	p := problem.New(problem.Conflict, calls.CodePriceChanged, "The price has changed: the total is now %s", total)
+	body, err := json.Marshal(calls.ReserveRefused{
+		Refused:      calls.Refused{Error: p.Code, Message: p.Message},
+		CurrentTotal: total.Decimal(), Currency: total.Currency,
+	})
+	if err != nil {
+		return err
+	}
+	p.Body = string(body)
+	return p
+}
+
 // reserved returns the answer about a reservation.
 func (s *Services) reserved(r *reservation) calls.ReserveAnswer {
 	answer := calls.ReserveAnswer{ReservationID: r.id, Reserved: true, ExpiresAt: r.expiresAt.UTC()}
 	for _, i := range r.items {
-		price := s.types[i.typeID].price
-		answer.Currency = price.Currency
+		answer.Currency = i.price.Currency
 		answer.Tickets = append(answer.Tickets, calls.ReservedTickets{
 			TicketTypeID: i.typeID, Quantity: i.quantity,
-			UnitPrice: price.Decimal(), TotalPrice: price.Times(i.quantity).Decimal(),
+			UnitPrice: i.price.Decimal(), TotalPrice: i.price.Times(i.quantity).Decimal(),
 		})
 	}
 	return answer
