@@ -138,6 +138,10 @@ func TestFailedOrderHasTheCodeOfTheRefusal(t *testing.T) {
 			409, "INSUFFICIENT_INVENTORY", "",
 		},
 		{
+			"PersonLimit", sagatest.Reserve, refused(problem.Conflict, "PERSON_LIMIT_EXCEEDED"),
+			409, "PERSON_LIMIT_EXCEEDED", "",
+		},
+		{
 			"EventNotOnSale", sagatest.Reserve, refused(problem.Conflict, "EVENT_NOT_ON_SALE"),
 			409, "EVENT_NOT_ON_SALE", "",
 		},

@@ -45,8 +45,8 @@ func (s Saga) reserve(ctx context.Context, o order.Order) error {
 	return s.Store.Reserved(ctx, o.ID, items, total, answer.ExpiresAt)
 }
 
-// currentTotal returns what the tickets cost by a refusal because of their price. It returns the zero Amount for any other
-// refusal, and if the refusal does not have a valid total.
+// currentTotal returns what the tickets cost by a refusal because of their price. It returns the zero Amount for any
+// other refusal, and if the refusal does not have a valid total.
 func currentTotal(refusal *problem.Error) money.Amount {
 	var body calls.ReserveRefused
 	if err := json.Unmarshal([]byte(refusal.Body), &body); err != nil || refusal.Code != calls.CodePriceChanged {

@@ -30,6 +30,7 @@ type typeJSON struct {
 	SalesStart        *time.Time     `json:"salesStart,omitempty"`
 	SalesEnd          *time.Time     `json:"salesEnd,omitempty"`
 	MaxPerOrder       *int           `json:"maxPerOrder,omitempty"`
+	MaxPerPerson      *int           `json:"maxPerPerson,omitempty"`
 	OnSale            bool           `json:"onSale"`
 }
 
@@ -43,7 +44,7 @@ func typeToJSON(t ticket.Type, e ticket.Event) typeJSON {
 	return typeJSON{
 		TicketTypeID: t.ID, EventID: t.EventID, Name: t.Name, Price: t.Price.Decimal(), Currency: t.Price.Currency,
 		Capacity: t.Capacity, QuantityAvailable: t.Available(), SalesStart: utc(t.SalesStart), SalesEnd: utc(t.SalesEnd),
-		MaxPerOrder: t.MaxPerOrder, OnSale: t.InSales && e.Status == ticket.EventPublished,
+		MaxPerOrder: t.MaxPerOrder, MaxPerPerson: t.MaxPerPerson, OnSale: t.InSales && e.Status == ticket.EventPublished,
 	}
 }
 
@@ -65,14 +66,15 @@ func parseTime(field string, value *string) (*time.Time, error) {
 
 func (a api) createType(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
-		EventID     string        `json:"eventId"`
-		Name        string        `json:"name"`
-		Price       money.Decimal `json:"price"`
-		Currency    string        `json:"currency"`
-		Capacity    int           `json:"capacity"`
-		SalesStart  *string       `json:"salesStart"`
-		SalesEnd    *string       `json:"salesEnd"`
-		MaxPerOrder *int          `json:"maxPerOrder"`
+		EventID      string        `json:"eventId"`
+		Name         string        `json:"name"`
+		Price        money.Decimal `json:"price"`
+		Currency     string        `json:"currency"`
+		Capacity     int           `json:"capacity"`
+		SalesStart   *string       `json:"salesStart"`
+		SalesEnd     *string       `json:"salesEnd"`
+		MaxPerOrder  *int          `json:"maxPerOrder"`
+		MaxPerPerson *int          `json:"maxPerPerson"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
@@ -91,7 +93,7 @@ func (a api) createType(w http.ResponseWriter, r *http.Request) error {
 	}
 	t := ticket.Type{
 		ID: uuid.New(), EventID: eventID, Name: strings.TrimSpace(in.Name), Price: price, Capacity: in.Capacity,
-		MaxPerOrder: in.MaxPerOrder,
+		MaxPerOrder: in.MaxPerOrder, MaxPerPerson: in.MaxPerPerson,
 	}
 	if t.SalesStart, err = parseTime("salesStart", in.SalesStart); err != nil {
 		return err
@@ -127,12 +129,13 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var in struct {
-		Name        web.Optional[string]        `json:"name"`
-		Price       web.Optional[money.Decimal] `json:"price"`
-		Capacity    web.Optional[int]           `json:"capacity"`
-		SalesStart  clearable[string]           `json:"salesStart"`
-		SalesEnd    clearable[string]           `json:"salesEnd"`
-		MaxPerOrder clearable[int]              `json:"maxPerOrder"`
+		Name         web.Optional[string]        `json:"name"`
+		Price        web.Optional[money.Decimal] `json:"price"`
+		Capacity     web.Optional[int]           `json:"capacity"`
+		SalesStart   clearable[string]           `json:"salesStart"`
+		SalesEnd     clearable[string]           `json:"salesEnd"`
+		MaxPerOrder  clearable[int]              `json:"maxPerOrder"`
+		MaxPerPerson clearable[int]              `json:"maxPerPerson"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
@@ -167,6 +170,9 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 		}
 		if in.MaxPerOrder.present {
 			t.MaxPerOrder = in.MaxPerOrder.value
+		}
+		if in.MaxPerPerson.present {
+			t.MaxPerPerson = in.MaxPerPerson.value
 		}
 		return t, t.Validate()
 	}

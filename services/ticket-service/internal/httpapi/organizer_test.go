@@ -31,14 +31,16 @@ func TestCreateTypeChecksTermsOfSale(t *testing.T) {
 			strings.Replace(typeBody(b.event), "}", terms+"}", 1), b.asOrganizer(t))
 	}
 	status, body := post(
-		`,"salesStart":"2024-01-01T01:00:00+01:00","salesEnd":"2099-12-31T23:59:59.123456789Z","maxPerOrder":4`)
+		`,"salesStart":"2024-01-01T01:00:00+01:00","salesEnd":"2099-12-31T23:59:59.123456789Z",
+			"maxPerOrder":4,"maxPerPerson":6`)
 	require.Equal(t, http.StatusCreated, status, body)
 	require.Contains(t, body,
-		`"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2099-12-31T23:59:59.123456Z","maxPerOrder":4,"onSale":true}`)
+		`"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2099-12-31T23:59:59.123456Z",`+
+			`"maxPerOrder":4,"maxPerPerson":6,"onSale":true}`)
 
 	b.event = uuid.New()
 	b.services.set(b.event, "DRAFT", nil)
-	status, body = post(`,"salesStart":null,"salesEnd":null,"maxPerOrder":null`)
+	status, body = post(`,"salesStart":null,"salesEnd":null,"maxPerOrder":null,"maxPerPerson":null`)
 	require.Equal(t, http.StatusCreated, status, body)
 	require.Contains(t, body, `"quantityAvailable":100,"onSale":false}`)
 
@@ -55,6 +57,9 @@ func TestCreateTypeChecksTermsOfSale(t *testing.T) {
 		{"NegativePerOrder", `,"maxPerOrder":-1`, "maxPerOrder"},
 		{"HugePerOrder", `,"maxPerOrder":101`, "maxPerOrder"},
 		{"FractionPerOrder", `,"maxPerOrder":1.5`, "maxPerOrder"},
+		{"ZeroPerPerson", `,"maxPerPerson":0`, "maxPerPerson"},
+		{"HugePerPerson", `,"maxPerPerson":101`, "maxPerPerson"},
+		{"TextPerPerson", `,"maxPerPerson":"2"`, "maxPerPerson"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, body := post(tt.terms)
@@ -97,10 +102,11 @@ func TestChangeTypeChangesOnlyGivenFields(t *testing.T) {
 	}
 
 	status, body := patch(t, `{"name":" Front row ","price":60,"capacity":20,
-		"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2024-02-01T00:00:00Z","maxPerOrder":4}`)
+		"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2024-02-01T00:00:00Z","maxPerOrder":4,"maxPerPerson":6}`)
 	require.Equal(t, http.StatusOK, status, body)
 	requireType(t, body, `"name":"Front row","price":60.00,"capacity":20,"quantityAvailable":18,
-		"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2024-02-01T00:00:00Z","maxPerOrder":4,"onSale":false`)
+		"salesStart":"2024-01-01T00:00:00Z","salesEnd":"2024-02-01T00:00:00Z","maxPerOrder":4,
+		"maxPerPerson":6,"onSale":false`)
 
 	t.Run("NothingChanges", func(t *testing.T) {
 		status, again := patch(t, `{}`)
@@ -111,10 +117,10 @@ func TestChangeTypeChangesOnlyGivenFields(t *testing.T) {
 		status, body := patch(t, `{"salesEnd":null}`)
 		require.Equal(t, http.StatusOK, status, body)
 		requireType(t, body, `"name":"Front row","price":60.00,"capacity":20,"quantityAvailable":18,
-			"salesStart":"2024-01-01T00:00:00Z","maxPerOrder":4,"onSale":true`)
+			"salesStart":"2024-01-01T00:00:00Z","maxPerOrder":4,"maxPerPerson":6,"onSale":true`)
 	})
 	t.Run("RemoveAllTerms", func(t *testing.T) {
-		status, body := patch(t, `{"salesStart":null,"maxPerOrder":null}`)
+		status, body := patch(t, `{"salesStart":null,"maxPerOrder":null,"maxPerPerson":null}`)
 		require.Equal(t, http.StatusOK, status, body)
 		requireType(t, body, `"name":"Front row","price":60.00,"capacity":20,"quantityAvailable":18,"onSale":true`)
 	})
@@ -145,6 +151,7 @@ func TestChangeTypeChangesOnlyGivenFields(t *testing.T) {
 			400, "VALIDATION_ERROR", "salesEnd",
 		},
 		{"ZeroPerOrder", `{"maxPerOrder":0}`, 400, "VALIDATION_ERROR", "maxPerOrder"},
+		{"ZeroPerPerson", `{"maxPerPerson":0}`, 400, "VALIDATION_ERROR", "maxPerPerson"},
 		{"ListPerOrder", `{"maxPerOrder":[1]}`, 400, "VALIDATION_ERROR", "maxPerOrder"},
 		{"Currency", `{"currency":"EUR"}`, 400, "VALIDATION_ERROR", "currency"},
 		{"Sold", `{"sold":0}`, 400, "VALIDATION_ERROR", "sold"},

@@ -419,6 +419,7 @@ func TestReserveChecksTermsOfSale(t *testing.T) {
 		{"NotStarted", `{"salesStart":"2099-01-01T00:00:00Z","salesEnd":null}`, "SALES_NOT_STARTED"},
 		{"Ended", `{"salesStart":null,"salesEnd":"2024-01-01T00:00:00Z"}`, "SALES_ENDED"},
 		{"TooManyForOneOrder", `{"salesEnd":null,"maxPerOrder":1}`, "ORDER_LIMIT_EXCEEDED"},
+		{"TooManyForOnePerson", `{"maxPerOrder":null,"maxPerPerson":1}`, "PERSON_LIMIT_EXCEEDED"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, body := b.send(t, http.MethodPatch, "/api/tickets/types/"+kind.String(), tt.terms, b.asOrganizer(t))

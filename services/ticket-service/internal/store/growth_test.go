@@ -78,6 +78,10 @@ func TestRequestsDoNotReadHistory(t *testing.T) {
 	second := &bundle{store: s, pool: pool, event: uuid.New(), user: b.user} // will be cancelled
 	require.NoError(t, second.publish(t.Context()))
 	bought := second.bought(t, second.newType(t, 10), 3)
+	limited := b.newType(t, 1000)
+	b.limitPerPerson(t, limited, 5)
+	b.bought(t, limited, 2)
+	b.reserved(t, item(limited, 1))
 	confirmed := b.purchase(b.reserved(t, item(kind, 2), item(other, 1)))
 	fulfilled := b.purchase(b.reserved(t, item(kind, 2)))
 	released, expired := b.reserved(t, item(kind, 1)), b.reserved(t, item(kind, 1))
@@ -91,6 +95,13 @@ func TestRequestsDoNotReadHistory(t *testing.T) {
 			_, err := s.Reserve(t.Context(), []ticket.Request{
 				b.request(uuid.New(), item(kind, 1)), b.request(uuid.New(), item(other, 1)),
 			})
+			return err
+		}},
+		{"ReserveLimited", func() error {
+			results, err := s.Reserve(t.Context(), []ticket.Request{
+				b.request(uuid.New(), item(limited, 2)), b.request(uuid.New(), item(limited, 1)),
+			})
+			require.ErrorIs(t, results[1].Err, ticket.ErrPersonLimit)
 			return err
 		}},
 		{"ReserveAgain", func() error {

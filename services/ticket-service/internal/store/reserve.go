@@ -20,16 +20,16 @@ import (
 // order; see ticket.Inventory. It returns a result for each request, in the same order. After an error some requests
 // may hold tickets; all of them can be repeated, together or one by one.
 //
-// Before a request is refused for a lack of tickets, Reserve ends due reservations in a transaction of their own, and
-// checks the refused requests again in another one.
+// Before a request is refused for a lack of tickets or for the limit per person, Reserve ends due reservations in a
+// transaction of their own, and checks the refused requests again in another one.
 func (s *Store) Reserve(ctx context.Context, requests []ticket.Request) ([]ticket.Result, error) {
 	results, err := s.reserve(ctx, requests)
 	if err != nil {
 		return nil, err
 	}
-	var short []int // indexes of requests for which too few tickets are left
+	var short []int // indexes of requests that due reservations may have prevented
 	for i, r := range results {
-		if errors.Is(r.Err, ticket.ErrInsufficientInventory) {
+		if errors.Is(r.Err, ticket.ErrInsufficientInventory) || errors.Is(r.Err, ticket.ErrPersonLimit) {
 			short = append(short, i)
 		}
 	}
@@ -80,11 +80,14 @@ func (s *Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticke
 		err = postgres.InTxAfter(ctx, s.pool, func(first *pgx.Batch) {
 			inventory = ticket.Inventory{
 				Events: map[uuid.UUID]ticket.EventStatus{}, Types: map[uuid.UUID]*ticket.Type{},
-				Reservations: map[uuid.UUID]ticket.Reservation{},
+				Reservations: map[uuid.UUID]ticket.Reservation{}, Taken: map[ticket.Buyer]int{},
 			}
 			queueInventory(first, &inventory, typeIDs, eventIDs, ids)
 		}, func(tx pgx.Tx) error {
 			if err := readItemsTx(ctx, tx, inventory.Reservations); err != nil {
+				return err
+			}
+			if err := readTakenTx(ctx, tx, &inventory, requests); err != nil {
 				return err
 			}
 			for i, q := range requests {
@@ -120,6 +123,53 @@ func readItemsTx(ctx context.Context, tx pgx.Tx, reservations map[uuid.UUID]tick
 		})
 	}
 	return tx.SendBatch(ctx, &batch).Close()
+}
+
+// readTakenTx fills in how many tickets of the types with a limit per person the buyers have taken, if the requests are
+// for any such type. The types must be locked: only the holder of the lock changes what counts, except for releases,
+// which only lower it.
+func readTakenTx(ctx context.Context, tx pgx.Tx, to *ticket.Inventory, requests []ticket.Request) error {
+	var userIDs, eventIDs, typeIDs []uuid.UUID
+	for _, q := range requests {
+		for _, item := range q.Items {
+			t, known := to.Types[item.TypeID]
+			buyer := ticket.Buyer{UserID: q.UserID, TypeID: item.TypeID}
+			if _, asked := to.Taken[buyer]; asked || !known || t.MaxPerPerson == nil {
+				continue
+			}
+			to.Taken[buyer] = 0
+			userIDs, eventIDs, typeIDs = append(userIDs, q.UserID), append(eventIDs, t.EventID), append(typeIDs, t.ID)
+		}
+	}
+	if len(typeIDs) == 0 {
+		return nil
+	}
+	// Subqueries and not joins, so that each buyer costs two index scans, whatever the planner knows about the tables.
+	rows, err := tx.Query(ctx, `
+		SELECT user_id, type_id, (
+			SELECT coalesce(sum(l.quantity), 0)
+			FROM reservations r JOIN reservation_lines l ON l.reservation_id = r.id
+			WHERE r.event_id = buyer.event_id AND r.user_id = buyer.user_id AND r.status = 'ACTIVE'
+			  AND l.ticket_type_id = buyer.type_id
+		) + (
+			SELECT count(*)
+			FROM reservations r JOIN tickets k ON k.reservation_id = r.id
+			WHERE r.event_id = buyer.event_id AND r.user_id = buyer.user_id AND r.status = 'COMPLETED'
+			  AND k.ticket_type_id = buyer.type_id AND k.status <> 'CANCELLED')
+		FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS buyer (user_id, event_id, type_id)`,
+		userIDs, eventIDs, typeIDs)
+	if err != nil {
+		return fmt.Errorf("count tickets of buyers: %w", err)
+	}
+	var buyer ticket.Buyer
+	var taken int
+	if _, err := pgx.ForEachRow(rows, []any{&buyer.UserID, &buyer.TypeID, &taken}, func() error {
+		to.Taken[buyer] = taken
+		return nil
+	}); err != nil {
+		return fmt.Errorf("count tickets of buyers: %w", err)
+	}
+	return nil
 }
 
 // queueInventory queues the statements that lock the types of an inventory and read everything in it except the items

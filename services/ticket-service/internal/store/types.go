@@ -44,11 +44,12 @@ func (s *Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, err
 		}
 		rows, err := tx.Query(ctx, `
 			INSERT INTO ticket_types
-				(id, event_id, name, price_minor, currency, capacity, sales_start, sales_end, max_per_order)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+				(id, event_id, name, price_minor, currency, capacity, sales_start, sales_end, max_per_order,
+				 max_per_person)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			RETURNING `+typeColumns,
 			t.ID, t.EventID, t.Name, t.Price.Minor, t.Price.Currency, t.Capacity,
-			t.SalesStart, t.SalesEnd, t.MaxPerOrder)
+			t.SalesStart, t.SalesEnd, t.MaxPerOrder, t.MaxPerPerson)
 		created, err = storedType(rows, err)
 		return err
 	})
@@ -77,10 +78,12 @@ func (s *Store) ChangeType(
 		}
 		rows, err = tx.Query(ctx, `
 			UPDATE ticket_types
-			SET name = $2, price_minor = $3, capacity = $4, sales_start = $5, sales_end = $6, max_per_order = $7
+			SET name = $2, price_minor = $3, capacity = $4, sales_start = $5, sales_end = $6, max_per_order = $7,
+			    max_per_person = $8
 			WHERE id = $1
 			RETURNING `+typeColumns,
-			id, after.Name, after.Price.Minor, after.Capacity, after.SalesStart, after.SalesEnd, after.MaxPerOrder)
+			id, after.Name, after.Price.Minor, after.Capacity, after.SalesStart, after.SalesEnd, after.MaxPerOrder,
+			after.MaxPerPerson)
 		changed, err = storedType(rows, err)
 		return err
 	})
@@ -89,7 +92,7 @@ func (s *Store) ChangeType(
 
 // typeColumns are the columns of typeFields, in the same order.
 const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, held,
-	sales_start, sales_end, max_per_order,
+	sales_start, sales_end, max_per_order, max_per_person,
 	coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)`
 
 func scanType(row pgx.CollectableRow) (ticket.Type, error) {
@@ -101,7 +104,7 @@ func scanType(row pgx.CollectableRow) (ticket.Type, error) {
 func typeFields(t *ticket.Type) []any {
 	return []any{
 		&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
-		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.InSales,
+		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.MaxPerPerson, &t.InSales,
 	}
 }
 

@@ -79,7 +79,7 @@ func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 	create := func(start, end *time.Time) (ticket.Type, error) {
 		return b.store.CreateType(t.Context(), ticket.Type{
 			ID: uuid.New(), EventID: b.event, Name: uuid.NewString(), Price: money.Of(50_00, "USD"), Capacity: 10,
-			SalesStart: start, SalesEnd: end, MaxPerOrder: new(4),
+			SalesStart: start, SalesEnd: end, MaxPerOrder: new(4), MaxPerPerson: new(6),
 		})
 	}
 	for _, tt := range []struct {
@@ -97,6 +97,7 @@ func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tt.inSales, created.InSales)
 			require.Equal(t, new(4), created.MaxPerOrder)
+			require.Equal(t, new(6), created.MaxPerPerson)
 			stored, err := b.store.Type(t.Context(), created.ID)
 			require.NoError(t, err)
 			require.Equal(t, created, stored)

@@ -40,6 +40,17 @@
 // its event is cancelled, possibly while the event was running: then all tickets are cancelled. CANCELLED is
 // final. A cancelled ticket is available for sale again.
 //
+// # Limits
+//
+// A type may have a limit per order, and a limit per person, which applies to all orders of a buyer together: to the
+// tickets that the buyer's live reservations hold, and to those that the buyer bought and that are not cancelled, used
+// ones included. Released and expired reservations and cancelled tickets do not count, so the buyer may buy again.
+// A transferred ticket counts for its buyer and not for its owner: otherwise a buyer could give tickets away and buy
+// more, and a gift would take the receiver's share. A new limit takes no ticket from anybody who has more.
+//
+// The limits are checked when tickets are reserved, and not again later: an order that is paid after its reservation
+// has expired gets its tickets even if its buyer has bought others since.
+//
 // # Orders
 //
 // A paid order that cannot get its tickets is refunded, and must never get any later. The refusal is therefore

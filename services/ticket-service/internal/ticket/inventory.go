@@ -37,12 +37,20 @@ type Result struct {
 	Err         error
 }
 
+// Buyer is a person as the buyer of tickets of one type.
+type Buyer struct {
+	UserID uuid.UUID
+	TypeID uuid.UUID
+}
+
 // Inventory is everything that a batch of requests touches, read while the ticket types are locked.
 type Inventory struct {
 	Now          time.Time
 	Events       map[uuid.UUID]EventStatus
 	Types        map[uuid.UUID]*Type
 	Reservations map[uuid.UUID]Reservation
+	// Taken is how many tickets count towards the limits per person. It has the buyers of types with such a limit.
+	Taken map[Buyer]int
 	// Created are the reservations that Reserve has created, in the order of the requests.
 	Created []Reservation
 }
@@ -52,9 +60,9 @@ type Inventory struct {
 // a request under the same id returns the same reservation.
 //
 // The errors are ErrInsufficientInventory, ErrTypeNotFound, ErrEventNotOnSale (possibly because this service's
-// copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrTotalTooLarge,
-// ErrPriceChanged, ErrReservationReused and ErrReservationEnded. With ErrPriceChanged it also returns the items with
-// their current prices.
+// copy of the event is out of date), ErrSalesNotStarted, ErrSalesEnded, ErrOrderLimit, ErrPersonLimit,
+// ErrTotalTooLarge, ErrPriceChanged, ErrReservationReused and ErrReservationEnded. With ErrPriceChanged it also
+// returns the items with their current prices.
 func (i *Inventory) Reserve(q Request) (Reservation, error) {
 	if r, known := i.Reservations[q.ReservationID]; known {
 		return r, r.checkRepeated(q)
@@ -74,6 +82,8 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 			return Reservation{}, ErrSalesEnded
 		case t.MaxPerOrder != nil && *t.MaxPerOrder < item.Quantity:
 			return Reservation{}, ErrOrderLimit
+		case t.MaxPerPerson != nil && *t.MaxPerPerson < i.Taken[Buyer{q.UserID, item.TypeID}]+item.Quantity:
+			return Reservation{}, ErrPersonLimit
 		case t.Available() < item.Quantity:
 			return Reservation{}, ErrInsufficientInventory
 		}
@@ -88,7 +98,11 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 			"The price has changed: the total is now %s", sum)
 	}
 	for _, item := range items {
-		i.Types[item.TypeID].Held += item.Quantity
+		t := i.Types[item.TypeID]
+		t.Held += item.Quantity
+		if t.MaxPerPerson != nil {
+			i.Taken[Buyer{q.UserID, item.TypeID}] += item.Quantity
+		}
 	}
 	r := Reservation{
 		ID: q.ReservationID, UserID: q.UserID, EventID: q.EventID,

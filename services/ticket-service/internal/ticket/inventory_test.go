@@ -41,6 +41,7 @@ func newStock() *stock {
 			s.event: ticket.EventPublished, s.other: ticket.EventPublished, s.draft: ticket.EventDraft,
 		},
 		Types:        map[uuid.UUID]*ticket.Type{},
+		Taken:        map[ticket.Buyer]int{},
 		Reservations: map[uuid.UUID]ticket.Reservation{s.tombstone: {ID: s.tombstone, Status: ticket.ReservationCancelled}},
 	}
 	for id, status := range map[uuid.UUID]ticket.ReservationStatus{
@@ -78,6 +79,13 @@ func (s *stock) expecting(total money.Decimal) ticket.Request {
 	q := s.request(item(s.vip, 2), item(s.seat, 1))
 	q.ExpectedTotal = total
 	return q
+}
+
+// limited is a request after a limit per person for VIP tickets, of which the user has taken some.
+func (s *stock) limited(limit, taken int, items ...ticket.LineItem) ticket.Request {
+	s.Types[s.vip].MaxPerPerson = &limit
+	s.Taken[ticket.Buyer{UserID: s.user, TypeID: s.vip}] = taken
+	return s.request(items...)
 }
 
 func item(typeID uuid.UUID, quantity int) ticket.LineItem {
@@ -141,6 +149,22 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			s.Types[s.vip].MaxPerOrder = new(2)
 			return s.request(item(s.vip, 3))
 		}, ticket.ErrOrderLimit},
+		{"AtLimitPerPerson", func(s *stock) ticket.Request { return s.limited(3, 1, item(s.vip, 2)) }, nil},
+		{"BeyondLimitPerPerson", func(s *stock) ticket.Request {
+			return s.limited(3, 2, item(s.vip, 2))
+		}, ticket.ErrPersonLimit},
+		{"MoreThanLimitPerPersonBefore", func(s *stock) ticket.Request {
+			return s.limited(3, 5, item(s.vip, 1))
+		}, ticket.ErrPersonLimit},
+		{"OtherTypeWithoutLimitPerPerson", func(s *stock) ticket.Request { return s.limited(3, 3, item(s.seat, 2)) }, nil},
+		{"OneTypeBeyondLimitPerPerson", func(s *stock) ticket.Request {
+			return s.limited(3, 3, item(s.seat, 2), item(s.vip, 1))
+		}, ticket.ErrPersonLimit},
+		{"OtherPerson", func(s *stock) ticket.Request {
+			q := s.limited(3, 3, item(s.vip, 3))
+			q.UserID = uuid.New()
+			return q
+		}, nil},
 		{"TotalAboveTheLargestCharge", func(s *stock) ticket.Request {
 			s.Types[s.vip].Price = money.Of(600_000_00, "USD")
 			return s.request(item(s.vip, 2))
@@ -217,6 +241,10 @@ func TestReserveIsIdempotent(t *testing.T) {
 		}, nil},
 		{"CancelledSince", func(s *stock) ticket.Request {
 			s.Events[s.event] = ticket.EventCancelled
+			return s.repeat(s.active, item(s.vip, 2))
+		}, nil},
+		{"AtLimitPerPersonSince", func(s *stock) ticket.Request {
+			s.limited(2, 2)
 			return s.repeat(s.active, item(s.vip, 2))
 		}, nil},
 		{"Completed", func(s *stock) ticket.Request { return s.repeat(s.completed, item(s.vip, 2)) }, nil},

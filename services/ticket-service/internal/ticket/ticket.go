@@ -37,6 +37,9 @@ var (
 	ErrSalesEnded      = problem.New(problem.Conflict, "SALES_ENDED", "The sale of these tickets has ended")
 	ErrOrderLimit      = problem.New(problem.Conflict, "ORDER_LIMIT_EXCEEDED",
 		"The quantity exceeds the limit per order for these tickets")
+	// ErrPersonLimit reports a request with which a person would have more tickets than the limit, with all orders.
+	ErrPersonLimit = problem.New(problem.Conflict, "PERSON_LIMIT_EXCEEDED",
+		"The quantity exceeds the limit per person for these tickets, with earlier orders included")
 	// ErrTotalTooLarge reports items whose total no card can be charged.
 	ErrTotalTooLarge = problem.New(problem.Conflict, "ORDER_TOTAL_TOO_LARGE",
 		"The total is more than a card can be charged")
@@ -93,6 +96,7 @@ type Type struct {
 	// SalesStart and SalesEnd bound the time of sale; nil is no bound.
 	SalesStart, SalesEnd *time.Time
 	MaxPerOrder          *int // nil is no limit
+	MaxPerPerson         *int // with all orders of a buyer; nil is no limit
 	InSales              bool // whether the current time, by the database's clock, is between the two bounds
 }
 
@@ -118,6 +122,8 @@ func (t Type) Validate() error {
 		return problem.Field("capacity", "capacity must be between 1 and %d", MaxCapacity)
 	case t.MaxPerOrder != nil && (*t.MaxPerOrder < 1 || *t.MaxPerOrder > MaxQuantity):
 		return problem.Field("maxPerOrder", "maxPerOrder must be between 1 and %d", MaxQuantity)
+	case t.MaxPerPerson != nil && (*t.MaxPerPerson < 1 || *t.MaxPerPerson > MaxQuantity):
+		return problem.Field("maxPerPerson", "maxPerPerson must be between 1 and %d", MaxQuantity)
 	case t.SalesStart != nil && t.SalesEnd != nil && !t.SalesStart.Before(*t.SalesEnd):
 		return problem.Field("salesEnd", "salesEnd must be after salesStart")
 	}
