@@ -56,5 +56,5 @@ func run(ctx context.Context, cfg config) error {
 			_, err := service.Sidecar.Dapr.GetState(ctx, stateStore, "health-check", nil)
 			return err
 		},
-	}))
+	}), sender.Run)
 }

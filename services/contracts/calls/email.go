@@ -21,6 +21,8 @@ type SendMailRequest struct {
 	Text        string           `json:"text"`
 	HTML        string           `json:"html"`
 	Attachments []MailAttachment `json:"attachments"`
+	// Bulk is set for one of many mails, which must not take all connections to the mail server.
+	Bulk bool `json:"bulk,omitempty"`
 }
 
 // MailRecipient is the addressee of an e-mail.

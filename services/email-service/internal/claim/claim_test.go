@@ -38,6 +38,10 @@ func TestClaimIsExclusiveInDaprdAndFake(t *testing.T) {
 			t.Run("OneOfConcurrentTakesSucceeds", func(t *testing.T) { oneOfConcurrentTakesSucceeds(t, claims) })
 			t.Run("DoneCannotBeTaken", func(t *testing.T) { doneCannotBeTaken(t, claims) })
 			t.Run("ReleasedCanBeTaken", func(t *testing.T) { releasedCanBeTaken(t, claims) })
+			t.Run("RefusedCannotBeTaken", func(t *testing.T) { refusedCannotBeTaken(t, claims) })
+			t.Run("UnconfirmedAttemptsAreCounted", func(t *testing.T) { unconfirmedAttemptsAreCounted(t, claims) })
+			t.Run("RenewedIsHeld", func(t *testing.T) { renewedIsHeld(t, claims) })
+			t.Run("ExpiredCanBeDone", func(t *testing.T) { expiredCanBeDone(t, claims) })
 			t.Run("ExpiredCanBeTaken", func(t *testing.T) { expiredCanBeTaken(t, claims) })
 			t.Run("MessagesAreIndependent", func(t *testing.T) { messagesAreIndependent(t, claims) })
 		})
@@ -87,6 +91,71 @@ func releasedCanBeTaken(t *testing.T, claims claim.Claims) {
 	require.NoError(t, err)
 }
 
+func refusedCannotBeTaken(t *testing.T, claims claim.Claims) {
+	t.Helper()
+	id := uuid.NewString()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	require.NoError(t, held.Refuse(t.Context(), "EMAIL_REJECTED"))
+	_, err = claims.Take(t.Context(), id)
+	var refused *claim.RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, "EMAIL_REJECTED", refused.Code)
+}
+
+func unconfirmedAttemptsAreCounted(t *testing.T, claims claim.Claims) {
+	t.Helper()
+	id := uuid.NewString()
+	for attempts := range 3 {
+		released, err := claims.Take(t.Context(), id)
+		require.NoError(t, err)
+		require.NoError(t, released.Release(t.Context()))
+		held, err := claims.Take(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, attempts, held.Attempts())
+		_, err = claims.Take(t.Context(), id)
+		require.ErrorIs(t, err, claim.ErrHeld)
+		require.NoError(t, held.Unconfirmed(t.Context()))
+	}
+}
+
+// The lease is renewed for longer than it lasts.
+func renewedIsHeld(t *testing.T, claims claim.Claims) {
+	t.Helper()
+	claims.Lease = 3 * time.Second
+	id := uuid.NewString()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	for end := time.Now().Add(claims.Lease + time.Second); time.Now().Before(end); <-time.After(200 * time.Millisecond) {
+		require.NoError(t, held.Renew(t.Context()))
+		_, err = claims.Take(t.Context(), id)
+		require.ErrorIs(t, err, claim.ErrHeld)
+	}
+	require.NoError(t, held.Done(t.Context()))
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrDone)
+}
+
+// A worker whose lease expired records its effect, if no other worker has taken the message.
+func expiredCanBeDone(t *testing.T, claims claim.Claims) {
+	t.Helper()
+	claims.Lease = time.Second
+	id := uuid.NewString()
+	var expired *claim.Claim
+	require.Eventually(t, func() (taken bool) { // the lease may expire before Take has read its own record
+		var err error
+		expired, err = claims.Take(t.Context(), id)
+		return err == nil
+	}, deadline, 50*time.Millisecond)
+	require.Eventually(t, func() bool {
+		item, err := claims.States.GetState(t.Context(), claims.Store, "processed:"+claims.Consumer+":"+id, nil)
+		return err == nil && len(item.Value) == 0
+	}, deadline, 50*time.Millisecond)
+	require.NoError(t, expired.Done(t.Context()))
+	_, err := claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrDone)
+}
+
 // A lease expires if the worker dies or takes too long.
 func expiredCanBeTaken(t *testing.T, claims claim.Claims) {
 	t.Helper()
@@ -104,6 +173,7 @@ func expiredCanBeTaken(t *testing.T, claims claim.Claims) {
 		return err == nil
 	}, deadline, 50*time.Millisecond)
 
+	require.ErrorIs(t, expired.Renew(t.Context()), claim.ErrLost)
 	require.Equal(t, codes.Aborted, status.Code(expired.Done(t.Context())))
 	require.Equal(t, codes.Aborted, status.Code(expired.Release(t.Context())))
 	_, err = claims.Take(t.Context(), id)
@@ -130,6 +200,23 @@ func TestTakeSucceedsIfAnswerIsLost(t *testing.T) {
 	_, err = claims.Take(t.Context(), id)
 	require.ErrorIs(t, err, claim.ErrHeld)
 	require.NoError(t, held.Done(t.Context()))
+}
+
+// The ETag of a renewal whose answer was lost is read back.
+func TestRenewalWithLostAnswerKeepsClaim(t *testing.T) {
+	t.Parallel()
+	var states claimtest.States
+	claims := claimsIn(&states)
+	id := uuid.NewString()
+	held, err := claims.Take(t.Context(), id)
+	require.NoError(t, err)
+	states.Break(claimtest.LoseAnswers)
+	require.ErrorIs(t, held.Renew(t.Context()), claimtest.ErrDown)
+	require.ErrorIs(t, held.Renew(t.Context()), claimtest.ErrDown)
+	require.NoError(t, held.Done(t.Context()), "the record was written")
+	states.Break(claimtest.None)
+	_, err = claims.Take(t.Context(), id)
+	require.ErrorIs(t, err, claim.ErrDone)
 }
 
 func TestTakeFailsWithStore(t *testing.T) {

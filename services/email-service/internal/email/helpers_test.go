@@ -30,8 +30,10 @@ type mailbox struct {
 
 	// The answers to MAIL, RCPT and DATA.
 	mailErr, rcptErr, dataErr error
-	// The connection is closed after a delivery, or during DATA.
-	cutAfter, cutDuring bool
+	// The connection is closed after a delivery, during DATA, or after a message without an answer.
+	cutAfter, cutDuring, cutUnanswered bool
+	// The answers to MAIL and to the final dot wait until the channel is closed, or not if it is nil.
+	mailHeld, dotHeld chan struct{}
 }
 
 // envelope is an accepted message.
@@ -43,18 +45,26 @@ type envelope struct {
 
 func setup(t *testing.T) *mailbox {
 	t.Helper()
+	return setupWith(t, email.Server{}, email.Lease)
+}
+
+// setupWith returns a mailbox whose sender has the times of server and this lease.
+func setupWith(t *testing.T, server email.Server, lease time.Duration) *mailbox {
+	t.Helper()
 	m := &mailbox{states: &claimtest.States{}}
-	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+	mailServer := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return &session{mailbox: m, conn: c}, nil
 	}))
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = mailServer.Serve(listener) }()
+	t.Cleanup(func() { _ = mailServer.Close() })
 	m.port = listener.Addr().(*net.TCPAddr).Port
-	m.sender, err = email.NewSender(email.Server{
-		Host: "127.0.0.1", Port: m.port, From: "Event Booking <tickets@eventbooking.example>", TLS: "none",
-	}, claimsIn(m.states))
+	server.Host, server.Port, server.TLS = "127.0.0.1", m.port, "none"
+	server.From = "Event Booking <tickets@eventbooking.example>"
+	claims := claimsIn(m.states)
+	claims.Lease = lease
+	m.sender, err = email.NewSender(server, claims)
 	require.NoError(t, err)
 	return m
 }
@@ -89,7 +99,15 @@ func (s *session) Reset() {
 
 func (s *session) Logout() error { return nil }
 
+// wait waits until the channel is closed, unless it is nil.
+func wait(held chan struct{}) {
+	if held != nil {
+		<-held
+	}
+}
+
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	wait(s.mailHeld)
 	s.current = envelope{from: from}
 	return s.mailErr
 }
@@ -112,8 +130,12 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.current.data = data
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.received = append(s.received, s.current)
+	s.mu.Unlock()
+	if s.cutUnanswered {
+		return s.conn.Conn().Close()
+	}
+	wait(s.dotHeld)
 	return nil
 }
 

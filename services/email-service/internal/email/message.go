@@ -20,6 +20,7 @@ type Message struct {
 	Text        string
 	HTML        string // the same content in HTML; may be empty
 	Attachments []Attachment
+	Bulk        bool // one of many messages
 }
 
 // Attachment is a file in a message.

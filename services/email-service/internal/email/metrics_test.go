@@ -2,6 +2,7 @@ package email
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 		sent:        nil,
 		rejected:    ErrRejected.Because(errors.New("the server answered 550")),
 		unavailable: ErrUnavailable.Because(errors.New("no route")),
+		unconfirmed: ErrUnavailable.Because(fmt.Errorf("%w: timeout", errNoAnswer)),
 	} {
 		before := testutil.ToFloat64(messages.WithLabelValues(outcome))
 		observe(err, time.Now())

@@ -165,7 +165,7 @@ func TestConcurrentDuplicatesAreSentOnce(t *testing.T) {
 	}
 	for range cap(errs) {
 		if err := <-errs; err != nil { // another call holds the claim
-			require.ErrorIs(t, err, email.ErrUnavailable)
+			require.ErrorIs(t, err, email.ErrInProgress)
 		}
 	}
 	require.Len(t, box.messages(), 1)
@@ -204,7 +204,7 @@ func TestMessageIsSentAfterLeaseOfDeadProcessExpired(t *testing.T) {
 	box := setup(t)
 	_, err := claimsIn(box.states).Take(t.Context(), message().ID)
 	require.NoError(t, err)
-	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrInProgress)
 	box.states.Advance(email.Lease)
 	require.NoError(t, box.sender.Send(t.Context(), message()))
 	require.Len(t, box.messages(), 1)

@@ -43,6 +43,7 @@ func send(sender *email.Sender) web.Handler {
 			Subject: in.Subject,
 			Text:    in.Text,
 			HTML:    in.HTML,
+			Bulk:    in.Bulk,
 		}
 		for i, attachment := range in.Attachments {
 			content, err := base64.StdEncoding.DecodeString(attachment.Content)

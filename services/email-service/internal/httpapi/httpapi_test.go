@@ -71,7 +71,7 @@ func setup(t *testing.T) *bundle {
 		Host: "127.0.0.1", Port: b.listener.Addr().(*net.TCPAddr).Port,
 		From: "tickets@eventbooking.example", TLS: "none",
 		// A large attachment takes longer than the default on a busy machine with the race detector.
-		Timeout: email.Lease,
+		AnswerWithin: email.Lease,
 	}, claim.Claims{States: &claimtest.States{}, Lease: email.Lease, Keep: time.Hour})
 	require.NoError(t, err)
 	server := httptest.NewServer(httpapi.New(sender,
