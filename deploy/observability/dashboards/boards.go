@@ -199,10 +199,10 @@ var boards = []board{
 	}),
 	service("notification-service", calls, breakers, database, consumer, []panel{
 		{title: "Pending notifications", unit: "short", queries: []query{
-			{`max(notifications_pending)`, "notifications"}, {`max(announcements_unfinished)`, "announcements"},
+			{`max by (class) (notifications_pending)`, "{{class}}"}, {`max(announcements_unfinished)`, "announcements"},
 		}},
 		{title: "Age of the oldest pending notification", unit: "s", queries: []query{
-			{`max(notifications_oldest_seconds)`, "notification"},
+			{`max by (class) (notifications_oldest_seconds)`, "{{class}}"},
 		}},
 		{title: "Send attempts", unit: "cps", queries: []query{
 			{rate("kind, status", "notification_attempts_total", ""), "{{kind}} {{status}}"},

@@ -46,6 +46,6 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	if err := c.store.QueuePage(ctx, a, holders, page.NextCursor); err != nil {
 		return err
 	}
-	c.wake()
+	c.wake(notification.Bulk)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,8 +20,9 @@ import (
 )
 
 const (
-	// workers is the number of concurrent attempts of a replica.
-	workers = 5
+	// sharedWorkers is the number of workers of a replica that send notifications of all classes. In addition, each class
+	// has a worker of its own, which is free for it also while all other workers wait for slow calls.
+	sharedWorkers = 4
 	// pollInterval is how often a worker polls without being woken. It finds the notifications that are due again and
 	// those that another replica stored or left.
 	pollInterval = 2 * time.Second
@@ -43,52 +45,93 @@ type Courier struct {
 	store    *store.Store
 	services sidecar.Sender
 	config   Config
-	wakeups  chan struct{} // holds at most one signal, which wakes a worker of Run before its next poll
+
+	// Each channel holds at most one signal, which wakes a worker of Run before its next poll: one of the class, one of
+	// the shared workers, or the one that queues announcements.
+	classWakeups                  map[notification.Class]chan struct{}
+	sharedWakeup, announceWakeups chan struct{}
+
+	turns atomic.Uint32 // counts the leases of shared workers; see shares
+}
+
+// shares is the order in which a shared worker prefers the classes, one after the other. If all classes have due
+// notifications, a class gets the share of the shared workers with which it is in this list.
+var shares = []notification.Class{
+	notification.Account, notification.Orders, notification.Alert,
+	notification.Account, notification.Orders, notification.Bulk,
+	notification.Account, notification.Orders,
 }
 
 // New returns a Courier that calls the other services through services.
 func New(s *store.Store, services sidecar.Sender, config Config) *Courier {
-	return &Courier{store: s, services: services, config: config, wakeups: make(chan struct{}, 1)}
+	c := &Courier{
+		store: s, services: services, config: config, classWakeups: map[notification.Class]chan struct{}{},
+		sharedWakeup: make(chan struct{}, 1), announceWakeups: make(chan struct{}, 1),
+	}
+	for _, class := range notification.Classes() {
+		c.classWakeups[class] = make(chan struct{}, 1)
+	}
+	return c
 }
 
-// Run sends due notifications until ctx is done. It starts when it is woken, and polls every 2 s.
+// Run queues announcements and sends due notifications until ctx is done. Its workers start when they are woken, and
+// poll every 2 s.
 func (c *Courier) Run(ctx context.Context) error {
 	var g errgroup.Group
-	for range workers {
+	worker := func(wakeup chan struct{}, work func(context.Context) error) {
 		g.Go(func() error {
 			for {
-				if err := errors.Join(c.QueueAnnouncements(ctx), c.DeliverDue(ctx)); err != nil && ctx.Err() == nil {
+				if err := work(ctx); err != nil && ctx.Err() == nil {
 					slog.ErrorContext(ctx, "deliver due notifications failed", "error", err.Error())
 				}
 				select {
 				case <-ctx.Done():
 					return ctx.Err()
-				case <-c.wakeups:
+				case <-wakeup:
 				case <-time.After(pollInterval):
 				}
 			}
 		})
 	}
+	worker(c.announceWakeups, c.QueueAnnouncements)
+	for class, wakeup := range c.classWakeups {
+		worker(wakeup, func(ctx context.Context) error { return c.DeliverDue(ctx, class) })
+	}
+	for range sharedWorkers {
+		worker(c.sharedWakeup, func(ctx context.Context) error { return c.DeliverDue(ctx) })
+	}
 	return g.Wait()
 }
 
-// wake wakes one worker of Run. It does nothing if a signal is pending already.
-func (c *Courier) wake() {
+// wake wakes one worker of the class and one shared worker of Run.
+func (c *Courier) wake(class notification.Class) {
+	signal(c.classWakeups[class])
+	signal(c.sharedWakeup)
+}
+
+// signal puts a signal into wakeup. It does nothing if one is pending already.
+func signal(wakeup chan struct{}) {
 	select {
-	case c.wakeups <- struct{}{}:
+	case wakeup <- struct{}{}:
 	default:
 	}
 }
 
-// DeliverDue makes one attempt at each due notification, one after the other. It returns when none is due, or with the
-// error of a lease. The failure of an attempt is not an error.
-func (c *Courier) DeliverDue(ctx context.Context) error {
+// DeliverDue makes one attempt at each due notification of the classes, one after the other. Without classes, it sends
+// those of all classes, to each of which it gives its share. It returns when none is due, or with the error of a lease.
+// The failure of an attempt is not an error.
+func (c *Courier) DeliverDue(ctx context.Context, classes ...notification.Class) error {
 	for {
-		n, found, err := c.store.LeaseDue(ctx, lease)
+		order := classes
+		if len(classes) == 0 {
+			preferred := shares[int(c.turns.Add(1)-1)%len(shares)]
+			order = append([]notification.Class{preferred}, notification.Classes()...)
+		}
+		n, found, err := c.store.LeaseDue(ctx, lease, order...)
 		if err != nil || !found {
 			return err
 		}
-		c.wake() // another worker looks for more
+		c.wake(n.Class) // another worker looks for more
 		c.deliver(ctx, n)
 	}
 }
@@ -112,6 +155,10 @@ func (c *Courier) deliver(ctx context.Context, n notification.Notification) {
 	case notification.Failed:
 		log.ErrorContext(ctx, "notification failed permanently", "code", n.ErrorCode, "error", err.Error())
 	case notification.Pending:
+		if errors.Is(err, notification.ErrInProgress) {
+			log.InfoContext(ctx, "mail server has not answered yet", "code", n.ErrorCode)
+			break
+		}
 		log.WarnContext(ctx, "send notification failed", "code", n.ErrorCode, "error", err.Error())
 	}
 	// The outcome is stored also if the process is stopping.
@@ -135,6 +182,7 @@ func (c *Courier) send(ctx context.Context, n notification.Notification) error {
 		Subject:     mail.Subject,
 		Text:        mail.Text,
 		HTML:        mail.HTML,
+		Bulk:        n.Class == notification.Bulk,
 		Attachments: make([]calls.MailAttachment, len(mail.Attachments)),
 	}
 	for i, a := range mail.Attachments {

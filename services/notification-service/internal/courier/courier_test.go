@@ -121,9 +121,9 @@ func TestRunSendsNotifications(t *testing.T) {
 func TestEventWakesWorkers(t *testing.T) {
 	b := setup(t)
 	b.process(t, uuid.New(), "PAYMENT_FAILED", couriertest.PaymentFailed)
-	require.True(t, b.Courier.TakeWakeup())
+	require.True(t, b.Courier.TakeWakeup(notification.Orders))
 	require.NoError(t, b.Courier.DeliverDue(t.Context()))
-	require.True(t, b.Courier.TakeWakeup(), "another worker looks for more")
+	require.True(t, b.Courier.TakeWakeup(notification.Orders), "another worker looks for more")
 }
 
 // Each mail is slow, so every worker has one while the others lease theirs.

@@ -15,8 +15,12 @@
 //
 // email-service sends each mail once. It keeps a claim on the message id in the Dapr state store, and accepts a mail
 // that it sent before without sending it again. An attempt that died between steps 2 and 3, or whose lease expired, is
-// therefore repeated. One case remains: if email-service dies between the answer of the mail server and the record of
-// it, the mail is sent twice, with the same Message-ID.
+// therefore repeated. A mail server may take minutes to answer; email-service waits that long, but answers
+// EMAIL_IN_PROGRESS after a few seconds, and a later attempt asks for the outcome. One case remains: if email-service
+// dies between the answer of the mail server and the record of it, the mail is sent twice, with the same Message-ID.
+//
+// Each notification has a class. Of eight workers, one belongs to each of the four classes, and four give each class a
+// share. So a password reset does not wait for the mails about a postponed event.
 //
 // A resend is a new notification with the same facts and a message id of its own. If an event is cancelled, each ticket
 // causes a TICKET_CANCELLED, and the first one for an order and a holder stores the holder's notification. A

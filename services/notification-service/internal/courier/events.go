@@ -103,7 +103,7 @@ func (c *Courier) eventUpdated(ctx context.Context, event inbox.Event[events.Eve
 	}); err != nil {
 		return err
 	}
-	c.wake()
+	signal(c.announceWakeups)
 	return nil
 }
 
@@ -150,7 +150,9 @@ func (c *Courier) queue(
 	if err := c.store.Queue(ctx, eventID, eventType, notifications...); err != nil {
 		return err
 	}
-	c.wake()
+	for _, n := range notifications {
+		c.wake(n.Kind.Class())
+	}
 	return nil
 }
 

@@ -50,6 +50,18 @@ func TestFailedCallIsRetried(t *testing.T) {
 	}
 }
 
+// The next attempt asks for the outcome of the first one.
+func TestMailInProgressIsPending(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	b.Services.Fail(couriertest.EmailPath, notification.ErrInProgress)
+	b.Deliver(t, id, "TICKETS_GENERATED", couriertest.TicketsGenerated)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "EMAIL_IN_PROGRESS", 1}, b.row(t, id))
+	b.Services.Fail(couriertest.EmailPath, nil)
+	b.Retry(t)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 2}, b.row(t, id))
+}
+
 // A cancelled lookup would count as a failure of its callee. A lookup that has not begun is not needed.
 func TestFailedLookupDoesNotCancelOthers(t *testing.T) {
 	b := setup(t)
@@ -97,6 +109,7 @@ func TestRefusedMailFailsPermanently(t *testing.T) {
 	}{
 		{"ByMailServer", problem.New(problem.Unprocessable, "EMAIL_REJECTED", "No such mailbox")},
 		{"InvalidAddress", problem.Field("to.address", "No address")},
+		{"Unconfirmed", problem.New(problem.Unprocessable, "EMAIL_UNCONFIRMED", "Sent three times without an answer")},
 		{"TooLarge", problem.New(problem.TooLarge, "MESSAGE_TOO_LARGE", "Too large")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,6 +37,10 @@ func (c *Courier) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	if err := c.store.Resend(ctx, userID, id); err != nil {
 		return err
 	}
-	c.wake()
+	class := n.Kind.Class()
+	if class == notification.Bulk {
+		class = notification.Orders
+	}
+	c.wake(class)
 	return nil
 }

@@ -65,6 +65,7 @@ type Notification struct {
 	UserID    uuid.UUID
 	OrderID   uuid.UUID // uuid.Nil if it is not about an order
 	Kind      Kind
+	Class     Class           // which workers send it; Kind.Class() if it is stored without one
 	Facts     json.RawMessage // the payload of the event
 	Status    Status
 	Attempts  int    // the attempts that have begun
@@ -104,6 +105,10 @@ var (
 	// ErrAccountMailGone is auth-service's answer if the token of an account mail was used or has expired.
 	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
 )
+
+// ErrInProgress is email-service's answer while the mail server has not answered yet. The next attempt asks for the
+// outcome.
+var ErrInProgress = problem.New(problem.Conflict, "EMAIL_IN_PROGRESS", "The mail server has not answered yet")
 
 // Errors of a resend.
 var (

@@ -73,7 +73,8 @@ func (s *Store) QueuePage(
 			notifications[i] = notification.Notification{
 				// A holder of several orders has one message id, so one notification is stored.
 				MessageID: uuid.NewSHA1(a.ID, []byte(h.UserID.String())), EventID: a.ID,
-				UserID: h.UserID, OrderID: h.OrderID, Kind: a.Kind, Facts: a.Facts,
+				UserID: h.UserID, OrderID: h.OrderID, Kind: a.Kind,
+				Class: notification.Bulk, Facts: a.Facts,
 			}
 		}
 		return queueTx(ctx, tx, notifications)

@@ -26,9 +26,12 @@ func TestMetricsCountNotificationsByStatus(t *testing.T) {
 		# HELP announcements_unfinished Announcements for which not every holder of tickets has a notification yet.
 		# TYPE announcements_unfinished gauge
 		announcements_unfinished 0
-		# HELP notifications_pending Notifications that are not sent yet.
+		# HELP notifications_pending Notifications that are not sent yet, by class.
 		# TYPE notifications_pending gauge
-		notifications_pending 1
+		notifications_pending{class="ACCOUNT"} 1
+		notifications_pending{class="ALERT"} 0
+		notifications_pending{class="BULK"} 0
+		notifications_pending{class="ORDER"} 0
 	`), "announcements_unfinished", "notifications_pending"))
 	families, err := prometheus.DefaultGatherer.Gather()
 	require.NoError(t, err)

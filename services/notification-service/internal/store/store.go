@@ -6,6 +6,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -64,29 +65,45 @@ func queueTx(ctx context.Context, tx pgx.Tx, notifications []notification.Notifi
 	var batch pgx.Batch
 	for _, n := range notifications {
 		batch.Queue(`
-			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, due_at,
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, class, facts, status, attempts, due_at,
 			                           correlation_id, traceparent)
-			VALUES ($1, $2, $3, $4, $5, $6, 'PENDING', 0, now(), $7, $8)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', 0, now(), $8, $9)
 			ON CONFLICT DO NOTHING`,
-			n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind, n.Facts,
-			trace.CorrelationID, trace.Parent)
+			n.MessageID, n.EventID, n.UserID, uuid.NullUUID{UUID: n.OrderID, Valid: n.OrderID != uuid.Nil}, n.Kind,
+			cmp.Or(n.Class, n.Kind.Class()), n.Facts, trace.CorrelationID, trace.Parent)
 	}
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// LeaseDue leases the notification that has been due longest to the caller and counts the attempt. It is due again when
-// the lease expires, unless it is settled before. found is false if none is due.
+// LeaseDue leases a due notification to the caller and counts the attempt: of the first of the classes in which any is
+// due, the one that has been due longest. No classes means all, the most urgent first. The notification is due again
+// when the lease expires, unless it is settled before. found is false if none is due.
 func (s *Store) LeaseDue(
-	ctx context.Context, lease time.Duration,
+	ctx context.Context, lease time.Duration, classes ...notification.Class,
+) (n notification.Notification, found bool, err error) {
+	if len(classes) == 0 {
+		classes = notification.Classes()
+	}
+	for _, class := range classes {
+		if n, found, err = s.leaseDueOf(ctx, lease, class); err != nil || found {
+			return n, found, err
+		}
+	}
+	return n, false, nil
+}
+
+// leaseDueOf is LeaseDue for one class.
+func (s *Store) leaseDueOf(
+	ctx context.Context, lease time.Duration, class notification.Class,
 ) (n notification.Notification, found bool, err error) {
 	rows, err := s.pool.Query(ctx, `
 		UPDATE notifications SET due_at = now() + $1::interval, attempts = attempts + 1
 		WHERE id = (
 			SELECT id FROM notifications
-			WHERE status = 'PENDING' AND due_at <= now()
+			WHERE status = 'PENDING' AND class = $2 AND due_at <= now()
 			ORDER BY due_at LIMIT 1
 			FOR UPDATE SKIP LOCKED)
-		RETURNING `+notificationColumns, lease)
+		RETURNING `+notificationColumns, lease, class)
 	if err != nil {
 		return n, false, fmt.Errorf("lease a notification: %w", err)
 	}
@@ -137,7 +154,7 @@ func (s *Store) List(ctx context.Context, userID uuid.UUID, page paging.Page) ([
 }
 
 const notificationColumns = `
-	id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind,
+	id, message_id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'), kind, class,
 	facts, status, attempts, coalesce(error_code, ''), correlation_id, traceparent, ''`
 
 // Get returns a notification of the user. It returns notification.ErrNotFound if the user has none with this id.
@@ -157,9 +174,9 @@ func (s *Store) Get(ctx context.Context, userID, id uuid.UUID) (notification.Not
 	return n, nil
 }
 
-// Resend queues a notification of the user again. It does nothing while an earlier resend is pending. It returns
-// notification.ErrNotFound, notification.ErrNotResendable if the notification is pending or was stored before its facts
-// were, and notification.ErrTooManyResends.
+// Resend queues a notification of the user again, in the class Orders if it was in Bulk. It does nothing while an
+// earlier resend is pending. It returns notification.ErrNotFound, notification.ErrNotResendable if the notification is
+// pending or was stored before its facts were, and notification.ErrTooManyResends.
 func (s *Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		// Every resend refers to the first notification. The lock on that row serializes concurrent requests.
@@ -193,9 +210,10 @@ func (s *Store) Resend(ctx context.Context, userID, id uuid.UUID) error {
 		}
 		trace := telemetry.From(ctx)
 		_, err = tx.Exec(ctx, `
-			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, resend_of, due_at,
-			                           correlation_id, traceparent)
-			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, facts, 'PENDING', 0, id, now(), $2, $3
+			INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, class, facts, status, attempts, resend_of,
+			                           due_at, correlation_id, traceparent)
+			SELECT gen_random_uuid(), event_id, user_id, order_id, kind, CASE class WHEN 'BULK' THEN 'ORDER' ELSE class END,
+			       facts, 'PENDING', 0, id, now(), $2, $3
 			FROM notifications WHERE id = $1`, first, trace.CorrelationID, trace.Parent)
 		return err
 	})

@@ -98,6 +98,7 @@ func TestQueueStoresEachNotificationOnce(t *testing.T) {
 	require.True(t, found, "a new notification is due at once")
 	require.JSONEq(t, string(n.Facts), string(leased.Facts))
 	n.ID, n.Facts, n.Status, n.Attempts, n.Trace = leased.ID, leased.Facts, notification.Pending, 1, traced
+	n.Class = notification.Orders
 	require.Equal(t, n, leased)
 	_, found, err = b.store.LeaseDue(t.Context(), time.Minute)
 	require.NoError(t, err)
@@ -120,6 +121,47 @@ func TestQueueStoresAllNotificationsOrNone(t *testing.T) {
 	second.Kind = notification.TicketReceived
 	require.NoError(t, b.store.Queue(t.Context(), n.EventID, "TEST", n, second), "the event is not processed yet")
 	require.Len(t, b.lease(t), 2)
+}
+
+// A class is leased before the next one, for any age and number of the others' notifications.
+func TestLeaseDueTakesClassesInOrder(t *testing.T) {
+	b := setup(t)
+	b.exec(t, `
+		INSERT INTO notifications (message_id, event_id, user_id, kind, class, facts, status, attempts, due_at)
+		SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'EVENT_POSTPONED', 'BULK', '{}', 'PENDING', 0,
+		       now() - interval '1 hour' FROM generate_series(1, 1000)`)
+	n := b.notification
+	n.OrderID = uuid.Nil
+	for _, kind := range []notification.Kind{
+		notification.DeadLetterArchived, notification.PaymentFailed, notification.PasswordReset,
+	} {
+		n.Kind, n.MessageID = kind, uuid.New()
+		require.NoError(t, b.store.Queue(t.Context(), n.MessageID, "TEST", n))
+	}
+	lease := func(classes ...notification.Class) notification.Kind {
+		n, found, err := b.store.LeaseDue(t.Context(), time.Minute, classes...)
+		require.NoError(t, err)
+		require.True(t, found)
+		return n.Kind
+	}
+	require.Equal(t, notification.PasswordReset, lease())
+	require.Equal(t, notification.DeadLetterArchived, lease(notification.Alert, notification.Orders))
+	require.Equal(t, notification.PaymentFailed, lease())
+	require.Equal(t, notification.EventPostponed, lease())
+	_, found, err := b.store.LeaseDue(t.Context(), time.Minute, notification.Account, notification.Orders)
+	require.NoError(t, err)
+	require.False(t, found)
+}
+
+// A user who requests a mail about an event again does not wait for those to all other holders.
+func TestResendOfBulkMailIsNotBulk(t *testing.T) {
+	b := setup(t)
+	n := b.notification
+	n.Kind = notification.EventPostponed
+	n = b.attempt(t, n, nil)
+	require.Equal(t, notification.Bulk, n.Class)
+	require.NoError(t, b.store.Resend(t.Context(), n.UserID, n.ID))
+	require.Equal(t, notification.Orders, b.lease(t)[0].Class)
 }
 
 // Each page of an announcement is queued once, and each holder gets one notification, also if two workers queue pages.
@@ -152,7 +194,9 @@ func TestQueuePageQueuesEachHolderOnce(t *testing.T) {
 	require.True(t, found)
 	require.Equal(t, "p2", second.Cursor)
 	require.NoError(t, b.store.QueuePage(t.Context(), second, append(late, page...), ""))
-	require.Len(t, b.lease(t), 2)
+	queued := b.lease(t)
+	require.Len(t, queued, 2)
+	require.Equal(t, notification.Bulk, queued[0].Class)
 
 	require.NoError(t, b.store.Announce(t.Context(), "EVENT_UPDATED", a))
 	_, found, err = b.store.LeaseDueAnnouncement(t.Context(), 0)
