@@ -45,7 +45,7 @@ func run(ctx context.Context, cfg config) error {
 	orders := store.New(service.Pool)
 	driver := saga.Saga{
 		Store: orders, Services: service.Sidecar,
-		Charges: admission.NewPacer(time.Second / time.Duration(cfg.ChargesPerSecond)),
+		Charges: admission.NewPacer(time.Second/time.Duration(cfg.ChargesPerSecond), orders.TakeChargeSlots),
 	}
 	router := httpapi.New(httpapi.Deps{
 		Store: orders, Saga: driver, Guard: service.Guard, Database: service.DatabaseHealth,

@@ -46,6 +46,9 @@ const (
 	GatewayRequiresAction GatewayStatus = "REQUIRES_ACTION"
 	GatewayNotFound       GatewayStatus = "NOT_FOUND" // only an answer of [SettleCharge]
 	GatewayFailed         GatewayStatus = "FAILED"
+	// GatewayDeferred is a refund that was not made and may be made later, such as one that the account's balance does not
+	// cover. Only a refund is GatewayDeferred.
+	GatewayDeferred GatewayStatus = "DEFERRED"
 )
 
 // FailureAlreadyRefunded is the FailureCode of a refund whose amount was returned in another way.
@@ -117,6 +120,7 @@ type WebhookEvent struct {
 	ID            string        `json:"id"`
 	Type          string        `json:"type"` // Stripe's, such as payment_intent.succeeded
 	AttemptKey    string        `json:"attemptKey,omitempty"`
+	RefundKey     string        `json:"refundKey,omitempty"` // of an event about a refund
 	OrderID       string        `json:"orderId,omitempty"`
 	TransactionID string        `json:"transactionId,omitempty"`
 	Status        GatewayStatus `json:"status,omitempty"`

@@ -230,6 +230,7 @@ type CancelTicketsRequest struct {
 	TicketIDs TicketIDs `json:"ticketIds,omitzero"`
 	RefundKey string    `json:"refundKey"`
 	Reason    string    `json:"reason"`
+	KeepUsed  bool      `json:"keepUsed,omitempty"` // used tickets stay as they are, and do not refuse the request
 }
 
 // TicketIDs is an optional list. Only a missing list is nil: null in JSON is an error, because a sender that

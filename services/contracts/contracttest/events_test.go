@@ -46,6 +46,10 @@ func samples() []messaging.Payload {
 			OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "50.00", RefundedTotal: "100.00",
 			Currency: "USD", Reason: "Cannot come", OrderRefunded: true,
 		},
+		events.RefundFailed{
+			OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "50.00", RefundedTotal: "50.00",
+			Currency: "USD", Reason: "EXPIRED_OR_CANCELED_CARD", Reversed: true,
+		},
 		events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
 			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,
 			QRCode: "https://cdn.example.com/qr/dd0e8400.png",

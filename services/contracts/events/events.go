@@ -98,6 +98,29 @@ func (e RefundProcessed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
+// RefundFailed reports that the Amount of a refund did not reach the buyer: the bank refused it, or took it and sent it
+// back. Reversed reports whether REFUND_PROCESSED was published for it before. RefundedTotal is the sum of the refunds of
+// the order that remain. The type is added.
+type RefundFailed struct {
+	OrderID       uuid.UUID      `json:"orderId"`
+	UserID        uuid.UUID      `json:"userId"`
+	EventID       uuid.UUID      `json:"eventId"`
+	RefundID      string         `json:"refundId"`
+	Amount        money.Decimal  `json:"amount"`
+	RefundedTotal money.Decimal  `json:"refundedTotal,omitempty"`
+	Currency      money.Currency `json:"currency"`
+	Reason        string         `json:"reason"` // a code such as EXPIRED_OR_CANCELED_CARD
+	Reversed      bool           `json:"reversed"`
+}
+
+// Type, Topic, Subject and Attributes implement messaging.Payload.
+func (RefundFailed) Type() string      { return "REFUND_FAILED" }
+func (RefundFailed) Topic() string     { return TopicPayments }
+func (e RefundFailed) Subject() string { return e.OrderID.String() }
+func (e RefundFailed) Attributes() map[string]string {
+	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
+}
+
 // Ticket is a ticket in TICKETS_GENERATED. QRCode is the URL of its QR code as an image. TicketTypeID is added.
 type Ticket struct {
 	TicketID     uuid.UUID `json:"ticketId"`

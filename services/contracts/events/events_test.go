@@ -78,6 +78,18 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			"currency":"USD","reason":"TICKETS_UNAVAILABLE","orderRefunded":true}`,
 		},
 		{
+			"REFUND_FAILED",
+			events.RefundFailed{
+				OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "50.00", RefundedTotal: "100.00",
+				Currency: "USD", Reason: "EXPIRED_OR_CANCELED_CARD", Reversed: true,
+			},
+			"payment-events", order.String(),
+			map[string]string{"orderid": order.String(), "userid": user.String()},
+			`{"orderId":"cc0e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","refundId":"re_1","amount":50.00,"refundedTotal":100.00,
+			"currency":"USD","reason":"EXPIRED_OR_CANCELED_CARD","reversed":true}`,
+		},
+		{
 			"TICKETS_GENERATED",
 			events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
 				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,

@@ -51,7 +51,7 @@ func (m message) notices() []notice {
 	switch m.Type {
 	case "TICKETS_GENERATED":
 		return []notice{of("ORDER_CONFIRMATION", m.UserID)}
-	case "PAYMENT_FAILED", "REFUND_PROCESSED":
+	case "PAYMENT_FAILED", "REFUND_PROCESSED", "REFUND_FAILED":
 		return []notice{of(m.Type, m.UserID)}
 	case "TICKET_TRANSFERRED":
 		return []notice{of("TICKET_TRANSFERRED", m.FromUserID), of("TICKET_RECEIVED", m.ToUserID)}

@@ -17,7 +17,7 @@ func Handlers(s *store.Store) []inbox.Handler {
 	c := consumer{s}
 	return []inbox.Handler{
 		inbox.On(c.eventCreated), inbox.On(c.eventUpdated), inbox.On(c.eventPublished), inbox.On(c.eventCancelled),
-		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed),
+		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed), inbox.On(c.refundFailed),
 		inbox.On(c.ticketsGenerated), inbox.On(c.ticketCancelled), inbox.On(c.ticketCheckedIn),
 	}
 }
@@ -86,6 +86,19 @@ func (c consumer) refundProcessed(ctx context.Context, e inbox.Event[events.Refu
 	change, err := sales.Refund(e.Payload.EventID, e.Payload.Currency, e.Payload.Amount)
 	if err != nil {
 		return err
+	}
+	return c.add(ctx, message(e), change)
+}
+
+// refundFailed takes a refund back that was counted. A refund that failed at once was not.
+func (c consumer) refundFailed(ctx context.Context, e inbox.Event[events.RefundFailed]) error {
+	change, err := sales.Refund(e.Payload.EventID, e.Payload.Currency, e.Payload.Amount)
+	if err != nil {
+		return err
+	}
+	change.Refunds, change.Refunded = -change.Refunds, -change.Refunded
+	if !e.Payload.Reversed {
+		change.Refunds, change.Refunded = 0, 0
 	}
 	return c.add(ctx, message(e), change)
 }

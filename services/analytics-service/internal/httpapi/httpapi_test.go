@@ -65,6 +65,9 @@ const (
 	refundProcessed = `{"orderId": "` + orderID + `", "userId": "` + buyerID + `", "eventId": "` + eventID + `",
 		"refundId": "re_1", "amount": 150.00, "refundedTotal": 150.00, "currency": "USD",
 		"reason": "INSUFFICIENT_INVENTORY", "orderRefunded": true}`
+	refundFailed = `{"orderId": "` + orderID + `", "userId": "` + buyerID + `", "eventId": "` + eventID + `",
+		"refundId": "re_1", "amount": 150.00, "refundedTotal": 0.00, "currency": "USD",
+		"reason": "EXPIRED_OR_CANCELED_CARD", "reversed": true}`
 	ticketCancelled = `{"ticketId": "dd0e8400-e29b-41d4-a716-446655440000", "ticketNumber": "TKT-2024-001234",
 		"ticketTypeId": "` + ticketTypeID + `", "orderId": "` + orderID + `", "userId": "` + buyerID + `",
 		"eventId": "` + eventID + `", "reason": "Ill", "cancelledBy": "REFUND"}`
@@ -163,6 +166,20 @@ func (b bundle) token(t *testing.T, user string, expiry time.Duration, roles ...
 func (b bundle) sales(t *testing.T, authorization string) (int, string) {
 	t.Helper()
 	return b.do(t, http.MethodGet, salesPath, "", "Authorization", authorization)
+}
+
+func TestRefundThatFailsLaterIsNotCounted(t *testing.T) {
+	b := setup(t)
+	organizer := b.token(t, organizerID, time.Minute, identity.RoleUser, identity.RoleOrganizer)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", eventCreated))
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "REFUND_PROCESSED", refundProcessed))
+	atOnce := strings.Replace(refundFailed, `"reversed": true`, `"reversed": false`, 1)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "REFUND_FAILED", atOnce))
+	_, body := b.sales(t, organizer)
+	require.Contains(t, body, `"refunds":1,"refunded":150.00`)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "REFUND_FAILED", refundFailed))
+	_, body = b.sales(t, organizer)
+	require.Contains(t, body, `"refunds":0,"refunded":0.00`)
 }
 
 func TestSalesSumAllEventsOnce(t *testing.T) {

@@ -25,6 +25,8 @@ func (c *Courier) compose(ctx context.Context, n notification.Notification) (not
 		return composeFrom(ctx, n, c.decline)
 	case notification.RefundProcessed:
 		return composeFrom(ctx, n, c.refund)
+	case notification.RefundFailed:
+		return composeFrom(ctx, n, c.refundFailure)
 	case notification.TicketTransferred, notification.TicketReceived:
 		return composeFrom(ctx, n, func(ctx context.Context, p events.TicketTransferred) (notification.Mail, error) {
 			return c.transfer(ctx, n.Kind, p)
@@ -124,6 +126,22 @@ func (c *Courier) refund(ctx context.Context, p events.RefundProcessed) (notific
 		return notification.Mail{}, fmt.Errorf("amount %q of refund %s: %w", p.Amount, p.RefundID, err)
 	}
 	m.Whole = p.OrderRefunded || m.Amount == m.Order.Total
+	return m.Mail()
+}
+
+func (c *Courier) refundFailure(ctx context.Context, p events.RefundFailed) (notification.Mail, error) {
+	l := newLookups()
+	var m notification.RefundFailure
+	into(ctx, l, &m.To, c.recipient, p.UserID)
+	into(ctx, l, &m.Order, c.order, p.OrderID)
+	into(ctx, l, &m.Occasion, c.occasion, p.EventID)
+	if err := l.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	var err error
+	if m.Amount, err = p.Amount.In(p.Currency); err != nil {
+		return notification.Mail{}, fmt.Errorf("amount %q of refund %s: %w", p.Amount, p.RefundID, err)
+	}
 	return m.Mail()
 }
 

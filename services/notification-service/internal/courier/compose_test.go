@@ -103,6 +103,17 @@ func TestRefundProcessedSendsTheAmount(t *testing.T) {
 	require.Contains(t, b.Services.Sent()[1].Text, "With this refund, the whole order is refunded")
 }
 
+func TestRefundFailedTellsTheBuyer(t *testing.T) {
+	b := setup(t)
+	id := uuid.New()
+	b.Deliver(t, id, "REFUND_FAILED", couriertest.RefundFailed)
+	m := b.onlyMail(t)
+	require.Equal(t, userAddress, m.To.Address)
+	require.Equal(t, "Your refund for Summer Music Festival 2024 did not arrive", m.Subject)
+	require.Contains(t, m.Text, "the refund of 50.00 USD for order ORD-2024-001234")
+	require.Equal(t, row{"REFUND_FAILED", "SENT", "", 1}, b.row(t, id))
+}
+
 func TestTicketTransferredSendsMailToBothOwners(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()

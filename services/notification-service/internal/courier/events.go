@@ -17,7 +17,7 @@ import (
 func (c *Courier) Handlers() []inbox.Handler {
 	return []inbox.Handler{
 		inbox.On(c.ticketsGenerated), inbox.On(c.ticketTransferred), inbox.On(c.ticketCancelled),
-		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed),
+		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed), inbox.On(c.refundFailed),
 		inbox.On(c.eventUpdated), inbox.On(c.eventCancelled),
 		inbox.On(c.compensationFailed), inbox.On(c.deadLetterArchived),
 		inbox.On(c.emailVerificationRequested), inbox.On(c.passwordResetRequested),
@@ -46,6 +46,12 @@ func (c *Courier) paymentFailed(ctx context.Context, event inbox.Event[events.Pa
 func (c *Courier) refundProcessed(ctx context.Context, event inbox.Event[events.RefundProcessed]) error {
 	p := event.Payload
 	return queueOne(ctx, c, event, notification.RefundProcessed, p.UserID, p.OrderID)
+}
+
+// refundFailed informs the buyer that the money did not arrive.
+func (c *Courier) refundFailed(ctx context.Context, event inbox.Event[events.RefundFailed]) error {
+	p := event.Payload
+	return queueOne(ctx, c, event, notification.RefundFailed, p.UserID, p.OrderID)
 }
 
 // ticketTransferred informs the previous and the new owner, in a mail each.

@@ -128,6 +128,19 @@ func (r Refund) Mail() (Mail, error) {
 	return refund.render(Mail{To: r.To, Subject: subject("Your refund for %s", r.Occasion.Name)}, r)
 }
 
+// RefundFailure informs a buyer that the money of a refund did not arrive.
+type RefundFailure struct {
+	To       Recipient
+	Order    Order
+	Occasion Occasion
+	Amount   money.Amount
+}
+
+// Mail returns the mail.
+func (r RefundFailure) Mail() (Mail, error) {
+	return refundFailure.render(Mail{To: r.To, Subject: subject("Your refund for %s did not arrive", r.Occasion.Name)}, r)
+}
+
 // Transfer informs one of two users that a ticket was transferred. Its kind decides which one.
 type Transfer struct {
 	Kind         Kind // TicketTransferred or TicketReceived

@@ -22,6 +22,7 @@ const (
 	OrderConfirmation Kind = "ORDER_CONFIRMATION"
 	PaymentFailed     Kind = "PAYMENT_FAILED"
 	RefundProcessed   Kind = "REFUND_PROCESSED"
+	RefundFailed      Kind = "REFUND_FAILED"
 	TicketTransferred Kind = "TICKET_TRANSFERRED" // to the previous owner
 	TicketReceived    Kind = "TICKET_RECEIVED"    // to the new owner
 	TicketCancelled   Kind = "TICKET_CANCELLED"

@@ -21,6 +21,7 @@ var (
 	confirmation      = parse("confirmation")
 	decline           = parse("decline")
 	refund            = parse("refund")
+	refundFailure     = parse("refund-failure")
 	transferred       = parse("transferred")
 	received          = parse("received")
 	cancellation      = parse("cancellation")

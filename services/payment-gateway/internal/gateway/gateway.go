@@ -48,7 +48,8 @@ const timeout = 4 * time.Second
 // Status is the outcome of a charge or a refund.
 type Status = calls.GatewayStatus
 
-// Statuses of charges and refunds. Declined, RequiresAction and NotFound occur only on charges, Failed only on refunds.
+// Statuses of charges and refunds. Declined, RequiresAction and NotFound occur only on charges, Failed and Deferred only on
+// refunds.
 const (
 	Succeeded      = calls.GatewaySucceeded
 	Declined       = calls.GatewayDeclined
@@ -56,6 +57,7 @@ const (
 	Pending        = calls.GatewayPending
 	NotFound       = calls.GatewayNotFound
 	Failed         = calls.GatewayFailed
+	Deferred       = calls.GatewayDeferred
 )
 
 // Gateway is a client of Stripe. It is safe for concurrent use.

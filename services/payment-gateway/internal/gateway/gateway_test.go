@@ -482,3 +482,20 @@ func TestNew(t *testing.T) {
 		})
 	}
 }
+
+func TestRefundBeyondTheBalanceIsDeferred(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	charge, err := b.Charge(t.Context(), chargeRequest("pm_card_visa"))
+	require.NoError(t, err)
+	b.faults(simulator.Faults{LackBalance: 1})
+	refund := func() gateway.Refund {
+		made, err := b.Refund(t.Context(), "refund-1", charge.TransactionID, money.Of(5000, "USD"), "Ill")
+		require.NoError(t, err)
+		return made
+	}
+	deferred := refund()
+	require.Equal(t, gateway.Deferred, deferred.Status)
+	require.Equal(t, "INSUFFICIENT_BALANCE", deferred.FailureCode)
+	require.Equal(t, gateway.Succeeded, refund().Status, "the same request succeeds later")
+}

@@ -16,7 +16,7 @@ type Refund struct {
 	RefundKey   string
 	RefundID    string
 	Status      Status
-	FailureCode string // set if Failed
+	FailureCode string // set if Failed or Deferred
 	Message     string
 }
 
@@ -24,7 +24,8 @@ type Refund struct {
 const metadataRefundKey = "refund_key"
 
 // Refund refunds amount of the transaction. If it did so before under the same key, it returns the outcome of that. A
-// charge that cannot be refunded, or not that much, is a Failed refund with a code and not an error. Refund returns
+// charge that cannot be refunded, or not that much, is a Failed refund with a code and not an error. A Deferred refund can
+// be repeated later. Refund returns
 // ErrUnknownTransaction, ErrAmount, ErrKeyReused, ErrRefused, ErrMisconfigured or ErrUnavailable.
 func (g *Gateway) Refund(
 	ctx context.Context, key, transactionID string, amount money.Amount, reason string,
@@ -63,6 +64,16 @@ func (g *Gateway) Refund(
 		return Refund{
 			RefundKey: key, Status: Failed, FailureCode: calls.FailureAlreadyRefunded,
 			Message: "The charge was refunded before",
+		}, nil
+	case ok && e.Code == stripe.ErrorCodeBalanceInsufficient:
+		return Refund{
+			RefundKey: key, Status: Deferred, FailureCode: "INSUFFICIENT_BALANCE",
+			Message: "The account at the card processor does not cover the refund",
+		}, nil
+	case ok && e.Code == "charge_disputed":
+		return Refund{
+			RefundKey: key, Status: Failed, FailureCode: "CHARGE_DISPUTED",
+			Message: "The charge is disputed, so the bank decides who gets the money",
 		}, nil
 	case ok && e.Type == stripe.ErrorTypeInvalidRequest && e.Param == "amount":
 		return Refund{

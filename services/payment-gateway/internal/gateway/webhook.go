@@ -24,9 +24,10 @@ type Event struct {
 	ID   string // the same each time that Stripe delivers the event
 	Type string // Stripe's event type, such as payment_intent.succeeded
 	// Charge is the state of a charge of ours. Of an event about another object of the transaction, it has the
-	// TransactionID only; of one about a refund, also the refund's Status.
-	Charge  Charge
-	OrderID string
+	// TransactionID only; of one about a refund, also the refund's Status and, if it failed, the DeclineCode and Message.
+	Charge    Charge
+	RefundKey string // of an event about a refund of ours
+	OrderID   string
 }
 
 // Parse verifies the signature of a webhook event and parses it. The body must be as received, byte by byte, and
@@ -85,7 +86,10 @@ func (e *Event) parseObject(objectType string, object json.RawMessage) error {
 			return err
 		}
 		if refund.PaymentIntent != nil {
-			e.Charge.TransactionID, e.Charge.Status = refund.PaymentIntent.ID, refundOf("", &refund).Status
+			e.RefundKey = refund.Metadata[metadataRefundKey]
+			made := refundOf(e.RefundKey, &refund)
+			e.Charge.TransactionID, e.Charge.Status = refund.PaymentIntent.ID, made.Status
+			e.Charge.DeclineCode, e.Charge.Message = made.FailureCode, made.Message
 		}
 	}
 	return nil

@@ -103,8 +103,12 @@ func TestParseWebhook(t *testing.T) {
 			"charge.refunded", `{"id": "ch_1", "object": "charge", "payment_intent": null}`, gateway.Event{},
 		},
 		"RefundFailed": {
-			"refund.failed", `{"id": "re_1", "object": "refund", "payment_intent": "pi_1", "status": "failed"}`,
-			gateway.Event{Charge: gateway.Charge{TransactionID: "pi_1", Status: gateway.Failed}},
+			"refund.failed", `{"id": "re_1", "object": "refund", "payment_intent": "pi_1", "status": "failed",
+				"failure_reason": "expired_or_canceled_card", "metadata": {"refund_key": "refund-1"}}`,
+			gateway.Event{RefundKey: "refund-1", Charge: gateway.Charge{
+				TransactionID: "pi_1", Status: gateway.Failed, DeclineCode: "EXPIRED_OR_CANCELED_CARD",
+				Message: "The bank did not accept the refund",
+			}},
 		},
 		"OtherObject": {"customer.created", `{"id": "cus_1", "object": "customer"}`, gateway.Event{}},
 	} {

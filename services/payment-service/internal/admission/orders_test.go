@@ -76,8 +76,17 @@ func TestOrdersWaitInTurnAndAreRejectedBeyondTheLimits(t *testing.T) {
 func TestPacerSpacesCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		pacer := admission.NewPacer(25 * time.Millisecond)
 		start := time.Now()
+		next := start
+		pacer := admission.NewPacer(25*time.Millisecond,
+			func(_ context.Context, n int, interval time.Duration) (time.Duration, error) {
+				if now := time.Now(); next.Before(now) {
+					next = now
+				}
+				wait := time.Until(next)
+				next = next.Add(time.Duration(n) * interval)
+				return wait, nil
+			})
 		for range 41 {
 			require.NoError(t, pacer.Wait(t.Context()))
 		}

@@ -123,6 +123,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/redrive": admins,
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/discard": admins,
 		"GET /api/payments/admin/sagas":                                admins,
+		"POST /api/payments/admin/sagas/retry":                         admins,
 		"POST /api/payments/admin/orders/{orderId}/retry":              admins,
 		"POST /bindings/resume-sagas":                                  sidecars,
 	}

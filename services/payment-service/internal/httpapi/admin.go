@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -57,6 +58,33 @@ func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 			at := u.AlertedAt.UTC()
 			out.Sagas[i].AlertedAt = &at
 		}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+// maxRetries is how many orders one request retries.
+const maxRetries = 500
+
+// retryStuck makes the stuck sagas of many orders due, so that the next sweeps resume them. An order that cannot be retried
+// does not keep the others from it.
+func (a api) retryStuck(w http.ResponseWriter, r *http.Request) error {
+	ids, err := a.store.StuckOrders(r.Context(), maxRetries)
+	if err != nil {
+		return err
+	}
+	var out struct {
+		Retried int         `json:"retried"`
+		Failed  []uuid.UUID `json:"failed"`
+	}
+	out.Failed = []uuid.UUID{}
+	by := identity.CurrentUser(r.Context()).ID
+	for _, id := range ids {
+		if err := a.store.Retry(r.Context(), id, by); err != nil {
+			slog.WarnContext(r.Context(), "retry of stuck order failed", "orderId", id, "error", err.Error())
+			out.Failed = append(out.Failed, id)
+			continue
+		}
+		out.Retried++
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }

@@ -52,7 +52,7 @@ func TestAdminRetriesARefundThatTheBankRefused(t *testing.T) {
 	require.NoError(t, err)
 	published, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 	require.NoError(t, err)
-	require.Len(t, published, 3) // PAYMENT_COMPLETED, COMPENSATION_FAILED and REFUND_PROCESSED
+	require.Len(t, published, 4) // PAYMENT_COMPLETED, REFUND_FAILED, COMPENSATION_FAILED and REFUND_PROCESSED
 	for _, event := range published {
 		contracttest.Event(t, event)
 	}
@@ -62,4 +62,28 @@ func TestAdminRetriesARefundThatTheBankRefused(t *testing.T) {
 	b.send(t, http.MethodPost, path+"orders/x/retry", "", admin).requireInvalid(t, "orderId")
 	b.send(t, http.MethodPost, path+"orders/"+uuid.NewString()+"/retry", "", admin).
 		requireFailure(t, http.StatusNotFound, "ORDER_NOT_FOUND", "")
+}
+
+func TestAdminRetriesAllStuckSagas(t *testing.T) {
+	b := setup(t)
+	const path = "/api/payments/admin/sagas"
+	admin := b.as(t, person(identity.RoleAdmin))
+	retryAll := func() string {
+		got := b.send(t, http.MethodPost, path+"/retry", "", admin)
+		require.Equal(t, http.StatusOK, got.status, got.body)
+		return got.body
+	}
+	require.JSONEq(t, `{"retried": 0, "failed": []}`, retryAll())
+	const refused = 3
+	for range refused {
+		id, _ := b.bought(t)
+		b.services.Next(sagatest.Refund, sagatest.Answered(calls.RefundAnswer{
+			Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD",
+		}))
+		b.requestRefundAs(t, b.organizer(), id, "key", `{"reason": "Cannot come"}`)
+	}
+	require.JSONEq(t, fmt.Sprintf(`{"retried": %d, "failed": []}`, refused), retryAll())
+	require.JSONEq(t, `{"retried": 0, "failed": []}`, retryAll(), "each refund is repeated once")
+	require.Equal(t, http.StatusOK, b.send(t, http.MethodPost, "/bindings/resume-sagas", "", sidecarHeader).status)
+	require.JSONEq(t, `{"sagas": []}`, b.get(t, path, admin).body)
 }

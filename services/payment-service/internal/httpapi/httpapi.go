@@ -62,6 +62,7 @@ func New(deps Deps) *mux.Router {
 
 	// For admins.
 	get("/api/payments/admin/sagas", guard.Person(a.listSagas, identity.RoleAdmin))
+	post("/api/payments/admin/sagas/retry", guard.Person(a.retryStuck, identity.RoleAdmin))
 	post("/api/payments/admin/orders/{orderId}/retry", guard.Person(a.retry, identity.RoleAdmin))
 
 	// For Stripe, which signs its requests.

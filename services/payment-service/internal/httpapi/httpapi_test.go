@@ -70,7 +70,7 @@ func setup(t *testing.T) *bundle {
 	db := store.New(b.pool)
 	b.deps = httpapi.Deps{
 		Store: db,
-		Saga:  saga.Saga{Store: db, Services: b.services, Charges: admission.NewPacer(0)},
+		Saga:  saga.Saga{Store: db, Services: b.services, Charges: admission.NewPacer(0, nil)},
 		Queue: admission.NewOrderQueue(admission.Limits{Concurrency: 2, QueueSize: 100, MaxWait: time.Hour}),
 		Guard: identity.Guard{
 			Verifier: identity.Verifier{Keys: func(context.Context) jwt.Keyfunc {

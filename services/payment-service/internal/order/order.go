@@ -127,9 +127,10 @@ type Notice struct {
 	ID            uuid.UUID // the same each time that the event is delivered
 	Type          string    // the card processor's event type, such as payment_intent.succeeded
 	AttemptKey    string    // of the charge; empty if the event is not about a charge
+	RefundKey     string    // of the refund; empty if the event is not about one
 	TransactionID string
 	Outcome       calls.GatewayStatus // of the charge or refund; empty if there is none
-	Failure       Failure             // set if the charge was declined
+	Failure       Failure             // set if the charge was declined or the refund failed
 }
 
 // Time limits of a charge whose outcome is unknown.

@@ -79,7 +79,9 @@ type Refund struct {
 	// Whole means that everything not yet refunded is, and that all tickets are cancelled.
 	Whole     bool
 	TicketIDs []uuid.UUID // the tickets that are cancelled
-	Amount    money.Amount
+	// KeepUsed means that tickets which were used stay as they are. Otherwise one of them refuses the refund.
+	KeepUsed bool
+	Amount   money.Amount
 	Reason    string
 	Status    Status
 	Step      Step
@@ -92,7 +94,16 @@ type Refund struct {
 
 // Key returns the key of the refund at ticket-service and at the gateway. It is derived from the refund's id, so that
 // no crash can lose it.
-func (r Refund) Key() string { return "refund-" + r.ID.String() }
+func (r Refund) Key() string { return keyPrefix + r.ID.String() }
+
+const keyPrefix = "refund-"
+
+// IDOfKey returns the id of the refund with this key, and false if no refund of this service has such a key.
+func IDOfKey(key string) (uuid.UUID, bool) {
+	text, ours := strings.CutPrefix(key, keyPrefix)
+	id, err := uuid.Parse(text)
+	return id, ours && err == nil
+}
 
 // Limits of a refund.
 const (
@@ -137,6 +148,9 @@ type Ledger struct {
 
 // Admit returns the refund that was requested, with its amount, tickets and first step. The request is Whole, or has
 // TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
+//
+// An Amount leaves the tickets valid, except for the one that completes the price of the order: that cancels all
+// tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that.
 func (l Ledger) Admit(r Refund) (Refund, error) {
 	switch o := l.Order; {
 	case o.Status == order.Refunded:
@@ -154,13 +168,7 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		if rest.Minor == 0 && l.HasRefund {
 			return r, notRefundable("Everything is being refunded already")
 		}
-		r.Amount = rest
-		r.TicketIDs = nil
-		for _, t := range l.Tickets {
-			if !t.Refunded {
-				r.TicketIDs = append(r.TicketIDs, t.ID)
-			}
-		}
+		r.Amount, r.TicketIDs = rest, l.unrefunded()
 	case len(r.TicketIDs) > 0:
 		r.Amount = money.Of(0, rest.Currency)
 		for _, id := range r.TicketIDs {
@@ -173,9 +181,11 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 			}
 			r.Amount = r.Amount.Plus(l.Tickets[i].Price)
 		}
-	}
-	if r.Amount.Minor > rest.Minor {
+		r.Amount.Minor = min(r.Amount.Minor, rest.Minor)
+	case r.Amount.Minor > rest.Minor:
 		return r, ErrExceedsPayment
+	case r.Amount == rest:
+		r.TicketIDs, r.KeepUsed = l.unrefunded(), true
 	}
 	r.Status, r.Step = Pending, ReturnMoney
 	// An order that failed after the payment never had tickets, except when the outcome of their generation is unknown.
@@ -184,4 +194,15 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		r.Step = CancelTickets
 	}
 	return r, nil
+}
+
+// unrefunded returns the tickets that are neither refunded nor being refunded.
+func (l Ledger) unrefunded() []uuid.UUID {
+	var ids []uuid.UUID
+	for _, t := range l.Tickets {
+		if !t.Refunded {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
 }

@@ -75,7 +75,10 @@ func TestAdmitReturnsAmountTicketsAndStep(t *testing.T) {
 
 		{"Ticket", nil, some(expensive), nil, 5000, refund.CancelTickets, []uuid.UUID{expensive}},
 		{"Tickets", nil, some(cheap, expensive), nil, 7500, refund.CancelTickets, []uuid.UUID{cheap, expensive}},
-		{"TicketAboveTheRest", refunding(5001), some(expensive), refund.ErrExceedsPayment, 0, "", nil},
+		{
+			"TicketAboveTheRest", refunding(5001), some(expensive), nil, 4999, refund.CancelTickets,
+			[]uuid.UUID{expensive},
+		},
 		{
 			"TicketOfExactlyTheRest", refunding(5000), some(expensive), nil, 5000,
 			refund.CancelTickets,
@@ -86,7 +89,9 @@ func TestAdmitReturnsAmountTicketsAndStep(t *testing.T) {
 		{"FreeTicket", free(false), some(cheap), nil, 0, refund.CancelTickets, []uuid.UUID{cheap}},
 
 		{"Amount", nil, amount(1), nil, 1, refund.ReturnMoney, nil},
-		{"AmountOfTheRest", nil, amount(7500), nil, 7500, refund.ReturnMoney, nil},
+		{"AmountBelowTheRest", nil, amount(7499), nil, 7499, refund.ReturnMoney, nil},
+		{"AmountOfTheRest", nil, amount(7500), nil, 7500, refund.CancelTickets, both},
+		{"AmountOfTheRestWithoutTickets", unfulfilled, amount(10000), nil, 10000, refund.ReturnMoney, nil},
 		{"AmountAboveTheRest", nil, amount(7501), refund.ErrExceedsPayment, 0, "", nil},
 		{"AmountOfAFreeOrder", free(false), amount(1), refund.ErrExceedsPayment, 0, "", nil},
 

@@ -45,8 +45,10 @@
 //
 // An order at FULFIL is due after two minutes without a report. The sweep then publishes PAYMENT_COMPLETED again, as a
 // new message; ticket-service answers for an order that it knows already and issues no second tickets. It repeats that
-// after four minutes and every four minutes from then on. After order.FulfilWindow (30 minutes) it refunds the order,
-// cancels any tickets of it, and publishes COMPENSATION_FAILED.
+// after four minutes and every four minutes from then on. After order.FulfilWindow (30 minutes) it asks
+// ticket-service for the tickets with a call. If ticket-service refuses, it refunds the order, cancels any tickets of it,
+// and publishes COMPENSATION_FAILED. If ticket-service does not respond, it asks again: a refund could not cancel the
+// tickets either.
 //
 // # What a crash leads to
 //

@@ -33,7 +33,7 @@ func (s Saga) Notice(ctx context.Context, body, signature string) error {
 	}
 	n := order.Notice{
 		ID: uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+e.ID)), Type: e.Type,
-		AttemptKey: e.AttemptKey, TransactionID: e.TransactionID, Outcome: e.Status,
+		AttemptKey: e.AttemptKey, RefundKey: e.RefundKey, TransactionID: e.TransactionID, Outcome: e.Status,
 		Failure: order.Failure{Code: e.DeclineCode, Message: e.Message, Retryable: e.Retryable},
 	}
 	var o order.Order

@@ -40,7 +40,7 @@ func TestPurchaseChargesOnceAndGetsTickets(t *testing.T) {
 func TestChargesWaitForThePacer(t *testing.T) {
 	b := setup(t)
 	first, second := b.place(t, sagatest.GoodCard), b.place(t, sagatest.GoodCard)
-	b.saga.Charges = admission.NewPacer(time.Hour)
+	b.saga.Charges = admission.NewPacer(time.Hour, b.store.TakeChargeSlots)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := b.saga.Drive(ctx, first)
@@ -51,7 +51,8 @@ func TestChargesWaitForThePacer(t *testing.T) {
 	charged, _ := b.services.Money(second)
 	require.Empty(t, charged)
 
-	b.saga.Charges = admission.NewPacer(200 * time.Millisecond)
+	b.exec(t.Context(), t, `TRUNCATE charge_pace`)
+	b.saga.Charges = admission.NewPacer(200*time.Millisecond, b.store.TakeChargeSlots)
 	require.NoError(t, b.saga.Charges.Wait(t.Context()))
 	start := time.Now()
 	b.timeOut(t)

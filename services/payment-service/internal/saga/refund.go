@@ -51,7 +51,9 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 
 // cancelTickets cancels the tickets of a refund.
 func (s Saga) cancelTickets(ctx context.Context, r refund.Refund) error {
-	request := calls.CancelTicketsRequest{OrderID: r.OrderID.String(), RefundKey: r.Key(), Reason: r.Reason}
+	request := calls.CancelTicketsRequest{
+		OrderID: r.OrderID.String(), RefundKey: r.Key(), Reason: r.Reason, KeepUsed: r.KeepUsed,
+	}
 	if !r.Whole { // without ids, all tickets of the order are cancelled, even those that are not known here
 		request.TicketIDs = make(calls.TicketIDs, len(r.TicketIDs))
 		for i, id := range r.TicketIDs {
@@ -100,6 +102,8 @@ func (s Saga) returnMoney(ctx context.Context, r refund.Refund) error {
 			f.Code = "REFUND_REFUSED"
 		}
 		return s.refundFailed(ctx, r, f)
+	case calls.GatewayDeferred:
+		return ErrUnsettled.Because(fmt.Errorf("the refund cannot be made yet: %s", answer.FailureCode))
 	case calls.GatewayPending:
 		return ErrUnsettled.Because(errRefundPending)
 	default:

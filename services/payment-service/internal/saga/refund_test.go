@@ -109,7 +109,9 @@ func (b *bundle) requireBooks(t *testing.T, id uuid.UUID) order.Order {
 	require.Equal(t, []money.Decimal{o.Total.Decimal()}, charged)
 	require.ElementsMatch(t, amounts, refunded)
 	published, bodies := b.outbox(t, id)
-	published = slices.DeleteFunc(published, func(eventType string) bool { return eventType == "COMPENSATION_FAILED" })
+	published = slices.DeleteFunc(published, func(eventType string) bool {
+		return eventType == "COMPENSATION_FAILED" || eventType == "REFUND_FAILED"
+	})
 	require.Equal(t, wantPublished, published)
 	require.Equal(t, quantity-len(cancelled), b.services.Tickets(id)[b.typeID])
 	require.Equal(t, capacity-quantity+len(cancelled), b.services.Left(b.typeID))
@@ -241,8 +243,8 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 				require.Empty(t, refunded)
 				published, _ := b.outbox(t, id)
 				want := []string{"PAYMENT_COMPLETED"}
-				if tt.call == sagatest.Refund { // the alert
-					want = append(want, "COMPENSATION_FAILED")
+				if tt.call == sagatest.Refund { // to the buyer and to operations
+					want = append(want, "REFUND_FAILED", "COMPENSATION_FAILED")
 				}
 				require.Equal(t, want, published)
 				if tt.call == sagatest.Cancel {
@@ -358,4 +360,16 @@ func TestSweepKeepsTheTraceOfTheRequest(t *testing.T) {
 		require.Equal(t,
 			map[string]string{"PAYMENT_COMPLETED": "purchase", "REFUND_PROCESSED": "refund"}, origins(id))
 	})
+}
+
+// A refund of the whole price, even as an amount, leaves no ticket that could still be used.
+func TestRefundOfTheWholePriceAsAnAmountCancelsTheTickets(t *testing.T) {
+	b := setup(t)
+	id := b.bought(t)
+	b.services.UseTicket(b.services.TicketIDs(id)[0])
+	r, err := b.saga.DriveRefund(t.Context(), b.request(t.Context(), t, id, refund.Refund{Amount: money.Of(10000, "USD")}))
+	require.NoError(t, err)
+	require.Equal(t, refund.Succeeded, r.Status)
+	require.Equal(t, order.Refunded, b.order(t, id).Status)
+	require.Equal(t, map[uuid.UUID]int{b.typeID: 1}, b.services.Tickets(id), "only the used ticket is left")
 }

@@ -49,7 +49,7 @@ func setup(t *testing.T) *bundle {
 		event:    uuid.New(),
 	}
 	b.store = store.New(b.pool)
-	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: admission.NewPacer(0)}
+	b.saga = saga.Saga{Store: b.store, Services: b.services, Charges: admission.NewPacer(0, nil)}
 	b.newType(5000)
 	return b
 }

@@ -68,6 +68,19 @@ func (s *Store) Unfulfillable(ctx context.Context, messageID uuid.UUID, failed e
 	})
 }
 
+// Overdue reports whether Reannounce would give the order up now.
+func (s *Store) Overdue(ctx context.Context, id uuid.UUID) (bool, error) {
+	var overdue bool
+	err := s.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM orders WHERE id = $1 AND step = $2 AND resume_at <= now()
+		    AND tries >= $3 AND completed_at <= now() - $4::interval)`,
+		id, order.Fulfil, order.MinReannouncements, order.FulfilWindow).Scan(&overdue)
+	if err != nil {
+		return false, fmt.Errorf("order %s awaiting its tickets: %w", id, err)
+	}
+	return overdue, nil
+}
+
 // Reannounce publishes PAYMENT_COMPLETED again, as a new message, for an order at FULFIL that is due: after 2 and 4
 // minutes, and then every 4. Once order.MinReannouncements and order.FulfilWindow are reached, it gives up instead and
 // returns true: it moves FULFIL to REFUND, creates a refund of the whole order that also cancels any tickets, and

@@ -66,6 +66,10 @@ func TestGaugesDoNotReadDoneOrders(t *testing.T) {
 	b.exec(t, `
 		INSERT INTO refunds (id, order_id, whole, amount_minor, reason, status, step)
 		SELECT gen_random_uuid(), id, true, 0, '', 'SUCCEEDED', 'DONE' FROM orders`)
+	b.exec(t, `INSERT INTO order_items (order_id, ticket_type_id, quantity) SELECT id, id, 1 FROM orders`)
+	b.exec(t, `
+		INSERT INTO order_tickets (ticket_id, order_id, ticket_type_id)
+		SELECT gen_random_uuid(), order_id, ticket_type_id FROM order_items`)
 	b.exec(t, `
 		INSERT INTO event_refunds (event_id, correlation_id, traceparent, done)
 		SELECT gen_random_uuid(), '', '', true FROM generate_series(1, 5000)`)

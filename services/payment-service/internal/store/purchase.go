@@ -202,8 +202,8 @@ func refundLateChargeTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactio
 
 // Notified records the effect of a card processor's notice on its order, once per notice, and reports whether the order
 // moved. Like the response to a charge, a notice moves CHARGE to FULFIL or to RELEASE, and a charge that succeeded
-// after its order had failed is refunded. A notice about anything else than a charge makes the unfinished refunds of
-// its transaction due now. Any other notice is recorded as received and has no effect.
+// after its order had failed is refunded. A notice about a refund that failed after it had succeeded reopens it. A notice
+// about anything else than a charge makes the unfinished refunds of its transaction due now. Any other notice is recorded as received and has no effect.
 func (s *Store) Notified(ctx context.Context, n order.Notice, o order.Order) (moved bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		moved = false
@@ -211,7 +211,10 @@ func (s *Store) Notified(ctx context.Context, n order.Notice, o order.Order) (mo
 			return err
 		}
 		var err error
+		failedRefund, ours := refund.IDOfKey(n.RefundKey)
 		switch {
+		case ours && n.Outcome == calls.GatewayFailed:
+			err = refundSentBackTx(ctx, tx, failedRefund, n.Failure)
 		case n.AttemptKey == "" && n.TransactionID != "":
 			if _, err = tx.Exec(ctx, `
 				UPDATE refunds SET resume_at = now()

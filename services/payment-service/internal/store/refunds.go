@@ -107,9 +107,10 @@ func ledgerTx(ctx context.Context, tx pgx.Tx, o order.Order) (refund.Ledger, err
 // would exceed its charge.
 func insertRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund) error {
 	if _, err := tx.Exec(ctx, `
-		INSERT INTO refunds (id, order_id, whole, ticket_ids, amount_minor, reason, step, correlation_id, traceparent)
-		VALUES ($1, $2, $3, coalesce($4::uuid[], '{}'), $5, $6, $7, $8, $9)`,
-		r.ID, r.OrderID, r.Whole, r.TicketIDs, r.Amount.Minor, r.Reason, r.Step,
+		INSERT INTO refunds (id, order_id, whole, ticket_ids, keep_used, amount_minor, reason, step,
+		    correlation_id, traceparent)
+		VALUES ($1, $2, $3, coalesce($4::uuid[], '{}'), $5, $6, $7, $8, $9, $10)`,
+		r.ID, r.OrderID, r.Whole, r.TicketIDs, r.KeepUsed, r.Amount.Minor, r.Reason, r.Step,
 		r.Trace.CorrelationID, r.Trace.Parent); err != nil {
 		return fmt.Errorf("create refund: %w", err)
 	}
@@ -159,7 +160,7 @@ func (s *Store) RefundsOf(ctx context.Context, orderID uuid.UUID, page paging.Pa
 // refunds returns the refunds that a clause selects.
 func (s *Store) refunds(ctx context.Context, clause string, args ...any) ([]refund.Refund, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT r.id, r.order_id, r.requested_by, r.whole, r.ticket_ids, r.amount_minor, o.currency, r.reason, r.status,
+		SELECT r.id, r.order_id, r.requested_by, r.whole, r.ticket_ids, r.keep_used, r.amount_minor, o.currency, r.reason, r.status,
 		       r.step, r.failure_code, r.failure_message, r.correlation_id, r.traceparent, r.created_at,
 		       coalesce(o.transaction_id, '')
 		FROM refunds r JOIN orders o ON o.id = r.order_id `+clause, args...)
@@ -169,7 +170,7 @@ func (s *Store) refunds(ctx context.Context, clause string, args ...any) ([]refu
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (refund.Refund, error) {
 		var r refund.Refund
 		var person *uuid.UUID
-		err := row.Scan(&r.ID, &r.OrderID, &person, &r.Whole, &r.TicketIDs, &r.Amount.Minor, &r.Amount.Currency,
+		err := row.Scan(&r.ID, &r.OrderID, &person, &r.Whole, &r.TicketIDs, &r.KeepUsed, &r.Amount.Minor, &r.Amount.Currency,
 			&r.Reason, &r.Status, &r.Step, &r.Failure.Code, &r.Failure.Message,
 			&r.Trace.CorrelationID, &r.Trace.Parent, &r.CreatedAt, &r.TransactionID)
 		r.RequestedBy = value(person)

@@ -95,8 +95,8 @@ func TestConcurrentDriversRecordAnOutcomeOnce(t *testing.T) {
 			switch s.name {
 			case "Reserved", "Unfulfillable": // the outcome, and the payment or refund that begins
 				wantRecorded = 2
-			case "RefundFailed": // the outcome and the alert
-				wantRecorded, wantPublished = 2, 1
+			case "RefundFailed": // the outcome and the alert; two events, to operations and the buyer
+				wantRecorded, wantPublished = 2, 2
 			case "Paid", "Declined", "Refunded":
 				wantPublished = 1
 			}

@@ -59,13 +59,16 @@ func (s *Store) Unfinished(ctx context.Context, stuck bool, page paging.Page) ([
 	return found, nil
 }
 
-// abandonedRefund is the SQL condition for a refund r that failed, was alerted about, and has no later refund of its
-// order.
-const abandonedRefund = `(r.status = 'FAILED' AND r.alerted_at IS NOT NULL AND NOT EXISTS (
-	SELECT FROM refunds later
-	WHERE later.order_id = r.order_id AND (later.created_at, later.id) > (r.created_at, r.id)))`
+// abandonedRefund is the SQL condition for a refund r that failed, was alerted about, and has neither been repeated nor
+// been replaced: no later refund has its tickets, and its order is not refunded as a whole.
+const abandonedRefund = `(r.status = 'FAILED' AND r.alerted_at IS NOT NULL
+	AND NOT EXISTS (SELECT FROM refunds again WHERE again.retry_of = r.id)
+	AND NOT EXISTS (SELECT FROM order_tickets t WHERE t.order_id = r.order_id
+		AND t.ticket_id = ANY (r.ticket_ids) AND t.refund_id IS NOT NULL)
+	AND EXISTS (SELECT FROM orders o WHERE o.id = r.order_id
+		AND (o.refunding_minor < o.total_minor OR o.total_minor = 0)))`
 
-// Retry makes the order's unfinished sagas due now. For a refund that failed and was alerted about, it creates another
+// Retry makes the order's unfinished sagas due now. For each refund that failed and was alerted about, it creates another
 // one with a key of its own, because the gateway returns the stored outcome for the old key. Retry returns
 // order.ErrNotFound, order.ErrNotStuck and the errors of refund.Ledger's Admit.
 func (s *Store) Retry(ctx context.Context, id, by uuid.UUID) error {
@@ -78,36 +81,83 @@ func (s *Store) Retry(ctx context.Context, id, by uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		failed := refund.Refund{
-			ID: uuid.New(), OrderID: id, Amount: money.Of(0, o.Total.Currency), Step: refund.ReturnMoney,
-			Trace: o.Trace,
-		}
-		err = tx.QueryRow(ctx, `
-			SELECT whole, ticket_ids, amount_minor, reason FROM refunds r
-			WHERE order_id = $1 AND `+abandonedRefund, id).
-			Scan(&failed.Whole, &failed.TicketIDs, &failed.Amount.Minor, &failed.Reason)
-		abandoned := err == nil
-		switch {
-		case err != nil && !errors.Is(err, pgx.ErrNoRows):
-			return fmt.Errorf("failed refund of order %s: %w", id, err)
-		case !abandoned && !due:
-			return order.ErrNotStuck
-		}
-		if err := recordTx(ctx, tx, id, "RETRY_REQUESTED", order.SagaPending,
-			retryRequested{RequestedBy: by}); err != nil || !abandoned {
+		abandoned, err := abandonedTx(ctx, tx, o)
+		if err != nil {
 			return err
 		}
-		if o.Status == order.Completed { // the late charge of a FAILED order is refunded as before
-			ledger, err := ledgerTx(ctx, tx, o)
-			if err != nil {
-				return err
-			}
-			if failed, err = ledger.Admit(failed); err != nil {
+		if !due && len(abandoned) == 0 {
+			return order.ErrNotStuck
+		}
+		if err := recordTx(ctx, tx, id, "RETRY_REQUESTED", order.SagaPending, retryRequested{RequestedBy: by}); err != nil {
+			return err
+		}
+		for _, failed := range abandoned {
+			if err := retryRefundTx(ctx, tx, o, failed); err != nil {
 				return err
 			}
 		}
-		return insertRefundTx(ctx, tx, failed)
+		return nil
 	})
+}
+
+// StuckOrders returns the ids of up to limit orders with sagas that operations were alerted about, the oldest first.
+func (s *Store) StuckOrders(ctx context.Context, limit int) ([]uuid.UUID, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT order_id FROM (
+			SELECT id AS order_id, created_at FROM orders WHERE alerted_at IS NOT NULL AND `+unfinishedOrders+`
+			UNION ALL
+			SELECT order_id, created_at FROM refunds r
+			WHERE alerted_at IS NOT NULL AND (`+unfinishedRefunds+` OR `+abandonedRefund+`)) s
+		GROUP BY order_id ORDER BY min(created_at), order_id LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("stuck orders: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+	if err != nil {
+		return nil, fmt.Errorf("stuck orders: %w", err)
+	}
+	return ids, nil
+}
+
+// abandonedTx returns the abandoned refunds of an order, the oldest first.
+func abandonedTx(ctx context.Context, tx pgx.Tx, o order.Order) ([]refund.Refund, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id, whole, ticket_ids, keep_used, amount_minor, reason FROM refunds r
+		WHERE order_id = $1 AND `+abandonedRefund+` ORDER BY created_at, id`, o.ID)
+	if err != nil {
+		return nil, fmt.Errorf("failed refunds of order %s: %w", o.ID, err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (refund.Refund, error) {
+		r := refund.Refund{OrderID: o.ID, Amount: money.Of(0, o.Total.Currency), Step: refund.ReturnMoney, Trace: o.Trace}
+		err := row.Scan(&r.ID, &r.Whole, &r.TicketIDs, &r.KeepUsed, &r.Amount.Minor, &r.Reason)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("failed refunds of order %s: %w", o.ID, err)
+	}
+	return found, nil
+}
+
+// retryRefundTx creates a refund that repeats a failed one.
+func retryRefundTx(ctx context.Context, tx pgx.Tx, o order.Order, failed refund.Refund) error {
+	again := failed
+	again.ID = uuid.New()
+	if o.Status == order.Completed { // the late charge of a FAILED order is refunded as before
+		ledger, err := ledgerTx(ctx, tx, o)
+		if err != nil {
+			return err
+		}
+		if again, err = ledger.Admit(again); err != nil {
+			return err
+		}
+	}
+	if err := insertRefundTx(ctx, tx, again); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE refunds SET retry_of = $2 WHERE id = $1`, again.ID, failed.ID); err != nil {
+		return fmt.Errorf("repeat refund %s: %w", failed.ID, err)
+	}
+	return nil
 }
 
 // makeDueTx makes the unfinished sagas of an order due now. It returns false if there are none.

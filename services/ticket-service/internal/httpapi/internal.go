@@ -243,7 +243,7 @@ func (a api) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason}
+	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason, KeepUsed: in.KeepUsed}
 	// Only a request without the field means all tickets. An empty list is a mistake of the caller.
 	if in.TicketIDs != nil {
 		if len(in.TicketIDs) == 0 {

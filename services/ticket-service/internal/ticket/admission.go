@@ -87,16 +87,18 @@ func (t Ticket) Cancel(owner uuid.UUID, eventDate, now time.Time) (Ticket, error
 	return t, nil
 }
 
-// ToCancel returns the tickets that a refund still has to cancel: all that are not cancelled yet. It returns
-// ErrTicketUsed if one of them was used, unless the event is cancelled.
-func ToCancel(tickets []Ticket, eventCancelled bool) ([]Ticket, error) {
+// ToCancel returns the tickets that a refund still has to cancel: all that are not cancelled yet. If one of them was
+// used, and the event is not cancelled, it is left out if the refund keeps used tickets; otherwise ToCancel returns
+// ErrTicketUsed.
+func ToCancel(tickets []Ticket, eventCancelled, keepUsed bool) ([]Ticket, error) {
 	var left []Ticket
 	for _, t := range tickets {
-		if t.Status == Used && !eventCancelled {
-			return nil, ErrTicketUsed
-		}
-		if t.Status != Cancelled {
+		switch {
+		case t.Status == Cancelled:
+		case t.Status != Used || eventCancelled:
 			left = append(left, t)
+		case !keepUsed:
+			return nil, ErrTicketUsed
 		}
 	}
 	return left, nil

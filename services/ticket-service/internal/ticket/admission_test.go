@@ -33,7 +33,7 @@ func TestStatusAllowsTransitions(t *testing.T) {
 			require.ErrorIs(t, err, tt.transfer)
 			_, err = k.Cancel(owner, now.Add(time.Hour), now)
 			require.ErrorIs(t, err, tt.cancel)
-			left, err := ticket.ToCancel([]ticket.Ticket{k}, false)
+			left, err := ticket.ToCancel([]ticket.Ticket{k}, false, false)
 			require.ErrorIs(t, err, tt.refund)
 			require.Len(t, left, tt.refunded)
 		})
@@ -91,17 +91,20 @@ func TestToCancelOmitsCancelledTickets(t *testing.T) {
 	t.Parallel()
 	active, cancelled := ticket.Ticket{Status: ticket.Active}, ticket.Ticket{Status: ticket.Cancelled}
 	used := ticket.Ticket{Status: ticket.Used}
-	left, err := ticket.ToCancel([]ticket.Ticket{cancelled, active, cancelled, active}, false)
+	left, err := ticket.ToCancel([]ticket.Ticket{cancelled, active, cancelled, active}, false, false)
 	require.NoError(t, err)
 	require.Equal(t, []ticket.Ticket{active, active}, left)
-	left, err = ticket.ToCancel(nil, false)
+	left, err = ticket.ToCancel(nil, false, false)
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, err = ticket.ToCancel([]ticket.Ticket{active, used}, false)
+	_, err = ticket.ToCancel([]ticket.Ticket{active, used}, false, false)
 	require.ErrorIs(t, err, ticket.ErrTicketUsed)
-	left, err = ticket.ToCancel([]ticket.Ticket{active, used, cancelled}, true)
+	left, err = ticket.ToCancel([]ticket.Ticket{active, used, cancelled}, true, false)
 	require.NoError(t, err)
 	require.Equal(t, []ticket.Ticket{active, used}, left)
+	left, err = ticket.ToCancel([]ticket.Ticket{active, used, cancelled}, false, true)
+	require.NoError(t, err)
+	require.Equal(t, []ticket.Ticket{active}, left, "a used ticket is kept")
 }
 
 func TestValidateTextChecksLengthAndCharacters(t *testing.T) {

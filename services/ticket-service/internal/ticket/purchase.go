@@ -16,4 +16,5 @@ type Refund struct {
 	TicketIDs []uuid.UUID // nil is all tickets of the order
 	Key       string      // payment-service's key of the refund
 	Reason    string
+	KeepUsed  bool // used tickets stay as they are
 }

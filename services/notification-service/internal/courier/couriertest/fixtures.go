@@ -45,6 +45,9 @@ const (
 	RefundProcessed = `{"orderId": "` + OrderID + `", "userId": "` + UserID + `", "eventId": "` + EventID + `",
 		"refundId": "re_1", "amount": 50.00, "refundedTotal": 50.00, "currency": "USD", "reason": "One act less",
 		"orderRefunded": false}`
+	RefundFailed = `{"orderId": "` + OrderID + `", "userId": "` + UserID + `", "eventId": "` + EventID + `",
+		"refundId": "re_1", "amount": 50.00, "refundedTotal": 0.00, "currency": "USD",
+		"reason": "EXPIRED_OR_CANCELED_CARD", "reversed": true}`
 	TicketTransferred = `{"ticketId": "` + TicketID + `", "orderId": "` + OrderID + `", "eventId": "` + EventID + `",
 		"fromUserId": "` + UserID + `", "toUserId": "` + OtherUserID + `"}`
 	TicketCancelled = `{"ticketId": "` + TicketID + `", "ticketNumber": "TKT-2024-001234",

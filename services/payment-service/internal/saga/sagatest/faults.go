@@ -16,6 +16,7 @@ const (
 	Reserve   Call = "Reserve"
 	Extend    Call = "Extend"
 	Release   Call = "Release"
+	Confirm   Call = "Confirm" // of a purchase
 	Cancel    Call = "Cancel"
 	Charge    Call = "Charge"
 	Settle    Call = "Settle" // of a charge

@@ -5,7 +5,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // Delivery is what ticket-service publishes when it has handled an event: one of the two events, or none.
@@ -93,4 +96,28 @@ func (s *Services) holdAgain(r *reservation) bool {
 		s.types[i.typeID].left -= i.quantity
 	}
 	return len(r.items) > 0
+}
+
+// confirm issues the tickets of a paid order, or returns those that it has.
+func (s *Services) confirm(in calls.ConfirmPurchaseRequest) (calls.ConfirmPurchaseAnswer, error) {
+	var paid events.PaymentCompleted
+	var err error
+	if paid.OrderID, err = web.ParseID("orderId", in.OrderID); err != nil {
+		return calls.ConfirmPurchaseAnswer{}, err
+	}
+	if paid.ReservationID, err = web.ParseID("reservationId", in.ReservationID); err != nil {
+		return calls.ConfirmPurchaseAnswer{}, err
+	}
+	var d Delivery
+	s.fulfil(paid, &d)
+	if d.Failed != nil {
+		return calls.ConfirmPurchaseAnswer{}, problem.New(problem.Conflict, d.Failed.Reason, "Not enough tickets available")
+	}
+	answer := calls.ConfirmPurchaseAnswer{Confirmed: true, OrderID: paid.OrderID}
+	for _, t := range d.Generated.Tickets {
+		answer.Tickets = append(answer.Tickets, calls.ConfirmedTicket{
+			TicketID: t.TicketID, TicketNumber: t.TicketNumber, QRCode: t.QRCode, TicketTypeID: t.TicketTypeID,
+		})
+	}
+	return answer, nil
 }

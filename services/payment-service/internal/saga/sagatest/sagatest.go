@@ -55,6 +55,7 @@ func New() *Services {
 	handle(s, Reserve, calls.Reserve, body(calls.Reserve), s.reserve)
 	handle(s, Extend, calls.ExtendReservation, body(calls.ExtendReservation), s.extend)
 	handle(s, Release, calls.ReleaseReservation, body(calls.ReleaseReservation), s.release)
+	handle(s, Confirm, calls.ConfirmPurchase, body(calls.ConfirmPurchase), s.confirm)
 	handle(s, Cancel, calls.CancelTickets, body(calls.CancelTickets), s.cancel)
 	handle(s, Charge, calls.Charge, body(calls.Charge), s.charge)
 	handle(s, Settle, calls.SettleCharge, body(calls.SettleCharge), s.settle)

@@ -255,7 +255,7 @@ func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAns
 		switch {
 		case !known || t.order != orderID:
 			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
-		case t.used && in.Reason != calls.ReasonEventCancelled:
+		case t.used && in.Reason != calls.ReasonEventCancelled && !in.KeepUsed:
 			return none, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
 		}
 	}
@@ -265,6 +265,9 @@ func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAns
 	answer := calls.CancelTicketsAnswer{Cancelled: true, OrderID: orderID, Tickets: []calls.CancelledTicket{}}
 	for _, id := range ids {
 		t := s.tickets[id]
+		if t.used && in.KeepUsed {
+			continue
+		}
 		if !t.cancelled {
 			s.types[t.typeID].left++
 		}
