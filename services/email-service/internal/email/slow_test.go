@@ -142,8 +142,8 @@ func TestStoppingProcessAwaitsFinalAnswer(t *testing.T) {
 			stopped := make(chan error, 1)
 			go func() { stopped <- box.sender.Run(ctx) }()
 			select {
-			case <-stopped:
-				require.Fail(t, "the process did not wait")
+			case err := <-stopped:
+				require.Fail(t, "the process did not wait", err)
 			case <-time.After(50 * time.Millisecond):
 			}
 			close(held)

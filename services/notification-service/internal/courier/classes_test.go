@@ -32,7 +32,7 @@ func (b bundle) run(t *testing.T) {
 	go func() { stopped <- b.Courier.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		<-stopped
+		_ = <-stopped
 	})
 }
 
