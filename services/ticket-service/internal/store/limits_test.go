@@ -49,64 +49,81 @@ func TestLimitPerPersonCountsHeldAndValidTickets(t *testing.T) {
 	}{
 		{"Nothing", func(*testing.T, *bundle, uuid.UUID) {}, limit},
 		{"Held", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			b.reserved(t, item(kind, 1))
 			b.reserved(t, item(kind, 2))
 		}, limit - before},
-		{"Bought", func(t *testing.T, b *bundle, kind uuid.UUID) { b.bought(t, kind, before) }, limit - before},
+		{"Bought", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
+			b.bought(t, kind, before)
+		}, limit - before},
 		{"HeldAndBought", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			b.reserved(t, item(kind, 2))
 			b.bought(t, kind, 1)
 		}, limit - before},
 		{"HeldWithOtherTypes", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			b.reserved(t, item(b.newType(t, 10), 4), item(kind, before))
 		}, limit - before},
 		{"OtherType", func(t *testing.T, b *bundle, _ uuid.UUID) {
+			t.Helper()
 			other := b.newType(t, 10)
 			b.reserved(t, item(other, 1))
 			b.bought(t, other, before)
 		}, limit},
 		{"OtherPerson", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			friend := *b
 			friend.user = uuid.New()
 			friend.reserved(t, item(kind, 1))
 			friend.bought(t, kind, before)
 		}, limit},
 		{"Used", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			_, err := b.store.CheckIn(t.Context(), b.bought(t, kind, before)[0].ID, 1, "")
 			require.NoError(t, err)
 		}, limit - before},
 		{"Released", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			_, err := b.store.Release(t.Context(), b.reserved(t, item(kind, before)), "TIMEOUT")
 			require.NoError(t, err)
 		}, limit},
 		{"Expired", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			b.expire(t, b.reserved(t, item(kind, before)))
 		}, limit},
 		{"DueAndNotSwept", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			b.makeDue(t, b.reserved(t, item(kind, before)))
 		}, limit},
 		{"PaidAfterItExpired", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			late := b.reserved(t, item(kind, before))
 			b.expire(t, late)
 			require.NoError(t, b.fulfil(t.Context(), uuid.New(), b.purchase(late)))
 		}, limit - before},
 		{"CancelledByOwner", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			_, err := b.store.Cancel(t.Context(), b.bought(t, kind, before)[0].ID, b.user, "")
 			require.NoError(t, err)
 		}, limit - before + 1},
 		{"Refunded", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			_, err := b.store.CancelRefunded(t.Context(), ticket.Refund{
 				OrderID: b.bought(t, kind, before)[0].OrderID, Key: "key",
 			})
 			require.NoError(t, err)
 		}, limit},
 		{"Transferred", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			for _, k := range b.bought(t, kind, before) {
 				_, err := b.store.Transfer(t.Context(), k.ID, b.user, uuid.New(), "Bob")
 				require.NoError(t, err)
 			}
 		}, limit - before},
 		{"Received", func(t *testing.T, b *bundle, kind uuid.UUID) {
+			t.Helper()
 			friend := *b
 			friend.user = uuid.New()
 			for _, k := range friend.bought(t, kind, before) {
