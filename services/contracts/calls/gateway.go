@@ -16,7 +16,8 @@ var (
 		// Not Invalid: a gateway that cannot read the request does not know about earlier attempts under its key.
 		Refusals: []problem.Kind{problem.Unprocessable},
 	}}
-	// SettleCharge ends the attempt to make a charge: it returns the outcome, and a charge that was not made is never made.
+	// SettleCharge ends the attempt to make a charge: it returns the outcome, and a charge that was not made is never
+	// made.
 	SettleCharge = Endpoint[ChargeRequest, ChargeAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/charges/settle",
 		Callers: []string{paymentService},

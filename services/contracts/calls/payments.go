@@ -20,7 +20,8 @@ var OrderInfo = Endpoint[None, OrderInfoAnswer]{Route{
 // PaymentStatus is the status of an order: PENDING, REQUIRES_ACTION, COMPLETED, FAILED or REFUNDED.
 type PaymentStatus string
 
-// PaymentRequiresAction is the status of an order whose buyer has to authenticate at the bank. It is beyond the contract.
+// PaymentRequiresAction is the status of an order whose buyer has to authenticate at the bank. It is beyond the
+// contract.
 const PaymentRequiresAction PaymentStatus = "REQUIRES_ACTION"
 
 // PaymentMethod is how an order is paid, such as CREDIT_CARD.

@@ -99,8 +99,8 @@ func (e RefundProcessed) Attributes() map[string]string {
 }
 
 // RefundFailed reports that the Amount of a refund did not reach the buyer: the bank refused it, or took it and sent it
-// back. Reversed reports whether REFUND_PROCESSED was published for it before. RefundedTotal is the sum of the refunds of
-// the order that remain. The type is added.
+// back. Reversed reports whether REFUND_PROCESSED was published for it before. RefundedTotal is the sum of the refunds
+// of the order that remain. The type is added.
 type RefundFailed struct {
 	OrderID       uuid.UUID      `json:"orderId"`
 	UserID        uuid.UUID      `json:"userId"`

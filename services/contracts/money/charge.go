@@ -23,8 +23,8 @@ var notSupported = []Currency{
 }
 
 // Stripe's decimals differ from ISO 4217's in some currencies (https://docs.stripe.com/currencies, "Zero-decimal
-// currencies", "Three-decimal currencies" and "Special cases"). All others have two decimals at Stripe. MGA has none; ISK
-// and UGX have two, which must be 0. The third decimal of a three-decimal currency must be 0.
+// currencies", "Three-decimal currencies" and "Special cases"). All others have two decimals at Stripe. MGA has none;
+// ISK and UGX have two, which must be 0. The third decimal of a three-decimal currency must be 0.
 var (
 	zeroDecimal = []Currency{
 		"BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF",
@@ -32,8 +32,8 @@ var (
 	threeDecimal = []Currency{"BHD", "JOD", "KWD", "OMR", "TND"}
 )
 
-// smallest has the smallest charges that Stripe documents, in Stripe's minor units. For other currencies Stripe converts
-// 0.50 USD at the rate of the day; only Stripe can refuse an amount below that.
+// smallest has the smallest charges that Stripe documents, in Stripe's minor units. For other currencies Stripe
+// converts 0.50 USD at the rate of the day; only Stripe can refuse an amount below that.
 var smallest = map[Currency]int64{
 	"AED": 200, "AUD": 50, "BGN": 100, "BRL": 50, "CAD": 50, "CHF": 50, "CZK": 1500, "DKK": 250, "EUR": 50, "GBP": 30,
 	"HKD": 400, "HUF": 17500, "INR": 50, "JPY": 50, "MXN": 1000, "MYR": 200, "NOK": 300, "NZD": 50, "PLN": 200,

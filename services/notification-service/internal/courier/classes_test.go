@@ -28,11 +28,14 @@ func (b bundle) postponed(t *testing.T, n int) {
 func (b bundle) run(t *testing.T) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	stopped := make(chan error, 1)
-	go func() { stopped <- b.Courier.Run(ctx) }()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_ = b.Courier.Run(ctx)
+	}()
 	t.Cleanup(func() {
 		stop()
-		_ = <-stopped
+		<-stopped
 	})
 }
 

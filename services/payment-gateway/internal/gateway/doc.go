@@ -25,9 +25,9 @@
 // its saved answer has the id of the intent. Settle cancels an intent that waits for the buyer.
 //
 // After 24 hours, or if the saved answer is an internal error, Settle searches for the key in the metadata of intents.
-// Stripe's search index lags behind writes by up to a minute, and by an hour during an outage at Stripe. Up to an age of
-// two hours, Settle reads the list of intents as well, which does not lag. On a busy account that list is too long, and
-// Settle returns ErrUnavailable until the index has caught up.
+// Stripe's search index lags behind writes by up to a minute, and by an hour during an outage at Stripe. Up to an age
+// of two hours, Settle reads the list of intents as well, which does not lag. On a busy account that list is too long,
+// and Settle returns ErrUnavailable until the index has caught up.
 //
 // # Refunds
 //

@@ -48,8 +48,8 @@ const timeout = 4 * time.Second
 // Status is the outcome of a charge or a refund.
 type Status = calls.GatewayStatus
 
-// Statuses of charges and refunds. Declined, RequiresAction and NotFound occur only on charges, Failed and Deferred only on
-// refunds.
+// Statuses of charges and refunds. Declined, RequiresAction and NotFound occur only on charges, Failed and Deferred
+// only on refunds.
 const (
 	Succeeded      = calls.GatewaySucceeded
 	Declined       = calls.GatewayDeclined

@@ -24,9 +24,9 @@ type Refund struct {
 const metadataRefundKey = "refund_key"
 
 // Refund refunds amount of the transaction. If it did so before under the same key, it returns the outcome of that. A
-// charge that cannot be refunded, or not that much, is a Failed refund with a code and not an error. A Deferred refund can
-// be repeated later. Refund returns
-// ErrUnknownTransaction, ErrAmount, ErrKeyReused, ErrRefused, ErrMisconfigured or ErrUnavailable.
+// charge that cannot be refunded, or not that much, is a Failed refund with a code and not an error. A Deferred refund
+// can be repeated later. Refund returns ErrUnknownTransaction, ErrAmount, ErrKeyReused, ErrRefused, ErrMisconfigured or
+// ErrUnavailable.
 func (g *Gateway) Refund(
 	ctx context.Context, key, transactionID string, amount money.Amount, reason string,
 ) (Refund, error) {

@@ -28,8 +28,8 @@ const (
 func (g *Gateway) Settle(ctx context.Context, request ChargeRequest) (Charge, error) {
 	notFound := Charge{AttemptKey: request.AttemptKey, Status: NotFound, Message: "No charge was made with this key"}
 	params, err := createParams(request)
-	if err != nil { // Charge refused the request as well
-		return notFound, nil
+	if err != nil {
+		return notFound, nil //nolint:nilerr // Charge refused the request as well, so nothing was charged
 	}
 	var intent *stripe.PaymentIntent
 	if time.Since(request.AttemptedSince) < keyLifetime {

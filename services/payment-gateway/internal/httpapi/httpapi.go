@@ -176,8 +176,9 @@ func (a api) verifyWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	c := event.Charge
 	return web.WriteJSON(w, http.StatusOK, calls.VerifyWebhookAnswer{Verified: true, Event: &calls.WebhookEvent{
-		ID: event.ID, Type: event.Type, AttemptKey: c.AttemptKey, RefundKey: event.RefundKey, OrderID: event.OrderID, TransactionID: c.TransactionID,
-		Status: c.Status, DeclineCode: c.DeclineCode, Message: c.Message, Retryable: c.Retryable,
+		ID: event.ID, Type: event.Type, AttemptKey: c.AttemptKey, RefundKey: event.RefundKey, OrderID: event.OrderID,
+		TransactionID: c.TransactionID,
+		Status:        c.Status, DeclineCode: c.DeclineCode, Message: c.Message, Retryable: c.Retryable,
 	}})
 }
 

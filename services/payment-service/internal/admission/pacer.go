@@ -27,16 +27,16 @@ type Pacer struct {
 	left    int           // slots from next on
 }
 
-// NewPacer returns a Pacer that allows one call per interval and no bursts, in slots that take reserves. With an interval
-// of 0, no call waits.
+// NewPacer returns a Pacer that allows one call per interval and no bursts, in slots that take reserves. With an
+// interval of 0, no call waits.
 func NewPacer(
 	interval time.Duration, take func(ctx context.Context, n int, interval time.Duration) (time.Duration, error),
 ) *Pacer {
 	return &Pacer{interval: interval, take: take, lock: make(chan struct{}, 1)}
 }
 
-// Wait waits until the next call may be made. It returns an error if ctx ends first, or would end during the wait, or if
-// no slot can be reserved.
+// Wait waits until the next call may be made. It returns an error if ctx ends first, or would end during the wait, or
+// if no slot can be reserved.
 func (p *Pacer) Wait(ctx context.Context) error {
 	if p.interval == 0 {
 		return nil

@@ -65,8 +65,8 @@ func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 // maxRetries is how many orders one request retries.
 const maxRetries = 500
 
-// retryStuck makes the stuck sagas of many orders due, so that the next sweeps resume them. An order that cannot be retried
-// does not keep the others from it.
+// retryStuck makes the stuck sagas of many orders due, so that the next sweeps resume them. An order that cannot be
+// retried does not keep the others from it.
 func (a api) retryStuck(w http.ResponseWriter, r *http.Request) error {
 	ids, err := a.store.StuckOrders(r.Context(), maxRetries)
 	if err != nil {

@@ -80,8 +80,8 @@ type Refund struct {
 	Whole     bool
 	TicketIDs []uuid.UUID // the tickets that are cancelled
 	// KeepUsed means that tickets which were used stay as they are. Otherwise one of them refuses the refund.
-	KeepUsed bool
-	Amount   money.Amount
+	KeepUsed  bool
+	Amount    money.Amount
 	Reason    string
 	Status    Status
 	Step      Step

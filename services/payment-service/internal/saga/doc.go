@@ -45,9 +45,9 @@
 //
 // An order at FULFIL is due after two minutes without a report. The sweep then publishes PAYMENT_COMPLETED again, as a
 // new message; ticket-service answers for an order that it knows already and issues no second tickets. It repeats that
-// after four minutes and every four minutes from then on. After order.FulfilWindow (30 minutes) it asks
-// ticket-service for the tickets with a call. If ticket-service refuses, it refunds the order, cancels any tickets of it,
-// and publishes COMPENSATION_FAILED. If ticket-service does not respond, it asks again: a refund could not cancel the
+// after four minutes and every four minutes from then on. After order.FulfilWindow (30 minutes) it asks ticket-service
+// for the tickets with a call. If ticket-service refuses, it refunds the order, cancels any tickets of it, and
+// publishes COMPENSATION_FAILED. If ticket-service does not respond, it asks again: a refund could not cancel the
 // tickets either.
 //
 // # What a crash leads to
@@ -86,8 +86,8 @@
 // attempt is made anyway, unless ticket-service reports that the hold has ended.
 //
 // Ten minutes after the order reached CHARGE, or when the hold has ended, charging stops for good. From then on each
-// attempt asks payment-gateway to settle the charge. Settling returns the outcome, and makes sure that a charge that was
-// not made is never made, also by a request that is still on its way:
+// attempt asks payment-gateway to settle the charge. Settling returns the outcome, and makes sure that a charge that
+// was not made is never made, also by a request that is still on its way:
 //
 //   - The card was charged: the order moves to FULFIL. If its hold has ended, ticket-service reserves the tickets
 //     again; if they are sold, it reports TICKET_GENERATION_FAILED, and the order is refunded.

@@ -106,7 +106,8 @@ func TestReannouncementLeadsToTheTickets(t *testing.T) {
 	}
 }
 
-// An order without an outcome is finally refunded if ticket-service refuses the tickets, and no late message gives it any.
+// An order without an outcome is finally refunded if ticket-service refuses the tickets, and no late message gives it
+// any.
 func TestOrderWithoutTicketsIsRefunded(t *testing.T) {
 	b := setup(t)
 	t.Run("TicketServiceRefuses", func(t *testing.T) {

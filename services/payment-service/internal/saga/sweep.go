@@ -115,10 +115,10 @@ func (s Saga) resume(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// confirmOverdue asks ticket-service directly for the tickets of an order at FULFIL that would be refunded otherwise: it
-// may have issued and mailed them, while only its events are lost. It returns true if the order has its tickets, and false
-// if the order is not overdue or if ticket-service refuses. If ticket-service does not respond, the order backs off, and
-// confirmOverdue returns ErrUnsettled: a refund could not cancel the tickets either.
+// confirmOverdue asks ticket-service directly for the tickets of an order at FULFIL that would be refunded otherwise:
+// it may have issued and mailed them, while only its events are lost. It returns true if the order has its tickets, and
+// false if the order is not overdue or if ticket-service refuses. If ticket-service does not respond, the order backs
+// off, and confirmOverdue returns ErrUnsettled: a refund could not cancel the tickets either.
 func (s Saga) confirmOverdue(ctx context.Context, o order.Order) (settled bool, err error) {
 	overdue, err := s.Store.Overdue(ctx, o.ID)
 	if err != nil || !overdue {

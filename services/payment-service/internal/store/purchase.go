@@ -57,8 +57,8 @@ func (s *Store) StopCharging(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// AwaitBuyer stores what the buyer has to do to complete the charge of an order at CHARGE. It changes nothing if that is
-// stored already.
+// AwaitBuyer stores what the buyer has to do to complete the charge of an order at CHARGE. It changes nothing if that
+// is stored already.
 func (s *Store) AwaitBuyer(ctx context.Context, o order.Order, action calls.PaymentAction) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
@@ -202,8 +202,9 @@ func refundLateChargeTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, transactio
 
 // Notified records the effect of a card processor's notice on its order, once per notice, and reports whether the order
 // moved. Like the response to a charge, a notice moves CHARGE to FULFIL or to RELEASE, and a charge that succeeded
-// after its order had failed is refunded. A notice about a refund that failed after it had succeeded reopens it. A notice
-// about anything else than a charge makes the unfinished refunds of its transaction due now. Any other notice is recorded as received and has no effect.
+// after its order had failed is refunded. A notice about a refund that failed after it had succeeded reopens it. A
+// notice about anything else than a charge makes the unfinished refunds of its transaction due now. Any other notice is
+// recorded as received and has no effect.
 func (s *Store) Notified(ctx context.Context, n order.Notice, o order.Order) (moved bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		moved = false

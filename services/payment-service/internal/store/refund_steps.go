@@ -113,8 +113,8 @@ func (s *Store) RefundFailed(ctx context.Context, r refund.Refund, f refund.Fail
 	})
 }
 
-// undoRefundTx takes a failed refund out of the sums of its order, frees its tickets for another refund, and records the
-// failure.
+// undoRefundTx takes a failed refund out of the sums of its order, frees its tickets for another refund, and records
+// the failure.
 func undoRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund, f refund.Failure) error {
 	if _, err := tx.Exec(ctx, `UPDATE orders SET refunding_minor = refunding_minor - $2 WHERE id = $1`,
 		r.OrderID, r.Amount.Minor); err != nil {
@@ -129,8 +129,8 @@ func undoRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund, f refund.Fail
 }
 
 // refundSentBackTx reopens a refund that the bank sent back after it had succeeded: it becomes FAILED, and its order is
-// not refunded by it any more. It publishes COMPENSATION_FAILED and REFUND_FAILED, so that operations and the buyer know.
-// It makes a refund that has not succeeded yet due, so that its driver learns the outcome.
+// not refunded by it any more. It publishes COMPENSATION_FAILED and REFUND_FAILED, so that operations and the buyer
+// know. It makes a refund that has not succeeded yet due, so that its driver learns the outcome.
 func refundSentBackTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, failure order.Failure) error {
 	rows, err := tx.Query(ctx, `SELECT order_id FROM refunds WHERE id = $1`, id)
 	if err != nil {

@@ -21,8 +21,8 @@ func sentBack(r refund.Refund) order.Notice {
 	}
 }
 
-// A refund may fail days after it succeeded. The order is then not refunded any more, operations and the buyer are told,
-// and a retry refunds it again.
+// A refund may fail days after it succeeded. The order is then not refunded any more, operations and the buyer are
+// told, and a retry refunds it again.
 func TestRefundThatTheBankSendsBackIsReopened(t *testing.T) {
 	b := setup(t)
 	r := b.at(t, refund.Done)
@@ -72,7 +72,8 @@ func TestFailedRefundStaysListedUntilItIsRepeated(t *testing.T) {
 	o, tickets := b.bought(t)
 	failed := b.request(t, requested(o, 0, tickets[0]))
 	require.NoError(t, b.store.TicketsCancelled(t.Context(), failed, 1))
-	require.NoError(t, b.store.RefundFailed(t.Context(), b.refund(t, failed.ID), refund.Failure{Code: "LOST_OR_STOLEN_CARD"}))
+	lost := refund.Failure{Code: "LOST_OR_STOLEN_CARD"}
+	require.NoError(t, b.store.RefundFailed(t.Context(), b.refund(t, failed.ID), lost))
 	stuck := func() []uuid.UUID {
 		ids, err := b.store.StuckOrders(t.Context(), 10)
 		require.NoError(t, err)

@@ -68,8 +68,8 @@ const abandonedRefund = `(r.status = 'FAILED' AND r.alerted_at IS NOT NULL
 	AND EXISTS (SELECT FROM orders o WHERE o.id = r.order_id
 		AND (o.refunding_minor < o.total_minor OR o.total_minor = 0)))`
 
-// Retry makes the order's unfinished sagas due now. For each refund that failed and was alerted about, it creates another
-// one with a key of its own, because the gateway returns the stored outcome for the old key. Retry returns
+// Retry makes the order's unfinished sagas due now. For each refund that failed and was alerted about, it creates
+// another one with a key of its own, because the gateway returns the stored outcome for the old key. Retry returns
 // order.ErrNotFound, order.ErrNotStuck and the errors of refund.Ledger's Admit.
 func (s *Store) Retry(ctx context.Context, id, by uuid.UUID) error {
 	return postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {

@@ -207,8 +207,8 @@ const codeRefunded = "ORDER_REFUNDED"
 // CancelRefunded cancels all tickets of a refund or none, and returns them. Tickets that are already cancelled stay
 // unchanged, so that a refund can be repeated. An order that has no tickets is refused them from now on, in case its
 // PAYMENT_COMPLETED is still in transit. It returns ticket.ErrTicketNotFound for a ticket that does not belong to the
-// order, and ErrTicketUsed for a used ticket, unless the refund keeps used tickets, or the event is cancelled according to
-// this service's copy or to the refund's reason.
+// order, and ErrTicketUsed for a used ticket, unless the refund keeps used tickets, or the event is cancelled according
+// to this service's copy or to the refund's reason.
 func (s *Store) CancelRefunded(ctx context.Context, r ticket.Refund) ([]ticket.Ticket, error) {
 	var refunded []ticket.Ticket
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {

@@ -130,7 +130,8 @@ func (t Type) Validate() error {
 	return nil
 }
 
-// chargeError returns the reason why a card cannot be charged the amount, nil if it can or if there is nothing to charge.
+// chargeError returns the reason why a card cannot be charged the amount, nil if it can or if there is nothing to
+// charge.
 func chargeError(amount money.Amount) error {
 	if amount.Minor == 0 { // free tickets
 		return nil
