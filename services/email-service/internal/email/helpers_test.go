@@ -25,9 +25,13 @@ type mailbox struct {
 	states *claimtest.States
 	port   int
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	received []envelope
+	answers
+}
 
+// answers are what the server does. A test changes them with set once the server has answered.
+type answers struct {
 	// The answers to MAIL, RCPT and DATA.
 	mailErr, rcptErr, dataErr error
 	// The connection is closed after a delivery, during DATA, or after a message without an answer.
@@ -75,6 +79,20 @@ func claimsIn(states claim.States) claim.Claims {
 	}
 }
 
+// set changes the answers from the next command on.
+func (m *mailbox) set(change func(a *answers)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.answers)
+}
+
+// now returns the present answers.
+func (m *mailbox) now() answers {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.answers
+}
+
 // messages returns the accepted messages.
 func (m *mailbox) messages() []envelope {
 	m.mu.Lock()
@@ -107,35 +125,37 @@ func wait(held chan struct{}) {
 }
 
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
-	wait(s.mailHeld)
+	a := s.now()
+	wait(a.mailHeld)
 	s.current = envelope{from: from}
-	return s.mailErr
+	return a.mailErr
 }
 
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.current.to = append(s.current.to, to)
-	return s.rcptErr
+	return s.now().rcptErr
 }
 
 func (s *session) Data(r io.Reader) error {
-	if s.cutDuring {
+	a := s.now()
+	if a.cutDuring {
 		return s.conn.Conn().Close()
 	}
 	data, err := io.ReadAll(r)
 	if err != nil {
 		return err
 	}
-	if s.dataErr != nil {
-		return s.dataErr
+	if a.dataErr != nil {
+		return a.dataErr
 	}
 	s.current.data = data
 	s.mu.Lock()
 	s.received = append(s.received, s.current)
 	s.mu.Unlock()
-	if s.cutUnanswered {
+	if a.cutUnanswered {
 		return s.conn.Conn().Close()
 	}
-	wait(s.dotHeld)
+	wait(a.dotHeld)
 	return nil
 }
 

@@ -88,9 +88,11 @@ func TestUnansweredMessageIsSentThreeTimes(t *testing.T) {
 	for range email.MaxUnconfirmed - 1 {
 		require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
 	}
-	box.cutUnanswered, box.rcptErr = false, &smtp.SMTPError{Code: 451, Message: "greylisted"}
+	box.set(func(a *answers) {
+		a.cutUnanswered, a.rcptErr = false, &smtp.SMTPError{Code: 451, Message: "greylisted"}
+	})
 	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable, "an attempt without a copy")
-	box.cutUnanswered, box.rcptErr = true, nil
+	box.set(func(a *answers) { a.cutUnanswered, a.rcptErr = true, nil })
 	for range 3 {
 		require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnconfirmed)
 	}
