@@ -77,6 +77,7 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 		{"TotalIsText", with("expectedTotal", "100.00"), "expectedTotal"},
 		{"TotalWithAnExponent", with("expectedTotal", json.Number("1e2")), "expectedTotal"},
 		{"NegativeTotal", with("expectedTotal", -100), "expectedTotal"},
+		{"TotalWithTooManyDecimals", with("expectedTotal", json.Number("0.0000001")), "expectedTotal"},
 		{"LongName", with("holderName", strings.Repeat("å", order.MaxHolderName+1)), "holderName"},
 		{"BlankName", with("holderName", " \t "), "holderName"},
 		{"NULInName", with("holderName", "Ann\x00"), "holderName"},

@@ -170,6 +170,12 @@ func IsToken(text string) bool {
 		!strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' })
 }
 
+// isTotal reports whether a decimal number can be a total in some currency.
+func isTotal(decimal string) bool {
+	_, fraction, _ := strings.Cut(decimal, ".")
+	return !strings.HasPrefix(decimal, "-") && len(decimal) <= MaxTotal && len(strings.TrimRight(fraction, "0")) <= 3
+}
+
 // isReturnURL reports whether text is the URL of a page that a browser can be sent to.
 func isReturnURL(text string) bool {
 	u, err := url.Parse(text)
@@ -195,8 +201,9 @@ func (o Order) Validate() error {
 		return ErrUnknownMethod
 	case o.ReturnURL != "" && !isReturnURL(o.ReturnURL):
 		return problem.Field("returnUrl", "returnUrl must be an http or https URL of at most %d bytes", MaxReturnURL)
-	case strings.HasPrefix(string(o.ExpectedTotal), "-") || len(o.ExpectedTotal) > MaxTotal:
-		return problem.Field("expectedTotal", "expectedTotal must be an amount of at most %d characters", MaxTotal)
+	case o.ExpectedTotal != "" && !isTotal(string(o.ExpectedTotal)):
+		return problem.Field("expectedTotal", "expectedTotal must be an amount of at most %d characters and 3 decimals",
+			MaxTotal)
 	case n == 0 || n > MaxHolderName:
 		return problem.Field("holderName", "holderName must have 1 to %d characters", MaxHolderName)
 	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // the name is printed on tickets
