@@ -20,7 +20,7 @@ const (
 func Classes() []Class { return []Class{Account, Orders, Alert, Bulk} }
 
 // Class returns the class of a notification of this kind, unless it belongs to an announcement. Refunds are Bulk
-// because the cancellation of an event causes one for each order, and nobody has to act on the mail.
+// because the cancellation of an event causes one for each order, and the mail asks for no action.
 func (k Kind) Class() Class {
 	switch k {
 	case EmailVerification, PasswordReset:

@@ -73,6 +73,9 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 		if err = unsettled(err); err != nil {
 			if errors.Is(err, errAwaitingBuyer) {
 				slog.InfoContext(ctx, "buyer has to authenticate", "orderId", id)
+				if read, err := s.Store.Order(ctx, id); err == nil {
+					o = read // with the action, which the buyer needs at once
+				}
 			} else {
 				slog.WarnContext(ctx, "saga step failed", "orderId", id, "step", o.Step, "error", err.Error())
 			}

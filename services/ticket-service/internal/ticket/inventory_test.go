@@ -190,7 +190,7 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			s.Types[s.vip].Price, s.Types[s.seat].Price = money.Of(0, "USD"), money.Of(0, "USD")
 			return s.expecting("0.00")
 		}, nil},
-		// Tickets that are sold out, or that nobody can be charged for, have no price to agree to.
+		// Tickets that are sold out, or that no card can be charged for, have no price to agree to.
 		{"ExpectedTotalOfTooManyTickets", func(s *stock) ticket.Request {
 			s.Types[s.vip].Sold = 8
 			return s.expecting("1")
