@@ -44,7 +44,7 @@ func typeToJSON(t ticket.Type, e ticket.Event) typeJSON {
 	return typeJSON{
 		TicketTypeID: t.ID, EventID: t.EventID, Name: t.Name, Price: t.Price.Decimal(), Currency: t.Price.Currency,
 		Capacity: t.Capacity, QuantityAvailable: t.Available(), SalesStart: utc(t.SalesStart), SalesEnd: utc(t.SalesEnd),
-		MaxPerOrder: t.MaxPerOrder, MaxPerPerson: t.MaxPerPerson, OnSale: t.InSales && e.Status == ticket.EventPublished,
+		MaxPerOrder: t.MaxPerOrder, MaxPerPerson: t.MaxPerPerson, OnSale: t.CheckSale(e, e.ReadAt) == nil,
 	}
 }
 

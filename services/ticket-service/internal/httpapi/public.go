@@ -35,9 +35,11 @@ func (a api) availability(w http.ResponseWriter, r *http.Request) error {
 		EventID     uuid.UUID  `json:"eventId"`
 		OnSale      bool       `json:"onSale"`
 		TicketTypes []typeJSON `json:"ticketTypes"`
-	}{EventID: id, OnSale: e.Status == ticket.EventPublished, TicketTypes: []typeJSON{}}
+	}{EventID: id, OnSale: e.Status == ticket.EventPublished && e.ReadAt.Before(e.Date), TicketTypes: []typeJSON{}}
 	for _, t := range types {
-		out.TicketTypes = append(out.TicketTypes, typeToJSON(t, e))
+		listed := typeToJSON(t, e)
+		out.OnSale = out.OnSale || listed.OnSale // some types are sold while the event takes place
+		out.TicketTypes = append(out.TicketTypes, listed)
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
 }

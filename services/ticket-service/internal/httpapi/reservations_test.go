@@ -410,6 +410,53 @@ func TestReserveRefusesOtherTotalThanExpected(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, body)
 }
 
+// From the start of an event on, nothing is offered or reserved, except types that are sold until later.
+func TestStartedEventIsNotOnSale(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	floor, late := b.newType(t, b.event, "Floor", "10"), b.newType(t, b.event, "Late entry", "10")
+	_, err := b.pool.Exec(t.Context(), `UPDATE events SET event_date = now()`)
+	require.NoError(t, err)
+	availability := func() (event bool, types map[uuid.UUID]bool) {
+		status, body := b.send(t, http.MethodGet, "/api/tickets/events/"+b.event.String()+"/availability", "", nil)
+		require.Equal(t, http.StatusOK, status, body)
+		var out struct {
+			OnSale      bool
+			TicketTypes []struct {
+				TicketTypeID uuid.UUID
+				OnSale       bool
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &out))
+		types = map[uuid.UUID]bool{}
+		for _, listed := range out.TicketTypes {
+			types[listed.TicketTypeID] = listed.OnSale
+		}
+		return out.OnSale, types
+	}
+	event, types := availability()
+	require.False(t, event)
+	require.Equal(t, map[uuid.UUID]bool{floor: false, late: false}, types)
+	status, body := b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, floor, "1"))
+	require.Equal(t, http.StatusConflict, status, body)
+	requireFailure(t, body, "SALES_ENDED", "")
+	require.Contains(t, body, `"reserved":false`)
+	status, body = b.internal(t, "check-availability", `{"eventId":"`+b.event.String()+`","ticketRequests":[
+		{"ticketTypeId":"`+floor.String()+`","quantity":1}]}`)
+	require.Equal(t, http.StatusOK, status, body)
+	require.JSONEq(t, `{"available":false,"ticketAvailability":[{"ticketTypeId":"`+floor.String()+`",
+		"available":false,"quantityAvailable":10,"quantityRequested":1,"error":"SALES_ENDED"}]}`, body)
+
+	status, body = b.send(t, http.MethodPatch, "/api/tickets/types/"+late.String(),
+		`{"salesEnd":"2099-01-01T00:00:00Z"}`, b.asOrganizer(t))
+	require.Equal(t, http.StatusOK, status, body)
+	event, types = availability()
+	require.True(t, event)
+	require.Equal(t, map[uuid.UUID]bool{floor: false, late: true}, types)
+	status, body = b.internal(t, "reserve", reserveBody(uuid.New(), uuid.New(), b.event, late, "1"))
+	require.Equal(t, http.StatusOK, status, body)
+}
+
 // A refusal because of the terms of sale has the contract's form.
 func TestReserveChecksTermsOfSale(t *testing.T) {
 	t.Parallel()

@@ -105,7 +105,10 @@ func (s *Sales) requestEvent(ctx context.Context, id uuid.UUID) (ticket.Event, e
 		ID: id, OrganizerID: answer.OrganizerID, Name: answer.Name, Date: answer.EventDate,
 		VenueName: answer.VenueName, Status: ticket.EventStatus(answer.Status),
 	}
-	return e, s.store.SaveFetchedEvent(ctx, e)
+	if err := s.store.SaveFetchedEvent(ctx, e); err != nil {
+		return e, err
+	}
+	return s.store.Event(ctx, id) // which a message may have described meanwhile
 }
 
 // unavailable returns err if it is sidecar.ErrUnavailable already, with its Retry-After, and wraps it otherwise.

@@ -35,14 +35,15 @@ func New(s *store.Store, batcher *batching.Batcher, signer *ticket.Signer, servi
 }
 
 // Availability is how many tickets of an item's type are left. Err is nil if they are enough for the item; otherwise it
-// is ticket.ErrTypeNotFound or ErrInsufficientInventory.
+// is ticket.ErrTypeNotFound or ErrInsufficientInventory, or the error of ticket.Type.CheckSale.
 type Availability struct {
 	Item ticket.LineItem
 	Left int
 	Err  *problem.Error
 }
 
-// CheckAvailability returns the availability of each item. It holds no tickets.
+// CheckAvailability returns the availability of each item. It holds no tickets. Like Reserve, it fetches an event that
+// is a draft according to this service's copy. It returns sidecar.ErrUnavailable.
 func (s *Sales) CheckAvailability(
 	ctx context.Context, eventID uuid.UUID, items []ticket.LineItem,
 ) ([]Availability, error) {
@@ -50,18 +51,29 @@ func (s *Sales) CheckAvailability(
 	if err != nil {
 		return nil, err
 	}
-	left := map[uuid.UUID]int{}
+	e, err := s.store.Event(ctx, eventID)
+	if err == nil && e.Status == ticket.EventDraft {
+		e, err = s.fetchEvent(ctx, eventID)
+	}
+	if err != nil && !errors.Is(err, ticket.ErrEventNotFound) { // an unknown event has no types
+		return nil, err
+	}
+	known := map[uuid.UUID]ticket.Type{}
 	for _, t := range types {
-		left[t.ID] = t.Available()
+		known[t.ID] = t
 	}
 	checked := make([]Availability, len(items))
 	for i, item := range items {
-		n, known := left[item.TypeID]
-		checked[i] = Availability{Item: item, Left: n}
-		switch {
-		case !known:
+		checked[i] = Availability{Item: item}
+		t, ok := known[item.TypeID]
+		if !ok {
 			checked[i].Err = ticket.ErrTypeNotFound
-		case n < item.Quantity:
+			continue
+		}
+		checked[i].Left = t.Available()
+		if refused, ok := errors.AsType[*problem.Error](t.CheckSale(e, e.ReadAt)); ok {
+			checked[i].Err = refused
+		} else if t.Available() < item.Quantity {
 			checked[i].Err = ticket.ErrInsufficientInventory
 		}
 	}

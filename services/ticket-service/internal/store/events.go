@@ -60,8 +60,8 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 func (s *Store) Event(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
 	e := ticket.Event{ID: id}
 	err := s.pool.QueryRow(ctx, `
-		SELECT organizer_id, name, event_date, venue_name, status FROM events WHERE id = $1`, id).
-		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.VenueName, &e.Status)
+		SELECT organizer_id, name, event_date, venue_name, status, now() FROM events WHERE id = $1`, id).
+		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.VenueName, &e.Status, &e.ReadAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, ticket.ErrEventNotFound
 	}

@@ -79,7 +79,7 @@ func (s *Store) reserve(ctx context.Context, requests []ticket.Request) ([]ticke
 		var inventory ticket.Inventory
 		err = postgres.InTxAfter(ctx, s.pool, func(first *pgx.Batch) {
 			inventory = ticket.Inventory{
-				Events: map[uuid.UUID]ticket.EventStatus{}, Types: map[uuid.UUID]*ticket.Type{},
+				Events: map[uuid.UUID]ticket.Event{}, Types: map[uuid.UUID]*ticket.Type{},
 				Reservations: map[uuid.UUID]ticket.Reservation{}, Taken: map[ticket.Buyer]int{},
 			}
 			queueInventory(first, &inventory, typeIDs, eventIDs, ids)
@@ -190,15 +190,14 @@ func queueInventory(b *pgx.Batch, to *ticket.Inventory, typeIDs, eventIDs, reser
 		}
 		return nil
 	})
-	b.Queue(`SELECT id, status FROM events WHERE id = ANY($1)`, eventIDs).Query(func(rows pgx.Rows) error {
-		var id uuid.UUID
-		var status ticket.EventStatus
-		_, err := pgx.ForEachRow(rows, []any{&id, &status}, func() error {
-			to.Events[id] = status
+	b.Queue(`SELECT id, status, event_date FROM events WHERE id = ANY($1)`, eventIDs).Query(func(rows pgx.Rows) error {
+		var e ticket.Event
+		_, err := pgx.ForEachRow(rows, []any{&e.ID, &e.Status, &e.Date}, func() error {
+			to.Events[e.ID] = e
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("read event statuses: %w", err)
+			return fmt.Errorf("read events: %w", err)
 		}
 		return nil
 	})

@@ -92,8 +92,7 @@ func (s *Store) ChangeType(
 
 // typeColumns are the columns of typeFields, in the same order.
 const typeColumns = `id, event_id, name, price_minor, currency, capacity, sold, held,
-	sales_start, sales_end, max_per_order, max_per_person,
-	coalesce(sales_start <= now(), true) AND coalesce(now() < sales_end, true)`
+	sales_start, sales_end, max_per_order, max_per_person`
 
 func scanType(row pgx.CollectableRow) (ticket.Type, error) {
 	var t ticket.Type
@@ -104,7 +103,7 @@ func scanType(row pgx.CollectableRow) (ticket.Type, error) {
 func typeFields(t *ticket.Type) []any {
 	return []any{
 		&t.ID, &t.EventID, &t.Name, &t.Price.Minor, &t.Price.Currency, &t.Capacity, &t.Sold, &t.Held,
-		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.MaxPerPerson, &t.InSales,
+		&t.SalesStart, &t.SalesEnd, &t.MaxPerOrder, &t.MaxPerPerson,
 	}
 }
 

@@ -17,7 +17,7 @@ func TestCreateTypeRefusesDuplicatesAndMixedCurrencies(t *testing.T) {
 	b := setup(t)
 	newType := func(name string, c money.Currency) ticket.Type {
 		return ticket.Type{
-			ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10, InSales: true,
+			ID: uuid.New(), EventID: b.event, Name: name, Price: money.Of(50_00, c), Capacity: 10,
 		}
 	}
 	create := func(y ticket.Type) error {
@@ -72,6 +72,14 @@ func TestConcurrentTypesHaveOneCurrency(t *testing.T) {
 	}
 }
 
+// onSale reports whether a type of the bundle's event is on sale now.
+func (b *bundle) onSale(t *testing.T, y ticket.Type) bool {
+	t.Helper()
+	e, err := b.store.Event(t.Context(), b.event)
+	require.NoError(t, err)
+	return y.CheckSale(e, e.ReadAt) == nil
+}
+
 func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -85,7 +93,7 @@ func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		start, end *time.Time
-		inSales    bool
+		onSale     bool
 	}{
 		{"Started", new(now.Add(-time.Hour)), new(now.Add(time.Hour)), true},
 		{"NotStarted", new(now.Add(time.Hour)), new(now.Add(2 * time.Hour)), false},
@@ -95,7 +103,7 @@ func TestCreateTypeStoresTermsOfSale(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			created, err := create(tt.start, tt.end)
 			require.NoError(t, err)
-			require.Equal(t, tt.inSales, created.InSales)
+			require.Equal(t, tt.onSale, b.onSale(t, created))
 			require.Equal(t, new(4), created.MaxPerOrder)
 			require.Equal(t, new(6), created.MaxPerPerson)
 			stored, err := b.store.Type(t.Context(), created.ID)
@@ -141,7 +149,7 @@ func TestChangeTypeKeepsCapacityAboveSales(t *testing.T) {
 	require.Equal(t, "VIP", changed.Name)
 	require.Equal(t, money.Of(70_00, "USD"), changed.Price)
 	require.Equal(t, 15, changed.Available())
-	require.False(t, changed.InSales)
+	require.False(t, b.onSale(t, changed))
 	stored, err := b.store.Type(t.Context(), kind)
 	require.NoError(t, err)
 	require.Equal(t, changed, stored)
@@ -152,7 +160,7 @@ func TestChangeTypeKeepsCapacityAboveSales(t *testing.T) {
 		require.Nil(t, changed.SalesStart)
 		require.Nil(t, changed.SalesEnd)
 		require.Nil(t, changed.MaxPerOrder)
-		require.True(t, changed.InSales)
+		require.True(t, b.onSale(t, changed))
 	})
 	t.Run("CapacityEqual", func(t *testing.T) {
 		changed, err := changeTo(func(y *ticket.Type) { y.Capacity = 5 })
@@ -182,6 +190,40 @@ func TestChangeTypeKeepsCapacityAboveSales(t *testing.T) {
 		_, err = b.store.Type(t.Context(), uuid.New())
 		require.ErrorIs(t, err, ticket.ErrTypeNotFound)
 	})
+}
+
+// After the start of the event only a type with a later end of sale is sold. Existing reservations and paid orders get
+// their tickets.
+func TestSalesEndAtTheStartOfTheEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	floor, late := b.newType(t, 10), b.newType(t, 10)
+	_, err := b.store.ChangeType(t.Context(), late, func(y ticket.Type) (ticket.Type, error) {
+		y.SalesEnd = new(time.Now().Add(time.Hour))
+		return y, nil
+	})
+	require.NoError(t, err)
+	before, paid := b.reserved(t, item(floor, 1)), b.reserved(t, item(floor, 2))
+	_, err = b.pool.Exec(t.Context(), `UPDATE events SET event_date = now() - interval '1 second'`)
+	require.NoError(t, err)
+
+	_, err = b.reserve(t.Context(), uuid.New(), item(floor, 1))
+	require.ErrorIs(t, err, ticket.ErrSalesEnded)
+	_, err = b.reserve(t.Context(), uuid.New(), item(late, 1), item(floor, 1))
+	require.ErrorIs(t, err, ticket.ErrSalesEnded)
+	_, err = b.reserve(t.Context(), uuid.New(), item(late, 1))
+	require.NoError(t, err)
+	_, err = b.reserve(t.Context(), before, item(floor, 1))
+	require.NoError(t, err)
+	_, err = b.store.Confirm(t.Context(), b.purchase(before))
+	require.NoError(t, err)
+	require.NoError(t, b.fulfil(t.Context(), uuid.New(), b.purchase(paid)))
+	b.requireInventory(t, floor, 3, 0)
+	b.requireInventory(t, late, 0, 1)
+
+	// The postponed event is on sale again.
+	require.NoError(t, b.publish(t.Context()))
+	b.reserved(t, item(floor, 1))
 }
 
 // The terms of sale apply to new reservations, and not to existing ones and paid orders.

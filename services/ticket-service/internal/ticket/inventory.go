@@ -46,7 +46,7 @@ type Buyer struct {
 // Inventory is everything that a batch of requests touches, read while the ticket types are locked.
 type Inventory struct {
 	Now          time.Time
-	Events       map[uuid.UUID]EventStatus
+	Events       map[uuid.UUID]Event // with their statuses and times only
 	Types        map[uuid.UUID]*Type
 	Reservations map[uuid.UUID]Reservation
 	// Taken is how many tickets count towards the limits per person. It has the buyers of types with such a limit.
@@ -67,19 +67,20 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 	if r, known := i.Reservations[q.ReservationID]; known {
 		return r, r.checkRepeated(q)
 	}
-	if i.Events[q.EventID] != EventPublished {
+	event := i.Events[q.EventID]
+	if event.Status != EventPublished {
 		return Reservation{}, ErrEventNotOnSale
 	}
 	items := SortedByType(q.Items)
 	for n, item := range items {
 		t, known := i.Types[item.TypeID]
-		switch {
-		case !known || t.EventID != q.EventID:
+		if !known || t.EventID != q.EventID {
 			return Reservation{}, ErrTypeNotFound
-		case t.SalesStart != nil && i.Now.Before(*t.SalesStart):
-			return Reservation{}, ErrSalesNotStarted
-		case t.SalesEnd != nil && !i.Now.Before(*t.SalesEnd):
-			return Reservation{}, ErrSalesEnded
+		}
+		if err := t.CheckSale(event, i.Now); err != nil {
+			return Reservation{}, err
+		}
+		switch {
 		case t.MaxPerOrder != nil && *t.MaxPerOrder < item.Quantity:
 			return Reservation{}, ErrOrderLimit
 		case t.MaxPerPerson != nil && *t.MaxPerPerson < i.Taken[Buyer{q.UserID, item.TypeID}]+item.Quantity:

@@ -17,8 +17,8 @@ var (
 	fifty = money.Of(50_00, "USD")
 )
 
-// stock is an inventory with three events. The types vip, seat and box belong to event; of each, three of ten
-// tickets are left.
+// stock is an inventory with three events, which start in an hour. The types vip, seat and box belong to event; of
+// each, three of ten tickets are left.
 type stock struct {
 	*ticket.Inventory
 	event, draft, other       uuid.UUID
@@ -37,8 +37,10 @@ func newStock() *stock {
 	}
 	s.Inventory = &ticket.Inventory{
 		Now: noon,
-		Events: map[uuid.UUID]ticket.EventStatus{
-			s.event: ticket.EventPublished, s.other: ticket.EventPublished, s.draft: ticket.EventDraft,
+		Events: map[uuid.UUID]ticket.Event{
+			s.event: {Status: ticket.EventPublished, Date: noon.Add(time.Hour)},
+			s.other: {Status: ticket.EventPublished, Date: noon.Add(time.Hour)},
+			s.draft: {Status: ticket.EventDraft, Date: noon.Add(time.Hour)},
 		},
 		Types:        map[uuid.UUID]*ticket.Type{},
 		Taken:        map[ticket.Buyer]int{},
@@ -101,6 +103,14 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 			return s.request(item(s.vip, 1))
 		}
 	}
+	// startsIn requests a VIP ticket of an event that starts after d, or has started, after a change of the VIP type.
+	startsIn := func(d time.Duration, change func(vip *ticket.Type)) func(*stock) ticket.Request {
+		return func(s *stock) ticket.Request {
+			s.Events[s.event] = ticket.Event{Status: ticket.EventPublished, Date: noon.Add(d)}
+			change(s.Types[s.vip])
+			return s.request(item(s.vip, 1))
+		}
+	}
 	at := func(event func(*stock) uuid.UUID) func(*stock) ticket.Request {
 		return func(s *stock) ticket.Request {
 			q := s.request(item(s.vip, 1))
@@ -134,7 +144,7 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 		{"DraftEvent", at(func(s *stock) uuid.UUID { return s.draft }), ticket.ErrEventNotOnSale},
 		{"UnknownEvent", at(func(*stock) uuid.UUID { return uuid.New() }), ticket.ErrEventNotOnSale},
 		{"CancelledEvent", at(func(s *stock) uuid.UUID {
-			s.Events[s.event] = ticket.EventCancelled
+			s.Events[s.event] = ticket.Event{Status: ticket.EventCancelled}
 			return s.event
 		}), ticket.ErrEventNotOnSale},
 		{"SalesStartNow", one(func(vip *ticket.Type) { vip.SalesStart = &noon }), nil},
@@ -144,6 +154,18 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 		},
 		{"SalesEndSoon", one(func(vip *ticket.Type) { vip.SalesEnd = new(noon.Add(time.Microsecond)) }), nil},
 		{"SalesEndNow", one(func(vip *ticket.Type) { vip.SalesEnd = &noon }), ticket.ErrSalesEnded},
+		{"EventStartsSoon", startsIn(time.Microsecond, func(*ticket.Type) {}), nil},
+		{"EventStartsNow", startsIn(0, func(*ticket.Type) {}), ticket.ErrSalesEnded},
+		{"EventStarted", startsIn(-time.Hour, func(*ticket.Type) {}), ticket.ErrSalesEnded},
+		{"EventStartedAndSalesEndLater", startsIn(-time.Hour, func(vip *ticket.Type) {
+			vip.SalesEnd = new(noon.Add(time.Hour))
+		}), nil},
+		{"EventStartedAndSalesEnded", startsIn(-time.Hour, func(vip *ticket.Type) {
+			vip.SalesEnd = new(noon.Add(-time.Minute))
+		}), ticket.ErrSalesEnded},
+		{"SalesEndBeforeTheEvent", startsIn(time.Hour, func(vip *ticket.Type) {
+			vip.SalesEnd = new(noon.Add(-time.Minute))
+		}), ticket.ErrSalesEnded},
 		{"AtLimitPerOrder", one(func(vip *ticket.Type) { vip.MaxPerOrder = new(1) }), nil},
 		{"BeyondLimitPerOrder", func(s *stock) ticket.Request {
 			s.Types[s.vip].MaxPerOrder = new(2)
@@ -240,7 +262,7 @@ func TestReserveIsIdempotent(t *testing.T) {
 			return s.repeat(s.active, item(s.vip, 2))
 		}, nil},
 		{"CancelledSince", func(s *stock) ticket.Request {
-			s.Events[s.event] = ticket.EventCancelled
+			s.Events[s.event] = ticket.Event{Status: ticket.EventCancelled}
 			return s.repeat(s.active, item(s.vip, 2))
 		}, nil},
 		{"AtLimitPerPersonSince", func(s *stock) ticket.Request {

@@ -82,6 +82,7 @@ type Event struct {
 	VenueName   string
 	Status      EventStatus
 	UpdatedAt   time.Time // when event-service last changed the event; zero if unknown
+	ReadAt      time.Time // the database's time when the event was read
 }
 
 // Type is a kind of ticket of one event.
@@ -93,15 +94,33 @@ type Type struct {
 	Capacity int
 	Sold     int
 	Held     int
-	// SalesStart and SalesEnd bound the time of sale; nil is no bound.
+	// SalesStart and SalesEnd bound the time of sale. A nil SalesStart is no bound. A nil SalesEnd is the start of the
+	// event. Only a type with a SalesEnd can be sold while the event takes place.
 	SalesStart, SalesEnd *time.Time
 	MaxPerOrder          *int // nil is no limit
 	MaxPerPerson         *int // with all orders of a buyer; nil is no limit
-	InSales              bool // whether the current time, by the database's clock, is between the two bounds
 }
 
 // Available returns how many tickets can still be reserved.
 func (t Type) Available() int { return t.Capacity - t.Sold - t.Held }
+
+// CheckSale returns nil if tickets of the type are on sale at the time now. Otherwise it returns ErrEventNotOnSale,
+// ErrSalesNotStarted or ErrSalesEnded. e is the event of the type.
+func (t Type) CheckSale(e Event, now time.Time) error {
+	end := e.Date
+	if t.SalesEnd != nil {
+		end = *t.SalesEnd
+	}
+	switch {
+	case e.Status != EventPublished:
+		return ErrEventNotOnSale
+	case t.SalesStart != nil && now.Before(*t.SalesStart):
+		return ErrSalesNotStarted
+	case !now.Before(end):
+		return ErrSalesEnded
+	}
+	return nil
+}
 
 // Limits of a ticket type.
 const (
