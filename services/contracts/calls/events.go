@@ -39,6 +39,7 @@ type EventInfoAnswer struct {
 	Name         string      `json:"name"`
 	Description  string      `json:"description"`
 	EventDate    time.Time   `json:"eventDate"`
+	EndDate      time.Time   `json:"endDate,omitzero"`
 	VenueName    string      `json:"venueName"`
 	VenueAddress string      `json:"venueAddress"`
 	Category     string      `json:"category"`

@@ -30,7 +30,8 @@ func samples() []messaging.Payload {
 		VenueName: "Central Park Amphitheater", Category: "MUSIC", Status: "PUBLISHED", UpdatedAt: at,
 	}
 	postponed := details
-	postponed.PostponedFrom, postponed.Reason = &at, "The stage is not ready"
+	details.EndDate = new(at.Add(5 * time.Hour))
+	postponed.EndDate, postponed.PostponedFrom, postponed.Reason = details.EndDate, &at, "The stage is not ready"
 	mail := events.AccountMailRequest{UserID: user, RequestID: uuid.New()}
 	return []messaging.Payload{
 		events.PaymentCompleted{

@@ -226,8 +226,8 @@ func (e TicketCheckedIn) Attributes() map[string]string {
 }
 
 // EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
-// event: a consumer ignores a version that is not newer than its own. PostponedFrom, the previous date, and Reason are
-// set only in the EVENT_UPDATED of a postponement.
+// event: a consumer ignores a version that is not newer than its own. EndDate is nil if the organizer has not set it.
+// PostponedFrom, the previous date, and Reason are set only in the EVENT_UPDATED of a postponement.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
 	OrganizerID uuid.UUID `json:"organizerId"`
@@ -238,6 +238,7 @@ type EventDetails struct {
 	Status      string    `json:"status"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 
+	EndDate       *time.Time `json:"endDate,omitempty"`
 	PostponedFrom *time.Time `json:"postponedFrom,omitempty"`
 	Reason        string     `json:"reason,omitempty"`
 }

@@ -13,6 +13,38 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
+func TestClearableDistinguishesNullFromAbsent(t *testing.T) {
+	t.Parallel()
+	type body struct {
+		End web.Clearable[string] `json:"end"`
+	}
+	for _, tt := range []struct {
+		name, json string
+		want       web.Clearable[string]
+		invalid    bool
+	}{
+		{"Absent", `{}`, web.Clearable[string]{}, false},
+		{"Null", `{"end":null}`, web.Clearable[string]{Present: true}, false},
+		{"Present", `{"end":"late"}`, web.Clearable[string]{Present: true, Value: new("late")}, false},
+		{"WrongType", `{"end":7}`, web.Clearable[string]{}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var in body
+			r := httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(tt.json))
+			err := web.Decode(httptest.NewRecorder(), r, &in)
+			if !tt.invalid {
+				require.NoError(t, err)
+				require.Equal(t, tt.want, in.End)
+				return
+			}
+			p, ok := errors.AsType[*problem.Error](err)
+			require.True(t, ok, "%v is not a *problem.Error", err)
+			require.Equal(t, "end", p.Field)
+		})
+	}
+}
+
 func TestOptionalRejectsNull(t *testing.T) {
 	t.Parallel()
 	type body struct {

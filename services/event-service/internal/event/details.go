@@ -31,7 +31,8 @@ var categories = []Category{Music, Sports, Theater, Comedy, Conference, Festival
 type Details struct {
 	Name         string
 	Description  string
-	Date         time.Time
+	Date         time.Time // when it starts
+	EndDate      time.Time // when it ends; zero if the organizer has not set it
 	VenueName    string
 	VenueAddress string
 	Category     Category
@@ -48,8 +49,11 @@ const (
 	maxReason       = 500
 )
 
-// Check validates the details and returns them as they are stored, with texts trimmed and the date in UTC. It returns a
-// *problem.Error that names the first invalid field. It does not check that the date is in the future, because that
+// maxDuration is the maximum time between the start and the end of an event.
+const maxDuration = 366 * 24 * time.Hour
+
+// Check validates the details and returns them as they are stored, with texts trimmed and the times in UTC. It returns
+// a *problem.Error that names the first invalid field. It does not check that the date is in the future, because that
 // depends on the clock of the database.
 func (d Details) Check() (Details, error) {
 	for _, text := range []struct {
@@ -72,8 +76,20 @@ func (d Details) Check() (Details, error) {
 		return Details{}, problem.Field("category", "category must be one of %v", categories)
 	}
 	var err error
-	if d.Date, err = checkDate(d.Date); err != nil {
+	if d.Date, err = checkTime("eventDate", d.Date); err != nil {
 		return Details{}, err
+	}
+	if !d.EndDate.IsZero() {
+		if d.EndDate, err = checkTime("endDate", d.EndDate); err != nil {
+			return Details{}, err
+		}
+		if !d.EndDate.After(d.Date) {
+			return Details{}, ErrEndNotAfterDate
+		}
+		if d.EndDate.Sub(d.Date) > maxDuration {
+			return Details{}, problem.Field("endDate", "endDate must be at most %d days after eventDate",
+				maxDuration/(24*time.Hour))
+		}
 	}
 	if d.ImageURL == "" {
 		return d, nil
@@ -106,13 +122,13 @@ func checkText(field, value string, minimum, maximum int, controls string) (stri
 	return value, nil
 }
 
-func checkDate(date time.Time) (time.Time, error) {
-	date = date.UTC().Truncate(time.Microsecond) // the precision of PostgreSQL
-	// RFC 3339 cannot represent the year 10000, which a date in 9999 can reach by its offset.
-	if date.Year() > 9999 {
-		return time.Time{}, problem.Field("eventDate", "eventDate must be before the year 10000")
+func checkTime(field string, t time.Time) (time.Time, error) {
+	t = t.UTC().Truncate(time.Microsecond) // the precision of PostgreSQL
+	// RFC 3339 cannot represent the year 10000, which a time in 9999 can reach by its offset.
+	if t.Year() > 9999 {
+		return time.Time{}, problem.Field(field, "%s must be before the year 10000", field)
 	}
-	return date, nil
+	return t, nil
 }
 
 // Search selects published events. A zero field selects all.

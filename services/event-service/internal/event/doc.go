@@ -13,6 +13,9 @@
 // a date. Therefore the date of a PUBLISHED event is changed only by postponing it, which is announced to the holders
 // of tickets.
 //
+// The end of an event is optional. It can be set, changed and removed until the event is cancelled, because an event
+// may take longer than planned. Postponing the event moves the end too.
+//
 // CANCELLED is the final state. A CANCELLED event is as visible as a PUBLISHED one and never changes again.
 //
 // Publishing, postponing to the same date, and cancelling are idempotent.

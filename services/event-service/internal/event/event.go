@@ -28,6 +28,8 @@ var (
 	ErrCancelled     = problem.New(problem.Conflict, "EVENT_CANCELLED", "The event is cancelled")
 	ErrDateFixed     = problem.Field("eventDate",
 		"eventDate of a published event cannot be changed; postpone the event instead")
+	// ErrEndNotAfterDate reports an event that would end before it starts.
+	ErrEndNotAfterDate = problem.Field("endDate", "endDate must be after eventDate")
 	// ErrConcurrentChange reports that the status of the event changed while a request was in progress, so that what the
 	// request had found out no longer applies. The caller may retry.
 	ErrConcurrentChange = problem.New(problem.Conflict, "EVENT_CHANGED",
@@ -95,6 +97,7 @@ type Change struct {
 	Name         *string
 	Description  *string
 	Date         *time.Time
+	EndDate      *time.Time // the zero time removes the end
 	VenueName    *string
 	VenueAddress *string
 	Category     *Category
@@ -130,6 +133,9 @@ func (e Event) Change(user identity.User, now time.Time, c Change) (Event, error
 		}
 		e.Date = *c.Date
 	}
+	if c.EndDate != nil {
+		e.EndDate = *c.EndDate
+	}
 	var err error
 	if e.Details, err = e.Check(); err != nil {
 		return Event{}, err
@@ -140,14 +146,14 @@ func (e Event) Change(user identity.User, now time.Time, c Change) (Event, error
 	return e, nil
 }
 
-// Postpone returns the event as user moves it to another date at the time now. If the result equals e, there is nothing
-// to write. It returns NotFound, identity.ErrForbidden, ErrNotPublished, ErrCancelled, ErrDateNotFuture, or a
-// *problem.Error that names eventDate.
+// Postpone returns the event as user moves it to another date at the time now. An event that has an end keeps its
+// duration. If the result equals e, there is nothing to write. It returns NotFound, identity.ErrForbidden,
+// ErrNotPublished, ErrCancelled, ErrDateNotFuture, or a *problem.Error that names eventDate.
 func (e Event) Postpone(user identity.User, now, date time.Time) (Event, error) {
 	if err := e.authorize(user); err != nil {
 		return Event{}, err
 	}
-	date, err := checkDate(date)
+	date, err := checkTime("eventDate", date)
 	switch {
 	case err != nil:
 		return Event{}, err
@@ -159,6 +165,11 @@ func (e Event) Postpone(user identity.User, now, date time.Time) (Event, error) 
 		return Event{}, ErrDateNotFuture
 	case date.Equal(e.Date):
 		return e, nil
+	}
+	if !e.EndDate.IsZero() {
+		if e.EndDate, err = checkTime("eventDate", date.Add(e.EndDate.Sub(e.Date))); err != nil {
+			return Event{}, err
+		}
 	}
 	e.PostponedFrom, e.Date = e.Date, date
 	return e, nil

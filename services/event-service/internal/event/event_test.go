@@ -19,6 +19,7 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 	valid := event.Details{
 		Name: " Summer Music Festival ", Description: "Annual outdoor festival\n\tBring a hat.",
 		Date:      time.Date(2030, 7, 15, 20, 0, 0, 0, time.FixedZone("", 2*60*60)),
+		EndDate:   time.Date(2030, 7, 16, 1, 0, 0, 0, time.FixedZone("", 2*60*60)),
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
 		Category: event.Music, ImageURL: "https://cdn.example.com/events/770e8400.jpg",
 	}
@@ -43,10 +44,22 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 		{"VenueAddressTooLong", func(d *event.Details) { d.VenueAddress = strings.Repeat("a", 501) }, "venueAddress"},
 		{"NoCategory", func(d *event.Details) { d.Category = "" }, "category"},
 		{"UnknownCategory", func(d *event.Details) { d.Category = "music" }, "category"},
-		{"LastPossibleDate", func(d *event.Details) { d.Date = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC) }, ""},
+		{"LastPossibleDate", func(d *event.Details) {
+			d.Date, d.EndDate = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Time{}
+		}, ""},
 		{"DateInTheYear10000", func(d *event.Details) {
 			d.Date = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -60*60))
 		}, "eventDate"},
+		{"NoEnd", func(d *event.Details) { d.EndDate = time.Time{} }, ""},
+		{"EndRightAfterTheStart", func(d *event.Details) { d.EndDate = d.Date.Add(time.Microsecond) }, ""},
+		{"EndAtTheStart", func(d *event.Details) { d.EndDate = d.Date }, "endDate"},
+		{"EndBeforeTheStart", func(d *event.Details) { d.EndDate = d.Date.Add(-time.Hour) }, "endDate"},
+		{"LongestEvent", func(d *event.Details) { d.EndDate = d.Date.AddDate(0, 0, 366) }, ""},
+		{"EventTooLong", func(d *event.Details) { d.EndDate = d.Date.AddDate(0, 0, 366).Add(time.Second) }, "endDate"},
+		{"EndInTheYear10000", func(d *event.Details) {
+			d.Date = time.Date(9999, 12, 31, 18, 0, 0, 0, time.UTC)
+			d.EndDate = d.Date.Add(12 * time.Hour)
+		}, "endDate"},
 		{"NoImage", func(d *event.Details) { d.ImageURL = "" }, ""},
 		{"ImageOverHTTP", func(d *event.Details) { d.ImageURL = "http://example.com/a.jpg" }, ""},
 		{"RelativeImage", func(d *event.Details) { d.ImageURL = "/a.jpg" }, "imageUrl"},
@@ -67,6 +80,7 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, strings.TrimSpace(details.Name), checked.Name)
 				require.Equal(t, details.Date.UTC(), checked.Date)
+				require.Equal(t, details.EndDate.UTC(), checked.EndDate)
 				return
 			}
 			p, ok := errors.AsType[*problem.Error](err)
@@ -156,6 +170,7 @@ func TestChangeSetsTheGivenDetails(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	name := event.Change{Name: new(" Winter Music Festival ")}
 	date := func(d time.Duration) event.Change { return event.Change{Date: new(now.Add(d))} }
+	end := func(d time.Duration) event.Change { return event.Change{EndDate: new(now.Add(d))} }
 	renamed := func(e *event.Event) { e.Name = "Winter Music Festival" }
 	for _, tt := range []struct {
 		name   string
@@ -181,6 +196,14 @@ func TestChangeSetsTheGivenDetails(t *testing.T) {
 		{"DateOfDraft", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) {
 			e.Date = now.Add(time.Minute)
 		}},
+		{"EndOfDraft", event.Draft, organizer, end(2 * time.Hour), nil, func(e *event.Event) {
+			e.EndDate = now.Add(2 * time.Hour)
+		}},
+		{"EndOfPublished", event.Published, organizer, end(2 * time.Hour), nil, func(e *event.Event) {
+			e.EndDate = now.Add(2 * time.Hour)
+		}},
+		{"EndAtTheStart", event.Published, organizer, end(time.Hour), event.ErrEndNotAfterDate, nil},
+		{"EndOfCancelled", event.Cancelled, organizer, end(2 * time.Hour), event.ErrCancelled, nil},
 		{"DateOfDraftToNow", event.Draft, organizer, date(0), event.ErrDateNotFuture, nil},
 		{"DateOfPublished", event.Published, organizer, date(time.Minute), event.ErrDateFixed, nil},
 		{"SameDateOfPublished", event.Published, organizer, date(time.Hour), event.ErrDateFixed, nil},
@@ -213,6 +236,31 @@ func TestChangeSetsTheGivenDetails(t *testing.T) {
 			require.Equal(t, e, after)
 		})
 	}
+}
+
+func TestEndFollowsTheStart(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	e := newEvent(event.Published, now.Add(time.Hour))
+	e.EndDate = now.Add(4 * time.Hour)
+	for _, move := range []time.Duration{-30 * time.Minute, 24 * time.Hour} {
+		postponed, err := e.Postpone(organizer, now, e.Date.Add(move))
+		require.NoError(t, err)
+		require.Equal(t, e.EndDate.Add(move), postponed.EndDate)
+	}
+	_, err := e.Postpone(organizer, now, time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC))
+	requireProblem(t, problem.Field("eventDate", ""), err)
+	same, err := e.Postpone(organizer, now, e.Date)
+	require.NoError(t, err)
+	require.Equal(t, e, same)
+
+	removed, err := e.Change(organizer, now, event.Change{EndDate: &time.Time{}})
+	require.NoError(t, err)
+	require.Zero(t, removed.EndDate)
+	draft := e
+	draft.Status = event.Draft
+	_, err = draft.Change(organizer, now, event.Change{Date: new(now.Add(5 * time.Hour))})
+	requireProblem(t, event.ErrEndNotAfterDate, err)
 }
 
 func TestPostponeKeepsThePreviousDate(t *testing.T) {

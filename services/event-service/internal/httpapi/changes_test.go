@@ -69,6 +69,8 @@ func TestChangeSetsTheGivenFieldsOnly(t *testing.T) {
 			`{"description":"Bring a hat.","eventDate":"2099-08-15T18:00:00Z"}`,
 		},
 		{"Published", b.organizer, identity.RoleOrganizer, setPublished, `{"description":"Bring a hat."}`},
+		{"EndOfPublished", b.organizer, identity.RoleOrganizer, setPublished, `{"endDate":"2099-07-16T02:00:00Z"}`},
+		{"NoEnd", b.organizer, identity.RoleOrganizer, setEnd, `{"endDate":null}`},
 		{"ByAnAdmin", b.admin, identity.RoleAdmin, setPublished, `{"description":"Bring a hat."}`},
 		{"Nothing", b.organizer, identity.RoleOrganizer, setPublished, `{}`},
 	} {
@@ -105,6 +107,9 @@ func TestChangeRejectsInvalidRequests(t *testing.T) {
 		},
 		{"PastDate", b.organizer, ``, `{"eventDate":"2001-08-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "eventDate"},
 		{"NotADate", b.organizer, ``, `{"eventDate":"tomorrow"}`, 400, "VALIDATION_ERROR", "eventDate"},
+		{"NotAnEnd", b.organizer, ``, `{"endDate":"late"}`, 400, "VALIDATION_ERROR", "endDate"},
+		{"EndAtTheStart", b.organizer, ``, `{"endDate":"2099-07-15T18:00:00Z"}`, 400, "VALIDATION_ERROR", "endDate"},
+		{"StartAfterTheEnd", b.organizer, setEnd, `{"eventDate":"2099-07-17T18:00:00Z"}`, 400, "VALIDATION_ERROR", "endDate"},
 		{"Null", b.organizer, ``, `{"name":null}`, 400, "VALIDATION_ERROR", "name"},
 		{"WrongType", b.organizer, ``, `{"category":7}`, 400, "VALIDATION_ERROR", "category"},
 		{"BlankName", b.organizer, ``, `{"name":" "}`, 400, "VALIDATION_ERROR", "name"},

@@ -24,6 +24,18 @@ func TestCreateReturnsADraft(t *testing.T) {
 	require.JSONEq(t, b.details(got.EventID, "DRAFT"), strings.Replace(body, `,"imageUrl":"`+image+`"`, "", 1))
 }
 
+func TestCreateReturnsTheEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, body := b.send(t, http.MethodPost, "/api/events",
+		newEvent(map[string]any{"endDate": "2099-07-16T01:00:00+02:00"}), b.asOrganizer(t))
+	require.Equal(t, http.StatusCreated, status, body)
+	require.Contains(t, body, `"endDate":"2099-07-15T23:00:00Z"`)
+	status, body = b.send(t, http.MethodPost, "/api/events", newEvent(map[string]any{"endDate": nil}), b.asOrganizer(t))
+	require.Equal(t, http.StatusCreated, status, body)
+	require.NotContains(t, body, "endDate")
+}
+
 func TestCreateRejectsMalformedBodies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -65,6 +77,11 @@ func TestCreateNamesTheInvalidField(t *testing.T) {
 		{"ImpossibleDate", "eventDate", "2099-02-30T18:00:00Z"},
 		{"DateInThePast", "eventDate", "2001-07-15T18:00:00Z"},
 		{"DateInTheYear10000", "eventDate", "9999-12-31T23:59:59-23:00"},
+		{"EndAsNumber", "endDate", 4087900800},
+		{"EndWithoutZone", "endDate", "2099-07-16T18:00:00"},
+		{"EndBeforeTheStart", "endDate", "2099-07-15T17:00:00Z"},
+		{"EndInTheYear1", "endDate", "0001-01-01T00:00:00Z"},
+		{"EndAfterTwoYears", "endDate", "2101-07-15T17:00:00Z"},
 		{"UnknownCategory", "category", "OPERA"},
 		{"RelativeImage", "imageUrl", "/a.jpg"},
 	} {

@@ -80,11 +80,24 @@ func parseTime(field, value string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
+// parseEnd parses the end of an event; nil is no end, and returned as the zero time. It returns a *problem.Error that
+// names endDate.
+func parseEnd(value *string) (time.Time, error) {
+	if value == nil {
+		return time.Time{}, nil
+	}
+	end, err := parseTime("endDate", *value)
+	if err == nil && end.IsZero() { // a time like any other for the caller
+		err = event.ErrEndNotAfterDate
+	}
+	return end, err
+}
+
 // detail returns the event in the contract's form, "Get Event Details".
 func detail(e event.Event) calls.EventInfoAnswer {
 	return calls.EventInfoAnswer{
 		EventID: e.ID, OrganizerID: e.OrganizerID, Name: e.Name, Description: e.Description, EventDate: e.Date,
-		VenueName: e.VenueName, VenueAddress: e.VenueAddress, Category: string(e.Category),
+		EndDate: e.EndDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress, Category: string(e.Category),
 		Status: calls.EventStatus(e.Status), ImageURL: e.ImageURL,
 	}
 }

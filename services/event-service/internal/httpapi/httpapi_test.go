@@ -33,10 +33,11 @@ const (
 	appAPIToken   = "the token of the sidecar"
 )
 
-// SQL that sets the status of an event.
+// SQL that sets the status or the end of an event.
 const (
 	setPublished = `UPDATE events SET status = 'PUBLISHED' WHERE id = $1`
 	setCancelled = `UPDATE events SET status = 'CANCELLED' WHERE id = $1`
+	setEnd       = `UPDATE events SET end_date = '2099-07-15T23:00:00Z' WHERE id = $1`
 )
 
 type bundle struct {

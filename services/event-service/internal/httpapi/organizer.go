@@ -13,6 +13,7 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 		Name         string         `json:"name"`
 		Description  string         `json:"description"`
 		EventDate    string         `json:"eventDate"` // a string, so that the error for an invalid date can name the field
+		EndDate      *string        `json:"endDate"`
 		VenueName    string         `json:"venueName"`
 		VenueAddress string         `json:"venueAddress"`
 		Category     event.Category `json:"category"`
@@ -25,9 +26,13 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	end, err := parseEnd(in.EndDate)
+	if err != nil {
+		return err
+	}
 	details, err := event.Details{
-		Name: in.Name, Description: in.Description, Date: date, VenueName: in.VenueName, VenueAddress: in.VenueAddress,
-		Category: in.Category, ImageURL: in.ImageURL,
+		Name: in.Name, Description: in.Description, Date: date, EndDate: end, VenueName: in.VenueName,
+		VenueAddress: in.VenueAddress, Category: in.Category, ImageURL: in.ImageURL,
 	}.Check()
 	if err != nil {
 		return err
@@ -61,6 +66,7 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 		Name         web.Optional[string]         `json:"name"`
 		Description  web.Optional[string]         `json:"description"`
 		EventDate    web.Optional[string]         `json:"eventDate"`
+		EndDate      web.Clearable[string]        `json:"endDate"`
 		VenueName    web.Optional[string]         `json:"venueName"`
 		VenueAddress web.Optional[string]         `json:"venueAddress"`
 		Category     web.Optional[event.Category] `json:"category"`
@@ -79,6 +85,13 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		change.Date = &date
+	}
+	if in.EndDate.Present {
+		end, err := parseEnd(in.EndDate.Value)
+		if err != nil {
+			return err
+		}
+		change.EndDate = &end
 	}
 	e, err := a.store.Change(r.Context(), id, identity.CurrentUser(r.Context()), change)
 	if err != nil {

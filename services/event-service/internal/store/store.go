@@ -41,17 +41,20 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
 // columns are the columns that scan reads, in its order.
 const columns = `id, organizer_id, status, updated_at,
-	name, description, event_date, venue_name, venue_address, category, image_url,
+	name, description, event_date, end_date, venue_name, venue_address, category, image_url,
 	cancellation_reason, postponed_from`
 
 func scan(row pgx.Row) (event.Event, error) {
 	var e event.Event
-	var postponedFrom *time.Time
+	var end, postponedFrom *time.Time
 	err := row.Scan(
 		&e.ID, &e.OrganizerID, &e.Status, &e.UpdatedAt,
-		&e.Name, &e.Description, &e.Date, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
+		&e.Name, &e.Description, &e.Date, &end, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
 		&e.CancellationReason, &postponedFrom)
 	e.UpdatedAt, e.Date = e.UpdatedAt.UTC(), e.Date.UTC()
+	if end != nil {
+		e.EndDate = end.UTC()
+	}
 	if postponedFrom != nil {
 		e.PostponedFrom = postponedFrom.UTC()
 	}
@@ -64,11 +67,13 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		var err error
 		created, err = scan(tx.QueryRow(ctx, `
-			INSERT INTO events (organizer_id, name, description, event_date, venue_name, venue_address, category, image_url)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8
+			INSERT INTO events
+				(organizer_id, name, description, event_date, venue_name, venue_address, category, image_url, end_date)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
 			WHERE $4 > now()
 			RETURNING `+columns,
-			organizer, d.Name, d.Description, d.Date, d.VenueName, d.VenueAddress, d.Category, d.ImageURL))
+			organizer, d.Name, d.Description, d.Date, d.VenueName, d.VenueAddress, d.Category, d.ImageURL,
+			orNull(d.EndDate)))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return event.ErrDateNotFuture
 		}
@@ -164,12 +169,12 @@ func (s *Store) change(
 		err = tx.QueryRow(ctx, `
 			UPDATE events
 			SET status = $2, name = $3, description = $4, event_date = $5, venue_name = $6, venue_address = $7,
-			    category = $8, image_url = $9, cancellation_reason = $10, postponed_from = $11,
+			    category = $8, image_url = $9, cancellation_reason = $10, postponed_from = $11, end_date = $12,
 			    updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
 			WHERE id = $1
 			RETURNING updated_at`,
 			id, after.Status, after.Name, after.Description, after.Date, after.VenueName, after.VenueAddress,
-			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom)).
+			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom), orNull(after.EndDate)).
 			Scan(&after.UpdatedAt)
 		if err != nil { // including pgx.ErrNoRows, which cannot happen while the row is locked
 			return fmt.Errorf("change event %s: %w", id, err)
@@ -196,8 +201,8 @@ func orNull(t time.Time) *time.Time {
 // payload returns the details of an event as messages carry them.
 func payload(e event.Event) events.EventDetails {
 	return events.EventDetails{
-		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, VenueName: e.VenueName,
-		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, EndDate: orNull(e.EndDate),
+		VenueName: e.VenueName, Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
 	}
 }
 

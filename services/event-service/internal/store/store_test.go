@@ -103,6 +103,35 @@ func requireMessage(t *testing.T, eventType string, e event.Event, m message) {
 	}, m.Data.Payload)
 }
 
+// The end of an event is stored and published, moves with the start, and can be removed.
+func TestEndOfEventIsStoredAndPublished(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	d := details(time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond))
+	d.EndDate = d.Date.Add(3 * time.Hour)
+	created, err := b.store.Create(t.Context(), b.organizer.ID, d)
+	require.NoError(t, err)
+	require.Equal(t, d, created.Details)
+	_, err = b.store.Publish(t.Context(), created.ID, b.organizer)
+	require.NoError(t, err)
+	_, err = b.store.Postpone(t.Context(), created.ID, b.organizer, d.Date.Add(time.Hour), "Storm")
+	require.NoError(t, err)
+	later := d.EndDate.Add(2 * time.Hour)
+	_, err = b.store.Change(t.Context(), created.ID, b.organizer, event.Change{EndDate: &later})
+	require.NoError(t, err)
+	removed, err := b.store.Change(t.Context(), created.ID, b.organizer, event.Change{EndDate: &time.Time{}})
+	require.NoError(t, err)
+	require.Zero(t, removed.EndDate)
+	stored, err := b.store.Event(t.Context(), created.ID)
+	require.NoError(t, err)
+	require.Equal(t, removed, stored)
+	var published []*time.Time
+	for _, m := range b.messages(t) {
+		published = append(published, m.Data.Payload.EndDate)
+	}
+	require.Equal(t, []*time.Time{&d.EndDate, &d.EndDate, new(d.EndDate.Add(time.Hour)), &later, nil}, published)
+}
+
 // Each message has another id on the ordered topic. EVENT_CREATED is not published there, because nothing precedes it.
 func TestChangesArePublishedToTheOrderedTopicToo(t *testing.T) {
 	t.Parallel()

@@ -52,6 +52,28 @@ func TestEventsOfEventServiceUpdateSales(t *testing.T) {
 	}
 }
 
+// The end of an event is stored from the first answer of event-service, and from each message.
+func TestEndOfEventIsStored(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.services.end = time.Date(2030, 7, 15, 23, 0, 0, 0, time.UTC)
+	b.newType(t, b.event, "VIP", "10")
+	requireEnd := func(end time.Time) {
+		t.Helper()
+		e, err := b.store.Event(t.Context(), b.event)
+		require.NoError(t, err)
+		require.NotNil(t, e.EndDate)
+		require.True(t, end.Equal(*e.EndDate))
+	}
+	requireEnd(b.services.end)
+	status, body := b.deliver(t, "EVENT_UPDATED", `{"eventId":"`+b.event.String()+`",
+		"organizerId":"`+b.organizer.String()+`","eventName":"Festival","eventDate":"2030-07-15T18:00:00Z",
+		"endDate":"2030-07-16T02:00:00Z","venueName":"Park","category":"MUSIC","status":"PUBLISHED",
+		"updatedAt":"2030-01-01T10:00:04Z"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	requireEnd(time.Date(2030, 7, 16, 2, 0, 0, 0, time.UTC))
+}
+
 // The handler of EVENT_CANCELLED runs the first batch, and the next tick runs the rest.
 func TestCancellationContinuesWithNextTick(t *testing.T) {
 	t.Parallel()

@@ -48,6 +48,7 @@ const (
 type fakeServices struct {
 	mu        sync.Mutex
 	organizer uuid.UUID
+	end       time.Time                       // of the known events; zero if it is not set
 	statuses  map[uuid.UUID]calls.EventStatus // of the known events
 	users     map[uuid.UUID]string            // first names of the known users
 	paths     []string                        // of the calls received
@@ -78,8 +79,8 @@ func (f *fakeServices) Send(_ context.Context, r calls.Request) ([]byte, error) 
 		}
 		return json.Marshal(calls.EventInfoAnswer{
 			EventID: r.IDs[0], OrganizerID: f.organizer, Name: "Festival",
-			EventDate: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC), VenueName: "Park", VenueAddress: "1 Park Ave",
-			Category: "MUSIC", Status: status,
+			EventDate: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC), EndDate: f.end, VenueName: "Park",
+			VenueAddress: "1 Park Ave", Category: "MUSIC", Status: status,
 		})
 	}
 	return nil, problem.New(problem.NotFound, "NOT_FOUND", "No such resource")

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -111,18 +110,6 @@ func (a api) createType(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusCreated, typeToJSON(t, e))
 }
 
-// clearable is a field of a change. An absent field changes nothing; null removes the value.
-type clearable[T any] struct {
-	present bool
-	value   *T
-}
-
-// UnmarshalJSON reads the value of the field. web.Decode adds the name of the field to its error.
-func (c *clearable[T]) UnmarshalJSON(body []byte) error {
-	c.present = true
-	return json.Unmarshal(body, &c.value)
-}
-
 func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "ticketTypeId")
 	if err != nil {
@@ -132,19 +119,19 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 		Name         web.Optional[string]        `json:"name"`
 		Price        web.Optional[money.Decimal] `json:"price"`
 		Capacity     web.Optional[int]           `json:"capacity"`
-		SalesStart   clearable[string]           `json:"salesStart"`
-		SalesEnd     clearable[string]           `json:"salesEnd"`
-		MaxPerOrder  clearable[int]              `json:"maxPerOrder"`
-		MaxPerPerson clearable[int]              `json:"maxPerPerson"`
+		SalesStart   web.Clearable[string]       `json:"salesStart"`
+		SalesEnd     web.Clearable[string]       `json:"salesEnd"`
+		MaxPerOrder  web.Clearable[int]          `json:"maxPerOrder"`
+		MaxPerPerson web.Clearable[int]          `json:"maxPerPerson"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
-	start, err := parseTime("salesStart", in.SalesStart.value)
+	start, err := parseTime("salesStart", in.SalesStart.Value)
 	if err != nil {
 		return err
 	}
-	end, err := parseTime("salesEnd", in.SalesEnd.value)
+	end, err := parseTime("salesEnd", in.SalesEnd.Value)
 	if err != nil {
 		return err
 	}
@@ -162,17 +149,17 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 		if in.Capacity.Value != nil {
 			t.Capacity = *in.Capacity.Value
 		}
-		if in.SalesStart.present {
+		if in.SalesStart.Present {
 			t.SalesStart = start
 		}
-		if in.SalesEnd.present {
+		if in.SalesEnd.Present {
 			t.SalesEnd = end
 		}
-		if in.MaxPerOrder.present {
-			t.MaxPerOrder = in.MaxPerOrder.value
+		if in.MaxPerOrder.Present {
+			t.MaxPerOrder = in.MaxPerOrder.Value
 		}
-		if in.MaxPerPerson.present {
-			t.MaxPerPerson = in.MaxPerPerson.value
+		if in.MaxPerPerson.Present {
+			t.MaxPerPerson = in.MaxPerPerson.Value
 		}
 		return t, t.Validate()
 	}

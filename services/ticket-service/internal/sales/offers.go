@@ -105,6 +105,9 @@ func (s *Sales) requestEvent(ctx context.Context, id uuid.UUID) (ticket.Event, e
 		ID: id, OrganizerID: answer.OrganizerID, Name: answer.Name, Date: answer.EventDate,
 		VenueName: answer.VenueName, Status: ticket.EventStatus(answer.Status),
 	}
+	if !answer.EndDate.IsZero() {
+		e.EndDate = &answer.EndDate
+	}
 	if err := s.store.SaveFetchedEvent(ctx, e); err != nil {
 		return e, err
 	}

@@ -18,13 +18,13 @@ import (
 // messages: a fetched event has no timestamp that orders it among them.
 func (s *Store) SaveFetchedEvent(ctx context.Context, e ticket.Event) error {
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status)
-		VALUES ($1, $2, $3, $4, $5, $6)
+		INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, status)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE
-		SET name = excluded.name, event_date = excluded.event_date, venue_name = excluded.venue_name,
-		    status = excluded.status
-		WHERE known.status = $7 OR known.updated_at = '-infinity'`,
-		e.ID, e.OrganizerID, e.Name, e.Date, e.VenueName, e.Status, ticket.EventDraft)
+		SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
+		    venue_name = excluded.venue_name, status = excluded.status
+		WHERE known.status = $8 OR known.updated_at = '-infinity'`,
+		e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.Status, ticket.EventDraft)
 	if err != nil {
 		return fmt.Errorf("save fetched event %s: %w", e.ID, err)
 	}
@@ -40,14 +40,15 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			INSERT INTO events AS known (id, organizer_id, name, event_date, venue_name, status, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)
+			INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, status, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (id) DO UPDATE
-			SET name = excluded.name, event_date = excluded.event_date, venue_name = excluded.venue_name,
-			    status = CASE WHEN excluded.status = $8 OR known.status = $9 THEN known.status ELSE excluded.status END,
+			SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
+			    venue_name = excluded.venue_name,
+			    status = CASE WHEN excluded.status = $9 OR known.status = $10 THEN known.status ELSE excluded.status END,
 			    updated_at = excluded.updated_at
 			WHERE known.updated_at < excluded.updated_at`,
-			e.ID, e.OrganizerID, e.Name, e.Date, e.VenueName, e.Status, e.UpdatedAt,
+			e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.Status, e.UpdatedAt,
 			ticket.EventDraft, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("apply %s of event %s: %w", messageType, e.ID, err)
@@ -60,8 +61,8 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 func (s *Store) Event(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
 	e := ticket.Event{ID: id}
 	err := s.pool.QueryRow(ctx, `
-		SELECT organizer_id, name, event_date, venue_name, status, now() FROM events WHERE id = $1`, id).
-		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.VenueName, &e.Status, &e.ReadAt)
+		SELECT organizer_id, name, event_date, end_date, venue_name, status, now() FROM events WHERE id = $1`, id).
+		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.EndDate, &e.VenueName, &e.Status, &e.ReadAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return e, ticket.ErrEventNotFound
 	}

@@ -92,6 +92,25 @@ func TestNewestMessageWins(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, cancelled, e.Status)
 	})
+	t.Run("EndOfEvent", func(t *testing.T) {
+		t.Parallel()
+		e := ticket.Event{ID: uuid.New(), Status: published, Date: first, EndDate: new(at(3600))}
+		requireEnd := func(end *time.Time) {
+			t.Helper()
+			stored, err := b.store.Event(t.Context(), e.ID)
+			require.NoError(t, err)
+			require.Equal(t, end == nil, stored.EndDate == nil)
+			require.True(t, end == nil || end.Equal(*stored.EndDate))
+		}
+		require.NoError(t, b.store.SaveFetchedEvent(t.Context(), e))
+		requireEnd(e.EndDate)
+		e.EndDate, e.UpdatedAt = new(at(7200)), at(1)
+		require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", e))
+		requireEnd(e.EndDate)
+		e.EndDate, e.UpdatedAt = nil, at(2)
+		require.NoError(t, b.store.ApplyEvent(t.Context(), uuid.New(), "EVENT_UPDATED", e))
+		requireEnd(nil)
+	})
 	t.Run("Unknown", func(t *testing.T) {
 		t.Parallel()
 		_, err := b.store.Event(t.Context(), uuid.New())

@@ -190,9 +190,11 @@ func queueInventory(b *pgx.Batch, to *ticket.Inventory, typeIDs, eventIDs, reser
 		}
 		return nil
 	})
-	b.Queue(`SELECT id, status, event_date FROM events WHERE id = ANY($1)`, eventIDs).Query(func(rows pgx.Rows) error {
+	b.Queue(`
+		SELECT id, status, event_date, end_date FROM events WHERE id = ANY($1)`,
+		eventIDs).Query(func(rows pgx.Rows) error {
 		var e ticket.Event
-		_, err := pgx.ForEachRow(rows, []any{&e.ID, &e.Status, &e.Date}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&e.ID, &e.Status, &e.Date, &e.EndDate}, func() error {
 			to.Events[e.ID] = e
 			return nil
 		})

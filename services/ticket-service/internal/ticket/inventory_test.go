@@ -166,6 +166,13 @@ func TestReserveTakesTicketsOrRefuses(t *testing.T) {
 		{"SalesEndBeforeTheEvent", startsIn(time.Hour, func(vip *ticket.Type) {
 			vip.SalesEnd = new(noon.Add(-time.Minute))
 		}), ticket.ErrSalesEnded},
+		{"EventEndedBeforeTheSalesEnd", func(s *stock) ticket.Request {
+			s.Events[s.event] = ticket.Event{
+				Status: ticket.EventPublished, Date: noon.Add(-time.Hour), EndDate: &noon,
+			}
+			s.Types[s.vip].SalesEnd = new(noon.Add(time.Hour))
+			return s.request(item(s.vip, 1))
+		}, ticket.ErrSalesEnded},
 		{"AtLimitPerOrder", one(func(vip *ticket.Type) { vip.MaxPerOrder = new(1) }), nil},
 		{"BeyondLimitPerOrder", func(s *stock) ticket.Request {
 			s.Types[s.vip].MaxPerOrder = new(2)

@@ -78,7 +78,8 @@ type Event struct {
 	ID          uuid.UUID
 	OrganizerID uuid.UUID
 	Name        string
-	Date        time.Time
+	Date        time.Time  // when it starts
+	EndDate     *time.Time // when it ends; nil if the organizer has not set it
 	VenueName   string
 	Status      EventStatus
 	UpdatedAt   time.Time // when event-service last changed the event; zero if unknown
@@ -105,11 +106,14 @@ type Type struct {
 func (t Type) Available() int { return t.Capacity - t.Sold - t.Held }
 
 // CheckSale returns nil if tickets of the type are on sale at the time now. Otherwise it returns ErrEventNotOnSale,
-// ErrSalesNotStarted or ErrSalesEnded. e is the event of the type.
+// ErrSalesNotStarted or ErrSalesEnded. e is the event of the type. No ticket is sold after the end of the event.
 func (t Type) CheckSale(e Event, now time.Time) error {
 	end := e.Date
 	if t.SalesEnd != nil {
 		end = *t.SalesEnd
+	}
+	if e.EndDate != nil && e.EndDate.Before(end) {
+		end = *e.EndDate
 	}
 	switch {
 	case e.Status != EventPublished:
