@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -19,6 +20,12 @@ func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := newSale(t, 10)
+	eventPath := "/api/events/" + s.event.EventID.String()
+	postpone := func(date time.Time) demo.Request {
+		return post("event-service", eventPath+"/postpone", s.organizer.Token, map[string]any{
+			"eventDate": date.UTC().Truncate(time.Second), "reason": "Weather",
+		})
+	}
 	friend, err := s.Join(ctx, "Fay", "Lund", false)
 	require.NoError(t, err)
 	order, err := s.Buy(ctx, s.buyer, s.purchase(4, demo.GoodCard))
@@ -44,7 +51,16 @@ func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 	require.NoError(t, s.Do(ctx, get("ticket-service", path(transferred, "/qr.png"), friend.Token), nil))
 	require.Equal(t, "CODE_SUPERSEDED", refusal(t, s.Client, checkIn(transferred, 1)).Code)
 
-	require.NoError(t, s.Do(ctx, checkIn(used, 1), nil))
+	require.Equal(t, "CHECK_IN_NOT_OPEN", refusal(t, s.Client, checkIn(used, 1)).Code)
+	require.NoError(t, s.Do(ctx, postpone(time.Now().Add(time.Hour)), nil))
+	_, err = demo.Await(ctx, func() (string, error) { // until the new date has arrived at ticket-service
+		err := s.Do(ctx, checkIn(used, 1), nil)
+		if refused, ok := errors.AsType[*demo.Refusal](err); ok && refused.Code == "CHECK_IN_NOT_OPEN" {
+			return refused.Code, nil
+		}
+		return "", err
+	}, func(refused string) bool { return refused == "" })
+	require.NoError(t, err)
 	require.Equal(t, "ALREADY_CHECKED_IN", refusal(t, s.Client, checkIn(used, 1)).Code)
 	require.NoError(t, s.Do(ctx, checkIn(transferred, 2), nil), "the new holder cannot check in")
 
@@ -95,10 +111,7 @@ func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 	}
 	requireMail(t, friend.Email, "You have a ticket")
 
-	eventPath := "/api/events/" + s.event.EventID.String()
-	require.NoError(t, s.Do(ctx, post("event-service", eventPath+"/postpone", s.organizer.Token, map[string]any{
-		"eventDate": time.Now().UTC().AddDate(2, 0, 0).Truncate(time.Second), "reason": "Weather",
-	}), nil))
+	require.NoError(t, s.Do(ctx, postpone(time.Now().AddDate(2, 0, 0)), nil))
 	requirePublished(t, s.event.EventID, "EVENT_CREATED", "EVENT_PUBLISHED", "EVENT_UPDATED", "PAYMENT_COMPLETED",
 		"TICKETS_GENERATED", "TICKET_TRANSFERRED", "TICKET_CHECKED_IN", "TICKET_CANCELLED", "REFUND_PROCESSED")
 }

@@ -79,8 +79,8 @@ func (f *fakeServices) Send(_ context.Context, r calls.Request) ([]byte, error) 
 		}
 		return json.Marshal(calls.EventInfoAnswer{
 			EventID: r.IDs[0], OrganizerID: f.organizer, Name: "Festival",
-			EventDate: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC), EndDate: f.end, VenueName: "Park",
-			VenueAddress: "1 Park Ave", Category: "MUSIC", Status: status,
+			EventDate: time.Now().UTC().Add(2 * time.Hour), // its check-in is open
+			EndDate:   f.end, VenueName: "Park", VenueAddress: "1 Park Ave", Category: "MUSIC", Status: status,
 		})
 	}
 	return nil, problem.New(problem.NotFound, "NOT_FOUND", "No such resource")

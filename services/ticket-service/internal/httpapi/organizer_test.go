@@ -226,6 +226,20 @@ func TestCheckInAdmitsOnce(t *testing.T) {
 		require.Equal(t, http.StatusConflict, status, body)
 		requireFailure(t, body, "TICKET_NOT_ACTIVE", "")
 	})
+	t.Run("OutsideTheWindow", func(t *testing.T) {
+		for _, tt := range []struct{ start, code, message string }{
+			{"2099-07-15T18:00:00Z", "CHECK_IN_NOT_OPEN", "The check-in for the event opens at 2099-07-15T12:00:00Z"},
+			{"2024-07-15T18:00:00Z", "CHECK_IN_CLOSED", "The check-in for the event closed at 2024-07-16T18:00:00Z"},
+		} {
+			_, err := b.pool.Exec(t.Context(), `UPDATE events SET event_date = $1`, tt.start)
+			require.NoError(t, err)
+			status, body := b.checkIn(t, codeOf(tickets[1].TicketID), "North", b.asOrganizer(t))
+			require.Equal(t, http.StatusConflict, status, body)
+			require.JSONEq(t, `{"error":"`+tt.code+`","message":"`+tt.message+`"}`, body)
+		}
+		_, err := b.pool.Exec(t.Context(), `UPDATE events SET event_date = now() + interval '1 hour'`)
+		require.NoError(t, err)
+	})
 	t.Run("AdminWithoutGate", func(t *testing.T) {
 		status, body := b.send(t, http.MethodPost, "/api/tickets/check-in",
 			`{"code":"`+codeOf(tickets[1].TicketID)+`"}`, b.as(t, uuid.New(), identity.RoleAdmin))

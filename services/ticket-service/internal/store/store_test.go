@@ -52,10 +52,10 @@ func (b *bundle) publish(ctx context.Context) error {
 	return b.store.ApplyEvent(ctx, uuid.New(), "EVENT_PUBLISHED", b.festival(ticket.EventPublished, time.Now()))
 }
 
-// festival is the bundle's event.
+// festival is the bundle's event, whose check-in is open.
 func (b *bundle) festival(status ticket.EventStatus, updatedAt time.Time) ticket.Event {
 	return ticket.Event{
-		ID: b.event, OrganizerID: uuid.New(), Name: "Festival", Date: time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC),
+		ID: b.event, OrganizerID: uuid.New(), Name: "Festival", Date: time.Now().Add(2 * time.Hour),
 		VenueName: "Park", Status: status, UpdatedAt: updatedAt,
 	}
 }

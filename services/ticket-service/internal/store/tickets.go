@@ -128,6 +128,16 @@ func lockTicketTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Ticket, 
 	return t, now, nil
 }
 
+// timesOfTx returns the id and the times of a stored event.
+func timesOfTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Event, error) {
+	e := ticket.Event{ID: id}
+	err := tx.QueryRow(ctx, `SELECT event_date, end_date FROM events WHERE id = $1`, id).Scan(&e.Date, &e.EndDate)
+	if err != nil {
+		return e, fmt.Errorf("read times of event %s: %w", id, err)
+	}
+	return e, nil
+}
+
 // CheckIn marks a ticket as used, after a code of the given version was scanned at the gate, and publishes
 // TICKET_CHECKED_IN. Of any number of concurrent scans exactly one succeeds. Its errors are ticket.ErrTicketNotFound
 // and those of ticket.Ticket.CheckIn; with ErrAlreadyCheckedIn it also returns the ticket, which has the time and the
@@ -139,7 +149,11 @@ func (s *Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate str
 		if err != nil {
 			return err
 		}
-		if t, err = before.CheckIn(version, gate, now); err != nil {
+		e, err := timesOfTx(ctx, tx, before.EventID)
+		if err != nil {
+			return err
+		}
+		if t, err = before.CheckIn(e, version, gate, now); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `UPDATE tickets SET status = $2, checked_in_at = $3, gate = $4 WHERE id = $1`,
@@ -185,15 +199,16 @@ func (s *Store) Cancel(ctx context.Context, id, owner uuid.UUID, reason string) 
 		if err := lockTypesOfTx(ctx, tx, []uuid.UUID{id}); err != nil {
 			return err
 		}
-		var now, date time.Time
+		var now time.Time
 		var err error
 		if t, now, err = lockTicketTx(ctx, tx, id); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `SELECT event_date FROM events WHERE id = $1`, t.EventID).Scan(&date); err != nil {
-			return fmt.Errorf("read date of event %s: %w", t.EventID, err)
+		e, err := timesOfTx(ctx, tx, t.EventID)
+		if err != nil {
+			return err
 		}
-		if t, err = t.Cancel(owner, date, now); err != nil {
+		if t, err = t.Cancel(owner, e.Date, now); err != nil {
 			return err
 		}
 		return cancelTx(ctx, tx, []ticket.Ticket{t}, cancellation{by: events.CancelledByOwner, reason: reason})

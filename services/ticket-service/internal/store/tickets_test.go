@@ -88,6 +88,25 @@ func TestConcurrentScansAdmitOnce(t *testing.T) {
 	require.Len(t, b.published(t, "TICKET_CHECKED_IN"), 1)
 }
 
+func TestCheckInOutsideItsWindowIsRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	k := b.bought(t, b.newType(t, 5), 1)[0]
+	checkIn := func(times string) error {
+		_, err := b.pool.Exec(t.Context(), `UPDATE events SET `+times)
+		require.NoError(t, err)
+		_, err = b.store.CheckIn(t.Context(), k.ID, 1, "North")
+		return err
+	}
+	require.ErrorIs(t, checkIn(`event_date = now() + interval '7 hours'`), ticket.ErrCheckInNotOpen)
+	require.ErrorIs(t, checkIn(`event_date = now() - interval '25 hours'`), ticket.ErrCheckInClosed)
+	require.ErrorIs(t, checkIn(`end_date = now() - interval '7 hours'`), ticket.ErrCheckInClosed)
+	b.requireTicket(t, k.ID, ticket.Active)
+	require.Empty(t, b.published(t, "TICKET_CHECKED_IN"))
+	require.NoError(t, checkIn(`end_date = now() - interval '5 hours'`))
+	b.requireTicket(t, k.ID, ticket.Used)
+}
+
 func TestTransferInvalidatesFormerCode(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

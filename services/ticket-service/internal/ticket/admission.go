@@ -43,9 +43,28 @@ type Holding struct {
 	Holders map[uuid.UUID]int
 }
 
-// CheckIn returns the ticket after its holder was admitted with a code of the given version. It returns
-// ErrCodeSuperseded, ErrAlreadyCheckedIn or ErrNotActive, with the unchanged ticket.
-func (t Ticket) CheckIn(version int, gate string, now time.Time) (Ticket, error) {
+// The check-in window of an event. Its start keeps a ticket for one evening from admitting on the evening before. Its
+// end leaves gates that were offline the time to report whom they admitted.
+const (
+	CheckInBeforeStart = 6 * time.Hour
+	CheckInAfterEnd    = 6 * time.Hour
+	CheckInAfterStart  = 24 * time.Hour // for an event whose end is unknown
+)
+
+// CheckInWindow returns when the check-in for the event opens, and when it closes.
+func (e Event) CheckInWindow() (opens, closes time.Time) {
+	opens = e.Date.Add(-CheckInBeforeStart)
+	if e.EndDate != nil {
+		return opens, e.EndDate.Add(CheckInAfterEnd)
+	}
+	return opens, e.Date.Add(CheckInAfterStart)
+}
+
+// CheckIn returns the ticket after its holder was admitted to e, the ticket's event, with a code of the given version.
+// It returns ErrCodeSuperseded, ErrAlreadyCheckedIn, ErrNotActive, ErrCheckInNotOpen or ErrCheckInClosed, with the
+// unchanged ticket.
+func (t Ticket) CheckIn(e Event, version int, gate string, now time.Time) (Ticket, error) {
+	opens, closes := e.CheckInWindow()
 	switch {
 	case version != t.CodeVersion:
 		return t, ErrCodeSuperseded
@@ -53,6 +72,12 @@ func (t Ticket) CheckIn(version int, gate string, now time.Time) (Ticket, error)
 		return t, ErrAlreadyCheckedIn
 	case t.Status != Active:
 		return t, ErrNotActive
+	case now.Before(opens):
+		return t, problem.New(problem.Conflict, ErrCheckInNotOpen.Code, "The check-in for the event opens at %s",
+			opens.UTC().Format(time.RFC3339))
+	case !now.Before(closes):
+		return t, problem.New(problem.Conflict, ErrCheckInClosed.Code, "The check-in for the event closed at %s",
+			closes.UTC().Format(time.RFC3339))
 	}
 	t.Status, t.CheckedInAt, t.Gate = Used, now, gate
 	return t, nil

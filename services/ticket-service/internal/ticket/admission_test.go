@@ -27,7 +27,7 @@ func TestStatusAllowsTransitions(t *testing.T) {
 		t.Run(string(tt.status), func(t *testing.T) {
 			t.Parallel()
 			k := ticket.Ticket{ID: uuid.New(), OwnerID: owner, Status: tt.status, CodeVersion: 2}
-			_, err := k.CheckIn(2, "North", now)
+			_, err := k.CheckIn(begins(now), 2, "North", now)
 			require.ErrorIs(t, err, tt.checkIn)
 			_, err = k.Transfer(owner, uuid.New(), "Bob")
 			require.ErrorIs(t, err, tt.transfer)
@@ -44,16 +44,58 @@ func TestCheckInUsesTicketOnce(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
 	k := ticket.Ticket{ID: uuid.New(), Status: ticket.Active, CodeVersion: 2}
-	used, err := k.CheckIn(2, "North", now)
+	used, err := k.CheckIn(begins(now), 2, "North", now)
 	require.NoError(t, err)
 	k.Status, k.CheckedInAt, k.Gate = ticket.Used, now, "North"
 	require.Equal(t, k, used)
-	again, err := used.CheckIn(2, "South", now.Add(time.Minute))
+	again, err := used.CheckIn(begins(now), 2, "South", now.Add(time.Minute))
 	require.ErrorIs(t, err, ticket.ErrAlreadyCheckedIn)
 	require.Equal(t, used, again)
 	for _, other := range []int{0, 1, 3, -2} { // whatever the status, this is not the ticket's code
-		_, err := used.CheckIn(other, "", now)
+		_, err := used.CheckIn(begins(now), other, "", now)
 		require.ErrorIs(t, err, ticket.ErrCodeSuperseded)
+	}
+}
+
+// begins returns an event that starts at a time and whose end is unknown.
+func begins(at time.Time) ticket.Event { return ticket.Event{Date: at} }
+
+func TestCheckInHasAWindow(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
+	short, long := new(start.Add(3*time.Hour)), new(start.Add(72*time.Hour))
+	for _, tt := range []struct {
+		name string
+		end  *time.Time
+		now  time.Time
+		err  error
+	}{
+		{"TheEveningBefore", nil, start.Add(-24 * time.Hour), ticket.ErrCheckInNotOpen},
+		{"BeforeItOpens", nil, start.Add(-6*time.Hour - time.Microsecond), ticket.ErrCheckInNotOpen},
+		{"WhenItOpens", nil, start.Add(-6 * time.Hour), nil},
+		{"AtTheStart", nil, start, nil},
+		{"NoEndBeforeItCloses", nil, start.Add(24*time.Hour - time.Microsecond), nil},
+		{"NoEndWhenItCloses", nil, start.Add(24 * time.Hour), ticket.ErrCheckInClosed},
+		{"OpensAtTheSameTimeWithAnEnd", short, start.Add(-6*time.Hour - time.Microsecond), ticket.ErrCheckInNotOpen},
+		{"AfterTheEnd", short, start.Add(9*time.Hour - time.Microsecond), nil},
+		{"WhenItCloses", short, start.Add(9 * time.Hour), ticket.ErrCheckInClosed},
+		{"ThirdDay", long, start.Add(50 * time.Hour), nil},
+		{"AfterThreeDays", long, start.Add(78 * time.Hour), ticket.ErrCheckInClosed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := ticket.Event{Date: start, EndDate: tt.end}
+			k := ticket.Ticket{ID: uuid.New(), Status: ticket.Active, CodeVersion: 1}
+			used, err := k.CheckIn(e, 1, "North", tt.now)
+			require.ErrorIs(t, err, tt.err)
+			if tt.err != nil {
+				require.Equal(t, k, used)
+				return
+			}
+			require.Equal(t, ticket.Used, used.Status)
+			_, err = used.CheckIn(e, 1, "South", start.AddDate(1, 0, 0))
+			require.ErrorIs(t, err, ticket.ErrAlreadyCheckedIn, "a used ticket is reported at any time")
+		})
 	}
 }
 

@@ -36,7 +36,8 @@
 //
 // A ticket is ACTIVE from the commit that completed its reservation. Its QR code contains a signed token (see
 // Signer) that anyone with the public key can check offline. A transfer changes the owner and increments the
-// version of the code, so that the previous code no longer admits. A used ticket is not refunded, except when
+// version of the code, so that the previous code no longer admits. Check-in is possible only in the window of the
+// event, see Event.CheckInWindow. A used ticket is not refunded, except when
 // its event is cancelled, possibly while the event was running: then all tickets are cancelled. CANCELLED is
 // final. A cancelled ticket is available for sale again.
 //

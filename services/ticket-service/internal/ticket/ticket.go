@@ -57,6 +57,10 @@ var (
 	ErrAlreadyCheckedIn = problem.New(problem.Conflict, "ALREADY_CHECKED_IN", "The ticket was already used")
 	ErrCodeSuperseded   = problem.New(problem.Conflict, "CODE_SUPERSEDED",
 		"The ticket was transferred and this code is no longer valid")
+	// ErrCheckInNotOpen and ErrCheckInClosed report a check-in outside the window of the event.
+	ErrCheckInNotOpen = problem.New(problem.Conflict, "CHECK_IN_NOT_OPEN", "The check-in for the event is not open yet")
+	ErrCheckInClosed  = problem.New(problem.Conflict, "CHECK_IN_CLOSED", "The check-in for the event is closed")
+
 	ErrEventPassed  = problem.New(problem.Conflict, "EVENT_PASSED", "The event has already started")
 	ErrTicketUsed   = problem.New(problem.Conflict, "TICKET_USED", "A used ticket cannot be cancelled")
 	ErrUserNotFound = problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")
