@@ -66,6 +66,10 @@ func samples() []messaging.Payload {
 		events.TicketCheckedIn{
 			TicketID: ticket, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at, Gate: "North",
 		},
+		events.TicketCheckInUndone{
+			TicketID: ticket, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at,
+			UndoneAt: at.Add(time.Minute), Reason: "Scanned by mistake",
+		},
 		events.EventCreated{EventDetails: details},
 		events.EventUpdated{EventDetails: postponed},
 		events.EventPublished{EventDetails: details},

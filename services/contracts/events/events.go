@@ -225,6 +225,26 @@ func (e TicketCheckedIn) Attributes() map[string]string {
 	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
 }
 
+// TicketCheckInUndone reports that the check-in of CheckedInAt was undone, so that the ticket admits again. The type is
+// added for the figures of organizers.
+type TicketCheckInUndone struct {
+	TicketID     uuid.UUID `json:"ticketId"`
+	OrderID      uuid.UUID `json:"orderId"`
+	EventID      uuid.UUID `json:"eventId"`
+	TicketTypeID uuid.UUID `json:"ticketTypeId"`
+	CheckedInAt  time.Time `json:"checkedInAt"`
+	UndoneAt     time.Time `json:"undoneAt"`
+	Reason       string    `json:"reason"`
+}
+
+// Type, Topic, Subject and Attributes implement messaging.Payload.
+func (TicketCheckInUndone) Type() string      { return "TICKET_CHECK_IN_UNDONE" }
+func (TicketCheckInUndone) Topic() string     { return TopicTickets }
+func (e TicketCheckInUndone) Subject() string { return e.TicketID.String() }
+func (e TicketCheckInUndone) Attributes() map[string]string {
+	return map[string]string{"ticketid": e.TicketID.String(), "orderid": e.OrderID.String()}
+}
+
 // EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
 // event: a consumer ignores a version that is not newer than its own. EndDate is nil if the organizer has not set it.
 // PostponedFrom, the previous date, and Reason are set only in the EVENT_UPDATED of a postponement.

@@ -136,6 +136,18 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			"checkedInAt":"2024-07-15T18:00:00Z","gate":"North"}`,
 		},
 		{
+			"TICKET_CHECK_IN_UNDONE",
+			events.TicketCheckInUndone{
+				TicketID: booking, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at,
+				UndoneAt: at.Add(time.Minute), Reason: "Scanned by mistake",
+			},
+			"ticket-events", booking.String(),
+			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
+			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","ticketTypeId":"990e8400-e29b-41d4-a716-446655440000",
+			"checkedInAt":"2024-07-15T18:00:00Z","undoneAt":"2024-07-15T18:01:00Z","reason":"Scanned by mistake"}`,
+		},
+		{
 			"EVENT_PUBLISHED",
 			events.EventPublished{EventDetails: events.EventDetails{
 				EventID: event, OrganizerID: user, EventName: "Summer Music Festival 2024", EventDate: at,

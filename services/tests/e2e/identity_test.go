@@ -365,6 +365,8 @@ func TestUsersCannotAccessEachOthersData(t *testing.T) {
 		"PATCH /api/tickets/types/{ticketTypeId}":                 {`{"price":1}`, notTheirs},
 		"GET /api/tickets/events/{eventId}/attendees.csv":         {``, notTheirs},
 		"POST /api/tickets/check-in":                              {code, notTheirs},
+		"GET /api/tickets/{ticketId}/check-ins":                   {``, notTheirs},
+		"POST /api/tickets/{ticketId}/check-in/undo":              {reason, notTheirs},
 		"GET /api/tickets/{ticketId}":                             {``, noTicket},
 		"GET /api/tickets/{ticketId}/qr.png":                      {``, noTicket},
 		"GET /api/tickets/{ticketId}/ticket.pdf":                  {``, noTicket},

@@ -63,6 +63,10 @@ func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "ALREADY_CHECKED_IN", refusal(t, s.Client, checkIn(used, 1)).Code)
 	require.NoError(t, s.Do(ctx, checkIn(transferred, 2), nil), "the new holder cannot check in")
+	require.NoError(t, s.Do(ctx, post("ticket-service", path(used, "/check-in/undo"), s.organizer.Token,
+		map[string]string{"reason": "Scanned by mistake"}), nil))
+	require.NoError(t, s.Do(ctx, checkIn(used, 1), nil), "the check-in was undone")
+	require.NoError(t, s.Do(ctx, get("ticket-service", path(used, "/check-ins"), s.organizer.Token), nil))
 
 	require.NoError(t, s.Do(ctx, post("ticket-service", path(cancelled, "/cancel"), s.buyer.Token,
 		map[string]string{"reason": "Ill"}), &ticket))
@@ -113,7 +117,8 @@ func TestTicketsAreTransferredUsedCancelledAndRefunded(t *testing.T) {
 
 	require.NoError(t, s.Do(ctx, postpone(time.Now().AddDate(2, 0, 0)), nil))
 	requirePublished(t, s.event.EventID, "EVENT_CREATED", "EVENT_PUBLISHED", "EVENT_UPDATED", "PAYMENT_COMPLETED",
-		"TICKETS_GENERATED", "TICKET_TRANSFERRED", "TICKET_CHECKED_IN", "TICKET_CANCELLED", "REFUND_PROCESSED")
+		"TICKETS_GENERATED", "TICKET_TRANSFERRED", "TICKET_CHECKED_IN", "TICKET_CHECK_IN_UNDONE", "TICKET_CANCELLED",
+		"REFUND_PROCESSED")
 }
 
 func TestCancelledEventIsNotOnSale(t *testing.T) {

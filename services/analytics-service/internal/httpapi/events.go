@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,6 +20,7 @@ func Handlers(s *store.Store) []inbox.Handler {
 		inbox.On(c.eventCreated), inbox.On(c.eventUpdated), inbox.On(c.eventPublished), inbox.On(c.eventCancelled),
 		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed), inbox.On(c.refundFailed),
 		inbox.On(c.ticketsGenerated), inbox.On(c.ticketCancelled), inbox.On(c.ticketCheckedIn),
+		inbox.On(c.ticketCheckInUndone),
 	}
 }
 
@@ -117,7 +119,19 @@ func (c consumer) ticketCancelled(ctx context.Context, e inbox.Event[events.Tick
 
 func (c consumer) ticketCheckedIn(ctx context.Context, e inbox.Event[events.TicketCheckedIn]) error {
 	p := e.Payload
-	return c.add(ctx, report(e, p.TicketID), sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
+	return c.add(ctx, report(e, checkIn(p.TicketID, p.CheckedInAt)),
+		sales.CheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
+}
+
+func (c consumer) ticketCheckInUndone(ctx context.Context, e inbox.Event[events.TicketCheckInUndone]) error {
+	p := e.Payload
+	return c.add(ctx, report(e, checkIn(p.TicketID, p.CheckedInAt)),
+		sales.UndoneCheckIn(p.EventID, p.TicketTypeID, p.CheckedInAt))
+}
+
+// checkIn returns the id of a check-in. A ticket has another one after its check-in was undone.
+func checkIn(ticketID uuid.UUID, at time.Time) uuid.UUID {
+	return uuid.NewSHA1(ticketID, []byte(at.UTC().Format(time.RFC3339Nano)))
 }
 
 // add adds a change to the figures of its event. It returns sales.ErrIncomplete if a part of the change belongs to no

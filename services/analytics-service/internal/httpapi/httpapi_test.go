@@ -74,6 +74,9 @@ const (
 	ticketCheckedIn = `{"ticketId": "ee0e8400-e29b-41d4-a716-446655440001", "orderId": "` + orderID + `",
 		"eventId": "` + eventID + `", "ticketTypeId": "` + ticketTypeID + `",
 		"checkedInAt": "2024-07-15T17:12:34Z", "gate": "North"}`
+	ticketCheckInUndone = `{"ticketId": "ee0e8400-e29b-41d4-a716-446655440001", "orderId": "` + orderID + `",
+		"eventId": "` + eventID + `", "ticketTypeId": "` + ticketTypeID + `",
+		"checkedInAt": "2024-07-15T17:12:34Z", "undoneAt": "2024-07-15T17:15:00Z", "reason": "Scanned by mistake"}`
 )
 
 var (
@@ -222,6 +225,26 @@ func TestSalesSumAllEventsOnce(t *testing.T) {
 		"refunded": 150.00}]}`, body)
 }
 
+// A check-in and its undoing count in whatever order they arrive, and the next check-in of the ticket counts again.
+func TestUndoneCheckInsAreNotCounted(t *testing.T) {
+	b := setup(t)
+	organizer := b.token(t, organizerID, time.Minute, identity.RoleUser, identity.RoleOrganizer)
+	require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", eventCreated))
+	again := strings.Replace(ticketCheckedIn, "17:12:34Z", "18:30:00.123456Z", 1)
+	for _, step := range []struct{ eventType, payload, checkedIn, byHour string }{
+		{"TICKET_CHECK_IN_UNDONE", ticketCheckInUndone, `"checkedIn":0`, `"byHour":[]`},
+		{"TICKET_CHECKED_IN", ticketCheckedIn, `"checkedIn":0`, `"byHour":[]`},
+		{"TICKET_CHECKED_IN", again, `"checkedIn":1`, `"byHour":[{"hour":"2024-07-15T18:00:00Z",`},
+		{"TICKET_CHECKED_IN", again, `"checkedIn":1`, `"byHour":[{"hour":"2024-07-15T18:00:00Z",`}, // under another event id
+	} {
+		require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), step.eventType, step.payload))
+		status, body := b.sales(t, organizer)
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, body, step.checkedIn)
+		require.Contains(t, body, step.byHour)
+	}
+}
+
 func TestEventsListsOwnEventsByPage(t *testing.T) {
 	b := setup(t)
 	const events = 3
@@ -344,6 +367,7 @@ func TestInvalidEventsAreRejected(t *testing.T) {
 		"FailureNoEvent":   {"PAYMENT_FAILED", `{}`},
 		"TicketsNoEvent":   {"TICKETS_GENERATED", `{}`},
 		"CheckInNoTime":    {"TICKET_CHECKED_IN", replaced(ticketCheckedIn, "checkedInAt", "at")},
+		"UndoneNoTime":     {"TICKET_CHECK_IN_UNDONE", replaced(ticketCheckInUndone, "checkedInAt", "at")},
 		"RefundNoType":     {"TICKET_CANCELLED", replaced(ticketCancelled, "ticketTypeId", "type")},
 		"EventNoTime":      {"EVENT_CREATED", `{"eventId": "` + eventID + `"}`},
 	} {

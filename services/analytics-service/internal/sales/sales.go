@@ -72,7 +72,7 @@ func (c Change) Check() error {
 		return ErrIncomplete
 	}
 	for _, t := range c.ByTicketType {
-		if t.TicketTypeID == uuid.Nil || c.At.IsZero() && (t.Tickets > 0 || t.CheckedIn > 0) {
+		if t.TicketTypeID == uuid.Nil || c.At.IsZero() && (t.Tickets > 0 || t.CheckedIn != 0) {
 			return ErrIncomplete
 		}
 	}
@@ -172,6 +172,12 @@ func Cancellation(eventID, ticketTypeID uuid.UUID, forRefund bool) Change {
 // CheckIn returns the change of a ticket that was used for entry at the given time.
 func CheckIn(eventID, ticketTypeID uuid.UUID, at time.Time) Change {
 	return Change{EventID: eventID, At: at, ByTicketType: []TypeSales{{TicketTypeID: ticketTypeID, CheckedIn: 1}}}
+}
+
+// UndoneCheckIn returns the change of a ticket whose check-in of the given time was undone. It may be added before the
+// change of the check-in.
+func UndoneCheckIn(eventID, ticketTypeID uuid.UUID, at time.Time) Change {
+	return Change{EventID: eventID, At: at, ByTicketType: []TypeSales{{TicketTypeID: ticketTypeID, CheckedIn: -1}}}
 }
 
 // Report has all figures of an event.

@@ -97,6 +97,8 @@ func TestChangeCheckRejectsIncompleteChanges(t *testing.T) {
 		{"CheckIn", sales.CheckIn(eventID, seated, at), nil},
 		{"CheckInWithoutTime", sales.CheckIn(eventID, seated, time.Time{}), sales.ErrIncomplete},
 		{"CheckInWithoutTicketType", sales.CheckIn(eventID, uuid.Nil, at), sales.ErrIncomplete},
+		{"UndoneCheckIn", sales.UndoneCheckIn(eventID, seated, at), nil},
+		{"UndoneCheckInWithoutTime", sales.UndoneCheckIn(eventID, seated, time.Time{}), sales.ErrIncomplete},
 		{"Cancellation", sales.Cancellation(eventID, seated, true), nil},
 		{"RefundWithoutTicketType", sales.Cancellation(eventID, uuid.Nil, true), sales.ErrIncomplete},
 	} {

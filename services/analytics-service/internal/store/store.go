@@ -148,8 +148,9 @@ func (s *Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, er
 				&r.Refunds, &r.Refunded); err != nil {
 			return err
 		}
+		// checked_in is negative while the check-in of one that was undone is still in transit.
 		rows, err := tx.Query(ctx, `
-			SELECT ticket_type_id, tickets, revenue_minor, checked_in, refunded FROM ticket_type_sales
+			SELECT ticket_type_id, tickets, revenue_minor, greatest(checked_in, 0), refunded FROM ticket_type_sales
 			WHERE event_id = $1 ORDER BY ticket_type_id`, eventID)
 		if err != nil {
 			return err
@@ -158,7 +159,8 @@ func (s *Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, er
 			return err
 		}
 		rows, err = tx.Query(ctx, `
-			SELECT hour, tickets, revenue_minor, checked_in FROM hourly_sales WHERE event_id = $1 ORDER BY hour`, eventID)
+			SELECT hour, tickets, revenue_minor, greatest(checked_in, 0) FROM hourly_sales
+			WHERE event_id = $1 AND (tickets <> 0 OR revenue_minor <> 0 OR checked_in > 0) ORDER BY hour`, eventID)
 		if err != nil {
 			return err
 		}
@@ -184,7 +186,7 @@ func (s *Store) Totals(ctx context.Context, organizerID uuid.UUID, page paging.P
 		LEFT JOIN event_sales s ON s.event_id = e.id
 		CROSS JOIN LATERAL (
 			SELECT coalesce(sum(tickets), 0)::bigint AS tickets, coalesce(sum(revenue_minor), 0)::bigint AS revenue,
-			       coalesce(sum(checked_in), 0)::bigint AS checked_in
+			       coalesce(sum(greatest(checked_in, 0)), 0)::bigint AS checked_in
 			FROM ticket_type_sales WHERE event_id = e.id) t
 		WHERE e.organizer_id = $1 AND (e.known_since, e.id) < (coalesce($2::timestamptz, 'infinity'), $3)
 		ORDER BY e.known_since DESC, e.id DESC LIMIT $4::integer + 1`,

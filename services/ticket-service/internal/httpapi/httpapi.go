@@ -56,6 +56,8 @@ func New(
 	r.Handle("/api/tickets/types/{ticketTypeId}", organizer(a.changeType)).Methods(http.MethodPatch)
 	get("/api/tickets/events/{eventId}/attendees.csv", organizer(a.attendees))
 	post("/api/tickets/check-in", organizer(a.checkIn))
+	get("/api/tickets/{ticketId}/check-ins", organizer(a.checkIns))
+	post("/api/tickets/{ticketId}/check-in/undo", organizer(a.undoCheckIn))
 
 	// For everyone, and for people who are logged in. Fixed paths are registered before {ticketId}.
 	get("/api/tickets/.well-known/jwks.json", a.keys)

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/csv"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -168,50 +167,6 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, typeToJSON(t, e))
-}
-
-// Limits of a check-in, in characters. The codes of tickets are far shorter than maxCode.
-const (
-	maxCode = 4096
-	maxGate = 100
-)
-
-func (a api) checkIn(w http.ResponseWriter, r *http.Request) error {
-	var in struct {
-		Code string `json:"code"`
-		Gate string `json:"gate"`
-	}
-	if err := web.Decode(w, r, &in); err != nil {
-		return err
-	}
-	if in.Code == "" || len(in.Code) > maxCode {
-		return problem.Field("code", "code must have 1 to %d characters", maxCode)
-	}
-	if err := ticket.ValidateText("gate", in.Gate, maxGate); err != nil {
-		return err
-	}
-	t, err := a.sales.CheckIn(r.Context(), identity.CurrentUser(r.Context()), in.Code, in.Gate)
-	if errors.Is(err, ticket.ErrAlreadyCheckedIn) {
-		p := web.Problem(r, err)
-		return web.WriteJSON(w, web.Status(p.Kind), struct {
-			Error       string    `json:"error"`
-			Message     string    `json:"message"`
-			CheckedInAt time.Time `json:"checkedInAt"`
-			Gate        string    `json:"gate"`
-		}{p.Code, p.Message, t.CheckedInAt.UTC(), t.Gate})
-	}
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK, struct {
-		TicketID     uuid.UUID `json:"ticketId"`
-		TicketNumber string    `json:"ticketNumber"`
-		HolderName   string    `json:"holderName"`
-		TicketTypeID uuid.UUID `json:"ticketTypeId"`
-		EventID      uuid.UUID `json:"eventId"`
-		CheckedInAt  time.Time `json:"checkedInAt"`
-		Gate         string    `json:"gate"`
-	}{t.ID, t.Number, t.HolderName, t.TypeID, t.EventID, t.CheckedInAt.UTC(), t.Gate})
 }
 
 // attendeesBatch is how many rows of the table are read at a time.

@@ -212,7 +212,7 @@ func TestCheckInAdmitsOnce(t *testing.T) {
 		status, body := b.checkIn(t, codeOf(k.TicketID), "South", b.asOrganizer(t))
 		require.Equal(t, http.StatusConflict, status)
 		require.JSONEq(t, `{"error":"ALREADY_CHECKED_IN","message":"The ticket was already used",
-			"checkedInAt":"`+at+`","gate":"North"}`, body)
+			"ticketId":"`+k.TicketID.String()+`","checkedInAt":"`+at+`","gate":"North"}`, body)
 	})
 	t.Run("UsedTicketHasNoCode", func(t *testing.T) {
 		for _, file := range []string{"qr.png", "ticket.pdf"} {

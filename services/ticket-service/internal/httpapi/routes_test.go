@@ -137,6 +137,8 @@ func TestPersonalRoutesAreGuarded(t *testing.T) {
 		{http.MethodPatch, "/api/tickets/types/" + kind.String()},
 		{http.MethodGet, "/api/tickets/events/" + b.event.String() + "/attendees.csv"},
 		{http.MethodPost, "/api/tickets/check-in"},
+		{http.MethodGet, "/api/tickets/" + id + "/check-ins"},
+		{http.MethodPost, "/api/tickets/" + id + "/check-in/undo"},
 		{http.MethodGet, "/api/tickets/mine"},
 		{http.MethodGet, "/api/tickets/" + id},
 		{http.MethodGet, "/api/tickets/" + id + "/qr.png"},
@@ -192,7 +194,8 @@ func TestOrganizerRoutesAreGuarded(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	kind := b.newType(t, b.event, "VIP", "10")
-	code, err := b.signer.Code(b.ticket(t, b.buy(t, uuid.New(), kind, "1")[0].TicketID))
+	id := b.buy(t, uuid.New(), kind, "1")[0].TicketID
+	code, err := b.signer.Code(b.ticket(t, id))
 	require.NoError(t, err)
 	for _, r := range []struct {
 		route
@@ -202,6 +205,8 @@ func TestOrganizerRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodPatch, "/api/tickets/types/" + kind.String()}, `{"capacity":11}`},
 		{route{http.MethodGet, "/api/tickets/events/" + b.event.String() + "/attendees.csv"}, ""},
 		{route{http.MethodPost, "/api/tickets/check-in"}, `{"code":"` + code + `"}`},
+		{route{http.MethodGet, "/api/tickets/" + id.String() + "/check-ins"}, ""},
+		{route{http.MethodPost, "/api/tickets/" + id.String() + "/check-in/undo"}, `{"reason":"Mistake"}`},
 	} {
 		for _, tt := range []struct {
 			name   string

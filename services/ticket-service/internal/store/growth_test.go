@@ -162,6 +162,18 @@ func TestRequestsDoNotReadHistory(t *testing.T) {
 			require.Len(t, found, 20+1)
 			return err
 		}},
+		{"CheckIn", func() error {
+			_, err := s.CheckIn(t.Context(), sold[0].ID, 1, "North")
+			return err
+		}},
+		{"UndoCheckIn", func() error {
+			_, err := s.UndoCheckIn(t.Context(), sold[0].ID, b.user, "Mistake")
+			return err
+		}},
+		{"CheckIns", func() error {
+			_, err := s.CheckIns(t.Context(), sold[0].ID)
+			return err
+		}},
 		{"Transfer", func() error {
 			_, err := s.Transfer(t.Context(), sold[0].ID, b.user, uuid.New(), "Bob")
 			return err

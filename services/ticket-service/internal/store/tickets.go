@@ -128,46 +128,6 @@ func lockTicketTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Ticket, 
 	return t, now, nil
 }
 
-// timesOfTx returns the id and the times of a stored event.
-func timesOfTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) (ticket.Event, error) {
-	e := ticket.Event{ID: id}
-	err := tx.QueryRow(ctx, `SELECT event_date, end_date FROM events WHERE id = $1`, id).Scan(&e.Date, &e.EndDate)
-	if err != nil {
-		return e, fmt.Errorf("read times of event %s: %w", id, err)
-	}
-	return e, nil
-}
-
-// CheckIn marks a ticket as used, after a code of the given version was scanned at the gate, and publishes
-// TICKET_CHECKED_IN. Of any number of concurrent scans exactly one succeeds. Its errors are ticket.ErrTicketNotFound
-// and those of ticket.Ticket.CheckIn; with ErrAlreadyCheckedIn it also returns the ticket, which has the time and the
-// gate.
-func (s *Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate string) (ticket.Ticket, error) {
-	var t ticket.Ticket
-	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		before, now, err := lockTicketTx(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		e, err := timesOfTx(ctx, tx, before.EventID)
-		if err != nil {
-			return err
-		}
-		if t, err = before.CheckIn(e, version, gate, now); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `UPDATE tickets SET status = $2, checked_in_at = $3, gate = $4 WHERE id = $1`,
-			t.ID, t.Status, t.CheckedInAt, t.Gate); err != nil {
-			return fmt.Errorf("check in ticket %s: %w", id, err)
-		}
-		return outbox.AddTx(ctx, tx, source, events.TicketCheckedIn{
-			TicketID: t.ID, OrderID: t.OrderID, EventID: t.EventID, TicketTypeID: t.TypeID,
-			CheckedInAt: t.CheckedInAt.UTC(), Gate: t.Gate,
-		})
-	})
-	return t, err
-}
-
 // Transfer changes the owner of a ticket and the name on it, and publishes TICKET_TRANSFERRED. Its errors are
 // ticket.ErrTicketNotFound and those of ticket.Ticket.Transfer.
 func (s *Store) Transfer(ctx context.Context, id, from, to uuid.UUID, holder string) (ticket.Ticket, error) {

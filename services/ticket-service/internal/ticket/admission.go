@@ -83,6 +83,25 @@ func (t Ticket) CheckIn(e Event, version int, gate string, now time.Time) (Ticke
 	return t, nil
 }
 
+// CheckIn is an entry of a ticket's history of check-ins.
+type CheckIn struct {
+	At       time.Time
+	Gate     string
+	UndoneAt time.Time // zero if it was not undone; then the others are zero too
+	UndoneBy uuid.UUID
+	Reason   string // for undoing it
+}
+
+// UndoCheckIn returns the ticket as it was before it was checked in, so that it admits again. It returns
+// ErrNotCheckedIn for a ticket that is not used; a used ticket that was cancelled stays cancelled.
+func (t Ticket) UndoCheckIn() (Ticket, error) {
+	if t.Status != Used {
+		return t, ErrNotCheckedIn
+	}
+	t.Status, t.CheckedInAt, t.Gate = Active, time.Time{}, ""
+	return t, nil
+}
+
 // Transfer returns the ticket after its owner, from, transferred it to another user, whose name is holder. It
 // returns ErrTicketNotFound if from does not own the ticket, and ErrNotActive.
 func (t Ticket) Transfer(from, to uuid.UUID, holder string) (Ticket, error) {

@@ -57,6 +57,22 @@ func TestCheckInUsesTicketOnce(t *testing.T) {
 	}
 }
 
+func TestUndoneCheckInAdmitsAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2030, 7, 15, 18, 0, 0, 0, time.UTC)
+	k := ticket.Ticket{ID: uuid.New(), Status: ticket.Active, CodeVersion: 2}
+	used, err := k.CheckIn(begins(now), 2, "North", now)
+	require.NoError(t, err)
+	undone, err := used.UndoCheckIn()
+	require.NoError(t, err)
+	require.Equal(t, k, undone)
+	_, err = undone.UndoCheckIn()
+	require.ErrorIs(t, err, ticket.ErrNotCheckedIn)
+	used.Status = ticket.Cancelled // with its event
+	_, err = used.UndoCheckIn()
+	require.ErrorIs(t, err, ticket.ErrNotCheckedIn)
+}
+
 // begins returns an event that starts at a time and whose end is unknown.
 func begins(at time.Time) ticket.Event { return ticket.Event{Date: at} }
 

@@ -27,6 +27,8 @@
 //	 +---+
 //	 v   |      check-in
 //	 ACTIVE ----------------> USED
+//	    |  ^ check-in undone   |
+//	    |  +-------------------|
 //	    |                      |
 //	    | cancelled by its     | the event is cancelled
 //	    | owner, by a refund,  |
@@ -37,9 +39,10 @@
 // A ticket is ACTIVE from the commit that completed its reservation. Its QR code contains a signed token (see
 // Signer) that anyone with the public key can check offline. A transfer changes the owner and increments the
 // version of the code, so that the previous code no longer admits. Check-in is possible only in the window of the
-// event, see Event.CheckInWindow. A used ticket is not refunded, except when
-// its event is cancelled, possibly while the event was running: then all tickets are cancelled. CANCELLED is
-// final. A cancelled ticket is available for sale again.
+// event, see Event.CheckInWindow. The organizer can undo a check-in, for example after a scan by mistake; the
+// history of the ticket keeps it. A used ticket is not refunded, except when its event is cancelled, possibly while
+// the event was running: then all tickets are cancelled. CANCELLED is final. A cancelled ticket is available for
+// sale again.
 //
 // # Limits
 //

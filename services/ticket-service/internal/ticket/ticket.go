@@ -55,6 +55,7 @@ var (
 	ErrTicketNotFound   = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")
 	ErrNotActive        = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "The ticket was used or cancelled")
 	ErrAlreadyCheckedIn = problem.New(problem.Conflict, "ALREADY_CHECKED_IN", "The ticket was already used")
+	ErrNotCheckedIn     = problem.New(problem.Conflict, "TICKET_NOT_CHECKED_IN", "The ticket is not checked in")
 	ErrCodeSuperseded   = problem.New(problem.Conflict, "CODE_SUPERSEDED",
 		"The ticket was transferred and this code is no longer valid")
 	// ErrCheckInNotOpen and ErrCheckInClosed report a check-in outside the window of the event.
