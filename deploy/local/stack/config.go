@@ -51,6 +51,10 @@ type Config struct {
 	// Interpose, if set, puts a proxy between each app and its sidecar. Start calls it with the name and the URL of each
 	// app, and the sidecar calls the port that it returns.
 	Interpose func(app, url string) (port int, err error)
+	// Tunnel, if set, puts a proxy into the connections that each app opens. Start calls it with the name and the address
+	// of each: <app-id>-to-database, for all replicas, and <name>-to-sidecar-http and -grpc. The app connects to the port
+	// that it returns.
+	Tunnel func(name, address string) (port int, err error)
 	// Overlay, if set, changes dapr.yaml and the files of the resources. It is called with the path of each in the
 	// checkout and its content, and returns the content to use.
 	Overlay func(path string, content []byte) ([]byte, error)

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // databases has the names of the services' databases. The role that owns a database has the same name.
@@ -107,7 +109,11 @@ func (c *Config) loadSecrets() (secrets, error) {
 	if c.SMTP.Password != "" {
 		s[secretSMTPPassword] = c.SMTP.Password
 	}
-	content, err = json.MarshalIndent(s, "", "  ")
+	stored, err := c.tunnelDatabases(s)
+	if err != nil {
+		return nil, err
+	}
+	content, err = json.MarshalIndent(stored, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the secrets: %w", err)
 	}
@@ -118,6 +124,28 @@ func (c *Config) loadSecrets() (secrets, error) {
 		return nil, fmt.Errorf("write the secrets: %w", err)
 	}
 	return s, nil
+}
+
+// tunnelDatabases returns the secrets with the addresses of the proxies to the services' databases, if there are any.
+func (c *Config) tunnelDatabases(s secrets) (secrets, error) {
+	if c.Tunnel == nil {
+		return s, nil
+	}
+	tunneled := maps.Clone(s)
+	for _, database := range databases {
+		key := databaseSecret(database)
+		u, err := url.Parse(s[key])
+		if err != nil {
+			return nil, fmt.Errorf("put a proxy before %s: %w", database, err)
+		}
+		port, err := c.Tunnel(strings.TrimSuffix(key, "-database-url")+"-to-database", u.Host)
+		if err != nil {
+			return nil, fmt.Errorf("put a proxy before %s: %w", database, err)
+		}
+		u.Host = loopback(port)
+		tunneled[key] = u.String()
+	}
+	return tunneled, nil
 }
 
 // superuserURL returns the URL with which roles and databases are created.

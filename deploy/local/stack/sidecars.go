@@ -68,6 +68,20 @@ func (c *Config) sidecar(a runApp, app, daprd string, s secrets, f *runFile) (*P
 	return p, nil
 }
 
+// tunnelSidecar returns the app with the ports of the proxies to its sidecar, if there are any.
+func (c *Config) tunnelSidecar(a runApp) (runApp, error) {
+	if c.Tunnel == nil {
+		return a, nil
+	}
+	for api, port := range map[string]*int{"http": &a.DaprHTTPPort, "grpc": &a.DaprGRPCPort} {
+		var err error
+		if *port, err = c.Tunnel(a.name+"-to-sidecar-"+api, loopback(*port)); err != nil {
+			return a, fmt.Errorf("put a proxy between %s and its sidecar: %w", a.name, err)
+		}
+	}
+	return a, nil
+}
+
 // GRPCPort returns the port of the gRPC API of an app's sidecar, for the first replica, or 0 for an unknown app.
 func (s *Stack) GRPCPort(id string) int {
 	for _, a := range s.run.Apps {

@@ -39,7 +39,11 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	}
 	for i, a := range f.Apps {
 		app := cfg.process(a.name, a.Command[0], a.Command[1:]...)
-		app.env = append(cfg.processEnv(s, f), f.appEnv(a)...)
+		tunneled, err := cfg.tunnelSidecar(a)
+		if err != nil {
+			return st, err
+		}
+		app.env = append(cfg.processEnv(s, f), f.appEnv(tunneled)...)
 		sidecar, err := cfg.sidecar(a, st.apps[i].URL(), t.daprd, s, f)
 		if err != nil {
 			return st, err

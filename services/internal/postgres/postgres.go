@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
+
+	"github.com/eventbooking/eventbooking/services/internal/dial"
 )
 
 const (
@@ -44,6 +46,9 @@ const (
 //
 // Open waits up to a minute for a server that is unreachable, starting or stopping, so that services and servers may
 // start in any order. It returns other errors, such as a wrong password, at once.
+//
+// Every statement that is sent through the pool ends within 15 s, or at the deadline of its context if that is earlier.
+// So a connection that swallows packets holds up its user for seconds only.
 func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -57,7 +62,14 @@ func Open(ctx context.Context, url string, migrations ...Migrations) (*pgxpool.P
 		params[idle] = idleInTx
 	}
 	// Queries get spans with the SQL but without its arguments.
-	config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer())
+	config.ConnConfig.Tracer = deadlines{
+		otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableAcquireTracer()),
+	}
+	config.PingTimeout = pingTimeout
+	config.ConnConfig.DialFunc = dial.Context
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = attemptTimeout // pgxpool's default is two minutes, in which a slot is taken
+	}
 	// Without this, pgx would send a uuid.UUID as text, through its driver.Valuer.
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		pgxuuid.Register(conn.TypeMap())
@@ -98,6 +110,7 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, migrations []Migrations) e
 	if err := pool.Ping(connecting); err != nil {
 		return err
 	}
+	ctx = unlimited(ctx)
 	for _, m := range migrations {
 		if err := pool.AcquireFunc(ctx, func(c *pgxpool.Conn) error { return m.apply(ctx, c.Conn()) }); err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/internal/dial/dialtest"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 )
@@ -311,4 +312,50 @@ func TestViolatesNamesTheConstraint(t *testing.T) {
 	require.False(t, postgres.Violates(err, "seats_pkey"))
 	require.False(t, postgres.Violates(context.Canceled, "seats_pkey"))
 	require.False(t, postgres.Violates(nil, "seats_pkey"))
+}
+
+func TestStatementsEndWithoutAServer(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]func(ctx context.Context, pool *pgxpool.Pool) error{
+		"Exec": func(ctx context.Context, pool *pgxpool.Pool) error {
+			_, err := pool.Exec(ctx, `SELECT 1`)
+			return err
+		},
+		"Query": func(ctx context.Context, pool *pgxpool.Pool) error {
+			var n int
+			return pool.QueryRow(ctx, `SELECT 1`).Scan(&n)
+		},
+		"Batch": func(ctx context.Context, pool *pgxpool.Pool) error {
+			var batch pgx.Batch
+			batch.Queue(`SELECT 1`)
+			return pool.SendBatch(ctx, &batch).Close()
+		},
+		"Transaction": func(ctx context.Context, pool *pgxpool.Pool) error {
+			return postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `SELECT 1`)
+				return err
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, err := url.Parse(postgrestest.New(t).Config().ConnString())
+			require.NoError(t, err)
+			proxy, err := dialtest.NewProxy(t.Context(), u.Host)
+			require.NoError(t, err)
+			t.Cleanup(proxy.Close)
+			u.Host = proxy.Address()
+			pool, err := postgres.Open(t.Context(), u.String(), seats)
+			require.NoError(t, err)
+			t.Cleanup(pool.Close)
+
+			require.NoError(t, statement(t.Context(), pool))
+			proxy.Swallow()
+			began := time.Now()
+			require.ErrorIs(t, statement(t.Context(), pool), context.DeadlineExceeded)
+			require.Less(t, time.Since(began), 20*time.Second)
+			proxy.Forward()
+			require.NoError(t, statement(t.Context(), pool), "on a new connection")
+		})
+	}
 }

@@ -21,6 +21,9 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/eventbooking/eventbooking/services/internal/dial"
 )
 
 // Component names, the same in every environment.
@@ -28,6 +31,16 @@ const (
 	secretStore = "secretstore"
 	// PubSub is the component through which events are published.
 	PubSub = "pubsub"
+)
+
+const (
+	// The gRPC connection is pinged after pingAfter without an answer, and replaced if no ping is answered within
+	// pingTimeout. All requests share it: without pings, one that swallows packets would fail each of them. The sidecar
+	// allows a ping every 8 s (daprd 1.18.2).
+	pingAfter   = 10 * time.Second
+	pingTimeout = 5 * time.Second
+	// secretTimeout bounds the lookup of a secret.
+	secretTimeout = 30 * time.Second
 )
 
 // Client is a connection to the sidecar. It is safe for concurrent use.
@@ -57,7 +70,10 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 	defer cancel()
 	connect := func() (dapr.Client, error) {
 		return dapr.NewClientWithAddressContext(starting, "127.0.0.1:"+strconv.Itoa(grpcPort),
-			grpc.WithStatsHandler(otelgrpc.NewClientHandler()))
+			grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{
+				Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true,
+			}))
 	}
 	client, err := connect()
 	for errors.Is(err, context.DeadlineExceeded) && starting.Err() == nil { // the SDK waits for 5 s only
@@ -69,9 +85,10 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 256 // the sidecar is the only host
 	transport.MaxIdleConns = 256
-	var sidecar http.RoundTripper = transport
+	transport.DialContext = dial.Context
+	var sidecar http.RoundTripper = distrustful{transport}
 	if token := os.Getenv("DAPR_API_TOKEN"); token != "" { // the SDK reads it too
-		sidecar = tokenBearer{token: token, next: transport}
+		sidecar = tokenBearer{token: token, next: sidecar}
 	}
 	return &Client{
 		Dapr:    client,
@@ -80,6 +97,19 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 		invoke:  "http://127.0.0.1:" + strconv.Itoa(httpPort) + "/v1.0/invoke/",
 		traced:  &http.Client{Transport: otelhttp.NewTransport(sidecar, spanName), Timeout: callTimeout},
 	}, nil
+}
+
+// distrustful closes all idle connections after a request that timed out, because they may be dead too. Otherwise each of
+// them would cost a request its timeout.
+type distrustful struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (d distrustful) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := d.Transport.RoundTrip(r)
+	if err != nil && errors.Is(r.Context().Err(), context.DeadlineExceeded) {
+		d.CloseIdleConnections()
+	}
+	return res, err
 }
 
 // tokenBearer is a RoundTripper that adds the sidecar's API token to every request.
@@ -111,6 +141,8 @@ func (c *Client) Authenticate(sign func() (string, error)) { c.token = sign }
 
 // Secret returns a secret from the secret store. It returns an error if the secret is missing or empty.
 func (c *Client) Secret(ctx context.Context, key string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
 	values, err := c.Dapr.GetSecret(ctx, secretStore, key, nil)
 	if err != nil {
 		return "", fmt.Errorf("secret %s: %w", key, err)

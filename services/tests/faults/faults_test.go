@@ -1,5 +1,6 @@
 // Package faults_test runs the whole system under load and injects faults. It kills and freezes processes, drops
-// answers, duplicates, delays and reorders requests and events, and lets the Stripe simulator misbehave. Afterwards the
+// answers, duplicates, delays and reorders requests and events, drops the packets of connections to databases and
+// sidecars, and lets the Stripe simulator misbehave. Afterwards the
 // records of all services must balance: an exact audit (package audit) has no findings, and every user got each
 // notification.
 //

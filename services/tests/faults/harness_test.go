@@ -18,6 +18,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 	"github.com/eventbooking/eventbooking/services/contracts"
+	"github.com/eventbooking/eventbooking/services/internal/dial/dialtest"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -25,6 +26,7 @@ import (
 type harness struct {
 	system    *stack.Stack
 	proxies   *proxies
+	tunnels   *tunnels
 	apps      []string                  // the app-ids
 	processes map[string]*stack.Process // apps, sidecars (with the suffix "-sidecar") and servers
 	sources   audit.Sources
@@ -35,7 +37,8 @@ type harness struct {
 	tally tally          // of this round
 }
 
-// start starts a system whose sidecars reach the apps only through proxies, with two replicas of some apps. The system
+// start starts a system whose sidecars reach the apps only through proxies, and whose apps reach their sidecars and
+// databases only through others, with two replicas of some apps. The system
 // is stopped when the test ends. If the test failed, its logs and databases are kept.
 func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	t.Helper()
@@ -45,7 +48,8 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	require.NoError(t, err)
 	p, err := newProxies(cfg.DataDir)
 	require.NoError(t, err)
-	cfg.Out, cfg.Replicas, cfg.Interpose = os.Stderr, replicas, p.interpose
+	tunnels := &tunnels{ctx: context.WithoutCancel(ctx), byName: map[string]*dialtest.Proxy{}}
+	cfg.Out, cfg.Replicas, cfg.Interpose, cfg.Tunnel = os.Stderr, replicas, p.interpose, tunnels.open
 	system, err := stack.Start(ctx, cfg)
 	t.Cleanup(func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -59,7 +63,7 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	})
 	require.NoError(t, err)
 	h := &harness{
-		system: system, proxies: p, processes: map[string]*stack.Process{}, down: map[string]int{},
+		system: system, proxies: p, tunnels: tunnels, processes: map[string]*stack.Process{}, down: map[string]int{},
 		sources: audit.Sources{
 			Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint(),
 		},
@@ -178,6 +182,12 @@ func (h *harness) inject(ctx context.Context, f fault) error {
 			_ = h.setStripeFaults(ctx, http.MethodDelete, "") // a simulator that was killed starts without faults
 		}
 		return ctx.Err()
+	case swallow:
+		link := h.tunnels.byName[f.target]
+		link.Swallow()
+		defer link.Forward()
+		h.count(string(swallow), 1)
+		return pause(ctx, f.length)
 	}
 	return errors.New("unknown kind of fault: " + string(f.kind))
 }

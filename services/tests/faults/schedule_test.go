@@ -12,8 +12,8 @@ import (
 type fault struct {
 	at     time.Duration // after the start of the round
 	kind   faultKind
-	target string        // a process or an app; for stripeFault the faults of the Stripe simulator, in JSON
-	length time.Duration // how long a process is down or frozen, a request is delayed, or the simulator has its faults
+	target string        // a process, an app or a connection; for stripeFault the faults of the Stripe simulator, in JSON
+	length time.Duration // how long a process is down or frozen, a request is delayed, or another fault lasts
 
 	contains string // of a fault in requests: part of the requests' path
 	requests int    // of a fault in requests: how many requests it applies to
@@ -30,6 +30,9 @@ const (
 	// republish marks events as not published, as if their relay had died before it marked them.
 	republish   faultKind = "republish"
 	stripeFault faultKind = "stripe"
+	// swallow drops what is sent on the connections of an app to its database or its sidecar. Those that exist when the
+	// fault ends stay dead.
+	swallow faultKind = "swallow packets of"
 )
 
 // counted has the kinds of faults in the order of the report, and what the report calls their number.
@@ -44,6 +47,7 @@ var counted = []struct {
 	{delay, "delayed requests"},
 	{republish, "republished events"},
 	{stripeFault, "Stripe faults"},
+	{swallow, "swallowed packets"},
 }
 
 func (f fault) String() string {
@@ -124,9 +128,18 @@ func newSchedule(random *rand.Rand, apps, replicated []string, n intensity) []fa
 		}
 	}
 
+	link := func() string {
+		if random.IntN(2) == 0 {
+			return one([]string{
+				"payment-service", "ticket-service", "notification-service", "event-service", "analytics-service",
+			}) + "-to-database"
+		}
+		return replica(one(busy)) + one([]string{"-to-sidecar-http", "-to-sidecar-grpc"})
+	}
+
 	kinds := slices.Repeat([]faultKind{kill}, n.kills)
 	others := []faultKind{
-		freeze, freeze, loseAnswer, loseAnswer, duplicate, duplicate, delay, delay, republish, stripeFault,
+		freeze, freeze, loseAnswer, loseAnswer, duplicate, duplicate, delay, delay, republish, stripeFault, swallow, swallow,
 	}
 	for range n.others {
 		kinds = append(kinds, others[random.IntN(len(others))])
@@ -157,6 +170,8 @@ func newSchedule(random *rand.Rand, apps, replicated []string, n intensity) []fa
 			f.target = one([]string{"payment-service", "ticket-service", "event-service"})
 		case stripeFault:
 			f.target, f.length = one(stripeFaults), between(2*time.Second, 4*time.Second)
+		case swallow:
+			f.target, f.length = link(), between(time.Second, 20*time.Second)
 		}
 		faults[i] = f
 	}

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	runtime "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
@@ -36,18 +38,26 @@ func (d daprd) GetSecret(_ context.Context, r *runtime.GetSecretRequest) (*runti
 // The paths of the requests begin with /v1.0/invoke/. Client and sidecar are closed when the test ends.
 func Connect(t *testing.T, service string, secrets map[string]string, callee http.HandlerFunc) *sidecar.Client {
 	t.Helper()
+	httpPort, grpcPort := Serve(t, secrets, callee)
+	client, err := sidecar.Connect(t.Context(), service, httpPort, grpcPort)
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return client
+}
+
+// Serve runs a sidecar that has these secrets and answers every invocation with callee, until the test ends. It returns
+// the ports of its APIs.
+func Serve(t *testing.T, secrets map[string]string, callee http.HandlerFunc) (httpPort, grpcPort int) {
+	t.Helper()
 	invocation := httptest.NewServer(callee)
 	t.Cleanup(invocation.Close)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{ // daprd's
+		MinTime: 8 * time.Second, PermitWithoutStream: true,
+	}))
 	runtime.RegisterDaprServer(server, daprd{secrets: secrets})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-
-	client, err := sidecar.Connect(t.Context(), service,
-		invocation.Listener.Addr().(*net.TCPAddr).Port, listener.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	return client
+	return invocation.Listener.Addr().(*net.TCPAddr).Port, listener.Addr().(*net.TCPAddr).Port
 }
