@@ -30,6 +30,7 @@ type Consumer struct {
 // Mount adds the routes of the consumer and of its dead letters to r.
 func (c Consumer) Mount(r *mux.Router, guard identity.Guard) {
 	consumer := inbox.New(c.Pool, c.Queues, c.Handlers...)
-	consumer.Mount(r, guard)
-	deadletter.New(c.Pool, consumer.Process, c.Config).Mount(r, guard)
+	archive := deadletter.New(c.Pool, consumer.Process, c.Config)
+	consumer.SettingAside(archive.SetAside).Mount(r, guard)
+	archive.Mount(r, guard)
 }

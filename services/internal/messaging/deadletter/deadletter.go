@@ -10,6 +10,8 @@
 // After the third attempt only an admin redrives the event, or discards it. An attempt is counted before it is
 // made, so an event that kills the process is also retried at most three times.
 //
+// An event of the ordered queue is stored when it fails for the first time, so that the events behind it do not wait.
+//
 // Every attempt passes the event to the same handler as a delivery, and the inbox reports to the handler whether the
 // event took effect before.
 package deadletter
@@ -145,6 +147,14 @@ func (a Archive) archive(ctx context.Context, queue string, m message) error {
 	archived.WithLabelValues(queue).Inc()
 	a.retry(ctx, id)
 	return nil
+}
+
+// SetAside stores an event of a queue that its handler refused, as if the event had arrived in the dead-letter queue,
+// and then processes it again. It returns an error if the event is not stored.
+func (a Archive) SetAside(ctx context.Context, queue string, cloudEvent []byte) error {
+	m := readMessage(cloudEvent)
+	m.id = uuid.NewString() // each delivery counts: the event is open again if a closed dead letter has it
+	return a.archive(ctx, queue, m)
 }
 
 // retry redrives a dead letter without an admin's request. The next sweep retries what failed.

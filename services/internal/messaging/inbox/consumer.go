@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -22,11 +23,25 @@ import (
 //   - An event without a handler for its type and version is stored in unknown_events and acknowledged.
 //   - An event that cannot be read, or whose handler fails, is refused. The queue delivers it again, until
 //     its receive limit moves it to the dead-letter queue; see package deadletter.
+//   - On the ordered queue such an event would hold up all others for the three deliveries. With SettingAside it
+//     becomes a dead letter at once, and the others do not wait for it. Handlers ignore an event that is older than
+//     what they know, so that a later attempt does no harm.
 type Consumer struct {
 	pool     *pgxpool.Pool
 	queues   messaging.Queues
 	handlers map[string]Handler // by event type
+	setAside SetAside           // nil without SettingAside
 }
+
+// SetAside stores an event that was refused, with the queue that it came from, and processes it later.
+type SetAside func(ctx context.Context, queue string, cloudEvent []byte) error
+
+const (
+	// orderedTimeout bounds the handler of an event of the ordered queue, which all later events wait for.
+	orderedTimeout = 10 * time.Second
+	// setAsideTimeout bounds SetAside. Together they are shorter than the timeout of a delivery, 55 s.
+	setAsideTimeout = 30 * time.Second
+)
 
 // New returns a consumer of the queues. It panics if two handlers have the same event type.
 func New(pool *pgxpool.Pool, queues messaging.Queues, handlers ...Handler) Consumer {
@@ -38,6 +53,13 @@ func New(pool *pgxpool.Pool, queues messaging.Queues, handlers ...Handler) Consu
 		c.handlers[h.eventType] = h
 	}
 	c.countFromZero()
+	return c
+}
+
+// SettingAside returns a consumer that passes the refused events of the ordered queue to setAside, and acknowledges
+// those that it stored.
+func (c Consumer) SettingAside(setAside SetAside) Consumer {
+	c.setAside = setAside
 	return c
 }
 
@@ -57,7 +79,11 @@ func (c Consumer) receive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return messaging.ErrMalformed.Because(err)
 	}
-	switch err := c.Process(r.Context(), body); {
+	process := c.Process
+	if c.setAside != nil && c.queueOf(body) == c.queues.Ordered {
+		process = c.processOrdered
+	}
+	switch err := process(r.Context(), body); {
 	case errors.Is(err, messaging.ErrMalformed):
 		return err
 	case err != nil:
@@ -65,6 +91,24 @@ func (c Consumer) receive(w http.ResponseWriter, r *http.Request) error {
 		return web.WriteJSON(w, http.StatusInternalServerError, map[string]string{"status": "RETRY"})
 	}
 	return web.WriteJSON(w, http.StatusOK, map[string]string{"status": "SUCCESS"})
+}
+
+// processOrdered is Process for an event of the ordered queue. It returns an error only if the event was neither
+// processed nor set aside.
+func (c Consumer) processOrdered(ctx context.Context, body []byte) error {
+	handling, cancel := context.WithTimeout(ctx, orderedTimeout)
+	err := c.Process(handling, body)
+	cancel()
+	if err == nil {
+		return nil
+	}
+	storing, cancel := web.Detach(ctx, setAsideTimeout)
+	defer cancel()
+	if err := c.setAside(storing, c.queues.Ordered, body); err != nil {
+		return err
+	}
+	slog.WarnContext(ctx, "event of the ordered queue set aside", "queue", c.queues.Ordered, "error", err.Error())
+	return nil
 }
 
 // Process passes an event to the handler of its type. It stores an event without a handler in unknown_events,

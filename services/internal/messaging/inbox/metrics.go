@@ -49,18 +49,20 @@ func (c Consumer) countFromZero() {
 // unknownType labels all events without a handler: types that others invent must not become label values.
 const unknownType = "unknown"
 
-// count counts a delivery and measures the age of a processed event. A delivery counts for the ordered queue if
-// its topic has the queue's name.
+// queueOf returns the queue that an event came from: the ordered queue if the event's topic has its name.
+func (c Consumer) queueOf(body []byte) string {
+	var frame struct{ Topic string }
+	if c.queues.Ordered != "" && json.Unmarshal(body, &frame) == nil && frame.Topic == c.queues.Ordered {
+		return c.queues.Ordered
+	}
+	return c.queues.Main
+}
+
+// count counts a delivery and measures the age of a processed event.
 func (c Consumer) count(event messaging.CloudEvent, body []byte, result outcome) {
-	var frame struct {
-		Topic string
-		Time  time.Time
-	}
+	var frame struct{ Time time.Time }
 	dated := json.Unmarshal(body, &frame) == nil && !frame.Time.IsZero()
-	queue, eventType := c.queues.Main, event.Type
-	if c.queues.Ordered != "" && frame.Topic == c.queues.Ordered {
-		queue = c.queues.Ordered
-	}
+	queue, eventType := c.queueOf(body), event.Type
 	if _, found := c.handlers[eventType]; !found {
 		eventType = unknownType
 	}

@@ -67,8 +67,8 @@ func (r Relay) publishTopic(ctx context.Context, topic string) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range refused {
-			held = append(held, next[id])
+		for _, row := range refused {
+			held = append(held, next[row.ID])
 		}
 	}
 }

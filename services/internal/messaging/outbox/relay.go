@@ -36,6 +36,9 @@ type Publisher interface {
 // was refused. So after a failure every event of the call is retried, under its id, and each in a call of its
 // own: an event that the broker always refuses does not hold up the others, and stays in the outbox until an
 // operator removes its cause. The events that a dead relay left behind are also retried one by one.
+//
+// Refused events are retried in the order in which they are due, so that any number of them takes turns, and the
+// more often an event was refused while others were accepted, the less often it is retried.
 type Relay struct {
 	Pool      *pgxpool.Pool
 	Publisher Publisher
@@ -46,6 +49,8 @@ type Relay struct {
 	Batch int           // events leased at once; 100 if zero
 	Poll  time.Duration // the interval between polls; 2 s if zero
 	Lease time.Duration // after this time another relay takes over a batch; 30 s if zero
+
+	accepted *acceptances // set by Run
 }
 
 // Run publishes until ctx is done. A commit of this process that adds events wakes it. It also polls, for
@@ -63,6 +68,7 @@ func (r Relay) Run(ctx context.Context) error {
 	if r.Lease == 0 {
 		r.Lease = 30 * time.Second
 	}
+	r.accepted = &acceptances{at: map[string]time.Time{}}
 	var g errgroup.Group
 	g.Go(func() error { return r.runWoken(ctx, r.publishNew) })
 	g.Go(func() error { return r.run(ctx, nil, r.retry) })
@@ -152,7 +158,7 @@ func (row outboxRow) begin(ctx context.Context) (dapr.PublishEventsEvent, trace.
 // publishNew publishes events that no relay attempted before, until none is left.
 func (r Relay) publishNew(ctx context.Context) error {
 	for more := true; more; {
-		rows, err := r.lease(ctx, `attempts = 0`)
+		rows, err := r.lease(ctx, untried)
 		if err != nil {
 			return err
 		}
@@ -164,31 +170,39 @@ func (r Relay) publishNew(ctx context.Context) error {
 	return nil
 }
 
-// retry publishes events that were attempted before and are due. It stops early when the broker refuses a whole
-// batch.
+// retry publishes events that were attempted before and are due: those of relays that died, and then those that the
+// broker refused. It stops early when the broker refuses a whole batch.
 func (r Relay) retry(ctx context.Context) error {
-	for more := true; more; {
-		rows, err := r.lease(ctx, `attempts > 0 AND leased_until < now()`)
-		if err != nil {
-			return err
+	for _, due := range []string{abandoned, refusedDue} {
+		for more := true; more; {
+			rows, err := r.lease(ctx, due)
+			if err != nil {
+				return err
+			}
+			refused, err := r.publishLeased(ctx, r.PubSub, rows)
+			if err != nil {
+				return err
+			}
+			more = len(rows) == r.Batch && len(refused) < len(rows)
 		}
-		refused, err := r.publishLeased(ctx, r.PubSub, rows)
-		if err != nil {
-			return err
-		}
-		more = len(rows) == r.Batch && len(refused) < len(rows)
 	}
 	return nil
 }
 
-// lease leases up to a batch of unpublished events of unordered topics, the oldest first. due is an SQL condition.
+// Conditions of lease, with the order in which the events are leased.
+const (
+	untried    = `retry_at IS NULL AND attempts = 0 ORDER BY position`
+	abandoned  = `retry_at IS NULL AND attempts > 0 AND leased_until < now() ORDER BY position`
+	refusedDue = `retry_at <= now() AND leased_until <= now() ORDER BY retry_at`
+)
+
+// lease leases up to a batch of unpublished events of unordered topics that meet a condition, the first in its order.
 func (r Relay) lease(ctx context.Context, due string) ([]outboxRow, error) {
 	leased, err := r.update(ctx, `
 		UPDATE outbox SET leased_until = now() + $2, attempts = attempts + 1
 		WHERE position IN (
 			SELECT position FROM outbox
-			WHERE published_at IS NULL AND topic <> ALL ($3) AND `+due+`
-			ORDER BY position LIMIT $1
+			WHERE published_at IS NULL AND topic <> ALL ($3) AND `+due+` LIMIT $1
 			FOR UPDATE SKIP LOCKED)
 		RETURNING id, topic, cloud_event, attempts`,
 		r.Batch, r.Lease, slices.AppendSeq([]string{}, maps.Keys(r.Ordered)))
@@ -210,10 +224,9 @@ func (r Relay) update(ctx context.Context, sql string, args ...any) (updated []o
 	return updated, r.Pool.SendBatch(ctx, &batch).Close()
 }
 
-// publishLeased publishes events that this relay has leased, marks those that the broker accepted, and returns
-// the ids of those that it refused. They are due again after one second for each attempt, at most after the
-// length of a lease.
-func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRow) (refused []uuid.UUID, err error) {
+// publishLeased publishes events that this relay has leased, marks those that the broker accepted, and postpones and
+// returns those that it refused.
+func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRow) (refused []outboxRow, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -247,20 +260,22 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 			if errs[i] == nil {
 				accepted = append(accepted, row.ID)
 			} else {
-				refused = append(refused, row.ID)
+				refused = append(refused, row)
 			}
 		}
 	}
 	// Marks them even if ctx is done, so that they are not published again.
 	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	if _, err := r.update(ctx, `
-		UPDATE outbox
-		SET published_at = CASE WHEN id = ANY ($1) THEN now() ELSE published_at END,
-		    leased_until = CASE WHEN id = ANY ($2)
-		        THEN now() + least(attempts * interval '1 second', $3) ELSE leased_until END
-		WHERE id = ANY ($1::uuid[] || $2::uuid[])`, accepted, refused, r.Lease); err != nil {
-		return nil, fmt.Errorf("mark published events: %w", err)
+	if len(accepted) > 0 {
+		if _, err := r.update(ctx, `UPDATE outbox SET published_at = now() WHERE id = ANY ($1)`, accepted); err != nil {
+			return nil, fmt.Errorf("mark published events: %w", err)
+		}
+	}
+	if len(refused) > 0 {
+		if err := r.postpone(ctx, refused); err != nil {
+			return nil, err
+		}
 	}
 	return refused, nil
 }
@@ -288,6 +303,7 @@ func (r Relay) publish(ctx context.Context, pubsub string, rows []outboxRow) err
 			"eventId", rows[0].ID, "attempts", rows[0].Attempts, "error", err.Error())
 		return err
 	}
+	r.accepted.note(rows[0].Topic)
 	for _, row := range rows {
 		countPublished(row)
 	}

@@ -89,6 +89,41 @@ func TestRefusedEventDoesNotHoldUpItsBatch(t *testing.T) {
 	require.Len(t, b.events(), 6, "the refused events are published later")
 }
 
+func TestManyUnpublishableEventsDoNotHoldUpRetries(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &picky{}
+	b.refused.Store(&[]int{13})
+	add(t.Context(), t, pool, 13)
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (id, topic, cloud_event)
+		SELECT gen_random_uuid(), topic, cloud_event FROM outbox, generate_series(1, 3000)`)
+	require.NoError(t, err)
+	add(t.Context(), t, pool, 7)
+	_, err = pool.Exec(t.Context(), `UPDATE outbox SET attempts = 1`)
+	require.NoError(t, err)
+	relay(t, outbox.Relay{Pool: pool, Publisher: b, Poll: tick, Lease: 200 * time.Millisecond})
+	require.Eventually(t, func() bool { return slices.Equal(b.seats(), []int{7}) }, deadline, tick)
+}
+
+func TestEventThatIsRefusedForItsOwnSakeIsRetriedLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &picky{}
+	b.refused.Store(&[]int{13})
+	add(t.Context(), t, pool, 13)
+	for seat := range 5 {
+		add(t.Context(), t, pool, seat)
+	}
+	relay(t, outbox.Relay{Pool: pool, Publisher: b, Poll: tick, Lease: 20 * time.Millisecond})
+	require.Eventually(t, func() bool {
+		var delayed bool
+		require.NoError(t, pool.QueryRow(t.Context(), `
+			SELECT count(*) = 1 AND bool_and(refusals = 2 AND retry_at > now() + interval '1 second')
+			FROM outbox WHERE published_at IS NULL`).Scan(&delayed))
+		return delayed
+	}, deadline, tick)
+	require.Len(t, b.events(), 5)
+}
+
 func TestMalformedEventDoesNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	for name, ordered := range map[string]map[string]string{"Ordered": {"seat-events": "pubsub"}, "Unordered": nil} {
@@ -177,5 +212,8 @@ func TestRelayDoesNotReadPublishedEvents(t *testing.T) {
 		require.NotContains(t, plans.Of(t, "outbox"), "Seq Scan on outbox", name)
 		// Marking published events does not read the backlog.
 		require.NotContains(t, plans.Of(t, `WHERE id = ANY`), "outbox_unpublished", name)
+		if ordered == nil { // refused events are not read to find new ones
+			require.Contains(t, plans.Of(t, `retry_at IS NULL AND attempts = 0`), "outbox_not_refused", name)
+		}
 	}
 }

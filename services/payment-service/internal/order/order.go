@@ -147,8 +147,8 @@ const (
 
 // Limits on the wait of a paid order for its tickets. It is refunded when both are reached.
 const (
-	// MinReannouncements is the minimum number of times that the order is announced again.
-	MinReannouncements = 3
+	// Reannouncements is the number of times that the order is announced again.
+	Reannouncements = 3
 	// FulfilWindow is the minimum time since the payment.
 	FulfilWindow = 30 * time.Minute
 )

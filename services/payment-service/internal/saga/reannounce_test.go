@@ -39,7 +39,7 @@ func (b *bundle) wait(t *testing.T) {
 func (b *bundle) overdue(t *testing.T) uuid.UUID {
 	t.Helper()
 	id := b.paid(t)
-	for range order.MinReannouncements {
+	for range order.Reannouncements {
 		b.wait(t)
 		require.NoError(t, b.sweep(t.Context(), id))
 		require.Equal(t, order.Fulfil, b.order(t, id).Step)
@@ -62,7 +62,7 @@ func (b *bundle) requireGivenUp(t *testing.T, id uuid.UUID) {
 	require.Equal(t, charged, refunded)
 	require.Empty(t, b.services.Tickets(id))
 	published, _ := b.outbox(t, id)
-	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.MinReannouncements),
+	require.Equal(t, append(slices.Repeat([]string{"PAYMENT_COMPLETED"}, 1+order.Reannouncements),
 		"COMPENSATION_FAILED", "REFUND_PROCESSED"), published)
 }
 
@@ -85,7 +85,7 @@ func TestReannouncementLeadsToTheTickets(t *testing.T) {
 			require.NoError(t, b.sweep(t.Context(), id))
 			n, err = b.saga.Sweep(t.Context())
 			require.NoError(t, err)
-			require.Zero(t, n, "and four after that")
+			require.Zero(t, n, "and six after that")
 
 			b.deliver(t, id)
 			o := b.order(t, id)
@@ -151,11 +151,13 @@ func TestOrderWithoutTicketsIsRefunded(t *testing.T) {
 	t.Run("NotBeforeTheWindowHasPassed", func(t *testing.T) {
 		b.newType(5000)
 		id := b.paid(t)
-		for range order.MinReannouncements + 2 { // within the window, however often it is announced
+		for range order.Reannouncements + 2 { // within the window, however often it is announced
 			b.exec(t.Context(), t, `UPDATE orders SET resume_at = now() WHERE id = $1`, id)
 			require.NoError(t, b.sweep(t.Context(), id))
 			require.Equal(t, order.Fulfil, b.order(t, id).Step)
 		}
+		published, _ := b.outbox(t, id)
+		require.Len(t, published, 1+order.Reannouncements, "a long outage does not lengthen the backlog any further")
 	})
 	t.Run("ATicketWasUsed", func(t *testing.T) {
 		b.newType(5000)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -74,16 +75,16 @@ func (s *Store) Overdue(ctx context.Context, id uuid.UUID) (bool, error) {
 	err := s.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM orders WHERE id = $1 AND step = $2 AND resume_at <= now()
 		    AND tries >= $3 AND completed_at <= now() - $4::interval)`,
-		id, order.Fulfil, order.MinReannouncements, order.FulfilWindow).Scan(&overdue)
+		id, order.Fulfil, order.Reannouncements, order.FulfilWindow).Scan(&overdue)
 	if err != nil {
 		return false, fmt.Errorf("order %s awaiting its tickets: %w", id, err)
 	}
 	return overdue, nil
 }
 
-// Reannounce publishes PAYMENT_COMPLETED again, as a new message, for an order at FULFIL that is due: after 2 and 4
-// minutes, and then every 4. Once order.MinReannouncements and order.FulfilWindow are reached, it gives up instead and
-// returns true: it moves FULFIL to REFUND, creates a refund of the whole order that also cancels any tickets, and
+// Reannounce publishes PAYMENT_COMPLETED again, as a new message, for an order at FULFIL that is due: 2, 8 and 20
+// minutes after the payment. So an outage of ticket-service makes its backlog at most four times as long. Once
+// order.Reannouncements and order.FulfilWindow are reached, Reannounce gives up instead and returns true: it moves FULFIL to REFUND, creates a refund of the whole order that also cancels any tickets, and
 // publishes COMPENSATION_FAILED, so that a person looks for the cause. Reannounce changes nothing if the order is not
 // due.
 func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err error) {
@@ -100,8 +101,15 @@ func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err
 			return nil
 		case err != nil:
 			return fmt.Errorf("order %s awaiting its tickets: %w", o.ID, err)
-		case tries < order.MinReannouncements || !overdue:
+		case tries < order.Reannouncements:
 			return reannounceTx(ctx, tx, o, tries+1)
+		case !overdue: // the sweeps were early; nothing is announced again
+			if _, err := tx.Exec(ctx, `
+				UPDATE orders SET leased_until = '-infinity', resume_at = completed_at + $2::interval WHERE id = $1`,
+				o.ID, order.FulfilWindow); err != nil {
+				return fmt.Errorf("order %s awaiting its tickets: %w", o.ID, err)
+			}
+			return nil
 		}
 		gaveUp, err = moveTx(ctx, tx, o.ID, order.Fulfil, order.Refund,
 			`, failure_code = $5, failure_message = 'The tickets were not issued in time'`, order.CodeNotGenerated)
@@ -123,11 +131,13 @@ func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err
 	return gaveUp, err
 }
 
+// afterReannouncement is the time after each announcement until the next one, or until the order is given up.
+var afterReannouncement = [order.Reannouncements]time.Duration{6 * time.Minute, 12 * time.Minute, 10 * time.Minute}
+
 func reannounceTx(ctx context.Context, tx pgx.Tx, o order.Order, tries int) error {
 	if _, err := tx.Exec(ctx, `
-		UPDATE orders SET tries = $2, leased_until = '-infinity',
-		    resume_at = now() + interval '2 minutes' * least($2::integer, 2)
-		WHERE id = $1`, o.ID, tries); err != nil {
+		UPDATE orders SET tries = $2, leased_until = '-infinity', resume_at = now() + $3::interval
+		WHERE id = $1`, o.ID, tries, afterReannouncement[tries-1]); err != nil {
 		return fmt.Errorf("reannounce order %s: %w", o.ID, err)
 	}
 	if err := recordTx(ctx, tx, o.ID, "REANNOUNCED", order.SagaPending,
