@@ -36,8 +36,10 @@ func run(ctx context.Context, cfg config) error {
 	}
 	defer service.Close()
 	stored := store.New(service.Pool)
-	return service.Serve(ctx, httpapi.New(httpapi.Deps{
+	router := httpapi.New(httpapi.Deps{
 		Store: stored, Canceller: cancellation.New(stored, service.Sidecar),
 		Guard: service.Guard, Readers: cfg.Readers, Database: service.DatabaseHealth,
-	}))
+	})
+	service.Replays(router, "/api/events")
+	return service.Serve(ctx, router)
 }

@@ -55,5 +55,6 @@ func run(ctx context.Context, cfg config) error {
 		}),
 	})
 	service.Consume(router, "/api/payments", driver.Handlers())
+	service.Replays(router, "/api/payments")
 	return service.Serve(ctx, router)
 }

@@ -56,5 +56,6 @@ func run(ctx context.Context, cfg config) error {
 	}), signer, service.Sidecar)
 	router := httpapi.New(selling, tickets, publicURL, service.Guard, service.DatabaseHealth)
 	service.Consume(router, "/api/tickets", selling.Handlers())
+	service.Replays(router, "/api/tickets")
 	return service.Serve(ctx, router)
 }

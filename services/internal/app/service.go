@@ -12,6 +12,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/outbox"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/replay"
 	"github.com/eventbooking/eventbooking/services/internal/postgres"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/web"
@@ -139,7 +140,7 @@ func (s *Service) open(ctx context.Context, appID string, db Database) error {
 	s.DatabaseHealth = web.Check{Name: "database", Probe: s.Pool.Ping}
 	if !db.PublishesNothing {
 		relay := outbox.Relay{Pool: s.Pool, Publisher: s.Sidecar.Dapr, PubSub: sidecar.PubSub, Ordered: db.Ordered}
-		s.workers = append(s.workers, relay.Run)
+		s.workers = append(s.workers, relay.Run, replay.New(s.Pool, replay.Config{}).Run)
 	}
 	s.workers = append(s.workers, messaging.Purge{Pool: s.Pool, Settings: db.Settings}.Run)
 	return nil

@@ -3,8 +3,6 @@ package dial_test
 import (
 	"io"
 	"net"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,26 +28,6 @@ func echo(t *testing.T) string {
 		}
 	}()
 	return listener.Addr().String()
-}
-
-func TestConnectionsLimitUnacknowledgedData(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux has the option")
-	}
-	conn, err := dial.Context(t.Context(), "tcp", echo(t))
-	require.NoError(t, err)
-	defer conn.Close()
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	require.NoError(t, err)
-	require.NoError(t, raw.Control(func(fd uintptr) {
-		const tcpUserTimeout = 18
-		for option, want := range map[int]int{tcpUserTimeout: 15000, syscall.TCP_KEEPIDLE: 10, syscall.TCP_KEEPINTVL: 5} {
-			got, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, option)
-			require.NoError(t, err)
-			require.Equal(t, want, got)
-		}
-	}))
 }
 
 func TestProxySwallowsAndForwards(t *testing.T) {

@@ -8,6 +8,7 @@
 //     same id.
 //   - inbox: a Consumer passes deliveries to handlers. FirstTx, called in the transaction of an event's
 //     effect, reports whether the event already had that effect.
+//   - replay: an admin lets the relay publish stored events again, for consumers that lost them.
 //   - deadletter: an Archive stores the events that no handler could process, retries them, alerts
 //     operations and lets an admin redrive or discard them.
 package messaging
@@ -24,7 +25,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrations returns the migrations of the tables of outbox, inbox and deadletter.
+// Migrations returns the migrations of the tables of outbox, replay, inbox and deadletter.
 func Migrations() postgres.Migrations {
 	return postgres.Embedded(migrations, "messaging_version")
 }

@@ -30,7 +30,9 @@ type (
 )
 
 // unlimited returns a context whose statements get no deadline.
-func unlimited(ctx context.Context) context.Context { return context.WithValue(ctx, unlimitedKey{}, true) }
+func unlimited(ctx context.Context) context.Context {
+	return context.WithValue(ctx, unlimitedKey{}, true)
+}
 
 // bounded returns a context that ends after statementTimeout. The caller passes it to release.
 func bounded(ctx context.Context) context.Context {

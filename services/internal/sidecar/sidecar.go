@@ -99,8 +99,8 @@ func Connect(ctx context.Context, service string, httpPort, grpcPort int) (*Clie
 	}, nil
 }
 
-// distrustful closes all idle connections after a request that timed out, because they may be dead too. Otherwise each of
-// them would cost a request its timeout.
+// distrustful closes all idle connections after a request that timed out, because they may be dead too. Otherwise each
+// of them would cost a request its timeout.
 type distrustful struct{ *http.Transport }
 
 // RoundTrip implements http.RoundTripper.

@@ -22,7 +22,9 @@ import (
 const recovery = 30 * time.Second
 
 // connectThrough returns a client whose connections to the sidecar pass the proxies.
-func connectThrough(t *testing.T, callee http.HandlerFunc) (client *sidecar.Client, overHTTP, overGRPC *dialtest.Proxy) {
+func connectThrough(
+	t *testing.T, callee http.HandlerFunc,
+) (client *sidecar.Client, overHTTP, overGRPC *dialtest.Proxy) {
 	t.Helper()
 	proxy := func(port int) *dialtest.Proxy {
 		p, err := dialtest.NewProxy(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))

@@ -187,7 +187,8 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 		       coalesce((payload ->> 'orderId')::uuid, none), coalesce((payload ->> 'userId')::uuid, none),
 		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
 		       coalesce(payload ->> 'cancelledBy', ''), payload ->> 'postponedFrom' IS NOT NULL,
-		       published_at IS NOT NULL, coalesce(published_at, created_at), now() - coalesce(published_at, created_at)
+		       published_at IS NOT NULL, coalesce(published_at, replayed_at, created_at),
+		       now() - coalesce(published_at, replayed_at, created_at)
 		FROM outbox, LATERAL (
 			SELECT cloud_event #> '{data,payload}' AS payload, uuid '00000000-0000-0000-0000-000000000000' AS none) p
 		ORDER BY position`); err != nil {

@@ -18,7 +18,6 @@ import (
 
 	"github.com/eventbooking/eventbooking/deploy/local/stack"
 	"github.com/eventbooking/eventbooking/services/contracts"
-	"github.com/eventbooking/eventbooking/services/internal/dial/dialtest"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
@@ -26,7 +25,7 @@ import (
 type harness struct {
 	system    *stack.Stack
 	proxies   *proxies
-	tunnels   *tunnels
+	tunnels   tunnels
 	apps      []string                  // the app-ids
 	processes map[string]*stack.Process // apps, sidecars (with the suffix "-sidecar") and servers
 	sources   audit.Sources
@@ -48,8 +47,8 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	require.NoError(t, err)
 	p, err := newProxies(cfg.DataDir)
 	require.NoError(t, err)
-	tunnels := &tunnels{ctx: context.WithoutCancel(ctx), byName: map[string]*dialtest.Proxy{}}
-	cfg.Out, cfg.Replicas, cfg.Interpose, cfg.Tunnel = os.Stderr, replicas, p.interpose, tunnels.open
+	links := tunnels{}
+	cfg.Out, cfg.Replicas, cfg.Interpose, cfg.Tunnel = os.Stderr, replicas, p.interpose, links.opener(ctx)
 	system, err := stack.Start(ctx, cfg)
 	t.Cleanup(func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -63,7 +62,7 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	})
 	require.NoError(t, err)
 	h := &harness{
-		system: system, proxies: p, tunnels: tunnels, processes: map[string]*stack.Process{}, down: map[string]int{},
+		system: system, proxies: p, tunnels: links, processes: map[string]*stack.Process{}, down: map[string]int{},
 		sources: audit.Sources{
 			Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint(),
 		},
@@ -183,7 +182,7 @@ func (h *harness) inject(ctx context.Context, f fault) error {
 		}
 		return ctx.Err()
 	case swallow:
-		link := h.tunnels.byName[f.target]
+		link := h.tunnels[f.target]
 		link.Swallow()
 		defer link.Forward()
 		h.count(string(swallow), 1)

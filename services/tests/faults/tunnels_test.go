@@ -6,18 +6,17 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/dial/dialtest"
 )
 
-// tunnels are the proxies in the connections of the apps to their databases and sidecars.
-type tunnels struct {
-	ctx    context.Context //nolint:containedctx // the stack's configuration passes none
-	byName map[string]*dialtest.Proxy
-}
+// tunnels are the proxies in the connections of the apps to their databases and sidecars, by name.
+type tunnels map[string]*dialtest.Proxy
 
-// open starts a proxy. It is the Tunnel of the stack's configuration, which calls it before the system runs.
-func (t *tunnels) open(name, address string) (port int, err error) {
-	proxy, err := dialtest.NewProxy(t.ctx, address)
-	if err != nil {
-		return 0, err
+// opener returns the Tunnel of the stack's configuration. It starts a proxy, which is open until the process ends.
+func (t tunnels) opener(ctx context.Context) func(name, address string) (port int, err error) {
+	return func(name, address string) (port int, err error) {
+		proxy, err := dialtest.NewProxy(ctx, address)
+		if err != nil {
+			return 0, err
+		}
+		t[name] = proxy
+		return proxy.Port(), nil
 	}
-	t.byName[name] = proxy // open until the process ends
-	return proxy.Port(), nil
 }

@@ -18,8 +18,10 @@ var published = promauto.NewCounterVec(prometheus.CounterOpts{
 var Gauges = []postgres.Gauges{{
 	// The limit bounds what the query costs. Beyond it the exact length of the backlog does not matter.
 	Query: `
-		SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)
-		FROM (SELECT created_at FROM outbox WHERE published_at IS NULL ORDER BY position LIMIT 10000) waiting`,
+		SELECT count(*), coalesce(extract(epoch FROM now() - min(since)), 0)
+		FROM (
+			SELECT coalesce(replayed_at, created_at) AS since FROM outbox
+			WHERE published_at IS NULL ORDER BY position LIMIT 10000) waiting`,
 	Values: []postgres.Gauge{
 		{Name: "outbox_events", Help: "Events in the outbox that are not published yet, counted up to 10000."},
 		{Name: "outbox_oldest_seconds", Help: "Age of the oldest event that is not published yet; 0 if there is none."},

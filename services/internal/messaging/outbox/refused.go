@@ -41,7 +41,7 @@ func (a *acceptances) available(topic string) bool {
 // doubles from 1 s to 10 min, so that any number of them costs little. Otherwise the broker may be down. Then it is a
 // second for each attempt, at most the length of a lease, so that they are published soon after it is back.
 func (r Relay) postpone(ctx context.Context, refused []outboxRow) error {
-	var all, own []uuid.UUID
+	all, own := []uuid.UUID{}, []uuid.UUID{}
 	for _, row := range refused {
 		all = append(all, row.ID)
 		if r.accepted.available(row.Topic) {

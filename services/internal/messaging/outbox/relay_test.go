@@ -212,8 +212,24 @@ func TestRelayDoesNotReadPublishedEvents(t *testing.T) {
 		require.NotContains(t, plans.Of(t, "outbox"), "Seq Scan on outbox", name)
 		// Marking published events does not read the backlog.
 		require.NotContains(t, plans.Of(t, `WHERE id = ANY`), "outbox_unpublished", name)
-		if ordered == nil { // refused events are not read to find new ones
-			require.Contains(t, plans.Of(t, `retry_at IS NULL AND attempts = 0`), "outbox_not_refused", name)
-		}
 	}
+}
+
+func TestRelayDoesNotReadRefusedEventsToFindNewOnes(t *testing.T) {
+	t.Parallel()
+	pool, b := setup(t), &broker{}
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (id, topic, cloud_event, attempts, refusals, retry_at)
+		SELECT gen_random_uuid(), 'seat-events', '{}', 9, 9, now() + interval '1 hour' FROM generate_series(1, 20000)`)
+	require.NoError(t, err)
+	plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {
+		stop := relay(t, outbox.Relay{Pool: pool, Publisher: b, Poll: tick})
+		add(t.Context(), t, pool, 1)
+		require.Eventually(t, func() bool { return len(b.events()) == 1 }, deadline, tick)
+		stop()
+	})
+	for _, condition := range []string{`attempts = 0`, `attempts > 0`} {
+		require.Contains(t, plans.Of(t, condition), "outbox_not_refused")
+	}
+	require.Contains(t, plans.Of(t, `ORDER BY retry_at`), "outbox_refused")
 }

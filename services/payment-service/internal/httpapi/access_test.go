@@ -122,6 +122,8 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		"GET /api/payments/admin/dead-letters/{deadLetterId}":          admins,
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/redrive": admins,
 		"POST /api/payments/admin/dead-letters/{deadLetterId}/discard": admins,
+		"POST /api/payments/admin/replays":                             admins,
+		"GET /api/payments/admin/replays/{replayId}":                   admins,
 		"GET /api/payments/admin/sagas":                                admins,
 		"POST /api/payments/admin/sagas/retry":                         admins,
 		"POST /api/payments/admin/orders/{orderId}/retry":              admins,

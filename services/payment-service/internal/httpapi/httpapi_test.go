@@ -23,6 +23,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/replay"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/admission"
@@ -93,7 +94,7 @@ func (b *bundle) router() *mux.Router {
 	return router
 }
 
-// mountConsumer mounts the consumer as main does.
+// mountConsumer mounts the consumer and the replays as main does.
 func mountConsumer(router *mux.Router, pool *pgxpool.Pool, deps httpapi.Deps) {
 	app.Consumer{
 		Config: deadletter.Config{
@@ -102,6 +103,7 @@ func mountConsumer(router *mux.Router, pool *pgxpool.Pool, deps httpapi.Deps) {
 		},
 		Pool: pool, Handlers: deps.Saga.Handlers(),
 	}.Mount(router, deps.Guard)
+	replay.New(pool, replay.Config{API: "/api/payments"}).Mount(router, deps.Guard)
 }
 
 // as returns the headers of a request of the user.

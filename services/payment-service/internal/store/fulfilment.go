@@ -84,9 +84,9 @@ func (s *Store) Overdue(ctx context.Context, id uuid.UUID) (bool, error) {
 
 // Reannounce publishes PAYMENT_COMPLETED again, as a new message, for an order at FULFIL that is due: 2, 8 and 20
 // minutes after the payment. So an outage of ticket-service makes its backlog at most four times as long. Once
-// order.Reannouncements and order.FulfilWindow are reached, Reannounce gives up instead and returns true: it moves FULFIL to REFUND, creates a refund of the whole order that also cancels any tickets, and
-// publishes COMPENSATION_FAILED, so that a person looks for the cause. Reannounce changes nothing if the order is not
-// due.
+// order.Reannouncements and order.FulfilWindow are reached, Reannounce gives up instead and returns true: it moves
+// FULFIL to REFUND, creates a refund of the whole order that also cancels any tickets, and publishes
+// COMPENSATION_FAILED, so that a person looks for the cause. Reannounce changes nothing if the order is not due.
 func (s *Store) Reannounce(ctx context.Context, o order.Order) (gaveUp bool, err error) {
 	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
 		gaveUp = false

@@ -28,6 +28,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/identity"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/deadletter"
+	"github.com/eventbooking/eventbooking/services/internal/messaging/replay"
 	"github.com/eventbooking/eventbooking/services/internal/postgres/postgrestest"
 	"github.com/eventbooking/eventbooking/services/internal/web"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/batching"
@@ -150,6 +151,7 @@ func mountConsumer(router *mux.Router, pool *pgxpool.Pool, selling *sales.Sales,
 		},
 		Pool: pool, Handlers: selling.Handlers(),
 	}.Mount(router, guard)
+	replay.New(pool, replay.Config{API: "/api/tickets"}).Mount(router, guard)
 }
 
 // requireEvents checks the published events against their schemas. Events that a test caused by calling the store
