@@ -45,10 +45,10 @@ func (r *Retention) Decode(value string) error {
 
 // Purge deletes expired messages from a service's database.
 //
-// Published events and unknown events expire after the retention. The inbox and closed dead letters expire eight days
-// later, when no queue can deliver their events any more. The inbox row of an event with an open dead letter does not
-// expire, because a redrive has to know whether the event took effect. Purge does not touch saga_events, which are a
-// history.
+// Published events, unknown events and completed replays expire after the retention. The inbox and closed dead letters
+// expire eight days later, when no queue can deliver their events any more. The inbox row of an event with an open dead
+// letter does not expire, because a redrive has to know whether the event took effect. Purge does not touch
+// saga_events, which are a history.
 //
 // Before it deletes rows, Purge stores in the table purged up to which time. An auditor can conclude nothing from a
 // missing row that is older.
@@ -83,6 +83,7 @@ func (p Purge) Sweep(ctx context.Context) error {
 	}{
 		{"outbox", "published_at", "", kept},
 		{"unknown_events", "received_at", "", kept},
+		{"replays", "completed_at", "", kept},
 		{"inbox", "processed_at", `NOT EXISTS (
 			SELECT FROM dead_letters d WHERE d.event_id = inbox.event_id::text AND d.state = 'OPEN')`, kept + redelivery},
 		{"dead_letters", "handled_at", `state <> 'OPEN'`, kept + redelivery},

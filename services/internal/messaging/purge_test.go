@@ -27,6 +27,9 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 			('expired', interval '31 days'), ('recent', interval '29 days'), ('not published', NULL)) o (name, since);
 		INSERT INTO unknown_events (event_id, type, body, received_at) VALUES
 			('expired', '', '', now() - interval '31 days'), ('recent', '', '', now() - interval '29 days');
+		INSERT INTO replays (topic, since, until, created_at, completed_at)
+		SELECT name, now(), now(), now() - interval '90 days', now() - since FROM (VALUES
+			('expired', interval '31 days'), ('recent', interval '29 days'), ('running', NULL)) r (name, since);
 		INSERT INTO inbox (event_id, type, processed_at)
 		SELECT md5(name)::uuid, name, now() - since FROM (VALUES
 			('expired', interval '39 days'), ('handled', '39 days'),
@@ -43,7 +46,7 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 		require.NoError(t, purge.Sweep(t.Context()))
 		left := map[string][]string{}
 		for table, name := range map[string]string{
-			"outbox": "topic", "unknown_events": "event_id", "inbox": "type", "dead_letters": "type",
+			"outbox": "topic", "unknown_events": "event_id", "inbox": "type", "dead_letters": "type", "replays": "topic",
 		} {
 			rows, err := pool.Query(t.Context(), `SELECT `+name+` FROM `+table+` ORDER BY 1`)
 			require.NoError(t, err)
@@ -52,7 +55,8 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 		}
 		require.Equal(t, map[string][]string{
 			"outbox": {"not published", "recent"}, "unknown_events": {"recent"},
-			"inbox": {"can be redriven", "redelivery possible"}, "dead_letters": {"can be redriven", "handled recently"},
+			"replays": {"recent", "running"},
+			"inbox":   {"can be redriven", "redelivery possible"}, "dead_letters": {"can be redriven", "handled recently"},
 		}, left)
 	}
 
@@ -71,7 +75,7 @@ func TestSweepPurgesExpiredRows(t *testing.T) {
 	}
 	for range 2 {
 		require.InDeltaMapValues(t, map[string]float64{
-			"outbox": 30, "unknown_events": 30, "inbox": 38, "dead_letters": 38,
+			"outbox": 30, "unknown_events": 30, "replays": 30, "inbox": 38, "dead_letters": 38,
 		}, purged(), 0.01)
 		purge.Settings.EventRetention *= 2 // deleted rows do not return
 		require.NoError(t, purge.Sweep(t.Context()))

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 )
 
-// Proxy forwards TCP connections to a server until it is told to swallow them. Its methods may be called concurrently.
+// Proxy forwards TCP connections to a server until Swallow is called. Its methods may be called concurrently.
 type Proxy struct {
 	target   string
 	listener net.Listener
@@ -45,7 +45,7 @@ func (p *Proxy) Address() string { return p.listener.Addr().String() }
 func (p *Proxy) Port() int { return p.listener.Addr().(*net.TCPAddr).Port }
 
 // Swallow drops what is sent on all connections, those of the future included, in both directions. The kernel still
-// acknowledges it, so that nobody gets an error.
+// acknowledges it, so that neither side gets an error.
 func (p *Proxy) Swallow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

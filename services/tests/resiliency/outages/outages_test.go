@@ -72,8 +72,9 @@ func setup(t *testing.T) *bench {
 	order := b.buys(http.StatusCreated, 5*time.Second) // caches the keys and the event
 	require.Equal(t, "COMPLETED", order.PaymentStatus)
 	// A service that started before auth-service may still be waiting for its first copy of the keys.
-	_, err = demo.Await(t.Context(), func() (demo.Sales, error) { return b.Sales(t.Context(), b.organizer, b.event.EventID) },
-		func(demo.Sales) bool { return true })
+	_, err = demo.Await(t.Context(), func() (demo.Sales, error) {
+		return b.Sales(t.Context(), b.organizer, b.event.EventID)
+	}, func(demo.Sales) bool { return true })
 	require.NoError(t, err)
 	return b
 }

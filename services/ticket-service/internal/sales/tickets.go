@@ -79,7 +79,7 @@ func (s *Sales) CheckIn(ctx context.Context, user identity.User, code, gate stri
 		return ticket.Ticket{}, err
 	}
 	// Before anything about the ticket is revealed: only the organizer may learn its status.
-	if _, err := s.organizedTicket(ctx, user, id); err != nil {
+	if err := s.checkOrganizer(ctx, user, id); err != nil {
 		return ticket.Ticket{}, err
 	}
 	return s.store.CheckIn(ctx, id, version, gate)
@@ -90,7 +90,7 @@ func (s *Sales) CheckIn(ctx context.Context, user identity.User, code, gate stri
 func (s *Sales) UndoCheckIn(
 	ctx context.Context, user identity.User, ticketID uuid.UUID, reason string,
 ) (ticket.Ticket, error) {
-	if _, err := s.organizedTicket(ctx, user, ticketID); err != nil {
+	if err := s.checkOrganizer(ctx, user, ticketID); err != nil {
 		return ticket.Ticket{}, err
 	}
 	return s.store.UndoCheckIn(ctx, ticketID, user.ID, reason)
@@ -99,20 +99,20 @@ func (s *Sales) UndoCheckIn(
 // CheckIns returns the history of a ticket's check-ins to the organizer of its event, newest first. It returns
 // ticket.ErrTicketNotFound and the errors of OrganizedEvent.
 func (s *Sales) CheckIns(ctx context.Context, user identity.User, ticketID uuid.UUID) ([]ticket.CheckIn, error) {
-	if _, err := s.organizedTicket(ctx, user, ticketID); err != nil {
+	if err := s.checkOrganizer(ctx, user, ticketID); err != nil {
 		return nil, err
 	}
 	return s.store.CheckIns(ctx, ticketID)
 }
 
-// organizedTicket returns a ticket if the user is the organizer of its event or an admin.
-func (s *Sales) organizedTicket(ctx context.Context, user identity.User, ticketID uuid.UUID) (ticket.Ticket, error) {
+// checkOrganizer returns nil if the user is the organizer of the ticket's event or an admin.
+func (s *Sales) checkOrganizer(ctx context.Context, user identity.User, ticketID uuid.UUID) error {
 	t, err := s.store.Ticket(ctx, ticketID)
 	if err != nil {
-		return t, err
+		return err
 	}
 	_, err = s.OrganizedEvent(ctx, user, t.EventID)
-	return t, err
+	return err
 }
 
 // QRCode renders the QR code of an active ticket as a PNG. It returns ticket.ErrNotActive.
