@@ -60,6 +60,10 @@ const (
 	graceSaga = 10 * time.Minute
 	// A paid order waits half an hour for its tickets before it is refunded.
 	graceFulfilment = 30*time.Minute + graceSaga
+	// A buyer has ten minutes to authenticate. Then the charge is settled.
+	graceBuyer = 10*time.Minute + graceSaga
+	// A replay marks 250 events a second, and waits until they are published.
+	graceReplay = time.Hour
 )
 
 // Section is a table of the report.
@@ -145,12 +149,14 @@ func (s Sources) auditOnce(ctx context.Context, exact bool) (Report, error) {
 	r.checkCharges(snap)
 	r.checkRefunds(snap)
 	r.checkTickets(snap)
+	r.checkRules(snap)
 	r.checkCancellations(snap)
 	r.checkOutboxes(snap)
 	r.checkEffects(snap)
 	r.checkNotifications(snap)
 	r.checkSales(snap)
 	r.checkUnprocessed(snap)
+	r.checkReplays(snap)
 	r.checkQueues(snap)
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.ID, b.ID))

@@ -59,6 +59,14 @@ func TestEveryCorruptionIsFound(t *testing.T) {
 			INSERT INTO refunds (id, order_id, whole, amount_minor, reason, step, created_at)
 			VALUES ('{late}', '{bought}', false, 100, '', 'REFUND', now() - interval '1 hour');
 			UPDATE orders SET refunding_minor = 100 WHERE id = '{bought}'`},
+		{name: "BuyerIsAskedTooLate", check: "sagas", id: "{declined}", service: paymentService, sql: `
+			UPDATE orders SET action_client_secret = 'secret' WHERE id = '{declined}'`},
+		{name: "ReplayStopped", check: "replays", id: "{late}", service: paymentService, sql: `
+			INSERT INTO replays (id, topic, since, until) VALUES ('{late}', 'payment-events', now(), now())`},
+		{
+			name: "CardOfFailedOrderCanBeCharged", check: "charges", id: "pi_3",
+			change: func() { s.charges[2].Status = "requires_action" },
+		},
 		{
 			name: "ChargedTwice", check: "charges", id: "{bought}",
 			change: func() { s.charges = append(s.charges, s.charges[0]) },
@@ -113,6 +121,9 @@ func TestEveryCorruptionIsFound(t *testing.T) {
 			UPDATE tickets SET status = 'ACTIVE', cancelled_at = NULL, cancelled_by = NULL,
 				created_at = now() - interval '1 hour' WHERE id = '{ticket3}';
 			UPDATE ticket_types SET sold = 3`},
+		{name: "RefundedTicketIsValidAgain", check: "tickets", id: "{ticket1}", service: paymentService, sql: `
+			INSERT INTO refunds (id, order_id, whole, ticket_ids, keep_used, amount_minor, reason, status, step)
+			VALUES ('{late}', '{bought}', false, '{{ticket1}}', true, 0, '', 'SUCCEEDED', 'DONE')`},
 		{name: "CancelledWithoutRefund", check: "tickets", id: "{ticket3}", service: ticketService, sql: `
 			UPDATE tickets SET refund_key = 'refund-of-nothing' WHERE id = '{ticket3}'`},
 		{

@@ -54,20 +54,35 @@ func (r *Report) checkOrders(s *snapshot) {
 	count := map[[2]string]int{}
 	for _, o := range s.orders {
 		count[[2]string{o.Status, o.Step}]++
-		if o.Step != "DONE" {
+		switch {
+		case o.AwaitsBuyer:
+			r.checkAuthentication(o)
+		case o.Step != "DONE":
 			grace := graceSaga
 			if o.Step == "FULFIL" {
 				grace = graceFulfilment
 			}
 			r.addFinding("sagas", o.ID, o.Age, grace, "order %s is %s and has been at step %s for %s",
 				o.Number, o.Status, o.Step, rounded(o.Age))
-		} else if o.Status == "PENDING" {
+		case o.Status == "PENDING":
 			r.addFinding("sagas", o.ID, 0, 0, "order %s is at step DONE and still PENDING", o.Number)
 		}
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
 		table.addRow(key[0], key[1], count[key])
 	}
+}
+
+// checkAuthentication checks an order whose buyer has to authenticate at the bank. Only an order at CHARGE has such a
+// buyer, and only for a time.
+func (r *Report) checkAuthentication(o order) {
+	if o.Step != "CHARGE" {
+		r.addFinding("sagas", o.ID, 0, 0, "order %s is %s at step %s, and its buyer is still asked to authenticate",
+			o.Number, o.Status, o.Step)
+		return
+	}
+	r.addFinding("sagas", o.ID, o.ChargeAge, graceBuyer, "order %s has waited for its buyer to authenticate for %s",
+		o.Number, rounded(o.ChargeAge))
 }
 
 func compareKeys(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }
@@ -90,6 +105,11 @@ func (r *Report) checkCharges(s *snapshot) {
 	var charged, refunded int
 	for _, c := range s.charges {
 		if c.AmountReceived == 0 {
+			id, _ := uuid.Parse(c.Metadata["order_id"])
+			if o := orders[id]; o.Status == "FAILED" && o.Step == "DONE" && c.chargeable() {
+				r.addFinding("charges", c, min(o.Age, now.Sub(c.Created)), graceSaga,
+					"is %s and can still charge the card, and its order %s has failed", c.Status, o.Number)
+			}
 			continue
 		}
 		charged++
@@ -185,6 +205,7 @@ func (r *Report) checkRefunds(s *snapshot) {
 	for _, key := range slices.SortedFunc(maps.Keys(count), compareKeys) {
 		table.addRow(key[0], key[1], count[key])
 	}
+	r.checkFailedRefunds(s)
 	for _, o := range s.orders {
 		if o.Refunding != requested[o.ID] || o.Refunded != refunded[o.ID] {
 			r.addFinding("refunds", o.ID, 0, 0,
@@ -196,6 +217,52 @@ func (r *Report) checkRefunds(s *snapshot) {
 				o.Number, o.Total, o.Refunding)
 		}
 	}
+}
+
+// checkFailedRefunds looks for failed refunds that operations were alerted about and that were neither repeated nor
+// replaced by another refund: the buyer does not have the money.
+func (r *Report) checkFailedRefunds(s *snapshot) {
+	orders := map[uuid.UUID]order{}
+	for _, o := range s.orders {
+		orders[o.ID] = o
+	}
+	of := map[uuid.UUID][]refund{}
+	for _, f := range s.refunds {
+		of[f.OrderID] = append(of[f.OrderID], f)
+	}
+	var failed, open int
+	for _, f := range s.refunds {
+		if f.Status != "FAILED" || !f.Alerted {
+			continue
+		}
+		failed++
+		o := orders[f.OrderID]
+		replaced := o.Total > 0 && o.Refunding == o.Total || slices.ContainsFunc(of[f.OrderID], func(g refund) bool {
+			return g.RetryOf == f.ID || g.Status != "FAILED" && slices.ContainsFunc(f.TicketIDs, g.covers)
+		})
+		if !replaced {
+			open++
+			r.addFinding("refunds", f.ID, 0, 0, "the refund of order %s failed, and was neither repeated nor replaced",
+				o.Number)
+		}
+	}
+	r.addSection("Failed refunds that need a person", "failed", "of them neither repeated nor replaced").
+		addRow(failed, open)
+}
+
+// coveredByAnother reports whether a ticket that was cancelled for the failed refund f is refunded by another one of
+// the order's refunds: by one that has the ticket, or by a repetition of f.
+func coveredByAnother(f refund, ticket uuid.UUID, of []refund) bool {
+	return slices.ContainsFunc(of, func(g refund) bool {
+		switch {
+		case g.ID == f.ID:
+			return false
+		case g.Status != "FAILED":
+			return g.RetryOf == f.ID || g.covers(ticket)
+		default:
+			return g.RetryOf == f.ID && coveredByAnother(g, ticket, of)
+		}
+	})
 }
 
 // checkTickets compares the tickets with the orders that paid for them.
@@ -264,7 +331,7 @@ func (r *Report) checkTickets(s *snapshot) {
 		case "REFUND":
 			if f, known := byKey[t.RefundKey]; !known {
 				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for %q, which is not a refund", t.RefundKey)
-			} else if f.Status == "FAILED" {
+			} else if f.Status == "FAILED" && !coveredByAnother(f, t.ID, refunds[f.OrderID]) {
 				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for refund %s, which failed", f.ID)
 			}
 		case "EVENT":
@@ -283,7 +350,7 @@ func (r *Report) checkRefundedTickets(o order, tickets []ticket, refunds []refun
 			continue
 		}
 		for _, t := range tickets {
-			if !t.cancelled() && (f.Whole || slices.Contains(f.TicketIDs, t.ID)) {
+			if !t.cancelled() && f.covers(t.ID) && !(f.KeepUsed && t.Status == "USED") {
 				r.addFinding("tickets", t.ID, min(o.Age, t.Age), gracePublish, "is %s, and refund %s has refunded it",
 					t.Status, f.ID)
 			}

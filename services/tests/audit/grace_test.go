@@ -83,6 +83,13 @@ func TestFindingsInFlightBecomeDiscrepancies(t *testing.T) {
 			`UPDATE orders SET created_at = now() - interval '11 minutes' WHERE id = '{declined}'`, "sagas", "{declined}",
 		},
 		{
+			"AwaitsBuyer", paymentService, `
+			UPDATE orders SET status = 'PENDING', step = 'CHARGE', action_client_secret = 'secret',
+				created_at = now() - interval '19 minutes', charge_since = now() - interval '19 minutes'
+			WHERE id = '{declined}'`,
+			`UPDATE orders SET charge_since = now() - interval '21 minutes' WHERE id = '{declined}'`, "sagas", "{declined}",
+		},
+		{
 			"Unsent", notificationService, `
 			UPDATE notifications SET id = '{late}', status = 'PENDING', sent_at = NULL, due_at = now(),
 				created_at = now() - interval '1 hour' WHERE event_id = '{failed}'`,

@@ -217,6 +217,9 @@ func (r *Report) checkSales(s *snapshot) {
 		if t.cancelled() {
 			w.Cancelled++
 		}
+		if t.CheckedIn {
+			w.CheckedIn++
+		}
 		want[t.EventID] = w
 		touch(t.EventID, t.Age)
 	}
@@ -264,6 +267,16 @@ func (r *Report) checkUnprocessed(s *snapshot) {
 			}
 		}
 		table.addRow(service, len(s.messages[service].unknown)-foreign, foreign, len(s.messages[service].letters), open)
+	}
+}
+
+// checkReplays looks for replays of stored events that have not ended.
+func (r *Report) checkReplays(s *snapshot) {
+	for _, service := range Services {
+		for _, p := range s.messages[service].replays {
+			r.addFinding("replays", p.ID, p.Age, graceReplay, "the replay of %s by %s is unfinished after %s",
+				p.Topic, service, rounded(p.Age))
+		}
 	}
 }
 

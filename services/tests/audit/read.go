@@ -101,7 +101,9 @@ func (s *snapshot) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
 	}
 	if s.tickets, err = collect[ticket](ctx, tx, `
 		SELECT id, ticket_type_id, order_id, event_id, status, coalesce(cancelled_by, ''), coalesce(refund_key, ''),
-		       now() - greatest(created_at, checked_in_at, cancelled_at)
+		       checked_in_at IS NOT NULL,
+		       now() - greatest(created_at, checked_in_at, cancelled_at,
+		           (SELECT max(undone_at) FROM undone_check_ins WHERE ticket_id = tickets.id))
 		FROM tickets ORDER BY id`); err != nil {
 		return err
 	}
@@ -114,6 +116,9 @@ func (s *snapshot) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
 	}
 	for _, r := range refused {
 		s.refusals[r.Order] = r.Refusal
+	}
+	if err := s.readRules(ctx, tx); err != nil {
+		return err
 	}
 	s.batches, err = collect[batch](ctx, tx, `
 		SELECT event_id, 'its tickets are being cancelled', now() - started_at
@@ -129,7 +134,8 @@ func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 	if s.orders, err = collect[order](ctx, tx, `
 		SELECT id, event_id, number, status, step, coalesce(total_minor, 0), coalesce(currency, ''),
 		       refunding_minor, refunded_minor,
-		       coalesce(transaction_id, ''),
+		       coalesce(transaction_id, ''), action_client_secret IS NOT NULL,
+		       coalesce(now() - charge_since, interval '0'),
 		       now() - greatest(created_at, (SELECT max(timestamp) FROM saga_events WHERE saga_id = orders.id))
 		FROM orders ORDER BY number`); err != nil {
 		return err
@@ -139,7 +145,8 @@ func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 		return err
 	}
 	if s.refunds, err = collect[refund](ctx, tx, `
-		SELECT id, order_id, whole, ticket_ids, amount_minor, status, step, now() - created_at
+		SELECT id, order_id, whole, ticket_ids, keep_used, amount_minor, status, step,
+		       coalesce(retry_of, '00000000-0000-0000-0000-000000000000'), alerted_at IS NOT NULL, now() - created_at
 		FROM refunds ORDER BY created_at, id`); err != nil {
 		return err
 	}
@@ -173,7 +180,8 @@ func (s *snapshot) readNotifications(ctx context.Context, tx pgx.Tx) (err error)
 func (s *snapshot) readAnalytics(ctx context.Context, tx pgx.Tx) (err error) {
 	s.sales, err = collect[eventSales](ctx, tx, `
 		SELECT s.event_id, s.orders_completed, s.tickets_generated, s.tickets_cancelled,
-		       coalesce(sum(t.tickets), 0)::bigint, coalesce(sum(t.revenue_minor), 0)::bigint, s.refunded_minor
+		       coalesce(sum(t.tickets), 0)::bigint, coalesce(sum(t.checked_in), 0)::bigint,
+		       coalesce(sum(t.revenue_minor), 0)::bigint, s.refunded_minor
 		FROM event_sales s LEFT JOIN ticket_type_sales t ON t.event_id = s.event_id
 		GROUP BY s.event_id ORDER BY s.event_id`)
 	return err
@@ -207,6 +215,10 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 	}
 	if m.unknown, err = collect[unknown](ctx, tx, `
 		SELECT event_id, type, now() - received_at FROM unknown_events ORDER BY received_at`); err != nil {
+		return m, err
+	}
+	if m.replays, err = collect[replay](ctx, tx, `
+		SELECT id, topic, now() - created_at FROM replays WHERE completed_at IS NULL ORDER BY created_at`); err != nil {
 		return m, err
 	}
 	purged, err := collect[struct {

@@ -128,6 +128,7 @@ type system struct {
 // charge is a charge as the Stripe simulator returns it.
 type charge struct {
 	ID       string            `json:"id"`
+	Status   string            `json:"status"`
 	Received int               `json:"amountReceived"`
 	Refunded int               `json:"amountRefunded"`
 	Currency string            `json:"currency"`
@@ -199,12 +200,15 @@ func (s *system) reset(t *testing.T) {
 	}
 	newCharge := func(key, order string, received, refunded int) charge {
 		return charge{
-			key, received, refunded, "usd", map[string]string{"order_id": id(order).String()}, time.Now().Add(-time.Hour),
+			key, "succeeded", received, refunded, "usd",
+			map[string]string{"order_id": id(order).String()},
+			time.Now().Add(-time.Hour),
 		}
 	}
 	s.charges = []charge{
 		newCharge("pi_1", "bought", 10000, 0), newCharge("pi_2", "returned", 5000, 5000), newCharge("pi_3", "declined", 0, 0),
 	}
+	s.charges[2].Status = "requires_payment_method"
 	s.queues = map[string]int{"analytics-queue": 0, "analytics-dlq": 0}
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,8 @@ type snapshot struct {
 	tickets           []ticket
 	refusals          map[uuid.UUID]string // by order: why ticket-service refused to fulfil it
 	batches           []batch
+	checkIns          []violation // of tickets
+	terms             []violation // of reservations and ticket types: sales that the terms of sale did not allow
 
 	orders  []order
 	items   []item
@@ -55,7 +58,8 @@ type ticket struct {
 	ID, TypeID, OrderID, EventID uuid.UUID
 	Status                       string
 	CancelledBy, RefundKey       string
-	Age                          time.Duration // since it was last issued, used or cancelled
+	CheckedIn                    bool
+	Age                          time.Duration // since it was last issued, used or cancelled, or a check-in was undone
 }
 
 func (t ticket) cancelled() bool { return t.Status == "CANCELLED" }
@@ -68,6 +72,8 @@ type order struct {
 	Currency            string
 	Refunding, Refunded int64
 	TransactionID       string
+	AwaitsBuyer         bool          // who has to authenticate at the bank
+	ChargeAge           time.Duration // since its charge was first attempted; 0 before
 	Age                 time.Duration // since its last saga event
 }
 
@@ -83,13 +89,25 @@ type refund struct {
 	ID, OrderID  uuid.UUID
 	Whole        bool
 	TicketIDs    []uuid.UUID
+	KeepUsed     bool // tickets that were used stay as they are
 	Amount       int64
 	Status, Step string
+	RetryOf      uuid.UUID     // the failed refund that it repeats; uuid.Nil if it repeats none
+	Alerted      bool          // operations know that it failed
 	Age          time.Duration // since it was requested
 }
 
 // key is the refund's idempotency key at ticket-service and at the card processor.
 func (r refund) key() string { return "refund-" + r.ID.String() }
+
+// covers reports whether the refund cancels the ticket, which belongs to its order.
+func (r refund) covers(ticket uuid.UUID) bool { return r.Whole || slices.Contains(r.TicketIDs, ticket) }
+
+// violation is a state that the rules of one service do not allow.
+type violation struct {
+	ID     uuid.UUID
+	Detail string
+}
 
 // batch is unfinished work on a cancelled event.
 type batch struct {
@@ -100,6 +118,7 @@ type batch struct {
 
 type charge struct {
 	ID             string            `json:"id"`
+	Status         string            `json:"status"`
 	AmountReceived int64             `json:"amountReceived"`
 	AmountRefunded int64             `json:"amountRefunded"`
 	Currency       string            `json:"currency"`
@@ -108,6 +127,12 @@ type charge struct {
 }
 
 func (c charge) String() string { return c.ID }
+
+// chargeable reports whether the charge may still take money: it waits for a confirmation, for the buyer or for the
+// bank. A charge without a card, or with a declined one, does not.
+func (c charge) chargeable() bool {
+	return c.Status == "requires_confirmation" || c.Status == "requires_action" || c.Status == "processing"
+}
 
 type notification struct {
 	ID, EventID, UserID, OrderID uuid.UUID
@@ -121,6 +146,7 @@ func (n notification) notice() notice { return newNotice(n.Kind, n.UserID, n.Ord
 type eventSales struct {
 	EventID                               uuid.UUID
 	Completed, Generated, Cancelled, Sold int
+	CheckedIn                             int
 	Revenue, Refunded                     int64
 }
 
@@ -130,6 +156,7 @@ type messages struct {
 	inbox   map[uuid.UUID]bool
 	unknown []unknown
 	letters []letter
+	replays []replay
 	purged  map[string]time.Time // by table: rows older than this may be purged
 }
 
@@ -158,6 +185,13 @@ type letter struct {
 }
 
 func (l letter) String() string { return l.ID }
+
+// replay is an unfinished replay of the outbox.
+type replay struct {
+	ID    uuid.UUID
+	Topic string
+	Age   time.Duration // since it was requested
+}
 
 type queue struct {
 	Name                       string

@@ -79,7 +79,7 @@ func (s *Store) ChangeType(
 		rows, err = tx.Query(ctx, `
 			UPDATE ticket_types
 			SET name = $2, price_minor = $3, capacity = $4, sales_start = $5, sales_end = $6, max_per_order = $7,
-			    max_per_person = $8
+			    max_per_person = $8, terms_since = clock_timestamp()
 			WHERE id = $1
 			RETURNING `+typeColumns,
 			id, after.Name, after.Price.Minor, after.Capacity, after.SalesStart, after.SalesEnd, after.MaxPerOrder,
