@@ -55,7 +55,8 @@ func (s *Store) CheckIn(ctx context.Context, id uuid.UUID, version int, gate str
 }
 
 // UndoCheckIn makes a used ticket active again on behalf of a user, keeps the check-in in its history, and publishes
-// TICKET_CHECK_IN_UNDONE. Its errors are ticket.ErrTicketNotFound and ErrNotCheckedIn.
+// TICKET_CHECK_IN_UNDONE. Its errors are ticket.ErrTicketNotFound, ErrNotCheckedIn, and ErrTicketRefunded for a ticket
+// that a refund kept because it was used.
 func (s *Store) UndoCheckIn(ctx context.Context, id, by uuid.UUID, reason string) (ticket.Ticket, error) {
 	var t ticket.Ticket
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
@@ -65,6 +66,14 @@ func (s *Store) UndoCheckIn(ctx context.Context, id, by uuid.UUID, reason string
 		}
 		if t, err = before.UndoCheckIn(); err != nil {
 			return err
+		}
+		var refunded bool
+		if err := tx.QueryRow(ctx, `SELECT refund_key IS NOT NULL FROM tickets WHERE id = $1`, id).
+			Scan(&refunded); err != nil {
+			return fmt.Errorf("read refund of ticket %s: %w", id, err)
+		}
+		if refunded {
+			return ticket.ErrTicketRefunded
 		}
 		var batch pgx.Batch
 		batch.Queue(`UPDATE tickets SET status = $2, checked_in_at = NULL, gate = '' WHERE id = $1`, id, t.Status)

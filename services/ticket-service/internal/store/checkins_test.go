@@ -77,3 +77,30 @@ func TestConcurrentUndosChangeTheTicketOnce(t *testing.T) {
 	_, err = b.store.CheckIn(t.Context(), k.ID, 1, "North")
 	require.NoError(t, err)
 }
+
+// A refund by amount that completes the price keeps used tickets. Undoing the check-in would let a refunded ticket
+// admit its holder again.
+func TestCheckInOfARefundedTicketIsNotUndone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 5)
+	tickets := b.bought(t, kind, 2)
+	used, unused := tickets[0], tickets[1]
+	_, err := b.store.CheckIn(t.Context(), used.ID, 1, "North")
+	require.NoError(t, err)
+	_, err = b.store.CancelRefunded(t.Context(), ticket.Refund{
+		OrderID: used.OrderID, Key: "refund-1", Reason: "Goodwill", KeepUsed: true,
+		TicketIDs: []uuid.UUID{used.ID, unused.ID},
+	})
+	require.NoError(t, err)
+
+	_, err = b.store.UndoCheckIn(t.Context(), used.ID, b.user, "Mistake")
+	require.ErrorIs(t, err, ticket.ErrTicketRefunded)
+	_, err = b.store.UndoCheckIn(t.Context(), unused.ID, b.user, "Mistake")
+	require.ErrorIs(t, err, ticket.ErrNotCheckedIn)
+	stored, err := b.store.Ticket(t.Context(), used.ID)
+	require.NoError(t, err)
+	require.Equal(t, ticket.Used, stored.Status)
+	require.Empty(t, b.published(t, "TICKET_CHECK_IN_UNDONE"))
+	b.requireInventory(t, kind, 1, 0)
+}

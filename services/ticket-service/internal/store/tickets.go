@@ -234,6 +234,12 @@ func (s *Store) CancelRefunded(ctx context.Context, r ticket.Refund) ([]ticket.T
 		if err != nil {
 			return err
 		}
+		if r.KeepUsed { // UndoCheckIn must not make these active again
+			if _, err := tx.Exec(ctx, `UPDATE tickets SET refund_key = $2 WHERE id = ANY($1) AND status = $3`,
+				ids, r.Key, ticket.Used); err != nil {
+				return fmt.Errorf("mark used tickets of order %s as refunded: %w", r.OrderID, err)
+			}
+		}
 		return cancelTx(ctx, tx, left, c)
 	})
 	return refunded, err

@@ -56,7 +56,9 @@ var (
 	ErrNotActive        = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "The ticket was used or cancelled")
 	ErrAlreadyCheckedIn = problem.New(problem.Conflict, "ALREADY_CHECKED_IN", "The ticket was already used")
 	ErrNotCheckedIn     = problem.New(problem.Conflict, "TICKET_NOT_CHECKED_IN", "The ticket is not checked in")
-	ErrCodeSuperseded   = problem.New(problem.Conflict, "CODE_SUPERSEDED",
+	// ErrTicketRefunded reports a used ticket whose price was refunded, and which therefore cannot become active again.
+	ErrTicketRefunded = problem.New(problem.Conflict, "TICKET_REFUNDED", "The ticket was refunded after it was used")
+	ErrCodeSuperseded = problem.New(problem.Conflict, "CODE_SUPERSEDED",
 		"The ticket was transferred and this code is no longer valid")
 	// ErrCheckInNotOpen and ErrCheckInClosed report a check-in outside the window of the event.
 	ErrCheckInNotOpen = problem.New(problem.Conflict, "CHECK_IN_NOT_OPEN", "The check-in for the event is not open yet")
