@@ -40,6 +40,7 @@ type EventInfoAnswer struct {
 	Description  string      `json:"description"`
 	EventDate    time.Time   `json:"eventDate"`
 	EndDate      time.Time   `json:"endDate,omitzero"`
+	TimeZone     string      `json:"timeZone,omitempty"` // of the IANA database
 	VenueName    string      `json:"venueName"`
 	VenueAddress string      `json:"venueAddress"`
 	Category     string      `json:"category"`

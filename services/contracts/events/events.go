@@ -247,6 +247,7 @@ func (e TicketCheckInUndone) Attributes() map[string]string {
 
 // EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
 // event: a consumer ignores a version that is not newer than its own. EndDate is nil if the organizer has not set it.
+// TimeZone is a name of the IANA database; people read the times of the event in it.
 // PostponedFrom, the previous date, and Reason are set only in the EVENT_UPDATED of a postponement.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
@@ -259,6 +260,7 @@ type EventDetails struct {
 	UpdatedAt   time.Time `json:"updatedAt"`
 
 	EndDate       *time.Time `json:"endDate,omitempty"`
+	TimeZone      string     `json:"timeZone,omitempty"`
 	PostponedFrom *time.Time `json:"postponedFrom,omitempty"`
 	Reason        string     `json:"reason,omitempty"`
 }

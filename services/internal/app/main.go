@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // time zones of events, which an image or a machine may lack
 
 	"github.com/kelseyhightower/envconfig"
 

@@ -33,6 +33,7 @@ type Details struct {
 	Description  string
 	Date         time.Time // when it starts
 	EndDate      time.Time // when it ends; zero if the organizer has not set it
+	TimeZone     string    // of the IANA database; people read the times of the event in it
 	VenueName    string
 	VenueAddress string
 	Category     Category
@@ -49,8 +50,8 @@ const (
 	maxReason       = 500
 )
 
-// maxDuration is the maximum time between the start and the end of an event.
-const maxDuration = 366 * 24 * time.Hour
+// MaxDuration is the maximum time between the start and the end of an event.
+const MaxDuration = 366 * 24 * time.Hour
 
 // Check validates the details and returns them as they are stored, with texts trimmed and the times in UTC. It returns
 // a *problem.Error that names the first invalid field. It does not check that the date is in the future, because that
@@ -86,10 +87,13 @@ func (d Details) Check() (Details, error) {
 		if !d.EndDate.After(d.Date) {
 			return Details{}, ErrEndNotAfterDate
 		}
-		if d.EndDate.Sub(d.Date) > maxDuration {
+		if d.EndDate.Sub(d.Date) > MaxDuration {
 			return Details{}, problem.Field("endDate", "endDate must be at most %d days after eventDate",
-				maxDuration/(24*time.Hour))
+				MaxDuration/(24*time.Hour))
 		}
+	}
+	if err := checkTimeZone(d.TimeZone); err != nil {
+		return Details{}, err
 	}
 	if d.ImageURL == "" {
 		return d, nil
@@ -131,11 +135,23 @@ func checkTime(field string, t time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// checkTimeZone accepts UTC and the names of places, such as Europe/Zurich. LoadLocation alone would also accept the zone
+// of the machine, and whatever else the directory of its time zones contains.
+func checkTimeZone(name string) error {
+	area, _, place := strings.Cut(name, "/")
+	_, err := time.LoadLocation(name)
+	if err != nil || name != "UTC" && !place || area == "posix" || area == "right" {
+		return problem.Field("timeZone",
+			"timeZone must be a name of the IANA time zone database, such as Europe/Zurich").Because(err)
+	}
+	return nil
+}
+
 // Search selects published events. A zero field selects all.
 type Search struct {
 	Category Category
-	Words    string    // all of them have to occur in the event's name, description or venue
-	From, To time.Time // the first date, and the date before which the event has to be
+	Words    string    // for each, the event's name, description or venue has a word that starts with it
+	From, To time.Time // the first date, by default of events that are not over; the date before which the event has to be
 }
 
 // maxWords is the maximum length of Search.Words in characters.

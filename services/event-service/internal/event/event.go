@@ -98,6 +98,7 @@ type Change struct {
 	Description  *string
 	Date         *time.Time
 	EndDate      *time.Time // the zero time removes the end
+	TimeZone     *string
 	VenueName    *string
 	VenueAddress *string
 	Category     *Category
@@ -116,6 +117,7 @@ func (e Event) Change(user identity.User, now time.Time, c Change) (Event, error
 	for _, text := range []struct{ from, to *string }{
 		{c.Name, &e.Name},
 		{c.Description, &e.Description},
+		{c.TimeZone, &e.TimeZone},
 		{c.VenueName, &e.VenueName},
 		{c.VenueAddress, &e.VenueAddress},
 		{c.ImageURL, &e.ImageURL},

@@ -20,6 +20,7 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 		Name: " Summer Music Festival ", Description: "Annual outdoor festival\n\tBring a hat.",
 		Date:      time.Date(2030, 7, 15, 20, 0, 0, 0, time.FixedZone("", 2*60*60)),
 		EndDate:   time.Date(2030, 7, 16, 1, 0, 0, 0, time.FixedZone("", 2*60*60)),
+		TimeZone:  "America/New_York",
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
 		Category: event.Music, ImageURL: "https://cdn.example.com/events/770e8400.jpg",
 	}
@@ -60,6 +61,15 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 			d.Date = time.Date(9999, 12, 31, 18, 0, 0, 0, time.UTC)
 			d.EndDate = d.Date.Add(12 * time.Hour)
 		}, "endDate"},
+		{"UTC", func(d *event.Details) { d.TimeZone = "UTC" }, ""},
+		{"PlaceInAnArea", func(d *event.Details) { d.TimeZone = "America/Argentina/Buenos_Aires" }, ""},
+		{"NoTimeZone", func(d *event.Details) { d.TimeZone = "" }, "timeZone"},
+		{"UnknownTimeZone", func(d *event.Details) { d.TimeZone = "Europe/Atlantis" }, "timeZone"},
+		{"TimeZoneOfTheMachine", func(d *event.Details) { d.TimeZone = "Local" }, "timeZone"},
+		{"TimeZoneWithLeapSeconds", func(d *event.Details) { d.TimeZone = "right/Europe/Zurich" }, "timeZone"},
+		{"FileAsTimeZone", func(d *event.Details) { d.TimeZone = "../../etc/passwd" }, "timeZone"},
+		{"OffsetAsTimeZone", func(d *event.Details) { d.TimeZone = "+02:00" }, "timeZone"},
+		{"NULInTimeZone", func(d *event.Details) { d.TimeZone = "Europe/\x00" }, "timeZone"},
 		{"NoImage", func(d *event.Details) { d.ImageURL = "" }, ""},
 		{"ImageOverHTTP", func(d *event.Details) { d.ImageURL = "http://example.com/a.jpg" }, ""},
 		{"RelativeImage", func(d *event.Details) { d.ImageURL = "/a.jpg" }, "imageUrl"},
@@ -161,7 +171,7 @@ var (
 func newEvent(status event.Status, date time.Time) event.Event {
 	return event.Event{ID: uuid.New(), OrganizerID: organizer.ID, Status: status, Details: event.Details{
 		Name: "Summer Music Festival", Date: date, VenueName: "Central Park Amphitheater",
-		VenueAddress: "123 Park Ave, New York, NY 10001", Category: event.Music,
+		VenueAddress: "123 Park Ave, New York, NY 10001", Category: event.Music, TimeZone: "UTC",
 	}}
 }
 
@@ -187,10 +197,11 @@ func TestChangeSetsTheGivenDetails(t *testing.T) {
 		{"Everything", event.Draft, organizer, event.Change{
 			Name: new("A"), Description: new("B"), Date: new(now.Add(time.Minute)), VenueName: new("C"),
 			VenueAddress: new("D"), Category: new(event.Comedy), ImageURL: new("https://example.com/a.jpg"),
+			TimeZone: new("Europe/Zurich"),
 		}, nil, func(e *event.Event) {
 			e.Details = event.Details{
 				Name: "A", Description: "B", Date: now.Add(time.Minute), VenueName: "C", VenueAddress: "D",
-				Category: event.Comedy, ImageURL: "https://example.com/a.jpg",
+				Category: event.Comedy, ImageURL: "https://example.com/a.jpg", TimeZone: "Europe/Zurich",
 			}
 		}},
 		{"DateOfDraft", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) {

@@ -36,6 +36,15 @@ func TestCreateReturnsTheEnd(t *testing.T) {
 	require.NotContains(t, body, "endDate")
 }
 
+func TestCreateReturnsTheTimeZone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, body := b.send(t, http.MethodPost, "/api/events",
+		newEvent(map[string]any{"timeZone": "Europe/Zurich"}), b.asOrganizer(t))
+	require.Equal(t, http.StatusCreated, status, body)
+	require.Contains(t, body, `"timeZone":"Europe/Zurich"`)
+}
+
 func TestCreateRejectsMalformedBodies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -82,6 +91,8 @@ func TestCreateNamesTheInvalidField(t *testing.T) {
 		{"EndBeforeTheStart", "endDate", "2099-07-15T17:00:00Z"},
 		{"EndInTheYear1", "endDate", "0001-01-01T00:00:00Z"},
 		{"EndAfterTwoYears", "endDate", "2101-07-15T17:00:00Z"},
+		{"UnknownTimeZone", "timeZone", "Europe/Atlantis"},
+		{"EmptyTimeZone", "timeZone", ""},
 		{"UnknownCategory", "category", "OPERA"},
 		{"RelativeImage", "imageUrl", "/a.jpg"},
 	} {

@@ -97,8 +97,8 @@ func parseEnd(value *string) (time.Time, error) {
 func detail(e event.Event) calls.EventInfoAnswer {
 	return calls.EventInfoAnswer{
 		EventID: e.ID, OrganizerID: e.OrganizerID, Name: e.Name, Description: e.Description, EventDate: e.Date,
-		EndDate: e.EndDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress, Category: string(e.Category),
-		Status: calls.EventStatus(e.Status), ImageURL: e.ImageURL,
+		EndDate: e.EndDate, TimeZone: e.TimeZone, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+		Category: string(e.Category), Status: calls.EventStatus(e.Status), ImageURL: e.ImageURL,
 	}
 }
 

@@ -14,11 +14,13 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 		Description  string         `json:"description"`
 		EventDate    string         `json:"eventDate"` // a string, so that the error for an invalid date can name the field
 		EndDate      *string        `json:"endDate"`
+		TimeZone     string         `json:"timeZone"` // UTC by default
 		VenueName    string         `json:"venueName"`
 		VenueAddress string         `json:"venueAddress"`
 		Category     event.Category `json:"category"`
 		ImageURL     string         `json:"imageUrl"`
 	}
+	in.TimeZone = "UTC"
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}
@@ -31,8 +33,8 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	details, err := event.Details{
-		Name: in.Name, Description: in.Description, Date: date, EndDate: end, VenueName: in.VenueName,
-		VenueAddress: in.VenueAddress, Category: in.Category, ImageURL: in.ImageURL,
+		Name: in.Name, Description: in.Description, Date: date, EndDate: end, TimeZone: in.TimeZone,
+		VenueName: in.VenueName, VenueAddress: in.VenueAddress, Category: in.Category, ImageURL: in.ImageURL,
 	}.Check()
 	if err != nil {
 		return err
@@ -67,6 +69,7 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 		Description  web.Optional[string]         `json:"description"`
 		EventDate    web.Optional[string]         `json:"eventDate"`
 		EndDate      web.Clearable[string]        `json:"endDate"`
+		TimeZone     web.Optional[string]         `json:"timeZone"`
 		VenueName    web.Optional[string]         `json:"venueName"`
 		VenueAddress web.Optional[string]         `json:"venueAddress"`
 		Category     web.Optional[event.Category] `json:"category"`
@@ -76,8 +79,8 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	change := event.Change{
-		Name: in.Name.Value, Description: in.Description.Value, VenueName: in.VenueName.Value,
-		VenueAddress: in.VenueAddress.Value, Category: in.Category.Value, ImageURL: in.ImageURL.Value,
+		Name: in.Name.Value, Description: in.Description.Value, TimeZone: in.TimeZone.Value,
+		VenueName: in.VenueName.Value, VenueAddress: in.VenueAddress.Value, Category: in.Category.Value, ImageURL: in.ImageURL.Value,
 	}
 	if in.EventDate.Value != nil {
 		date, err := parseTime("eventDate", *in.EventDate.Value)

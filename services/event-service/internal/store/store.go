@@ -41,7 +41,7 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
 // columns are the columns that scan reads, in its order.
 const columns = `id, organizer_id, status, updated_at,
-	name, description, event_date, end_date, venue_name, venue_address, category, image_url,
+	name, description, event_date, end_date, time_zone, venue_name, venue_address, category, image_url,
 	cancellation_reason, postponed_from`
 
 func scan(row pgx.Row) (event.Event, error) {
@@ -49,7 +49,7 @@ func scan(row pgx.Row) (event.Event, error) {
 	var end, postponedFrom *time.Time
 	err := row.Scan(
 		&e.ID, &e.OrganizerID, &e.Status, &e.UpdatedAt,
-		&e.Name, &e.Description, &e.Date, &end, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
+		&e.Name, &e.Description, &e.Date, &end, &e.TimeZone, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
 		&e.CancellationReason, &postponedFrom)
 	e.UpdatedAt, e.Date = e.UpdatedAt.UTC(), e.Date.UTC()
 	if end != nil {
@@ -68,12 +68,13 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 		var err error
 		created, err = scan(tx.QueryRow(ctx, `
 			INSERT INTO events
-				(organizer_id, name, description, event_date, venue_name, venue_address, category, image_url, end_date)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+				(organizer_id, name, description, event_date, venue_name, venue_address, category, image_url, end_date,
+				time_zone)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
 			WHERE $4 > now()
 			RETURNING `+columns,
 			organizer, d.Name, d.Description, d.Date, d.VenueName, d.VenueAddress, d.Category, d.ImageURL,
-			orNull(d.EndDate)))
+			orNull(d.EndDate), d.TimeZone))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return event.ErrDateNotFuture
 		}
@@ -202,7 +203,8 @@ func orNull(t time.Time) *time.Time {
 func payload(e event.Event) events.EventDetails {
 	return events.EventDetails{
 		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, EndDate: orNull(e.EndDate),
-		VenueName: e.VenueName, Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+		TimeZone: e.TimeZone, VenueName: e.VenueName, Category: string(e.Category), Status: string(e.Status),
+		UpdatedAt: e.UpdatedAt,
 	}
 }
 
@@ -227,19 +229,21 @@ func (s *Store) Events(ctx context.Context, ids []uuid.UUID) ([]event.Event, err
 	return collect(rows, err)
 }
 
-// Published returns a page of the published events that match the search, by date. If there is another page, it returns
-// one event more than the page's limit, for paging.Cut.
+// Published returns a page of the published events that match the search, by date. A search without From leaves out
+// events that are over. If there is another page, it returns one event more than the page's limit, for paging.Cut.
 func (s *Store) Published(ctx context.Context, search event.Search, page paging.Page) ([]event.Event, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT `+columns+` FROM events
 		WHERE status = 'PUBLISHED'
 			AND ($1 = '' OR category = $1)
-			AND ($2 = '' OR search @@ plainto_tsquery('simple', $2))
-			AND ($3::timestamptz IS NULL OR event_date >= $3)
+			AND ($2 = '' OR search @@ event_query($2))
+			AND event_date >= coalesce($3::timestamptz, now() - $8::interval) -- bounds the part of the index that is read
+			AND ($3 IS NOT NULL OR coalesce(end_date, event_date) > now())
 			AND ($4::timestamptz IS NULL OR event_date < $4)
 			AND ($5::timestamptz IS NULL OR (event_date, id) > ($5, $6))
 		ORDER BY event_date, id LIMIT $7`,
-		search.Category, search.Words, orNull(search.From), orNull(search.To), page.After, page.AfterID, page.Limit+1)
+		search.Category, search.Words, orNull(search.From), orNull(search.To), page.After, page.AfterID, page.Limit+1,
+		event.MaxDuration)
 	return collect(rows, err)
 }
 

@@ -41,6 +41,7 @@ func setup(t *testing.T) *bundle {
 func details(date time.Time) event.Details {
 	return event.Details{
 		Name: "Summer Music Festival", Description: "Annual outdoor festival", Date: date,
+		TimeZone:  "America/New_York",
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
 		Category: event.Music, ImageURL: "https://cdn.example.com/events/770e8400.jpg",
 	}
@@ -98,8 +99,9 @@ func requireMessage(t *testing.T, eventType string, e event.Event, m message) {
 	require.Equal(t, e.ID.String(), m.Subject)
 	require.Equal(t, e.OrganizerID.String(), m.OrganizerID)
 	require.Equal(t, events.EventDetails{
-		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, VenueName: e.VenueName,
-		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, TimeZone: e.TimeZone,
+		VenueName: e.VenueName,
+		Category:  string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
 	}, m.Data.Payload)
 }
 
@@ -416,6 +418,8 @@ func TestPublishedMatchesTheSearch(t *testing.T) {
 	jazz := publish("Jazz Night", "Trumpets", "Blue Note", event.Music, day.AddDate(0, 0, 2))
 	opera := publish("Opera Night", "Sopranos", "Scala", event.Theater, day)
 	rock := publish("Rock am Ring", "Loud. Trumpets too!", "Nürburgring", event.Music, day.AddDate(0, 0, 1))
+	lodz := publish("Festiwal w ŁODZI", "O'Connor's Zürcher Straße; ПРАЗДНИК", "Hall \\1",
+		event.Festival, day.AddDate(0, 0, 3))
 	gone := publish("Gone Night", "Trumpets", "Nowhere", event.Music, day)
 	_, err := b.store.Cancel(t.Context(), gone, b.organizer, "Storm", event.Published, 0)
 	require.NoError(t, err)
@@ -426,17 +430,30 @@ func TestPublishedMatchesTheSearch(t *testing.T) {
 		search event.Search
 		found  []uuid.UUID
 	}{
-		{"AllByDate", event.Search{}, []uuid.UUID{opera, rock, jazz}},
+		{"AllByDate", event.Search{}, []uuid.UUID{opera, rock, jazz, lodz}},
 		{"Category", event.Search{Category: event.Music}, []uuid.UUID{rock, jazz}},
 		{"WordOfTheName", event.Search{Words: "NIGHT"}, []uuid.UUID{opera, jazz}},
 		{"WordOfTheDescription", event.Search{Words: "trumpets"}, []uuid.UUID{rock, jazz}},
 		{"WordOfTheVenue", event.Search{Words: "Nürburgring"}, []uuid.UUID{rock}},
-		{"WordOfTheAddress", event.Search{Words: "York"}, []uuid.UUID{opera, rock, jazz}},
+		{"WordOfTheAddress", event.Search{Words: "York"}, []uuid.UUID{opera, rock, jazz, lodz}},
+		{"BeginningOfAWord", event.Search{Words: "nürb"}, []uuid.UUID{rock}},
+		{"BeginningsOfWords", event.Search{Words: "tru jaz"}, []uuid.UUID{jazz}},
+		{"EndOfAWord", event.Search{Words: "ring umpets"}, nil},
+		{"WithoutAccents", event.Search{Words: "nurburgring"}, []uuid.UUID{rock}},
+		{"WithAccents", event.Search{Words: "jázz"}, []uuid.UUID{jazz}},
+		{"Decomposed", event.Search{Words: "Nu\u0308rburgring"}, []uuid.UUID{rock}},
+		{"StrokeInLowerCase", event.Search{Words: "łodzi"}, []uuid.UUID{lodz}},
+		{"WithoutStroke", event.Search{Words: "lodzi"}, []uuid.UUID{lodz}},
+		{"Umlaut", event.Search{Words: "zurcher"}, []uuid.UUID{lodz}},
+		{"SharpS", event.Search{Words: "STRASSE"}, []uuid.UUID{lodz}},
+		{"Cyrillic", event.Search{Words: "праздник"}, []uuid.UUID{lodz}},
+		{"Apostrophe", event.Search{Words: "o'conn"}, []uuid.UUID{lodz}},
+		{"Backslash", event.Search{Words: `hall \1`}, []uuid.UUID{lodz}},
 		{"AllWords", event.Search{Words: "night trumpets"}, []uuid.UUID{jazz}},
 		{"NoSuchWord", event.Search{Words: "ballet"}, nil},
 		{"OperatorsAreIgnored", event.Search{Words: "night & !trumpets | :* <-> ' \\"}, []uuid.UUID{jazz}},
 		{"NoWords", event.Search{Words: "!!!"}, nil},
-		{"From", event.Search{From: day.AddDate(0, 0, 1)}, []uuid.UUID{rock, jazz}},
+		{"From", event.Search{From: day.AddDate(0, 0, 1)}, []uuid.UUID{rock, jazz, lodz}},
 		{"BeforeTo", event.Search{To: day.AddDate(0, 0, 1)}, []uuid.UUID{opera}},
 		{"Everything", event.Search{
 			Category: event.Music, Words: "loud", From: day, To: day.AddDate(0, 0, 9),
@@ -458,6 +475,30 @@ func TestPublishedMatchesTheSearch(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []uuid.UUID{rock, jazz}, ids(found))
 	})
+}
+
+func TestPublishedLeavesOutEventsThatAreOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var published []uuid.UUID
+	for range 4 {
+		published = append(published, b.publish(t).ID)
+	}
+	for i, times := range []string{
+		"event_date = now() - interval '1 hour'",
+		"event_date = now() - interval '3 days', end_date = now() - interval '1 hour'",
+		"event_date = now() - interval '365 days', end_date = now() + interval '1 hour'",
+		"event_date = now() + interval '1 hour'",
+	} {
+		_, err := b.pool.Exec(t.Context(), "UPDATE events SET "+times+" WHERE id = $1", published[i])
+		require.NoError(t, err)
+	}
+	found, err := b.store.Published(t.Context(), event.Search{}, paging.Page{Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{published[2], published[3]}, ids(found))
+	found, err = b.store.Published(t.Context(), event.Search{From: time.Now().AddDate(-2, 0, 0)}, paging.Page{Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []uuid.UUID{published[2], published[1], published[0], published[3]}, ids(found))
 }
 
 // Events with the same date are ordered by id, so that none is skipped or repeated.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/csv"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -172,6 +173,10 @@ func (a api) changeType(w http.ResponseWriter, r *http.Request) error {
 // attendeesBatch is how many rows of the table are read at a time.
 const attendeesBatch = 500
 
+// byteOrderMark at the start of a file lets a spreadsheet recognize UTF-8. Excel takes other files for its own
+// encoding.
+const byteOrderMark = "\ufeff"
+
 // attendees writes a CSV table with one row per ticket, in the order of their numbers. It reads the tickets in batches,
 // so that the table need not fit in memory and a slow client does not occupy a database connection.
 func (a api) attendees(w http.ResponseWriter, r *http.Request) error {
@@ -189,16 +194,22 @@ func (a api) attendees(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", `attachment; filename="attendees.csv"`)
 	w.Header().Set("Cache-Control", "private, no-store")
-	table := csv.NewWriter(w)
 	// Write errors are those of the connection; table.Error returns them after each batch.
-	_ = table.Write([]string{"ticketNumber", "ticketType", "holderName", "status", "checkedInAt"})
+	_, _ = io.WriteString(w, byteOrderMark)
+	table := csv.NewWriter(w)
+	_ = table.Write([]string{
+		"ticketNumber", "ticketType", "holderName", "status", "checkedInAt", "ticketId", "orderId",
+	})
 	for {
 		for _, t := range tickets {
 			var checkedInAt string
 			if !t.CheckedInAt.IsZero() { // includes used tickets that were cancelled with their event
 				checkedInAt = t.CheckedInAt.UTC().Format(time.RFC3339)
 			}
-			_ = table.Write([]string{t.Number, cell(t.TypeName), cell(t.HolderName), string(t.Status), checkedInAt})
+			_ = table.Write([]string{
+				t.Number, cell(t.TypeName), cell(t.HolderName), string(t.Status), checkedInAt,
+				t.ID.String(), t.OrderID.String(),
+			})
 		}
 		table.Flush()
 		if err := table.Error(); err != nil { // the client has disconnected

@@ -344,6 +344,16 @@ func TestKeySetVerifiesCodes(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// readTable parses a CSV file that starts with a byte order mark.
+func readTable(t *testing.T, body string) [][]string {
+	t.Helper()
+	text, marked := strings.CutPrefix(body, "\ufeff")
+	require.True(t, marked, "no byte order mark")
+	table, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	require.NoError(t, err)
+	return table
+}
+
 func TestAttendeesListsEveryTicket(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -361,11 +371,16 @@ func TestAttendeesListsEveryTicket(t *testing.T) {
 
 	status, body := b.send(t, http.MethodGet, path(b.event), "", b.asOrganizer(t))
 	require.Equal(t, http.StatusOK, status, body)
-	table, err := csv.NewReader(strings.NewReader(body)).ReadAll()
-	require.NoError(t, err)
+	table := readTable(t, body)
 	const front = `'=Front, "row"`
+	for i, row := range table[1:] {
+		stored, err := b.store.Ticket(t.Context(), tickets[i].TicketID)
+		require.NoError(t, err)
+		require.Equal(t, []string{stored.ID.String(), stored.OrderID.String()}, row[5:])
+		table[i+1] = row[:5]
+	}
 	require.Equal(t, [][]string{
-		{"ticketNumber", "ticketType", "holderName", "status", "checkedInAt"},
+		{"ticketNumber", "ticketType", "holderName", "status", "checkedInAt", "ticketId", "orderId"},
 		{
 			tickets[0].TicketNumber, front, `'=HYPERLINK("https://evil.test","Click")`, "USED",
 			used.CheckedInAt.UTC().Format(time.RFC3339),
@@ -383,8 +398,7 @@ func TestAttendeesListsEveryTicket(t *testing.T) {
 		}
 		status, body := b.send(t, http.MethodGet, path(b.event), "", b.as(t, uuid.New(), identity.RoleAdmin))
 		require.Equal(t, http.StatusOK, status)
-		table, err := csv.NewReader(strings.NewReader(body)).ReadAll()
-		require.NoError(t, err)
+		table := readTable(t, body)
 		require.Len(t, table, 1+6+6*90)
 		seen := map[string]bool{}
 		for _, row := range table {
@@ -397,7 +411,7 @@ func TestAttendeesListsEveryTicket(t *testing.T) {
 		b.services.set(empty, "DRAFT", nil)
 		status, body := b.send(t, http.MethodGet, path(empty), "", b.asOrganizer(t))
 		require.Equal(t, http.StatusOK, status)
-		require.Equal(t, "ticketNumber,ticketType,holderName,status,checkedInAt\n", body)
+		require.Equal(t, "\ufeffticketNumber,ticketType,holderName,status,checkedInAt,ticketId,orderId\n", body)
 	})
 	t.Run("EventCancelled", func(t *testing.T) {
 		require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(),
@@ -406,9 +420,8 @@ func TestAttendeesListsEveryTicket(t *testing.T) {
 		require.NoError(t, err)
 		status, body := b.send(t, http.MethodGet, path(b.event), "", b.asOrganizer(t))
 		require.Equal(t, http.StatusOK, status)
-		table, err := csv.NewReader(strings.NewReader(body)).ReadAll()
-		require.NoError(t, err)
-		require.Equal(t, []string{"CANCELLED", used.CheckedInAt.UTC().Format(time.RFC3339)}, table[1][3:],
+		table := readTable(t, body)
+		require.Equal(t, []string{"CANCELLED", used.CheckedInAt.UTC().Format(time.RFC3339)}, table[1][3:5],
 			"the time of the check-in is kept")
 	})
 	t.Run("UnknownEvent", func(t *testing.T) {
