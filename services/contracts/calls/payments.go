@@ -48,8 +48,9 @@ type OrderInfoAnswer struct {
 
 // OrderItem is the tickets of one type in an order.
 type OrderItem struct {
-	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-	Quantity     int           `json:"quantity"`
-	UnitPrice    money.Decimal `json:"unitPrice,omitempty"`
-	TotalPrice   money.Decimal `json:"totalPrice,omitempty"`
+	TicketTypeID   uuid.UUID     `json:"ticketTypeId"`
+	TicketTypeName string        `json:"ticketTypeName,omitempty"` // beyond the contract, for people
+	Quantity       int           `json:"quantity"`
+	UnitPrice      money.Decimal `json:"unitPrice,omitempty"`
+	TotalPrice     money.Decimal `json:"totalPrice,omitempty"`
 }

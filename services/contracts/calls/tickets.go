@@ -141,10 +141,11 @@ type ReserveAnswer struct {
 
 // ReservedTickets are the tickets of one type in a reservation.
 type ReservedTickets struct {
-	TicketTypeID uuid.UUID     `json:"ticketTypeId"`
-	Quantity     int           `json:"quantity"`
-	UnitPrice    money.Decimal `json:"unitPrice"`
-	TotalPrice   money.Decimal `json:"totalPrice"`
+	TicketTypeID   uuid.UUID     `json:"ticketTypeId"`
+	TicketTypeName string        `json:"ticketTypeName,omitempty"` // beyond the contract, for people
+	Quantity       int           `json:"quantity"`
+	UnitPrice      money.Decimal `json:"unitPrice"`
+	TotalPrice     money.Decimal `json:"totalPrice"`
 }
 
 // ReserveRefused is the refusal of [Reserve].

@@ -43,7 +43,9 @@ func orderJSON(o order.Order) calls.OrderInfoAnswer {
 		out.RefundedAmount = o.Refunded.Decimal()
 	}
 	for i, item := range o.Items {
-		out.Items[i] = calls.OrderItem{TicketTypeID: item.TicketTypeID, Quantity: item.Quantity}
+		out.Items[i] = calls.OrderItem{
+			TicketTypeID: item.TicketTypeID, TicketTypeName: item.Name, Quantity: item.Quantity,
+		}
 		if reserved {
 			out.Items[i].UnitPrice = item.UnitPrice.Decimal()
 			out.Items[i].TotalPrice = item.UnitPrice.Times(item.Quantity).Decimal()

@@ -64,9 +64,10 @@ type Method string
 // CreditCard is the only payment method.
 const CreditCard Method = "CREDIT_CARD"
 
-// Item is a quantity of one ticket type. UnitPrice is set when the tickets are reserved.
+// Item is a quantity of one ticket type. Name and UnitPrice are set when the tickets are reserved.
 type Item struct {
 	TicketTypeID uuid.UUID
+	Name         string // of the ticket type, as it was then
 	Quantity     int
 	UnitPrice    money.Amount
 }

@@ -81,7 +81,9 @@ func pricesOf(o order.Order, answer calls.ReserveAnswer) ([]order.Item, money.Am
 		if err != nil {
 			return nil, money.Amount{}, fmt.Errorf("price: %w", err)
 		}
-		items[i] = order.Item{TicketTypeID: t.TicketTypeID, Quantity: t.Quantity, UnitPrice: price}
+		items[i] = order.Item{
+			TicketTypeID: t.TicketTypeID, Name: t.TicketTypeName, Quantity: t.Quantity, UnitPrice: price,
+		}
 		total = total.Plus(price.Times(t.Quantity))
 		if missing[t.TicketTypeID] == t.Quantity {
 			delete(missing, t.TicketTypeID)

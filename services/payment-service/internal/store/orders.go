@@ -99,14 +99,16 @@ func (s *Store) orders(ctx context.Context, clause string, args ...any) ([]order
 		ids[i], position[o.ID] = o.ID, i
 	}
 	rows, err = s.pool.Query(ctx, `
-		SELECT order_id, ticket_type_id, quantity, coalesce(unit_price_minor, 0) FROM order_items
+		SELECT order_id, ticket_type_id, name, quantity, coalesce(unit_price_minor, 0) FROM order_items
 		WHERE order_id = ANY ($1) ORDER BY order_id, ticket_type_id`, ids)
 	if err != nil {
 		return nil, fmt.Errorf("items of orders: %w", err)
 	}
 	var id uuid.UUID
 	var item order.Item
-	_, err = pgx.ForEachRow(rows, []any{&id, &item.TicketTypeID, &item.Quantity, &item.UnitPrice.Minor}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{
+		&id, &item.TicketTypeID, &item.Name, &item.Quantity, &item.UnitPrice.Minor,
+	}, func() error {
 		o := &found[position[id]]
 		item.UnitPrice.Currency = o.Total.Currency
 		o.Items = append(o.Items, item)

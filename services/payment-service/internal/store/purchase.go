@@ -18,7 +18,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
-// Reserved moves RESERVE to CHARGE and stores the prices of the held tickets. From then on a charge may have been made.
+// Reserved moves RESERVE to CHARGE and stores the names and prices of the held tickets. From then on a charge may have been made.
 func (s *Store) Reserved(
 	ctx context.Context, id uuid.UUID, items []order.Item, total money.Amount, expiresAt time.Time,
 ) error {
@@ -30,8 +30,9 @@ func (s *Store) Reserved(
 		}
 		var prices pgx.Batch
 		for _, i := range items {
-			prices.Queue(`UPDATE order_items SET unit_price_minor = $3 WHERE order_id = $1 AND ticket_type_id = $2`,
-				id, i.TicketTypeID, i.UnitPrice.Minor)
+			prices.Queue(`
+				UPDATE order_items SET unit_price_minor = $3, name = $4 WHERE order_id = $1 AND ticket_type_id = $2`,
+				id, i.TicketTypeID, i.UnitPrice.Minor, i.Name)
 		}
 		if err := tx.SendBatch(ctx, &prices).Close(); err != nil {
 			return fmt.Errorf("prices of items: %w", err)

@@ -153,7 +153,7 @@ func (a api) reserve(w http.ResponseWriter, r *http.Request) error {
 	for _, item := range reservation.Items {
 		out.Currency = item.UnitPrice.Currency
 		out.Tickets = append(out.Tickets, calls.ReservedTickets{
-			TicketTypeID: item.TypeID, Quantity: item.Quantity,
+			TicketTypeID: item.TypeID, TicketTypeName: item.TypeName, Quantity: item.Quantity,
 			UnitPrice: item.UnitPrice.Decimal(), TotalPrice: item.UnitPrice.Times(item.Quantity).Decimal(),
 		})
 	}

@@ -132,7 +132,7 @@ func queuePurchase(b *pgx.Batch, p ticket.Purchase) *lockedPurchase {
 		return err
 	})
 	b.Queue(`
-		SELECT l.ticket_type_id, l.quantity, l.unit_price_minor, l.currency, y.capacity - y.sold - y.held
+		SELECT `+itemColumns+`, y.capacity - y.sold - y.held
 		FROM reservation_lines l JOIN ticket_types y ON y.id = l.ticket_type_id
 		WHERE l.reservation_id = $1 ORDER BY y.id FOR NO KEY UPDATE OF y`, p.ReservationID).Query(func(rows pgx.Rows) error {
 		var item ticket.LineItem

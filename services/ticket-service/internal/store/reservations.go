@@ -34,8 +34,9 @@ func scanReservation(row pgx.CollectableRow, further ...any) (ticket.Reservation
 // queueItems queues the statement that reads the items of a reservation in the order of their types.
 func queueItems(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.LineItem)) {
 	b.Queue(`
-		SELECT ticket_type_id, quantity, unit_price_minor, currency
-		FROM reservation_lines WHERE reservation_id = $1 ORDER BY ticket_type_id`,
+		SELECT `+itemColumns+`
+		FROM reservation_lines l JOIN ticket_types y ON y.id = l.ticket_type_id
+		WHERE l.reservation_id = $1 ORDER BY y.id`,
 		reservationID).Query(func(rows pgx.Rows) error {
 		var item ticket.LineItem
 		_, err := pgx.ForEachRow(rows, itemFields(&item), func() error {
@@ -49,8 +50,11 @@ func queueItems(b *pgx.Batch, reservationID uuid.UUID, read func(ticket.LineItem
 	})
 }
 
+// itemColumns are the columns of reservation_lines l and ticket_types y that itemFields scans.
+const itemColumns = `y.id, y.name, l.quantity, l.unit_price_minor, l.currency`
+
 func itemFields(item *ticket.LineItem) []any {
-	return []any{&item.TypeID, &item.Quantity, &item.UnitPrice.Minor, &item.UnitPrice.Currency}
+	return []any{&item.TypeID, &item.TypeName, &item.Quantity, &item.UnitPrice.Minor, &item.UnitPrice.Currency}
 }
 
 // Release cancels a reservation, returns its tickets to the inventory, and returns their number. For a reservation

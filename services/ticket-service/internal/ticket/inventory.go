@@ -88,7 +88,7 @@ func (i *Inventory) Reserve(q Request) (Reservation, error) {
 		case t.Available() < item.Quantity:
 			return Reservation{}, ErrInsufficientInventory
 		}
-		items[n].UnitPrice = t.Price
+		items[n].TypeName, items[n].UnitPrice = t.Name, t.Price
 	}
 	sum := total(items)
 	if chargeError(sum) != nil {

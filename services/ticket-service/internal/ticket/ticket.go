@@ -191,9 +191,10 @@ const (
 	MaxHoldTime = 30 * time.Minute // including all extensions
 )
 
-// LineItem is a quantity of tickets of one type. UnitPrice is set once the tickets are reserved.
+// LineItem is a quantity of tickets of one type. TypeName and UnitPrice are set once the tickets are reserved.
 type LineItem struct {
 	TypeID    uuid.UUID
+	TypeName  string
 	Quantity  int
 	UnitPrice money.Amount
 }
