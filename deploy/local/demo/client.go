@@ -122,6 +122,13 @@ type Order struct {
 	Currency      string        `json:"currency,omitempty"`
 	PaymentStatus string        `json:"paymentStatus"`
 	FailureReason string        `json:"failureReason,omitempty"`
+	Action        *Action       `json:"action,omitempty"` // of an order that is REQUIRES_ACTION
+}
+
+// Action is what the buyer does to complete a payment that the bank asks about.
+type Action struct {
+	ClientSecret string `json:"clientSecret"`
+	RedirectURL  string `json:"redirectUrl,omitempty"` // the bank's page
 }
 
 // Ticket admits its holder to an event.
@@ -310,12 +317,15 @@ type Purchase struct {
 	Quantity          int
 	Card              string
 	Key               string // the Idempotency-Key
+	ReturnURL         string // where the bank sends the buyer after authentication; may be empty
 }
 
-// Two of Stripe's test payment methods: a card that can be charged, and one that is declined.
+// Some of Stripe's test payment methods: a card that can be charged, one that is declined, and one whose bank asks the
+// buyer first.
 const (
-	GoodCard     = "pm_card_visa"
-	DeclinedCard = "pm_card_chargeDeclined"
+	GoodCard          = "pm_card_visa"
+	DeclinedCard      = "pm_card_chargeDeclined"
+	AuthenticatedCard = "pm_card_authenticationRequired"
 )
 
 // Request returns the REST call with which the buyer places the order.
@@ -329,11 +339,12 @@ func (p Purchase) Request(buyer Person) Request {
 		TicketRequests []ticketRequest `json:"ticketRequests"`
 		PaymentMethod  string          `json:"paymentMethod"`
 		PaymentToken   string          `json:"paymentToken"`
+		ReturnURL      string          `json:"returnUrl,omitempty"`
 	}
 	return Request{
 		Method: http.MethodPost, App: "payment-service", Path: "/api/payments/orders", Token: buyer.Token,
 		Header: map[string]string{"Idempotency-Key": p.Key},
-		Body:   order{p.Event, []ticketRequest{{p.TicketType, p.Quantity}}, "CREDIT_CARD", p.Card},
+		Body:   order{p.Event, []ticketRequest{{p.TicketType, p.Quantity}}, "CREDIT_CARD", p.Card, p.ReturnURL},
 	}
 }
 

@@ -77,7 +77,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 
 	p.heading("Ben orders two terrace tickets and pays with a valid card")
-	purchase := Purchase{s.Event.EventID, s.Terrace.TicketTypeID, 2, GoodCard, uuid.NewString()}
+	purchase := Purchase{
+		Event: s.Event.EventID, TicketType: s.Terrace.TicketTypeID, Quantity: 2, Card: GoodCard, Key: uuid.NewString(),
+	}
 	if s.Paid, err = client.Buy(ctx, s.Buyer, purchase); err != nil {
 		return s, err
 	}

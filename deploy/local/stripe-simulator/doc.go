@@ -61,6 +61,7 @@
 //	GET /_charges      every PaymentIntent with the amount refunded and its dispute, oldest first
 //	GET /_counters     what happened since the start: charges, declines, replays and so on; inFlight is the keys in use
 //	GET, PUT, DELETE /_faults
+//	POST /_webhooks    sends the events about failed refunds again
 //	GET, POST /_bank/{id}   the bank's page; POST outcome=authenticate or outcome=fail
 //
 // The faults (see [simulator.Faults]) delay or fail requests, lose answers, leave charges unconfirmed or processing,

@@ -350,7 +350,7 @@ func (r *Report) checkRefundedTickets(o order, tickets []ticket, refunds []refun
 			continue
 		}
 		for _, t := range tickets {
-			if !t.cancelled() && f.covers(t.ID) && !(f.KeepUsed && t.Status == "USED") {
+			if !t.cancelled() && f.covers(t.ID) && (!f.KeepUsed || t.Status != "USED") {
 				r.addFinding("tickets", t.ID, min(o.Age, t.Age), gracePublish, "is %s, and refund %s has refunded it",
 					t.Status, f.ID)
 			}

@@ -4,10 +4,11 @@
 // records of all services must balance: an exact audit (package audit) has no findings, and every user got each
 // notification.
 //
-// In a round, users register, events go on sale, the users buy, transfer, cancel and refund tickets, and the organizer
-// postpones one event and cancels another. At the same time a schedule of faults is executed, which is drawn from the
-// seed. Then the faults end and every process runs again. Within settleTimeout the system must settle on its own, with
-// nothing lost and nothing done twice.
+// In a round, users register, events go on sale, the users buy, transfer, cancel, use and refund tickets, and the
+// organizer postpones one event and cancels another. The banks of some buyers ask them about a payment. At the same
+// time a schedule of faults is executed, which is drawn from the seed. Then the faults end and every process runs
+// again. Within settleTimeout the system must settle on its own, with nothing lost and nothing done twice. Operators
+// only retry the refunds that the bank sent back.
 //
 // FAULTS_SEED sets the seed, or several seeds as in 1-10,68. FAULTS_ROUNDS sets the number of rounds of each seed.
 // `make faults` sets both. Without them there is one short round.
@@ -31,13 +32,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/deploy/local/demo"
 	"github.com/eventbooking/eventbooking/services/tests/audit"
 )
 
 // Intensities of a round that FAULTS_SEED or FAULTS_ROUNDS requested, and of the round that is part of all tests.
 var (
-	full  = intensity{kills: 28, others: 20, during: time.Minute}
-	short = intensity{kills: 5, others: 5, during: 12 * time.Second}
+	full  = intensity{kills: 28, others: 20, stripe: len(stripeFaults), during: time.Minute}
+	short = intensity{kills: 5, others: 5, stripe: 4, during: 12 * time.Second}
 )
 
 const (
@@ -114,12 +116,15 @@ func (e experiment) run(ctx context.Context, h *harness) error {
 				return fmt.Errorf("seed %d, round %d: %w", seed, round+1, err)
 			}
 			progress("seed %d, round %d of %d balances: %s", seed, round+1, e.rounds, h.tally)
+			progress("Stripe: %s; %s", h.tally.stripe(), h.tally.buyers())
 			all.add(h.tally)
 		}
 	}
 	progress("%d seeds, %d rounds, all balance after %s: %s",
 		len(e.seeds), len(e.seeds)*e.rounds, time.Since(began).Round(time.Second), all)
 	progress("killed: %s", all.killed())
+	progress("Stripe: %s", all.stripe())
+	progress("%s; %d orders retried by operators", all.buyers(), all[retried])
 	progress("%d mails arrived, %d of them duplicates", h.mails.total, h.mails.duplicates())
 	return nil
 }
@@ -142,6 +147,13 @@ func (t tally) String() string {
 	return strings.Join(counts, ", ")
 }
 
+// buyers returns how the buyers answered whom their bank asked, and how many tickets were checked in.
+func (t tally) buyers() string {
+	return fmt.Sprintf("banks asked buyers, who said yes %d times, no %d times and nothing %d times; "+
+		"%d tickets checked in, of which %d were undone",
+		t["bank "+bankYes], t["bank "+bankNo], t["bank "+bankNothing], t[checkedIn], t[undone])
+}
+
 // killed returns the killed processes, each with the number of kills.
 func (t tally) killed() string {
 	var counts []string
@@ -157,13 +169,25 @@ func (t tally) killed() string {
 func (h *harness) round(ctx context.Context, seed, round uint64, n intensity) error {
 	schedule := newSchedule(rand.New(rand.NewPCG(seed, round)), h.apps, replicated, n)
 	fmt.Print(formatSchedule(schedule))
+	if err := h.checkTargets(schedule); err != nil {
+		return err
+	}
+	secrets, err := h.secrets()
+	if err != nil {
+		return err
+	}
 	sidecars := []string{h.system.App("auth-service").SidecarURL()}
 	for _, app := range h.system.Apps() {
 		if slices.Contains(replicated, app.ID) {
 			sidecars = append(sidecars, app.SidecarURL())
 		}
 	}
-	w, err := newWorkload(ctx, sidecars)
+	// A service that has just started may not have the keys yet with which it verifies tokens.
+	preparing, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	w, err := demo.Await(preparing, func() (*workload, error) {
+		return newWorkload(preparing, sidecars, h.system.StripeURL(), secrets["ticket-service-signing-seed"], h.count)
+	}, func(*workload) bool { return true })
 	if err != nil {
 		return fmt.Errorf("prepare the workload: %w", err)
 	}
@@ -208,7 +232,14 @@ func (h *harness) awaitSettled(ctx context.Context) error {
 	deadline, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	began, reported, reportedAt, clean := time.Now(), "", time.Now(), 0
+	var operated time.Time
 	for {
+		if time.Since(operated) > operatorInterval {
+			operated = time.Now()
+			if err := h.operate(deadline); err != nil && deadline.Err() == nil {
+				progress("operators: %v", err)
+			}
+		}
 		report, err := h.sources.Audit(ctx, true)
 		found := report.Discrepancies()
 		var wrong []string

@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -30,6 +29,9 @@ type harness struct {
 	processes map[string]*stack.Process // apps, sidecars (with the suffix "-sidecar") and servers
 	sources   audit.Sources
 	mails     mailbox
+	admin     session
+
+	stripeFaulty sync.Mutex // held while the Stripe simulator has faults
 
 	mu    sync.Mutex
 	down  map[string]int // by process: the number of faults that keep it down
@@ -172,23 +174,35 @@ func (h *harness) inject(ctx context.Context, f fault) error {
 		}
 		return ctx.Err()
 	case stripeFault:
-		// If the simulator is down, this fault is skipped.
-		if h.setStripeFaults(ctx, http.MethodPut, f.target) == nil {
-			h.count(string(stripeFault), 1)
-			if err := pause(ctx, f.length); err != nil {
-				return err
-			}
-			_ = h.setStripeFaults(ctx, http.MethodDelete, "") // a simulator that was killed starts without faults
-		}
-		return ctx.Err()
-	case swallow:
+		return h.injectStripeFault(ctx, f)
+	case swallowDatabase, swallowSidecar:
 		link := h.tunnels[f.target]
 		link.Swallow()
 		defer link.Forward()
-		h.count(string(swallow), 1)
+		h.count(string(f.kind), 1)
 		return pause(ctx, f.length)
 	}
 	return errors.New("unknown kind of fault: " + string(f.kind))
+}
+
+// checkTargets returns an error if a fault is for a process or connection that the system does not have.
+func (h *harness) checkTargets(schedule []fault) error {
+	for _, f := range schedule {
+		known := true
+		switch f.kind {
+		case kill, freeze:
+			_, known = h.processes[f.target]
+		case swallowDatabase, swallowSidecar:
+			_, known = h.tunnels[f.target]
+		case republish:
+			_, known = h.sources.Databases[f.target]
+		case loseAnswer, duplicate, delay, stripeFault:
+		}
+		if !known {
+			return errors.New("unknown target: " + f.String())
+		}
+	}
+	return nil
 }
 
 func (h *harness) kill(ctx context.Context, f fault) error {
@@ -235,23 +249,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// setStripeFaults puts or deletes the faults of the Stripe simulator.
-func (h *harness) setStripeFaults(ctx context.Context, method, body string) error {
-	req, err := http.NewRequestWithContext(ctx, method, h.system.StripeURL()+"/_faults", bytes.NewReader([]byte(body)))
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode >= 300 {
-		return errors.New(res.Status)
-	}
-	return nil
-}
-
 // repair removes all faults, and waits until every process runs and is healthy.
 func (h *harness) repair(ctx context.Context) error {
 	h.proxies.clear()
@@ -263,7 +260,7 @@ func (h *harness) repair(ctx context.Context) error {
 		}
 		err := h.system.WaitHealthy(deadline)
 		if err == nil {
-			err = h.setStripeFaults(ctx, http.MethodDelete, "")
+			err = h.stripe(ctx, http.MethodDelete, "/_faults", nil, nil)
 		}
 		if err == nil {
 			return nil

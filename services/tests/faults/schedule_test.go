@@ -1,19 +1,27 @@
 package faults_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
 )
 
 // fault is one fault of a schedule.
 type fault struct {
 	at     time.Duration // after the start of the round
 	kind   faultKind
-	target string        // a process, an app or a connection; for stripeFault the faults of the Stripe simulator, in JSON
+	target string        // a process, an app or a connection; for stripeFault the name of one of stripeFaults
 	length time.Duration // how long a process is down or frozen, a request is delayed, or another fault lasts
+
+	stripe simulator.Faults // of a stripeFault
 
 	contains string // of a fault in requests: part of the requests' path
 	requests int    // of a fault in requests: how many requests it applies to
@@ -30,9 +38,10 @@ const (
 	// republish marks events as not published, as if their relay had died before it marked them.
 	republish   faultKind = "republish"
 	stripeFault faultKind = "stripe"
-	// swallow drops what is sent on the connections of an app to its database or its sidecar. Those that exist when the
-	// fault ends stay dead.
-	swallow faultKind = "swallow packets of"
+	// These drop what is sent on the connections of an app to its database or its sidecar. Those that exist when the fault
+	// ends stay dead.
+	swallowDatabase faultKind = "swallow packets to a database:"
+	swallowSidecar  faultKind = "swallow packets to a sidecar:"
 )
 
 // counted has the kinds of faults in the order of the report, and what the report calls their number.
@@ -47,7 +56,8 @@ var counted = []struct {
 	{delay, "delayed requests"},
 	{republish, "republished events"},
 	{stripeFault, "Stripe faults"},
-	{swallow, "swallowed packets"},
+	{swallowDatabase, "swallowed connections to databases"},
+	{swallowSidecar, "swallowed connections to sidecars"},
 }
 
 func (f fault) String() string {
@@ -59,17 +69,6 @@ func (f fault) String() string {
 		return s
 	}
 	return fmt.Sprintf("%5.1fs %s %s for %.1fs", f.at.Seconds(), f.kind, f.target, f.length.Seconds())
-}
-
-// stripeFaults has the faults that the Stripe simulator injects on request.
-var stripeFaults = []string{
-	`{"method":"POST","loseAnswer":3}`,
-	`{"method":"POST","fail":4,"status":500}`,
-	`{"method":"POST","failAfter":1}`,
-	`{"method":"POST","delayMs":1500}`,
-	`{"method":"POST","delayAnswerMs":2500}`,
-	`{"repeatWebhook":5,"webhookDelayMs":1500}`,
-	`{"loseWebhook":5}`,
 }
 
 // routes has the routes that receive calls and events. Those of a purchase occur more often.
@@ -94,6 +93,7 @@ var routes = []struct{ app, contains string }{
 // intensity is the number of faults of a round, and its duration.
 type intensity struct {
 	kills, others int
+	stripe        int // at most one of each of stripeFaults
 	during        time.Duration
 }
 
@@ -128,19 +128,12 @@ func newSchedule(random *rand.Rand, apps, replicated []string, n intensity) []fa
 		}
 	}
 
-	link := func() string {
-		if random.IntN(2) == 0 {
-			return one([]string{
-				"payment-service", "ticket-service", "notification-service", "event-service", "analytics-service",
-			}) + "-to-database"
-		}
-		return replica(one(busy)) + one([]string{"-to-sidecar-http", "-to-sidecar-grpc"})
-	}
-
 	kinds := slices.Repeat([]faultKind{kill}, n.kills)
 	others := []faultKind{
-		freeze, freeze, loseAnswer, loseAnswer, duplicate, duplicate, delay, delay, republish, stripeFault, swallow, swallow,
+		freeze, freeze, loseAnswer, loseAnswer, duplicate, duplicate, delay, delay, republish,
+		swallowDatabase, swallowSidecar,
 	}
+	kinds = append(kinds, swallowDatabase, swallowSidecar) // each at least once
 	for range n.others {
 		kinds = append(kinds, others[random.IntN(len(others))])
 	}
@@ -168,13 +161,27 @@ func newSchedule(random *rand.Rand, apps, replicated []string, n intensity) []fa
 			}
 		case republish:
 			f.target = one([]string{"payment-service", "ticket-service", "event-service"})
-		case stripeFault:
-			f.target, f.length = one(stripeFaults), between(2*time.Second, 4*time.Second)
-		case swallow:
-			f.target, f.length = link(), between(time.Second, 20*time.Second)
+		case swallowDatabase:
+			f.target = one([]string{
+				"payment-service", "ticket-service", "notification-service", "event-service", "analytics-service",
+			}) + "-to-database"
+			f.length = between(time.Second, 20*time.Second)
+		case swallowSidecar:
+			f.target = replica(one(busy)) + one([]string{"-to-sidecar-http", "-to-sidecar-grpc"})
+			f.length = between(time.Second, 20*time.Second)
+		case stripeFault: // drawn below
 		}
 		faults[i] = f
 	}
+	// The simulator has one set of faults, so those of Stripe do not overlap.
+	slot = n.during / time.Duration(n.stripe)
+	for i, which := range random.Perm(len(stripeFaults))[:n.stripe] {
+		faults = append(faults, fault{
+			at: time.Duration(i)*slot + between(0, slot/10), kind: stripeFault, target: stripeFaults[which].name,
+			length: between(slot/2, slot*8/10), stripe: stripeFaults[which].faults,
+		})
+	}
+	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.at, b.at) })
 	return faults
 }
 
@@ -185,4 +192,33 @@ func formatSchedule(faults []fault) string {
 		fmt.Fprintf(&b, "  %s\n", f)
 	}
 	return b.String()
+}
+
+// The schedules of ten seeds have every fault, and only known targets.
+func TestSchedulesHaveEveryFault(t *testing.T) {
+	t.Parallel()
+	apps := []string{"auth-service", "event-service"}
+	drawn := map[string]bool{}
+	for seed := range uint64(10) {
+		kinds := map[faultKind]int{}
+		end := time.Duration(0)
+		for _, f := range newSchedule(rand.New(rand.NewPCG(seed, 0)), apps, replicated, full) {
+			kinds[f.kind]++
+			if f.kind != stripeFault {
+				continue
+			}
+			drawn[f.target] = true
+			require.NotZero(t, f.stripe)
+			require.LessOrEqual(t, end, f.at, "two faults of the simulator overlap")
+			end = f.at + f.length
+			require.LessOrEqual(t, end, full.during)
+		}
+		require.Equal(t, full.kills, kinds[kill])
+		require.Equal(t, full.stripe, kinds[stripeFault])
+		require.NotZero(t, kinds[swallowDatabase])
+		require.NotZero(t, kinds[swallowSidecar])
+	}
+	for _, f := range stripeFaults {
+		require.True(t, drawn[f.name], f.name)
+	}
 }

@@ -36,6 +36,7 @@ func (s *Server) registerControl(mux *http.ServeMux) {
 		s.faults.set(Faults{})
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("POST /_webhooks", s.resend)
 }
 
 // Charge is one item of GET /_charges, which the audit compares with the orders.
@@ -77,6 +78,24 @@ func (s *Server) charges(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, marshal(struct {
 		Charges []Charge `json:"charges"`
 	}{charges}))
+}
+
+// resend sends the events again that report the failure of a refund. A lost one has no other trace for the system, and
+// Stripe sends it for three days.
+func (s *Server) resend(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	var answer struct {
+		Sent int `json:"sent"`
+	}
+	for _, id := range s.refundOrder {
+		if re := s.refunds[id]; re.Status == refundFailed {
+			s.announce(entry{news: []announcement{{"refund.failed", re.refund}}}, "")
+			answer.Sent++
+		}
+	}
+	writeJSON(w, http.StatusAccepted, marshal(answer))
 }
 
 func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {

@@ -119,6 +119,25 @@ func TestLaterChangesSurviveARestart(t *testing.T) {
 	})
 }
 
+func TestLostEventsAboutFailedRefundsAreSentAgain(t *testing.T) {
+	t.Parallel()
+	b, events := listenFor(t, t.TempDir())
+	b.faults(`{"settleMs":1,"failRefund":1,"loseWebhook":-1}`)
+	id := b.pay("pm_card_visa", "charge")
+	refund := b.do(http.MethodPost, "/v1/refunds", "refund", url.Values{"payment_intent": {id}})
+	refundID, _ := refund.body["id"].(string)
+	require.Eventually(t, func() bool { return b.get("/v1/refunds/" + refundID)["status"] == "failed" },
+		5*time.Second, 5*time.Millisecond)
+
+	require.Eventually(t, func() bool { // one event about the charge, two about the refund, three about its failure
+		return b.do(http.MethodGet, "/_counters", "", nil).body["webhooksLost"] == 6.0
+	}, 5*time.Second, 5*time.Millisecond)
+	require.False(t, events.seen("refund.failed"))
+	b.faults(`{}`)
+	require.Equal(t, http.StatusAccepted, b.do(http.MethodPost, "/_webhooks", "", nil).status)
+	require.Eventually(t, func() bool { return events.seen("refund.failed") }, 5*time.Second, 5*time.Millisecond)
+}
+
 func TestRefundBeyondTheBalance(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
