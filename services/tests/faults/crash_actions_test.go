@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -112,12 +110,19 @@ func awaitOrdersDone(ctx context.Context, s *scenarioRun) error {
 
 // changeTicket sends an action of the buyer on the first ticket.
 func (s *scenarioRun) changeTicket(ctx context.Context, path string, body any) error {
-	var id uuid.UUID
-	if err := s.sources.Databases[ticketService].QueryRow(ctx, `
-		SELECT id FROM tickets WHERE event_id = $1 ORDER BY id LIMIT 1`, s.event.EventID).Scan(&id); err != nil {
-		return fmt.Errorf("find a ticket: %w", err)
+	id, err := s.firstTicket(ctx)
+	if err != nil {
+		return err
 	}
 	return s.post(ctx, ticketService, "/api/tickets/"+id.String()+"/"+path, s.buyer, body)
+}
+
+func (s *scenarioRun) firstTicket(ctx context.Context) (id uuid.UUID, err error) {
+	if err := s.sources.Databases[ticketService].QueryRow(ctx, `
+		SELECT id FROM tickets WHERE event_id = $1 ORDER BY id LIMIT 1`, s.event.EventID).Scan(&id); err != nil {
+		return id, fmt.Errorf("find a ticket: %w", err)
+	}
+	return id, nil
 }
 
 // cancelAndSweep cancels the event, and runs the sweeps of ticket-service and payment-service until all orders have a
@@ -252,6 +257,10 @@ func (s *scenarioRun) resolveDeadLetter(ctx context.Context, path, state string)
 		id, state string
 		times     int
 	}
+	admin, err := s.adminToken(ctx)
+	if err != nil {
+		return err
+	}
 	got, err := demo.Await(ctx, func() (l deadLetter, err error) {
 		if err := s.sources.Databases[ticketService].QueryRow(ctx, `
 			SELECT id::text, state, times FROM dead_letters WHERE event_id = $1`, s.id.String()).
@@ -260,32 +269,11 @@ func (s *scenarioRun) resolveDeadLetter(ctx context.Context, path, state string)
 		}
 		return l, s.Do(ctx, demo.Request{
 			Method: http.MethodPost, App: ticketService, Path: "/api/tickets/admin/dead-letters/" + l.id + "/" + path,
-			Token: s.admin,
+			Token: admin,
 		}, nil)
 	}, func(l deadLetter) bool { return l.state == state })
 	if err == nil && got.times != 1 {
 		err = fmt.Errorf("archived %d times", got.times)
 	}
 	return err
-}
-
-func (c *crasher) loginAdmin(ctx context.Context) (demo.Token, error) {
-	content, err := os.ReadFile(filepath.Join(c.system.DataDir(), "secrets.json"))
-	if err != nil {
-		return "", fmt.Errorf("log in the administrator: %w", err)
-	}
-	var secrets map[string]string
-	if err := json.Unmarshal(content, &secrets); err != nil {
-		return "", fmt.Errorf("log in the administrator: %w", err)
-	}
-	var session struct {
-		AccessToken demo.Token `json:"accessToken"`
-	}
-	err = c.Do(ctx, demo.Request{
-		Method: http.MethodPost, App: authService, Path: "/api/auth/login",
-		Body: map[string]string{
-			"email": "admin@eventbooking.example", "password": secrets["auth-service-admin-password"],
-		},
-	}, &session)
-	return session.AccessToken, err
 }

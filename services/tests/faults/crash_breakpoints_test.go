@@ -53,7 +53,11 @@ const breakpointLock = 4711
 // transaction. There the process is killed first, so that it does not see the end of its database session. Then the
 // session is ended, so that the statement does not take effect after the death of the process.
 func (c *crasher) breakAtStatement(ctx context.Context, p crashPoint, s *scenarioRun) (killed func() error, err error) {
-	holder, err := c.sources.Databases[p.kill].Acquire(ctx)
+	database := c.sources.Databases[p.kill]
+	if p.at.inStateStore {
+		database = c.stateStore
+	}
+	holder, err := database.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("set the breakpoint: %w", err)
 	}
@@ -69,6 +73,7 @@ func (c *crasher) breakAtStatement(ctx context.Context, p crashPoint, s *scenari
 	}
 	when := strings.NewReplacer(
 		"{trace}", s.trace, "{event}", s.event.EventID.String(), "{type}", s.floor.TicketTypeID.String(), "{email}", s.email,
+		"{id}", s.id.String(),
 	).Replace(p.at.when)
 	if _, err := holder.Exec(ctx, fmt.Sprintf(`
 		SELECT pg_advisory_lock(%[1]d);

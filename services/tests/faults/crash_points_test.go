@@ -59,9 +59,10 @@ const (
 	sendMail      = "/api/email/internal/messages"
 )
 
-// crashPoints are in the order of the test. Those after which a queue hides an event for some time come last. Otherwise
-// the queue could deliver the event again to a process that is being killed for another point. Crashes during a charge
-// are spread out, because one circuit breaker counts all of them.
+// crashPoints come after paymentPoints and before lastPoints. They are in the order of the test. Those after which a
+// queue hides an event for some time come last. Otherwise the queue could deliver the event again to a process that is
+// being killed for another point. Crashes during a charge are spread out, because one circuit breaker counts all of
+// them.
 var crashPoints = []crashPoint{
 	// A purchase, from the order to the charge.
 	{

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/deploy/local/demo"
@@ -35,34 +37,43 @@ func TestEveryCrashPoint(t *testing.T) {
 	began := time.Now()
 	h := start(ctx, t)
 	c := &crasher{Client: demo.Client{Sidecar: h.system.App(authService).SidecarURL()}, harness: h}
-	runs, err := c.prepare(ctx, crashPoints)
+	t.Cleanup(func() {
+		if c.stateStore != nil {
+			c.stateStore.Close()
+		}
+	})
+	points := slices.Concat(paymentPoints, crashPoints, lastPoints)
+	runs, err := c.prepare(ctx, points)
 	if err != nil {
 		t.Fatal(err)
 	}
-	progress("%d crash points, prepared after %s", len(crashPoints), time.Since(began).Round(time.Second))
-	for i, p := range crashPoints {
+	progress("%d crash points, prepared after %s", len(points), time.Since(began).Round(time.Second))
+	for i, p := range points {
 		t.Run(p.name, func(t *testing.T) {
 			began := time.Now()
+			if err := c.renewTokens(ctx); err != nil {
+				t.Fatal(err)
+			}
 			if err := c.crashAt(ctx, p, runs[i]); err != nil {
 				t.Fatal(err)
 			}
-			progress("%2d/%d %s (%.1fs)", i+1, len(crashPoints), p.name, time.Since(began).Seconds())
+			progress("%2d/%d %s (%.1fs)", i+1, len(points), p.name, time.Since(began).Seconds())
 		})
 		if ctx.Err() != nil {
 			t.Fatal(ctx.Err())
 		}
 	}
 	progress("all crash points done after %s, waiting for the system to settle", time.Since(began).Round(time.Second))
-	if err := c.finish(ctx, crashPoints, runs); err != nil {
+	if err := c.finish(ctx, points, runs); err != nil {
 		t.Error(err)
 	}
-	for i, p := range crashPoints {
+	for i, p := range points {
 		if err := c.check(ctx, p, runs[i]); err != nil {
 			t.Errorf("%s: %v", p.name, err)
 		}
 	}
 	progress("%d kills, settled after %s; %d duplicate mails",
-		len(crashPoints), time.Since(began).Round(time.Second), c.mails.duplicates())
+		len(points), time.Since(began).Round(time.Second), c.mails.duplicates())
 }
 
 // crashPoint is a moment at which a process dies.
@@ -87,11 +98,14 @@ type breakpoint struct {
 	// A statement of the process in its own database. The process is stopped within the statement, so that its
 	// transaction is never committed. The condition when selects the row.
 	statement, when string
+	inStateStore    bool // the statement is one of the sidecar in the database of the Dapr state store
 }
 
 // scenario is a sequence of actions of users. Functions that are nil are skipped.
 type scenario struct {
-	draft   bool // the event is not published yet
+	draft    bool          // the event is not published yet
+	startsIn time.Duration // when the event starts, if it is not the demo's date
+
 	prepare action
 	arrange func(context.Context, *scenarioRun) // injects further faults before act
 	act     action
@@ -125,7 +139,8 @@ type crasher struct {
 	demo.Client
 	*harness
 	organizer, buyer demo.Person
-	admin            demo.Token
+	loggedIn         time.Time     // when they logged in
+	stateStore       *pgxpool.Pool // the database of the Dapr state store
 }
 
 // prepare registers the users, and prepares a run for each crash point.
@@ -137,8 +152,13 @@ func (c *crasher) prepare(ctx context.Context, points []crashPoint) ([]*scenario
 	if c.buyer, err = c.Join(ctx, "Ben", "Ito", false); err != nil {
 		return nil, err
 	}
-	if c.admin, err = c.loginAdmin(ctx); err != nil {
+	c.loggedIn = time.Now()
+	secrets, err := c.secrets()
+	if err != nil {
 		return nil, err
+	}
+	if c.stateStore, err = pgxpool.New(ctx, secrets["statestore-connection-string"]); err != nil {
+		return nil, fmt.Errorf("connect to the database of the state store: %w", err)
 	}
 	// An app that started before auth-service fetches the signing keys when it verifies its first token. It rejects
 	// that token.
@@ -167,10 +187,30 @@ func (c *crasher) prepare(ctx context.Context, points []crashPoint) ([]*scenario
 	return runs, g.Wait()
 }
 
+// renewTokens logs the users in again before their access tokens expire.
+func (c *crasher) renewTokens(ctx context.Context) error {
+	if time.Since(c.loggedIn) < tokenAge {
+		return nil
+	}
+	for _, p := range []*demo.Person{&c.organizer, &c.buyer} {
+		var err error
+		if p.Token, err = login(ctx, c.Client, p.Email, demo.Password); err != nil {
+			return fmt.Errorf("log in %s: %w", p.Email, err)
+		}
+	}
+	c.loggedIn = time.Now()
+	return nil
+}
+
 // prepare creates an event with tickets for sale, and does what else the scenario needs.
 func (s *scenarioRun) prepare(ctx context.Context, sc scenario) (err error) {
 	if s.event, err = s.Draft(ctx, s.organizer, "Festival "+s.trace); err != nil {
 		return err
+	}
+	if sc.startsIn > 0 {
+		if err := startIn(ctx, s.Client, s.organizer, s.event, sc.startsIn); err != nil {
+			return err
+		}
 	}
 	s.floor, err = s.AddTicketType(ctx, s.organizer, s.event.EventID, "Floor", "49.50", 300)
 	if err != nil || sc.draft {
