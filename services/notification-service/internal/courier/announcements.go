@@ -14,7 +14,8 @@ import (
 const holdersPage = 100
 
 // QueueAnnouncements queues the notifications of due announcements, page by page, until none is due. If ticket-service
-// does not answer, the announcement is due again when its lease expires, at the same page.
+// does not answer, the announcement is due again when its lease expires, at the same page. If ticket-service refuses the
+// page, it would refuse it again, so the announcement ends there.
 func (c *Courier) QueueAnnouncements(ctx context.Context) error {
 	for {
 		a, found, err := c.store.LeaseDueAnnouncement(ctx, lease)
@@ -35,6 +36,11 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	defer cancel()
 	query := calls.HoldersQuery{Limit: holdersPage, Cursor: a.Cursor}
 	page, err := sidecar.Call(work, c.services, calls.Holders, query, a.About)
+	if refusal, refused := sidecar.Refusal(err); refused {
+		slog.ErrorContext(ctx, "announcement failed permanently, its other holders are not told", "announcementId", a.ID,
+			"eventId", a.About, "code", refusal.Code, "error", refusal.Error())
+		return c.store.EndAnnouncement(ctx, a)
+	}
 	if err != nil {
 		slog.WarnContext(ctx, "list holders of tickets failed", "eventId", a.About, "error", err.Error())
 		return nil

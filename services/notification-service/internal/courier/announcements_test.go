@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier/couriertest"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
@@ -91,4 +92,25 @@ func TestEventPostponedSendsOneMailForEachHolder(t *testing.T) {
 	require.NoError(t, b.Courier.QueueAnnouncements(t.Context()))
 	b.Retry(t)
 	require.Len(t, b.Services.Sent(), 2, "the announcement is finished")
+}
+
+// ticket-service refuses a page of holders. The announcement ends there, and the holders before are told.
+func TestAnnouncementEndsAtARefusedPage(t *testing.T) {
+	b := setup(t)
+	const path = "/api/tickets/internal/events/" + couriertest.EventID + "/holders"
+	b.Services.Answer(path+"?limit=100", `{"holders": [{"userId": "`+couriertest.UserID+`", "orderId": "`+
+		couriertest.OrderID+`", "ticketCount": 2}], "nextCursor": "p2"}`)
+	b.Services.Fail(path+"?cursor=p2&limit=100", problem.Field("cursor", "cursor must be the nextCursor"))
+	b.Deliver(t, uuid.New(), "EVENT_UPDATED", strings.Replace(couriertest.EventUpdated, "}",
+		`, "postponedFrom": "2024-07-15T18:00:00Z", "reason": "Storm."}`, 1))
+	require.NoError(t, b.Courier.QueueAnnouncements(t.Context()))
+	b.Retry(t)
+	require.Len(t, b.Services.Sent(), 1)
+	b.Services.Fail(path+"?cursor=p2&limit=100", nil)
+	b.Exec(t, `UPDATE announcements SET due_at = now()`)
+	require.NoError(t, b.Courier.QueueAnnouncements(t.Context()), "no page is asked for any more")
+	var unfinished int
+	require.NoError(t, b.Pool.QueryRow(t.Context(),
+		`SELECT count(*) FROM announcements WHERE finished_at IS NULL`).Scan(&unfinished))
+	require.Zero(t, unfinished)
 }

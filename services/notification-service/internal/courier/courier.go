@@ -174,7 +174,7 @@ func (c *Courier) deliver(ctx context.Context, n notification.Notification) {
 func (c *Courier) send(ctx context.Context, n notification.Notification) error {
 	mail, err := c.compose(ctx, n)
 	if err != nil {
-		return err
+		return notComposed(err)
 	}
 	m := calls.SendMailRequest{
 		MessageID:   n.MessageID.String(),
@@ -197,4 +197,17 @@ func (c *Courier) send(ctx context.Context, n notification.Notification) error {
 	default:
 		return err
 	}
+}
+
+// notComposed returns the error of an attempt whose mail was not composed because of err. It wraps
+// notification.ErrRefused unless a service is unavailable, because another attempt would end in the same way.
+func notComposed(err error) error {
+	p, ok := errors.AsType[*problem.Error](err)
+	switch {
+	case !ok: // the facts or an answer have a wrong form
+		err = notification.ErrNotComposable.Because(err)
+	case p.Kind == problem.Unavailable:
+		return err
+	}
+	return fmt.Errorf("%w: %w", notification.ErrRefused, err)
 }

@@ -19,7 +19,7 @@ import (
 
 func TestFailedCallIsRetried(t *testing.T) {
 	down := sidecar.ErrUnavailable.Because(errors.New("connection refused"))
-	unknownUser := problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")
+	noRoute := problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
 	unauthenticated := problem.New(problem.Unauthenticated, "SERVICE_TOKEN_INVALID", "Invalid")
 	for _, tt := range []struct {
 		name, path string
@@ -31,7 +31,7 @@ func TestFailedCallIsRetried(t *testing.T) {
 		{"PaymentServiceDown", couriertest.OrderPath, down, "SERVICE_UNAVAILABLE"},
 		{"TicketServiceDown", couriertest.PDFPath, down, "SERVICE_UNAVAILABLE"},
 		{"EmailServiceDown", couriertest.EmailPath, down, "SERVICE_UNAVAILABLE"},
-		{"UserNotFound", couriertest.UserPath, unknownUser, "USER_NOT_FOUND"},
+		{"RouteNotFound", couriertest.UserPath, noRoute, "SERVICE_UNAVAILABLE"},
 		{"NotAuthenticated", couriertest.EmailPath, unauthenticated, "SERVICE_UNAVAILABLE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,14 +92,45 @@ func TestFailedLookupDoesNotCancelOthers(t *testing.T) {
 	require.Less(t, others.Load(), int32(notification.MaxAttached))
 }
 
-func TestInvalidAnswerIsRetried(t *testing.T) {
+// What a mail needs was deleted, or a service refuses to return it. The recipient can request the mail again.
+func TestRefusedLookupFailsPermanently(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string
+		err        *problem.Error
+	}{
+		{"UserDeleted", couriertest.UserPath, problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")},
+		{"EventDeleted", couriertest.EventPath, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event")},
+		{"OrderDeleted", couriertest.OrderPath, problem.New(problem.NotFound, "ORDER_NOT_FOUND", "No such order")},
+		{"TicketRefused", couriertest.PDFPath, problem.New(problem.Conflict, "TICKET_SUSPENDED", "Not now")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t)
+			id := uuid.New()
+			b.Services.Fail(tt.path, tt.err)
+			b.Deliver(t, id, "TICKETS_GENERATED", couriertest.TicketsGenerated)
+			require.Equal(t, row{"ORDER_CONFIRMATION", "FAILED", tt.err.Code, 1}, b.row(t, id))
+			b.Services.Fail(tt.path, nil)
+			b.Retry(t)
+			require.Empty(t, b.Services.Sent(), "there is no further attempt")
+			b.resend(t, b.list(t)[0].ID)
+			b.Retry(t)
+			require.Len(t, b.Services.Sent(), 1)
+		})
+	}
+}
+
+func TestMailThatCannotBeComposedFailsPermanently(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()
 	b.Services.Answer(couriertest.OrderPath,
 		strings.ReplaceAll(couriertest.Order, `"totalAmount": 100.00`, `"totalAmount": 100.001`))
 	b.Deliver(t, id, "TICKETS_GENERATED", couriertest.TicketsGenerated)
 	require.Empty(t, b.Services.Sent())
-	require.Equal(t, row{"ORDER_CONFIRMATION", "PENDING", "INTERNAL_ERROR", 1}, b.row(t, id))
+	require.Equal(t, row{"ORDER_CONFIRMATION", "FAILED", "MAIL_NOT_COMPOSABLE", 1}, b.row(t, id))
+	b.Services.Answer(couriertest.OrderPath, couriertest.Order)
+	b.resend(t, b.list(t)[0].ID)
+	b.Retry(t)
+	require.Len(t, b.Services.Sent(), 1)
 }
 
 func TestRefusedMailFailsPermanently(t *testing.T) {

@@ -101,8 +101,11 @@ type Summary struct {
 
 // Errors of an attempt after which no further attempt can succeed.
 var (
-	// ErrRefused wraps a refusal by email-service, which would refuse the same message again.
+	// ErrRefused wraps a refusal by a service, which would refuse the same call again: by email-service of the message, or
+	// by another one of a lookup, for example of a user who was deleted. It also wraps ErrNotComposable.
 	ErrRefused = errors.New("the message is permanently refused")
+	// ErrNotComposable reports that the mail cannot be composed from the event and the answers of the services.
+	ErrNotComposable = problem.New(problem.Unprocessable, "MAIL_NOT_COMPOSABLE", "The mail cannot be composed")
 	// ErrAccountMailGone is auth-service's answer if the token of an account mail was used or has expired.
 	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
 )

@@ -84,3 +84,16 @@ func (s *Store) QueuePage(
 	}
 	return nil
 }
+
+// EndAnnouncement ends a at the page at a.Cursor, which cannot be read. It does nothing if that page was queued before.
+func (s *Store) EndAnnouncement(ctx context.Context, a notification.Announcement) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE announcements SET finished_at = now() WHERE id = $1 AND cursor = $2 AND finished_at IS NULL`, a.ID, a.Cursor)
+	if err != nil {
+		return fmt.Errorf("end announcement %s: %w", a.ID, err)
+	}
+	if tag.RowsAffected() == 1 {
+		attempts.WithLabelValues(string(a.Kind), string(notification.Failed)).Inc()
+	}
+	return nil
+}
