@@ -113,7 +113,7 @@ func (s *Store) ReleaseCancelled(ctx context.Context, limit int) (int, error) {
 
 // CancelAll releases the remaining reservations and cancels the remaining tickets of all cancelled events, and returns
 // the number of tickets cancelled. Each batch is one transaction. It continues cancellations that another process did
-// not finish.
+// not finish. An event that fails does not keep the others from being cancelled.
 func (s *Store) CancelAll(ctx context.Context) (int, error) {
 	for {
 		n, err := s.ReleaseCancelled(ctx, CancelBatch)
@@ -134,14 +134,16 @@ func (s *Store) CancelAll(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("list unfinished cancellations: %w", err)
 	}
 	total := 0
+	var failed error
 	for _, id := range ids {
 		// A batch is also short if owners or refunds cancelled some of its tickets: the next tick continues then.
 		for n := CancelBatch; n == CancelBatch; {
 			if n, err = s.CancelTickets(ctx, id, CancelBatch); err != nil {
-				return total, err
+				failed = errors.Join(failed, err)
+				break
 			}
 			total += n
 		}
 	}
-	return total, nil
+	return total, failed
 }

@@ -145,6 +145,24 @@ func TestCancelAllRunsUntilNothingIsLeft(t *testing.T) {
 	b.requireInventory(t, kind, 0, 0)
 }
 
+// An event whose cancellation cannot be stored does not keep later ones from being cancelled.
+func TestCancelAllContinuesAfterAnEventThatFails(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind := b.newType(t, 10)
+	tickets := b.bought(t, kind, 2)
+	broken := uuid.New()
+	require.NoError(t, b.store.CancelEvent(t.Context(), uuid.New(), events.EventCancelled{EventID: broken}))
+	_, err := b.pool.Exec(t.Context(),
+		`ALTER TABLE event_cancellations ADD CHECK (finished_at IS NULL OR event_id <> '`+broken.String()+`')`)
+	require.NoError(t, err)
+	require.NoError(t, b.cancelEvent(t.Context(), uuid.New()))
+	n, err := b.store.CancelAll(t.Context())
+	require.Error(t, err)
+	require.Equal(t, len(tickets), n)
+	b.requireAllCancelled(t, tickets...)
+}
+
 // An order that is paid after the event was cancelled is refused its tickets, whether its reservation is still live or
 // not.
 func TestOrderPaidAfterCancellationIsRefused(t *testing.T) {
