@@ -14,7 +14,7 @@ var (
 	// ValidateToken checks a person's access token.
 	ValidateToken = Endpoint[ValidateTokenRequest, ValidateTokenAnswer]{Route{
 		App: authService, Method: http.MethodPost, Path: "/api/auth/internal/validate-token",
-		Callers: []string{eventService, ticketService, paymentService, notificationService, analyticsService},
+		Callers: []string{eventService, ticketService, paymentService, notificationService},
 	}}
 	// User returns a user.
 	User = Endpoint[None, UserAnswer]{Route{

@@ -25,7 +25,6 @@ const (
 	ticketService       = "ticket-service"
 	paymentService      = "payment-service"
 	notificationService = "notification-service"
-	analyticsService    = "analytics-service"
 	paymentGateway      = "payment-gateway"
 	emailService        = "email-service"
 )
