@@ -32,6 +32,7 @@ type secretSet struct {
 // secretFields has the names of secret fields in requests and answers. Values that match secretPatterns need no record.
 var secretFields = map[string]bool{
 	"password": true, "newPassword": true, "currentPassword": true, "token": true, "refreshToken": true,
+	"clientSecret": true,
 }
 
 // secretPatterns match values that are always secret: e-mail addresses, tokens (access tokens, service tokens and
