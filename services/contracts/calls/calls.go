@@ -36,7 +36,8 @@ type Route struct {
 	Path    string   // the template, with variables as in the OpenAPI document
 	Callers []string // the app-ids that may call the route
 	// Refusals are the kinds of refusal that the callers act on. After such a refusal the callee has done
-	// nothing, and the request is the reason. A caller treats every other error as "unavailable".
+	// nothing, and the request is the reason: it would be refused again. A caller treats every other error as
+	// "unavailable". services/decisions/refusals-are-outcomes.md lists what the callers do.
 	Refusals []problem.Kind
 }
 

@@ -13,20 +13,23 @@ var (
 	Charge = Endpoint[ChargeRequest, ChargeAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/charges",
 		Callers: []string{paymentService},
-		// Not Invalid: a gateway that cannot read the request does not know about earlier attempts under its key.
-		Refusals: []problem.Kind{problem.Unprocessable},
+		// Only Unprocessable means that nothing was charged. A gateway that cannot read the request (Invalid), or whose key
+		// belongs to another request (Conflict), does not know about earlier attempts under the key.
+		Refusals: []problem.Kind{problem.Unprocessable, problem.Invalid, problem.Conflict},
 	}}
 	// SettleCharge ends the attempt to make a charge: it returns the outcome, and a charge that was not made is never
 	// made.
 	SettleCharge = Endpoint[ChargeRequest, ChargeAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/charges/settle",
 		Callers: []string{paymentService},
+		// After a refusal it is still unknown whether the charge was made.
+		Refusals: []problem.Kind{problem.Invalid, problem.NotFound, problem.Conflict, problem.Unprocessable},
 	}}
 	// Refund refunds a charge or a part of it. It is idempotent by the refund key.
 	Refund = Endpoint[RefundRequest, RefundAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/refunds",
 		Callers:  []string{paymentService},
-		Refusals: []problem.Kind{problem.Invalid, problem.Unprocessable},
+		Refusals: []problem.Kind{problem.Invalid, problem.NotFound, problem.Conflict, problem.Unprocessable},
 	}}
 	// VerifyWebhook checks the signature of a webhook and reads it.
 	VerifyWebhook = Endpoint[VerifyWebhookRequest, VerifyWebhookAnswer]{Route{

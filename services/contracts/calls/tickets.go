@@ -31,12 +31,13 @@ var (
 	ConfirmPurchase = Endpoint[ConfirmPurchaseRequest, ConfirmPurchaseAnswer]{Route{
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/confirm-purchase",
 		Callers:  []string{paymentService},
-		Refusals: []problem.Kind{problem.NotFound, problem.Conflict},
+		Refusals: []problem.Kind{problem.Invalid, problem.NotFound, problem.Conflict},
 	}}
 	// ReleaseReservation ends a reservation. It is idempotent.
 	ReleaseReservation = Endpoint[ReleaseReservationRequest, ReleaseReservationAnswer]{Route{
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/release-reservation",
-		Callers: []string{paymentService},
+		Callers:  []string{paymentService},
+		Refusals: []problem.Kind{problem.Invalid, problem.Conflict},
 	}}
 	// ExtendReservation makes a reservation expire later.
 	ExtendReservation = Endpoint[ExtendReservationRequest, ExtendReservationAnswer]{Route{
@@ -48,7 +49,7 @@ var (
 	CancelTickets = Endpoint[CancelTicketsRequest, CancelTicketsAnswer]{Route{
 		App: ticketService, Method: http.MethodPost, Path: "/api/tickets/internal/cancel",
 		Callers:  []string{paymentService},
-		Refusals: []problem.Kind{problem.Conflict, problem.NotFound},
+		Refusals: []problem.Kind{problem.Invalid, problem.NotFound, problem.Conflict},
 	}}
 	// TicketCount returns the number of an event's tickets.
 	TicketCount = Endpoint[None, TicketCountAnswer]{Route{
@@ -59,7 +60,8 @@ var (
 	// Holders returns a page of the holders of an event's valid tickets.
 	Holders = Endpoint[HoldersQuery, HoldersAnswer]{Route{
 		App: ticketService, Method: http.MethodGet, Path: "/api/tickets/internal/events/{eventId}/holders",
-		Callers: []string{notificationService},
+		Callers:  []string{notificationService},
+		Refusals: []problem.Kind{problem.Invalid},
 	}}
 	// TicketInfo returns a ticket.
 	TicketInfo = Endpoint[None, TicketInfoAnswer]{Route{

@@ -334,8 +334,8 @@ type PasswordResetRequested struct{ AccountMailRequest }
 // Type returns the event type.
 func (PasswordResetRequested) Type() string { return "PASSWORD_RESET_REQUESTED" }
 
-// CompensationFailed reports that a step that compensates an order has failed repeatedly. payment-service continues to
-// retry it.
+// CompensationFailed reports that a step that compensates an order has failed repeatedly, or that a step was refused for
+// good. payment-service continues to retry a step that failed, and none that was refused.
 type CompensationFailed struct {
 	OrderID       uuid.UUID `json:"orderId"`
 	ReservationID uuid.UUID `json:"reservationId"`

@@ -19,6 +19,7 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar/sidecartest"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
+	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
 // connect returns a client of payment-service's sidecar, which answers invocations with callee.
@@ -236,13 +237,26 @@ func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
 	require.True(t, refused)
 	require.Equal(t, soldOut, refusal)
 
-	_, err = sidecar.Call(t.Context(), client, calls.ReleaseReservation, calls.ReleaseReservationRequest{})
+	_, err = sidecar.Call(t.Context(), client, calls.TicketCount, calls.None{}, uuid.New())
 	require.ErrorIs(t, err, sidecar.ErrUnavailable)
 	require.ErrorIs(t, err, soldOut, "the refusal is the cause")
 	_, refused = sidecar.Refusal(err)
 	require.False(t, refused)
 	_, refused = sidecar.Refusal(nil)
 	require.False(t, refused)
+}
+
+// A version of the callee that has the route may be starting.
+func TestMissingRouteIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	client := connect(t, web.NewRouter().ServeHTTP)
+	_, err := sidecar.Call(t.Context(), client, calls.User, calls.None{}, uuid.New())
+	require.ErrorIs(t, err, sidecar.ErrUnavailable)
+	require.ErrorIs(t, err, web.ErrNoRoute)
+	client = connect(t, refuse("404", `{"error":"USER_NOT_FOUND","message":"No such user"}`))
+	_, err = sidecar.Call(t.Context(), client, calls.User, calls.None{}, uuid.New())
+	_, refused := sidecar.Refusal(err)
+	require.True(t, refused)
 }
 
 func TestCallRejectsAWrongNumberOfIDs(t *testing.T) {

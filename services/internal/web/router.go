@@ -21,6 +21,9 @@ import (
 // CorrelationHeader names the header that carries the correlation id in and out of a service.
 const CorrelationHeader = "X-Correlation-Id"
 
+// ErrNoRoute is the response to a request for a path that the service does not have.
+var ErrNoRoute = problem.New(problem.NotFound, "NOT_FOUND", "No such resource")
+
 // NewRouter returns a router with the middleware of every API. All errors have the contract's form, including those for
 // unknown paths and panics. Every request has a deadline (RequestTimeout), continues its caller's trace, and is logged
 // once.
@@ -31,7 +34,7 @@ func NewRouter() *mux.Router {
 	outside := func(p *problem.Error) http.Handler {
 		return statusInHeader(traced(logged(Handler(func(http.ResponseWriter, *http.Request) error { return p }))))
 	}
-	r.NotFoundHandler = outside(problem.New(problem.NotFound, "NOT_FOUND", "No such resource"))
+	r.NotFoundHandler = outside(ErrNoRoute)
 	r.MethodNotAllowedHandler = outside(problem.New(problem.MethodNotAllowed, "METHOD_NOT_ALLOWED",
 		"This resource does not take that method"))
 	return r

@@ -40,7 +40,7 @@ func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 		Reason    string     `json:"reason,omitempty"`
 		CreatedAt time.Time  `json:"createdAt"`
 		AlertedAt *time.Time `json:"stuckAt,omitempty"`
-		DueAt     time.Time  `json:"dueAt"`
+		DueAt     *time.Time `json:"dueAt,omitempty"`
 	}
 	var out struct {
 		Sagas      []sagaJSON `json:"sagas"`
@@ -52,14 +52,20 @@ func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 	out.Sagas = make([]sagaJSON, len(found))
 	for i, u := range found {
 		out.Sagas[i] = sagaJSON{
-			u.SagaID, u.SagaType, u.OrderID, u.Status, u.Step, u.Tries, u.Reason, u.CreatedAt.UTC(), nil, u.DueAt.UTC(),
-		}
-		if u.AlertedAt != nil {
-			at := u.AlertedAt.UTC()
-			out.Sagas[i].AlertedAt = &at
+			u.SagaID, u.SagaType, u.OrderID, u.Status, u.Step, u.Tries, u.Reason, u.CreatedAt.UTC(),
+			inUTC(u.AlertedAt), inUTC(u.DueAt),
 		}
 	}
 	return web.WriteJSON(w, http.StatusOK, out)
+}
+
+// inUTC returns a time in UTC, or nil.
+func inUTC(at *time.Time) *time.Time {
+	if at == nil {
+		return nil
+	}
+	utc := at.UTC()
+	return &utc
 }
 
 // maxRetries is how many orders one request retries.

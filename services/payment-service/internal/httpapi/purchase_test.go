@@ -250,7 +250,7 @@ func TestOrderWithAnUnknownChargeIsAccepted(t *testing.T) {
 		"CallLost":         sagatest.CallLost,
 		"ResponseLost":     sagatest.ResponseLost,
 		"Pending":          sagatest.Answered(calls.ChargeAnswer{Status: calls.GatewayPending}),
-		"NotAboutTheOrder": sagatest.Refused(problem.New(problem.Conflict, "KEY_REUSED", "This key was used before")),
+		"NotAboutTheOrder": sagatest.Refused(problem.New(problem.Forbidden, "SERVICE_FORBIDDEN", "Not allowed")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.services.Next(sagatest.Charge, fault)

@@ -226,7 +226,7 @@ func (o Order) Validate() error {
 }
 
 // MaxTries is the number of failed attempts at a compensation after which operations are alerted. The attempts
-// continue.
+// continue, unless the last one was refused for good. That ends the attempts at any step.
 const MaxTries = 5
 
 // Unfinished is a saga that has not completed, or a refund that failed and needs a person.
@@ -240,7 +240,7 @@ type Unfinished struct {
 	Reason    string
 	CreatedAt time.Time
 	AlertedAt *time.Time // when operations were alerted; nil if they were not
-	DueAt     time.Time
+	DueAt     *time.Time // when the next attempt is due; nil if there is none without Retry
 }
 
 // SagaEvent is an entry of an order's history, the contract's saga_events.

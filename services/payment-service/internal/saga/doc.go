@@ -40,8 +40,24 @@
 // # Sweeps
 //
 // Every few seconds each replica's sidecar starts a sweep with a cron tick. A sweep leases the sagas that are due and
-// drives them. It also creates the refunds of cancelled events. A compensation is repeated until it succeeds. After
-// order.MaxTries failed attempts it publishes COMPENSATION_FAILED once, which alerts operations, and continues.
+// drives them. It also creates the refunds of cancelled events. A compensation that gets no answer is repeated until it
+// succeeds. After order.MaxTries failed attempts it publishes COMPENSATION_FAILED once, which alerts operations, and
+// continues.
+//
+// # Refusals
+//
+// A refusal of a call for good is an outcome of its step, and the call is not repeated:
+//
+//	reserve    The order is FAILED with the reason.
+//	charge     If the card processor refused it, the order is FAILED and its hold is released. If payment-gateway refused
+//	           the request itself, the charge is settled at once: an earlier attempt may have charged.
+//	confirm    The order is refunded.
+//	cancel     The refund is FAILED, and no money is returned.
+//	refund     The refund is FAILED. Operations and the buyer are told; see store.Store.RefundFailed.
+//	settle,    Neither tells how to continue. The attempts end after order.MaxTries of them. COMPENSATION_FAILED alerts
+//	release    operations, and an admin lists the order as stuck and can retry it.
+//
+// services/decisions/refusals-are-outcomes.md has the refusals of every call in the system.
 //
 // An order at FULFIL is due after two minutes without a report. The sweep then publishes PAYMENT_COMPLETED again, as a
 // new message; ticket-service answers for an order that it knows already and issues no second tickets. It repeats that
@@ -94,6 +110,7 @@
 //   - The card was declined, or there is no charge: the order is FAILED, and its hold is released.
 //   - payment-gateway does not respond, or the bank still processes the charge: it is asked again, at most every five
 //     minutes, without end.
+//   - payment-gateway refuses the question: a person has to look, as above.
 //
 // A charge that is reported after its order has FAILED is refunded.
 //

@@ -108,14 +108,6 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 			func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") },
 		},
 		{
-			"ChargeInvalid", sagatest.Charge,
-			func() sagatest.Fault { return refused(problem.Invalid, "VALIDATION_ERROR") },
-		},
-		{
-			"ChargeKeyReused", sagatest.Charge,
-			func() sagatest.Fault { return refused(problem.Conflict, "KEY_REUSED") },
-		},
-		{
 			"ChargePending", sagatest.Charge,
 			func() sagatest.Fault { return charge(calls.GatewayPending) },
 		},
@@ -162,10 +154,6 @@ func TestOnlyOutcomesMoveAnOrder(t *testing.T) {
 		{
 			"RefundRouteNotFound", sagatest.Refund,
 			func() sagatest.Fault { return refused(problem.NotFound, "NOT_FOUND") },
-		},
-		{
-			"RefundKeyReused", sagatest.Refund,
-			func() sagatest.Fault { return refused(problem.Conflict, "KEY_REUSED") },
 		},
 		{"RefundEmptyResponse", sagatest.Refund, func() sagatest.Fault { return empty }},
 	} {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/saga"
@@ -110,6 +111,14 @@ func TestReannouncementLeadsToTheTickets(t *testing.T) {
 // any.
 func TestOrderWithoutTicketsIsRefunded(t *testing.T) {
 	b := setup(t)
+	t.Run("TheRequestIsInvalid", func(t *testing.T) {
+		b.newType(5000)
+		id := b.overdue(t)
+		b.services.Next(sagatest.Confirm, sagatest.Refused(problem.Field("holderName", "holderName is too long")))
+		require.NoError(t, b.sweep(t.Context(), id))
+		b.settleRefunds(t, id, b.sweep)
+		b.requireGivenUp(t, id)
+	})
 	t.Run("TicketServiceRefuses", func(t *testing.T) {
 		b.newType(5000)
 		id := b.overdue(t)

@@ -63,10 +63,8 @@ func (s Saga) cancelTickets(ctx context.Context, r refund.Refund) error {
 	answer, err := sidecar.Call(ctx, s.Services, calls.CancelTickets, request)
 	refusal, refused := sidecar.Refusal(err)
 	switch {
-	case refused && (refusal.Is(refund.ErrTicketUsed) || refusal.Is(refund.ErrTicketNotFound)):
+	case refused: // a ticket was used, for example
 		return s.Store.RefundFailed(ctx, r, refund.Failure{Code: refusal.Code, Message: refusal.Message})
-	case refused: // a missing route, for example
-		return ErrUnsettled.Because(refusal)
 	case err != nil:
 		return err
 	case !answer.Cancelled:

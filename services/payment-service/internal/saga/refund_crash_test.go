@@ -48,7 +48,6 @@ func TestOnlyOutcomesMoveARefund(t *testing.T) {
 			"Unauthenticated": refused(problem.Unauthenticated, "SERVICE_TOKEN_INVALID"),
 			"Forbidden":       refused(problem.Forbidden, "SERVICE_FORBIDDEN"),
 			"RouteNotFound":   refused(problem.NotFound, "NOT_FOUND"),
-			"OtherConflict":   refused(problem.Conflict, "KEY_REUSED"),
 			"EmptyResponse":   sagatest.Answered(struct{}{}),
 			"NotDone":         notDone,
 		} {

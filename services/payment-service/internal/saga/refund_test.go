@@ -205,6 +205,14 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 			sagatest.Refused(problem.New(problem.NotFound, "TICKET_NOT_FOUND", "None")), "TICKET_NOT_FOUND",
 		},
 		{
+			"CancellationInvalid", sagatest.Cancel,
+			sagatest.Refused(problem.Field("reason", "reason must have no control characters")), "VALIDATION_ERROR",
+		},
+		{
+			"CancellationConflict", sagatest.Cancel,
+			sagatest.Refused(problem.New(problem.Conflict, "ORDER_REFUSED", "No")), "ORDER_REFUSED",
+		},
+		{
 			"BankRefuses", sagatest.Refund,
 			sagatest.Answered(calls.RefundAnswer{
 				Status: calls.GatewayFailed, FailureCode: "LOST_OR_STOLEN_CARD", Message: "Lost",
@@ -222,6 +230,14 @@ func TestRefusedRefundEndsFailed(t *testing.T) {
 			"RequestRefused", sagatest.Refund,
 			sagatest.Refused(problem.New(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED", "No")),
 			"PAYMENT_REQUEST_REFUSED",
+		},
+		{
+			"UnknownTransaction", sagatest.Refund,
+			sagatest.Refused(problem.New(problem.NotFound, "UNKNOWN_TRANSACTION", "No")), "UNKNOWN_TRANSACTION",
+		},
+		{
+			"KeyReused", sagatest.Refund,
+			sagatest.Refused(problem.New(problem.Conflict, "KEY_REUSED", "No")), "KEY_REUSED",
 		},
 	} {
 		for kind := range kinds {

@@ -40,6 +40,24 @@ func unsettled(err error) error {
 	return u
 }
 
+// refusedError is the cause of an ErrUnsettled step whose call was refused for good, without an outcome of the step.
+type refusedError struct{ refusal *problem.Error }
+
+// Error returns the refusal, for logs.
+func (e refusedError) Error() string { return "refused: " + e.refusal.Error() }
+
+// refusedStep returns ErrUnsettled with the refusal of a call that would be refused again.
+func refusedStep(refusal *problem.Error) error { return ErrUnsettled.Because(refusedError{refusal}) }
+
+// backOff schedules the next attempt at the step of an order that failed with err. Once a step was refused repeatedly,
+// there is none.
+func (s Saga) backOff(ctx context.Context, o order.Order, err error) (alerted bool, failed error) {
+	if refused, ok := errors.AsType[refusedError](err); ok {
+		return s.Store.BackOffRefused(ctx, o, refused.refusal.Code)
+	}
+	return s.Store.BackOff(ctx, o)
+}
+
 // startSpan starts a span with the trace of the request that caused the work. That request itself keeps its own trace,
 // which may have more in it than the stored one.
 func startSpan(ctx context.Context, t telemetry.Trace, name string) (context.Context, trace.Span) {
@@ -51,7 +69,8 @@ func startSpan(ctx context.Context, t telemetry.Trace, name string) (context.Con
 
 // Drive drives an order whose lease the caller holds until it is done, until it is at FULFIL, where ticket-service
 // continues, or at REFUND, where the refund saga continues, or until a step is unsettled. In the last case Drive backs
-// off and returns ErrUnsettled; a sweep continues later. The returned order is the one that Drive last read.
+// off and returns ErrUnsettled; a sweep continues later, unless the step was refused repeatedly. The returned order is
+// the one that Drive last read.
 func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 	o, err := s.Store.Order(ctx, id)
 	if err != nil {
@@ -79,9 +98,9 @@ func (s Saga) Drive(ctx context.Context, id uuid.UUID) (order.Order, error) {
 			} else {
 				slog.WarnContext(ctx, "saga step failed", "orderId", id, "step", o.Step, "error", err.Error())
 			}
-			alerted, backedOff := s.Store.BackOff(ctx, o)
+			alerted, backedOff := s.backOff(ctx, o, err)
 			if alerted {
-				slog.ErrorContext(ctx, "compensation failed repeatedly", "orderId", id, "step", o.Step)
+				slog.ErrorContext(ctx, "saga step failed repeatedly", "orderId", id, "step", o.Step)
 			}
 			return o, errors.Join(err, backedOff)
 		}

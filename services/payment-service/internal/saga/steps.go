@@ -112,24 +112,39 @@ func (s Saga) charge(ctx context.Context, o order.Order) error {
 		OrderID: o.ID.String(), Amount: o.Total.Decimal(), Currency: o.Total.Currency,
 		PaymentToken: o.PaymentToken, Description: "Order " + o.Number, ReturnURL: o.ReturnURL,
 	}
-	endpoint := calls.Charge
 	if !held || o.ChargeAge > order.ChargeWindow || o.Settling {
-		// The hold may have ended, so no new charge is made. Settling returns the outcome of the earlier attempts.
-		if err := s.Store.StopCharging(ctx, o.ID); err != nil {
-			return err
-		}
-		endpoint = calls.SettleCharge
+		return s.settleCharge(ctx, o, request) // the hold may have ended
 	}
-	answer, err := sidecar.Call(ctx, s.Services, endpoint, request)
-	if refusal, refused := sidecar.Refusal(err); refused {
+	answer, err := sidecar.Call(ctx, s.Services, calls.Charge, request)
+	refusal, refused := sidecar.Refusal(err)
+	switch {
+	case refused && refusal.Kind == problem.Unprocessable:
 		// The card processor refused the request under this key, so nothing was charged and nothing will be.
 		return s.Store.Declined(ctx, o, order.Failure{Code: refusal.Code, Message: refusal.Message})
+	case refused:
+		// payment-gateway refuses the request itself, and would refuse it again. An earlier attempt may have charged.
+		slog.WarnContext(ctx, "charge refused", "orderId", o.ID, "error", refusal.Error())
+		return s.settleCharge(ctx, o, request)
+	case err != nil:
+		return err
+	case answer.Status == calls.GatewayNotFound:
+		return ErrUnsettled.Because(errors.New("payment-gateway did not find the charge that it was asked to make"))
+	}
+	return s.recordCharge(ctx, o, answer)
+}
+
+// settleCharge ends the charging of an order and records the outcome of its attempts. After a refusal the outcome is
+// still unknown, so nothing is compensated.
+func (s Saga) settleCharge(ctx context.Context, o order.Order, request calls.ChargeRequest) error {
+	if err := s.Store.StopCharging(ctx, o.ID); err != nil {
+		return err
+	}
+	answer, err := sidecar.Call(ctx, s.Services, calls.SettleCharge, request)
+	if refusal, refused := sidecar.Refusal(err); refused {
+		return refusedStep(refusal)
 	}
 	if err != nil {
 		return err
-	}
-	if answer.Status == calls.GatewayNotFound && endpoint.Path == calls.Charge.Path {
-		return ErrUnsettled.Because(errors.New("payment-gateway did not find the charge that it was asked to make"))
 	}
 	return s.recordCharge(ctx, o, answer)
 }
@@ -169,18 +184,22 @@ func (s Saga) extendHold(ctx context.Context, o order.Order) bool {
 	_, err := sidecar.Call(ctx, s.Services, calls.ExtendReservation,
 		calls.ExtendReservationRequest{ReservationID: o.ReservationID.String(), Minutes: holdMinutes})
 	refusal, refused := sidecar.Refusal(err)
-	ended := refused && refusal.Code == calls.CodeReservationNotFound // any other code is that of a missing route
+	ended := refused && refusal.Code == calls.CodeReservationNotFound
 	if err != nil && !ended {
 		slog.WarnContext(ctx, "extend hold failed", "orderId", o.ID, "error", err.Error())
 	}
 	return !ended
 }
 
-// release releases the hold of a failed order.
+// release releases the hold of a failed order. ticket-service refuses it if the reservation was bought, which needs a
+// person: the order has tickets and no charge.
 func (s Saga) release(ctx context.Context, o order.Order) error {
 	answer, err := sidecar.Call(ctx, s.Services, calls.ReleaseReservation, calls.ReleaseReservationRequest{
 		ReservationID: o.ReservationID.String(), Reason: calls.ReasonPaymentFailed,
 	})
+	if refusal, refused := sidecar.Refusal(err); refused {
+		return refusedStep(refusal)
+	}
 	if err != nil {
 		return err
 	}

@@ -79,15 +79,16 @@ func (s *Store) leaseDue(ctx context.Context, table, unfinished string, limit in
 }
 
 // moveTx moves an order from one step to the next and renews its driver's lease for that, or ends the lease if the next
-// step has no driver. At FULFIL ticket-service has two minutes before the sweeper announces the order again. The clause
-// set has the other columns that change; its arguments start at $5. moveTx returns false if the order is at another
-// step.
+// step has no driver. At FULFIL ticket-service has two minutes before the sweeper announces the order again. An order
+// that moves is not stuck any more. The clause set has the other columns that change; its arguments start at $5. moveTx
+// returns false if the order is at another step.
 func moveTx(
 	ctx context.Context, tx pgx.Tx, id uuid.UUID, from, to order.Step, set string, args ...any,
 ) (bool, error) {
 	tag, err := tx.Exec(ctx, `
 		UPDATE orders SET step = $3, tries = 0,
 		    resume_at = now() + CASE WHEN $3 = 'FULFIL' THEN interval '2 minutes' ELSE interval '0' END,
+		    alerted_at = CASE WHEN $3 = 'DONE' THEN alerted_at END,
 		    leased_until = CASE WHEN $3 IN ('FULFIL', 'REFUND', 'DONE') THEN '-infinity'
 		                        ELSE now() + $4::interval END`+set+`
 		WHERE id = $1 AND step = $2`, append([]any{id, from, to, leaseDuration}, args...)...)
@@ -131,6 +132,31 @@ func (s *Store) BackOff(ctx context.Context, o order.Order) (alerted bool, err e
 			UPDATE orders SET alerted_at = now()
 			WHERE id = $1 AND alerted_at IS NULL AND step = $3 AND tries >= $2
 			RETURNING id, reservation_id, step, tries`, o.ID, order.MaxTries, order.Release)
+		return err
+	})
+	return alerted, err
+}
+
+// BackOffRefused is BackOff for an order whose step was refused with a code, which the next attempt would be too. After
+// order.MaxTries failed attempts there is no further one: BackOffRefused publishes COMPENSATION_FAILED once, with the
+// code as the reason, and returns true. Retry makes the order due again. A notice of the card processor or a repeated
+// request of the buyer also continues it.
+func (s *Store) BackOffRefused(ctx context.Context, o order.Order, code string) (alerted bool, err error) {
+	err = postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		alerted = false
+		if err := backOffTx(ctx, tx, orderTable, o.ID, string(o.Step)); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `
+			UPDATE orders SET resume_at = 'infinity' WHERE id = $1 AND step = $2 AND tries >= $3`,
+			o.ID, o.Step, order.MaxTries); err != nil {
+			return fmt.Errorf("end the attempts at order %s: %w", o.ID, err)
+		}
+		var err error
+		alerted, err = alertTx(ctx, tx, purchaseSaga, code, `
+			UPDATE orders SET alerted_at = now()
+			WHERE id = $1 AND alerted_at IS NULL AND step = $3 AND tries >= $2
+			RETURNING id, reservation_id, step, tries`, o.ID, order.MaxTries, o.Step)
 		return err
 	})
 	return alerted, err

@@ -37,10 +37,16 @@ func alertTx(ctx context.Context, tx pgx.Tx, sagaType, reason, mark string, args
 
 // Unfinished returns a page of the unfinished sagas, the newest first, and one more saga if there is a next page. If
 // stuck is set, it returns only those that operations were alerted about. A refund that the bank refused is unfinished
-// until another one is requested.
+// until another one is requested. The reason of an order that has not failed is that of its last alert.
 func (s *Store) Unfinished(ctx context.Context, stuck bool, page paging.Page) ([]order.Unfinished, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT id, order_id, saga_type, status, step, tries, failure_code, created_at, alerted_at, resume_at FROM (
+		SELECT id, order_id, saga_type, status, step, tries,
+		       CASE WHEN failure_code = '' AND alerted_at IS NOT NULL THEN coalesce((
+		           SELECT payload->>'reason' FROM saga_events
+		           WHERE saga_id = s.id AND event_type = 'COMPENSATION_FAILED' ORDER BY position DESC LIMIT 1), '')
+		       ELSE failure_code END,
+		       created_at, alerted_at, nullif(resume_at, 'infinity')
+		FROM (
 			SELECT id, id AS order_id, '`+purchaseSaga+`' AS saga_type, status, step, tries,
 			       coalesce(failure_code, '') AS failure_code, created_at, alerted_at, resume_at
 			FROM orders WHERE `+unfinishedOrders+`
