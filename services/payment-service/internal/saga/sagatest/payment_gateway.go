@@ -3,6 +3,8 @@ package sagatest
 import (
 	"encoding/json"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -81,7 +83,17 @@ func (s *Services) charge(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
 		}
 		return c.answer, nil
 	}
+	if err := validate(in); err != nil {
+		return calls.ChargeAnswer{}, err
+	}
 	c := &charge{request: in, answer: calls.ChargeAnswer{AttemptKey: in.AttemptKey, TransactionID: newID("pi_")}}
+	amount, err := in.Amount.In(in.Currency)
+	if err != nil {
+		return calls.ChargeAnswer{}, problem.Field("amount", "amount %s", err)
+	}
+	if _, err := amount.ChargeUnits(); err != nil { // the real one declines it, which is easier for the caller
+		return calls.ChargeAnswer{}, problem.New(problem.Invalid, "UNSUPPORTED_AMOUNT", "The amount %s", err)
+	}
 	switch in.PaymentToken {
 	case GoodCard:
 		c.answer.Status = calls.GatewaySucceeded
@@ -101,6 +113,24 @@ func (s *Services) charge(in calls.ChargeRequest) (calls.ChargeAnswer, error) {
 	}
 	s.charges[in.AttemptKey] = c
 	return c.answer, nil
+}
+
+// maxText is the maximum length, in characters, of a text that Stripe stores.
+const maxText = 500
+
+// validate returns the refusal of a request that payment-gateway, or Stripe, rejects.
+func validate(in calls.ChargeRequest) error {
+	if utf8.RuneCountInString(in.Description) > maxText {
+		return problem.Field("description", "description must be at most %d characters", maxText)
+	}
+	if utf8.RuneCountInString(in.ReturnURL) > maxText {
+		return problem.Field("returnUrl", "returnUrl must be at most %d characters", maxText)
+	}
+	notASCII := func(r rune) bool { return r > unicode.MaxASCII }
+	if strings.ContainsFunc(in.ReturnURL, notASCII) { // Stripe wants it encoded
+		return problem.New(problem.Unprocessable, "PAYMENT_REQUEST_REFUSED", "The card processor refused the request")
+	}
+	return nil
 }
 
 // settle returns the outcome of a charge. It makes sure that a charge that was not made is never made, and cancels one

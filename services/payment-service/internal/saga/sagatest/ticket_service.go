@@ -13,9 +13,11 @@ import (
 )
 
 type ticketType struct {
-	event uuid.UUID
-	price money.Amount
-	left  int
+	event        uuid.UUID
+	price        money.Amount
+	left         int
+	maxPerPerson int  // 0 is no limit
+	unchecked    bool // reserved at any total
 }
 
 type ticket struct {
@@ -31,6 +33,7 @@ type item struct {
 
 type reservation struct {
 	id        uuid.UUID
+	user      string
 	items     []item // nil if the reservation was released before it was made
 	expiresAt time.Time
 	ended     bool      // released or expired: the tickets are on sale again
@@ -51,6 +54,21 @@ func (s *Services) SetPrice(typeID uuid.UUID, price money.Amount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.types[typeID].price = price
+}
+
+// LimitPerPerson limits the tickets of the type that a person can reserve, with all orders.
+func (s *Services) LimitPerPerson(typeID uuid.UUID, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.types[typeID].maxPerPerson = limit
+}
+
+// SkipTotalCheck makes the type reservable also at totals that payment-gateway refuses to charge, as types were before
+// ticket-service checked that.
+func (s *Services) SkipTotalCheck(typeID uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.types[typeID].unchecked = true
 }
 
 // ExpireAndSellOut ends all holds on the type and sells all its tickets to others.
@@ -135,6 +153,7 @@ func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error)
 	}
 	items := make([]item, len(in.TicketRequests))
 	var total money.Amount
+	unchecked := false
 	for i, request := range in.TicketRequests {
 		typeID, err := web.ParseID("ticketRequests.ticketTypeId", request.TicketTypeID)
 		if err != nil {
@@ -144,11 +163,17 @@ func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error)
 		switch {
 		case !known || t.event != event:
 			return none, problem.New(problem.NotFound, "TICKET_TYPE_NOT_FOUND", "This event has no such ticket type")
+		case t.maxPerPerson > 0 && s.taken(in.UserID, typeID)+request.Quantity > t.maxPerPerson:
+			return none, problem.New(problem.Conflict, "PERSON_LIMIT_EXCEEDED", "The quantity exceeds the limit per person")
 		case t.left < request.Quantity:
 			return none, problem.New(problem.Conflict, "INSUFFICIENT_INVENTORY", "Not enough tickets available")
 		}
 		items[i] = item{typeID, request.Quantity, t.price}
+		unchecked = unchecked || t.unchecked
 		total = money.Of(total.Minor+t.price.Times(request.Quantity).Minor, t.price.Currency)
+	}
+	if _, err := total.ChargeUnits(); err != nil && total.Minor > 0 && !unchecked {
+		return none, problem.New(problem.Conflict, "ORDER_TOTAL_TOO_LARGE", "The total is more than a card can be charged")
 	}
 	if in.ExpectedTotal != "" {
 		if expected, err := in.ExpectedTotal.In(total.Currency); err != nil || expected != total {
@@ -159,9 +184,24 @@ func (s *Services) reserve(in calls.ReserveRequest) (calls.ReserveAnswer, error)
 		s.types[i.typeID].left -= i.quantity
 	}
 	hold := time.Duration(*in.ReservationDurationMinutes) * time.Minute
-	r = &reservation{id: id, items: items, expiresAt: time.Now().Add(hold)}
+	r = &reservation{id: id, user: in.UserID, items: items, expiresAt: time.Now().Add(hold)}
 	s.reservations[id] = r
 	return s.reserved(r), nil
+}
+
+// taken returns how many tickets of the type the user has reserved or bought.
+func (s *Services) taken(user string, typeID uuid.UUID) (tickets int) {
+	for _, r := range s.reservations {
+		if r.user != user || r.ended {
+			continue
+		}
+		for _, i := range r.items {
+			if i.typeID == typeID {
+				tickets += i.quantity
+			}
+		}
+	}
+	return tickets
 }
 
 // priceChanged returns the refusal of a request that expects another total, as the client of the sidecar does.
