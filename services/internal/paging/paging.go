@@ -4,6 +4,7 @@ package paging
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,14 +26,28 @@ type Page struct {
 	AfterID uuid.UUID
 }
 
-// Cut returns the page's entries, without the one that a store found beyond p.Limit, and the cursor of the next page.
-// The cursor is empty on the last page.
-func Cut[T any](p Page, found []T, key func(T) (time.Time, uuid.UUID)) (entries []T, next string) {
-	if len(found) <= p.Limit {
-		return found, ""
+// MaxBytes is the maximum size of a page's entries in bytes, in JSON. A page with an entry that is larger has only
+// that.
+const MaxBytes = 1 << 20
+
+// Cut returns the page's entries as encode returns them, and the cursor of the next page, which is empty on the last
+// page. It leaves out what a store found beyond p.Limit, and what exceeds MaxBytes.
+func Cut[T, J any](
+	p Page, found []T, key func(T) (time.Time, uuid.UUID), encode func(T) J,
+) (entries []J, next string) {
+	entries = make([]J, 0, min(len(found), p.Limit))
+	size := 0
+	for i, f := range found {
+		entry := encode(f)
+		if body, err := json.Marshal(entry); err == nil { // an error will be that of the response
+			size += len(body)
+		}
+		if i == p.Limit || i > 0 && size > MaxBytes {
+			return entries, Cursor(key(found[i-1]))
+		}
+		entries = append(entries, entry)
 	}
-	at, id := key(found[p.Limit-1])
-	return found[:p.Limit], Cursor(at, id)
+	return entries, ""
 }
 
 // Cursor returns the cursor of the page that follows the entry with this time and id. It keeps microseconds, the

@@ -19,12 +19,14 @@ type entry struct {
 
 func (e entry) key() (time.Time, uuid.UUID) { return e.at, e.id }
 
+func itself(e entry) entry { return e }
+
 var at = time.Date(2024, 1, 15, 10, 30, 0, 123456000, time.UTC)
 
 func TestCutReturnsNoCursorForTheLastPage(t *testing.T) {
 	t.Parallel()
 	found := []entry{{at, uuid.New()}, {at, uuid.New()}, {at, uuid.New()}}
-	entries, next := paging.Cut(paging.Page{Limit: 3}, found, entry.key)
+	entries, next := paging.Cut(paging.Page{Limit: 3}, found, entry.key, itself)
 	require.Equal(t, found, entries)
 	require.Empty(t, next)
 }
@@ -32,12 +34,44 @@ func TestCutReturnsNoCursorForTheLastPage(t *testing.T) {
 func TestCutReturnsTheCursorOfTheNextPage(t *testing.T) {
 	t.Parallel()
 	found := []entry{{at, uuid.New()}, {at, uuid.New()}, {at, uuid.New()}}
-	entries, next := paging.Cut(paging.Page{Limit: 2}, found, entry.key)
+	entries, next := paging.Cut(paging.Page{Limit: 2}, found, entry.key, itself)
 	require.Equal(t, found[:2], entries)
 	gotAt, gotID, ok := paging.ParseCursor(next)
 	require.True(t, ok)
 	require.Equal(t, found[1].at, gotAt)
 	require.Equal(t, found[1].id, gotID)
+}
+
+func TestCutEndsALargePageEarly(t *testing.T) {
+	t.Parallel()
+	found := make([]entry, 20)
+	for i := range found {
+		found[i] = entry{at.Add(time.Duration(i) * time.Hour), uuid.New()}
+	}
+	text := func(bytes int) func(entry) string {
+		return func(entry) string { return strings.Repeat("x", bytes-len(`""`)) }
+	}
+	for _, tt := range []struct {
+		name           string
+		bytes, entries int
+	}{
+		{"Small", 100, 10},
+		{"Full", paging.MaxBytes / 10, 10},
+		{"Large", paging.MaxBytes / 4, 4},
+		{"LargerThanAPage", paging.MaxBytes + 1, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			entries, next := paging.Cut(paging.Page{Limit: 10}, found, entry.key, text(tt.bytes))
+			require.Len(t, entries, tt.entries)
+			require.Equal(t, paging.Cursor(found[tt.entries-1].key()), next)
+		})
+	}
+	entries, next := paging.Cut(paging.Page{Limit: 10}, found[:4], entry.key, text(paging.MaxBytes/4))
+	require.Len(t, entries, 4)
+	require.Empty(t, next, "the last page")
+	entries, _ = paging.Cut(paging.Page{Limit: 10}, nil, entry.key, text(100))
+	require.NotNil(t, entries, "an empty list, not null, in JSON")
 }
 
 // invalidCursors are texts that Cursor never returns for a time in PostgreSQL's range.

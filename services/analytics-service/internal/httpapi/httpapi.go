@@ -132,18 +132,16 @@ func (a api) events(w http.ResponseWriter, r *http.Request) error {
 		Events     []totalsJSON `json:"events"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(t sales.Totals) (time.Time, uuid.UUID) {
+	out.Events, out.NextCursor = paging.Cut(page, found, func(t sales.Totals) (time.Time, uuid.UUID) {
 		return t.KnownSince, t.EventID
-	})
-	out.Events = make([]totalsJSON, len(found))
-	for i, t := range found {
-		out.Events[i] = totalsJSON{
+	}, func(t sales.Totals) totalsJSON {
+		return totalsJSON{
 			EventID: t.EventID, EventName: t.Name, Status: t.Status, Currency: orNull(t.Currency),
 			TicketsSold: t.Tickets, CheckedIn: t.CheckedIn,
 			Revenue:  money.Of(t.Revenue, t.Currency).Decimal(),
 			Refunded: money.Of(t.Refunded, t.Currency).Decimal(),
 		}
-	}
+	})
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -99,6 +99,9 @@ type TypeSales struct {
 	Refunded     int64 // tickets cancelled for a refund
 }
 
+// MaxHours is how many hours a report has, 366 days.
+const MaxHours = 366 * 24
+
 // HourSales are the figures of one hour.
 type HourSales struct {
 	Hour      time.Time // when the hour begins
@@ -191,7 +194,7 @@ type Report struct {
 	Refunds          int64
 	Refunded         int64       // minor units
 	ByTicketType     []TypeSales // ordered by id
-	ByHour           []HourSales // in order, without hours in which nothing happened
+	ByHour           []HourSales // the last MaxHours in order, without hours in which nothing happened
 }
 
 // Tickets returns the number of tickets sold.

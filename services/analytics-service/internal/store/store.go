@@ -159,8 +159,11 @@ func (s *Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, er
 			return err
 		}
 		rows, err = tx.Query(ctx, `
-			SELECT hour, tickets, revenue_minor, greatest(checked_in, 0) FROM hourly_sales
-			WHERE event_id = $1 AND (tickets <> 0 OR revenue_minor <> 0 OR checked_in > 0) ORDER BY hour`, eventID)
+			SELECT hour, tickets, revenue_minor, checked_in FROM (
+				SELECT hour, tickets, revenue_minor, greatest(checked_in, 0) AS checked_in FROM hourly_sales
+				WHERE event_id = $1 AND (tickets <> 0 OR revenue_minor <> 0 OR checked_in > 0)
+				ORDER BY hour DESC LIMIT $2) latest
+			ORDER BY hour`, eventID, sales.MaxHours)
 		if err != nil {
 			return err
 		}

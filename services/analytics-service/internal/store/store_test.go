@@ -270,3 +270,18 @@ func TestTotalsListsOwnEventsByPage(t *testing.T) {
 	}
 	require.Equal(t, created, listed)
 }
+
+func TestReportHasTheLastHours(t *testing.T) {
+	b := setup(t)
+	require.NoError(t, b.store.Put(t.Context(), message(), b.event))
+	require.NoError(t, b.store.Add(t.Context(), message(), b.order()))
+	_, err := b.pool.Exec(t.Context(), `
+		INSERT INTO hourly_sales (event_id, hour, tickets, revenue_minor, checked_in)
+		SELECT $1, $2::timestamptz - n * interval '1 hour', 1, 100, 0 FROM generate_series(1, $3) n`,
+		b.event.ID, noon, sales.MaxHours)
+	require.NoError(t, err)
+	r := b.report(t)
+	require.Len(t, r.ByHour, sales.MaxHours)
+	require.Equal(t, noon, r.ByHour[sales.MaxHours-1].Hour)
+	require.Equal(t, noon.Add(-(sales.MaxHours-1)*time.Hour), r.ByHour[0].Hour)
+}

@@ -118,11 +118,7 @@ func writeEvent(w http.ResponseWriter, status int, e event.Event) error {
 }
 
 func writePage(w http.ResponseWriter, page paging.Page, found []event.Event) error {
-	found, next := paging.Cut(page, found, func(e event.Event) (time.Time, uuid.UUID) { return e.Date, e.ID })
-	listed := make([]publicEvent, len(found))
-	for i, e := range found {
-		listed[i] = public(e)
-	}
+	listed, next := paging.Cut(page, found, func(e event.Event) (time.Time, uuid.UUID) { return e.Date, e.ID }, public)
 	return web.WriteJSON(w, http.StatusOK, struct {
 		Events     []publicEvent `json:"events"`
 		NextCursor string        `json:"nextCursor,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/internal/identity"
+	"github.com/eventbooking/eventbooking/services/internal/paging"
 )
 
 type list struct {
@@ -163,4 +164,33 @@ func TestMineReturnsAllOwnEventsInPages(t *testing.T) {
 	}
 	require.Equal(t, want, got)
 	require.Empty(t, b.list(t, "/api/events/mine", b.as(t, b.admin, identity.RoleAdmin)).Events)
+}
+
+// A page of long descriptions ends early, in a response of bounded size, and the next one continues there.
+func TestPageIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const events = 90
+	_, err := b.pool.Exec(t.Context(), `
+		INSERT INTO events (organizer_id, name, description, event_date, venue_name, venue_address, category, image_url)
+		SELECT $1, 'Event ' || n, repeat('<', 5000), now() + n * interval '1 day', 'Park', '1 Park Ave', 'MUSIC', ''
+		FROM generate_series(1, $2) n`, b.organizer, events)
+	require.NoError(t, err)
+	got, path := map[string]bool{}, "/api/events/mine?limit=100"
+	for pages := 1; ; pages++ {
+		status, body := b.send(t, http.MethodGet, path, "", b.asOrganizer(t))
+		require.Equal(t, http.StatusOK, status, body)
+		require.Less(t, len(body), paging.MaxBytes+1000)
+		var l list
+		require.NoError(t, json.Unmarshal([]byte(body), &l))
+		for _, e := range l.Events {
+			got[e.EventID] = true
+		}
+		if l.NextCursor == "" {
+			require.Equal(t, 3, pages)
+			break
+		}
+		path = "/api/events/mine?limit=100&cursor=" + l.NextCursor
+	}
+	require.Len(t, got, events)
 }

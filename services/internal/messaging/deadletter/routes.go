@@ -92,11 +92,9 @@ func (a Archive) handleList(w http.ResponseWriter, r *http.Request) error {
 		DeadLetters []letterJSON `json:"deadLetters"`
 		NextCursor  string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(l letter) (time.Time, uuid.UUID) { return l.FirstSeen, l.ID })
-	out.DeadLetters = make([]letterJSON, len(found))
-	for i, l := range found {
-		out.DeadLetters[i] = letterJSON(l)
-	}
+	out.DeadLetters, out.NextCursor = paging.Cut(page, found, func(l letter) (time.Time, uuid.UUID) {
+		return l.FirstSeen, l.ID
+	}, func(l letter) letterJSON { return letterJSON(l) })
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -63,18 +63,17 @@ func (a api) list(w http.ResponseWriter, r *http.Request) error {
 		Notifications []summaryJSON `json:"notifications"`
 		NextCursor    string        `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(s notification.Summary) (time.Time, uuid.UUID) {
+	out.Notifications, out.NextCursor = paging.Cut(page, found, func(s notification.Summary) (time.Time, uuid.UUID) {
 		return s.CreatedAt, s.ID
-	})
-	out.Notifications = make([]summaryJSON, len(found))
-	for i, s := range found {
-		out.Notifications[i] = summaryJSON{
+	}, func(s notification.Summary) summaryJSON {
+		listed := summaryJSON{
 			NotificationID: s.ID, Kind: s.Kind, Status: s.Status, OrderID: s.OrderID, CreatedAt: s.CreatedAt.UTC(),
 		}
 		if s.SentAt != nil {
-			out.Notifications[i].SentAt = new(s.SentAt.UTC())
+			listed.SentAt = new(s.SentAt.UTC())
 		}
-	}
+		return listed
+	})
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -46,16 +46,14 @@ func (a api) listSagas(w http.ResponseWriter, r *http.Request) error {
 		Sagas      []sagaJSON `json:"sagas"`
 		NextCursor string     `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) {
+	out.Sagas, out.NextCursor = paging.Cut(page, found, func(u order.Unfinished) (time.Time, uuid.UUID) {
 		return u.CreatedAt, u.SagaID
-	})
-	out.Sagas = make([]sagaJSON, len(found))
-	for i, u := range found {
-		out.Sagas[i] = sagaJSON{
+	}, func(u order.Unfinished) sagaJSON {
+		return sagaJSON{
 			u.SagaID, u.SagaType, u.OrderID, u.Status, u.Step, u.Tries, u.Reason, u.CreatedAt.UTC(),
 			inUTC(u.AlertedAt), inUTC(u.DueAt),
 		}
-	}
+	})
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -227,13 +227,9 @@ func (a api) ownOrders(w http.ResponseWriter, r *http.Request) error {
 		Orders     []calls.OrderInfoAnswer `json:"orders"`
 		NextCursor string                  `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(o order.Order) (time.Time, uuid.UUID) {
+	out.Orders, out.NextCursor = paging.Cut(page, found, func(o order.Order) (time.Time, uuid.UUID) {
 		return o.CreatedAt, o.ID
-	})
-	out.Orders = make([]calls.OrderInfoAnswer, len(found))
-	for i, o := range found {
-		out.Orders[i] = orderJSON(o)
-	}
+	}, orderJSON)
 	return web.WriteJSON(w, http.StatusOK, out)
 }
 

@@ -217,12 +217,8 @@ func (a api) listRefunds(w http.ResponseWriter, r *http.Request) error {
 		Refunds    []refundJSON `json:"refunds"`
 		NextCursor string       `json:"nextCursor,omitempty"`
 	}
-	found, out.NextCursor = paging.Cut(page, found, func(r refund.Refund) (time.Time, uuid.UUID) {
+	out.Refunds, out.NextCursor = paging.Cut(page, found, func(r refund.Refund) (time.Time, uuid.UUID) {
 		return r.CreatedAt, r.ID
-	})
-	out.Refunds = make([]refundJSON, len(found))
-	for i, r := range found {
-		out.Refunds[i] = refundToJSON(r)
-	}
+	}, refundToJSON)
 	return web.WriteJSON(w, http.StatusOK, out)
 }

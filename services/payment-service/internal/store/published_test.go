@@ -141,6 +141,15 @@ func TestHistoryHasAnEventForEachStep(t *testing.T) {
 		"ORDER_REFUND", "ORDER_REFUND",
 	}, sagaTypes)
 
+	b.exec(t, `
+		INSERT INTO saga_events (saga_id, saga_type, event_type, payload, status)
+		SELECT saga_id, 'ORDER_REFUND', 'RETRY_REQUESTED', '{}', 'PENDING' FROM generate_series(1, 999), saga_events s
+		WHERE event_type = 'PAYMENT_REFUNDED'`)
+	history, err = b.store.History(t.Context(), o.ID)
+	require.NoError(t, err)
+	require.Len(t, history, 1000)
+	require.Equal(t, "PAYMENT_REFUNDED", history[0].EventType, "the last ones, the oldest first")
+
 	none, err := b.store.History(t.Context(), uuid.New())
 	require.NoError(t, err)
 	require.Empty(t, none)

@@ -110,10 +110,15 @@ func recordSagaTx(
 	return nil
 }
 
-// History returns the saga events of an order, the oldest first.
+// maxHistory is how many events History returns.
+const maxHistory = 1000
+
+// History returns the last maxHistory saga events of an order, the oldest first.
 func (s *Store) History(ctx context.Context, id uuid.UUID) ([]order.SagaEvent, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT id, event_type, payload, status, timestamp FROM saga_events WHERE saga_id = $1 ORDER BY position`, id)
+		SELECT id, event_type, payload, status, timestamp FROM (
+			SELECT * FROM saga_events WHERE saga_id = $1 ORDER BY position DESC LIMIT $2) latest
+		ORDER BY position`, id, maxHistory)
 	if err != nil {
 		return nil, fmt.Errorf("history of order %s: %w", id, err)
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -300,16 +301,17 @@ func (a api) holders(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := calls.HoldersAnswer{Holders: []calls.Holder{}}
-	holdings, out.NextCursor = paging.Cut(page, holdings, func(h ticket.Holding) (time.Time, uuid.UUID) {
+	orders, next := paging.Cut(page, holdings, func(h ticket.Holding) (time.Time, uuid.UUID) {
 		return h.Issued, h.OrderID
-	})
-	for _, h := range holdings {
+	}, func(h ticket.Holding) (holders []calls.Holder) {
 		for userID, n := range h.Holders {
-			out.Holders = append(out.Holders, calls.Holder{UserID: userID, OrderID: h.OrderID, TicketCount: n})
+			holders = append(holders, calls.Holder{UserID: userID, OrderID: h.OrderID, TicketCount: n})
 		}
-	}
-	return web.WriteJSON(w, http.StatusOK, out)
+		return holders
+	})
+	return web.WriteJSON(w, http.StatusOK, calls.HoldersAnswer{
+		Holders: append([]calls.Holder{}, slices.Concat(orders...)...), NextCursor: next,
+	})
 }
 
 func (a api) internalTicket(w http.ResponseWriter, r *http.Request) error {

@@ -62,11 +62,9 @@ func (a api) mine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tickets, next := paging.Cut(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) { return t.CreatedAt, t.ID })
-	listed := make([]calls.TicketInfoAnswer, len(tickets))
-	for i, t := range tickets {
-		listed[i] = a.ticketInfo(t)
-	}
+	listed, next := paging.Cut(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) {
+		return t.CreatedAt, t.ID
+	}, a.ticketInfo)
 	return web.WriteJSON(w, http.StatusOK, struct {
 		Tickets    []calls.TicketInfoAnswer `json:"tickets"`
 		NextCursor string                   `json:"nextCursor,omitempty"`
