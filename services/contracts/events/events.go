@@ -121,6 +121,10 @@ func (e RefundFailed) Attributes() map[string]string {
 	return map[string]string{"orderid": e.OrderID.String(), "userid": e.UserID.String()}
 }
 
+// MaxOrderTickets is the maximum number of tickets of an order. With that many, and with the longest addresses of their
+// codes, TICKETS_GENERATED is smaller than messaging.MaxEvent. It is not split, because a confirmation has all tickets.
+const MaxOrderTickets = 300
+
 // Ticket is a ticket in TICKETS_GENERATED. QRCode is the URL of its QR code as an image. TicketTypeID is added.
 type Ticket struct {
 	TicketID     uuid.UUID `json:"ticketId"`

@@ -39,14 +39,20 @@ func (p *PositiveDuration) Decode(value string) error {
 	return nil
 }
 
-// URL is an absolute http or https URL, without a slash at its end.
+// URL is an absolute http or https URL of at most maxURL bytes, without a slash at its end.
 type URL string
+
+// maxURL bounds the addresses that events and mails contain many times.
+const maxURL = 150
 
 // Decode implements envconfig.Decoder.
 func (u *URL) Decode(value string) error {
 	parsed, err := url.Parse(value)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
 		return fmt.Errorf("%q is not an absolute http or https URL", value)
+	}
+	if len(value) > maxURL {
+		return fmt.Errorf("%q is longer than %d bytes", value, maxURL)
 	}
 	*u = URL(strings.TrimSuffix(value, "/"))
 	return nil

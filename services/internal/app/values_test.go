@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +42,10 @@ func TestValuesAcceptOnlyTheirKind(t *testing.T) {
 				"http://127.0.0.1:8082/":       app.URL("http://127.0.0.1:8082"),
 				"https://tickets.example/shop": app.URL("https://tickets.example/shop"),
 			},
-			[]string{"", "/api", "tickets.example", "https://", "ftp://tickets.example", "http://%"},
+			[]string{
+				"", "/api", "tickets.example", "https://", "ftp://tickets.example", "http://%",
+				"https://" + strings.Repeat("a", 150),
+			},
 		},
 		{
 			"Address", &address,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,14 @@ import (
 
 // ErrMalformed is the error of an event that cannot be read.
 var ErrMalformed = problem.New(problem.Unprocessable, "MALFORMED_EVENT", "The event cannot be read")
+
+// MaxEvent is the maximum size of an event in bytes, as a CloudEvent in JSON. SNS accepts 256 KiB. The rest is for the
+// trace that the relay adds, and for the frame in which SNS passes an event to SQS, which escapes each quote.
+const MaxEvent = 192 << 10
+
+// ErrTooLarge reports an event of more than MaxEvent bytes. No attempt could publish it, so the transaction that adds
+// it has to fail. Requests that would lead to such an event are refused before.
+var ErrTooLarge = errors.New("the event is too large")
 
 // CloudEvent holds the parts of a CloudEvent that services read. Data is an Envelope.
 type CloudEvent struct {
@@ -44,7 +53,7 @@ func ParseCloudEvent(body []byte) (CloudEvent, error) {
 }
 
 // NewCloudEvent returns a new CloudEvent as JSON, and its id. It carries the payload, the service that
-// publishes it as source, and the correlation id and trace of ctx.
+// publishes it as source, and the correlation id and trace of ctx. It returns ErrTooLarge.
 func NewCloudEvent(ctx context.Context, source string, payload Payload) (uuid.UUID, []byte, error) {
 	trace := telemetry.From(ctx)
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -74,5 +83,8 @@ func NewCloudEvent(ctx context.Context, source string, payload Payload) (uuid.UU
 		event["traceparent"], event["tracestate"] = trace.Parent, trace.State
 	}
 	body, err := json.Marshal(event)
+	if err == nil && len(body) > MaxEvent {
+		err = fmt.Errorf("%w: %d bytes", ErrTooLarge, len(body))
+	}
 	return id, body, err
 }

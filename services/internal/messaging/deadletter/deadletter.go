@@ -64,6 +64,8 @@ const (
 	cleanupTimeout = 3 * time.Second
 	// maxReason is the length of a stored reason, in characters.
 	maxReason = 1000
+	// maxName is the length of a stored id and type, in characters. A message may have any.
+	maxName = 200
 )
 
 // The errors of the admin routes.
@@ -103,7 +105,7 @@ func New(pool *pgxpool.Pool, process func(ctx context.Context, cloudEvent []byte
 // message is a message of a dead-letter queue.
 type message struct {
 	id      string // the topic's, which changes each time that the event is published; empty if not from a topic
-	eventID string // of a body without an id, a hash
+	eventID string // of a body without an id, or with one that is too long, a hash
 	typ     string // empty if unknown
 	body    []byte // the CloudEvent
 }
@@ -116,11 +118,11 @@ func readMessage(body []byte) message {
 		body = []byte(frame.Message)
 	}
 	event, _ := messaging.ParseCloudEvent(body)
-	if event.ID == "" {
+	if event.ID == "" || len(event.ID) > maxName {
 		sum := sha256.Sum256(body)
 		event.ID = "sha256:" + hex.EncodeToString(sum[:])
 	}
-	return message{id: frame.MessageID, eventID: event.ID, typ: event.Type, body: body}
+	return message{id: frame.MessageID, eventID: event.ID, typ: beginning(event.Type, maxName), body: body}
 }
 
 // archive stores a message of a queue's dead-letter queue as an open dead letter, and then processes its event
@@ -190,6 +192,12 @@ func (a Archive) alertTx(ctx context.Context, tx pgx.Tx, l alert) error {
 		Service: a.cfg.Service, Queue: l.Queue, DeadLetterID: l.ID, EventID: l.EventID, EventType: l.Type,
 		Reason: l.Reason, FirstSeen: l.FirstSeen.UTC(),
 	})
+}
+
+// beginning returns the first n characters of text.
+func beginning(text string, n int) string {
+	runes := []rune(text)
+	return string(runes[:min(len(runes), n)])
 }
 
 // sweep alerts operations about open dead letters whose last alert is an hour old or that have none, including those
@@ -290,11 +298,11 @@ func (a Archive) redrive(ctx context.Context, id uuid.UUID) error {
 
 // fail stores why an attempt failed, and alerts operations.
 func (a Archive) fail(ctx context.Context, id uuid.UUID, failure error) error {
-	reason := []rune(messaging.Storable(failure.Error()))
+	reason := beginning(messaging.Storable(failure.Error()), maxReason)
 	return postgres.InTx(ctx, a.pool, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `
 			UPDATE dead_letters SET reason = $2, redriven_until = '-infinity' WHERE id = $1
-			RETURNING `+alertColumns, id, string(reason[:min(len(reason), maxReason)]))
+			RETURNING `+alertColumns, id, reason)
 		if err != nil {
 			return err
 		}

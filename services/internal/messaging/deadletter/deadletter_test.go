@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/eventbooking/eventbooking/services/internal/messaging"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/inbox"
 	"github.com/eventbooking/eventbooking/services/internal/messaging/messagingtest"
 )
@@ -37,6 +38,20 @@ func TestFailingEventIsArchivedWithItsError(t *testing.T) {
 	path := url + "/api/seats/admin/dead-letters/" + found[0].ID.String()
 	require.JSONEq(t, messagingtest.Sale(eventID), ask[letter](t, http.MethodGet, path, http.StatusOK).Body)
 	require.Equal(t, []string{found[0].ID.String()}, alerts(t, pool))
+}
+
+// The alert about an event of any size is small enough to be published.
+func TestAlertIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	pool := setup(t)
+	url := serve(t, pool, func(context.Context, inbox.Event[messagingtest.Sold]) error { return errors.New("broken") })
+	long := strings.Repeat("x", messaging.MaxEvent)
+	archive(t, url, framed(t, "message-1", messagingtest.CloudEvent(long, "SEAT_SOLD",
+		messagingtest.Envelope("SEAT_SOLD", "1.0", `{}`))))
+	found := list(t, url, "?state=OPEN")
+	require.Len(t, found, 1)
+	require.True(t, strings.HasPrefix(found[0].EventID, "sha256:"))
+	require.Len(t, alerts(t, pool), 1)
 }
 
 func TestMalformedEventIsArchivedWithTheReason(t *testing.T) {

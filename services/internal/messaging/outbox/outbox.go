@@ -21,7 +21,7 @@ import (
 
 // AddTx stores events of the service source in the outbox, in their order. They are published after tx
 // commits, at once if tx comes from postgres.InTx, and never if tx is rolled back. They carry the
-// correlation id and the trace of ctx.
+// correlation id and the trace of ctx. AddTx returns messaging.ErrTooLarge, and tx must then be rolled back.
 func AddTx(ctx context.Context, tx pgx.Tx, source string, payloads ...messaging.Payload) error {
 	topics := make([]string, len(payloads))
 	for i, p := range payloads {

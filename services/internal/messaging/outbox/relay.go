@@ -31,7 +31,7 @@ type Publisher interface {
 // Relay publishes a service's outbox. Every replica may run one: a lease on each row keeps two relays from
 // publishing the same event, unless one of them died or lost its lease.
 //
-// The first attempt at an event is made in one call with the other new events of its topic, which costs a
+// The first attempt at an event is made in one call with other new events of its topic, which costs a
 // third less processor time than one call for each event. The sidecar does not report which event of a call
 // was refused. So after a failure every event of the call is retried, under its id, and each in a call of its
 // own: an event that the broker always refuses does not hold up the others, and stays in the outbox until an
@@ -81,6 +81,8 @@ func (r Relay) Run(ctx context.Context) error {
 const (
 	// publishers is the number of concurrent calls to the sidecar.
 	publishers = 20
+	// maxCall is the size in bytes up to which events share a call. A sidecar accepts 4 MiB (daprd 1.18.2).
+	maxCall = 1 << 20
 	// cleanupTimeout bounds the statements that run after ctx is done.
 	cleanupTimeout = 3 * time.Second
 )
@@ -230,16 +232,7 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	first := map[string][]outboxRow{} // first attempts, by topic
-	var calls [][]outboxRow
-	for _, row := range rows {
-		if row.Attempts == 1 {
-			first[row.Topic] = append(first[row.Topic], row)
-		} else {
-			calls = append(calls, []outboxRow{row})
-		}
-	}
-	calls = slices.AppendSeq(calls, maps.Values(first))
+	calls := callsFor(rows)
 
 	// After the lease another relay may publish the same events.
 	publishing, cancel := context.WithTimeout(ctx, r.Lease)
@@ -278,6 +271,26 @@ func (r Relay) publishLeased(ctx context.Context, pubsub string, rows []outboxRo
 		}
 	}
 	return refused, nil
+}
+
+// callsFor divides events into the calls that publish them: one for each event that was attempted before, and for the
+// others those of a topic together, up to maxCall bytes.
+func callsFor(rows []outboxRow) (calls [][]outboxRow) {
+	first, sizes := map[string][]outboxRow{}, map[string]int{} // first attempts, by topic
+	for _, row := range rows {
+		size := len(row.CloudEvent)
+		switch {
+		case row.Attempts > 1:
+			calls = append(calls, []outboxRow{row})
+			continue
+		case sizes[row.Topic]+size > maxCall && sizes[row.Topic] > 0:
+			calls = append(calls, first[row.Topic])
+			first[row.Topic], sizes[row.Topic] = nil, 0
+		}
+		first[row.Topic] = append(first[row.Topic], row)
+		sizes[row.Topic] += size
+	}
+	return slices.AppendSeq(calls, maps.Values(first))
 }
 
 // publish publishes events of one topic in one call. After an error the broker may have accepted some of them.

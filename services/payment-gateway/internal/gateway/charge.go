@@ -212,8 +212,25 @@ func declined(key, transactionID string, e *stripe.Error) Charge {
 		AttemptKey:    key,
 		Status:        Declined,
 		TransactionID: transactionID,
-		DeclineCode:   strings.ToUpper(string(code)),
-		Message:       message,
+		DeclineCode:   beginning(strings.ToUpper(string(code)), maxCode),
+		Message:       beginning(message, maxMessage),
 		Retryable:     slices.Contains(transient, code),
 	}
+}
+
+// Limits of what Stripe says about a decline, in characters. Orders, events and mails contain it.
+const (
+	maxCode    = 100
+	maxMessage = 500
+)
+
+// beginning returns the first n characters of text.
+func beginning(text string, n int) string {
+	for i := range text {
+		if n == 0 {
+			return text[:i]
+		}
+		n--
+	}
+	return text
 }

@@ -91,7 +91,7 @@ func refundOf(key string, refund *stripe.Refund) Refund {
 	case stripe.RefundStatusSucceeded:
 		r.Status = Succeeded
 	case stripe.RefundStatusFailed, stripe.RefundStatusCanceled:
-		r.Status, r.FailureCode = Failed, strings.ToUpper(string(refund.FailureReason))
+		r.Status, r.FailureCode = Failed, beginning(strings.ToUpper(string(refund.FailureReason)), maxCode)
 		r.Message = "The bank did not accept the refund"
 	case stripe.RefundStatusPending, stripe.RefundStatusRequiresAction:
 	}

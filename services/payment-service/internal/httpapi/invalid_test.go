@@ -26,6 +26,12 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 	for range order.MaxItems + 1 {
 		tooMany = append(tooMany, map[string]any{"ticketTypeId": uuid.New(), "quantity": 1})
 	}
+	var tooManyTogether []map[string]any
+	for range order.MaxTickets/order.MaxQuantity + 1 {
+		tooManyTogether = append(tooManyTogether, map[string]any{
+			"ticketTypeId": uuid.New(), "quantity": order.MaxQuantity,
+		})
+	}
 	twice := map[string]any{"ticketTypeId": b.typeID, "quantity": 1}
 	for _, tt := range []struct {
 		name, body string
@@ -58,6 +64,7 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 		{"NoTickets", with("ticketRequests", nil), "ticketRequests"},
 		{"EmptyTickets", with("ticketRequests", []any{}), "ticketRequests"},
 		{"TooManyItems", with("ticketRequests", tooMany), "ticketRequests"},
+		{"TooManyTicketsTogether", with("ticketRequests", tooManyTogether), "ticketRequests"},
 		{"TicketsWrongType", with("ticketRequests", "all"), "ticketRequests"},
 		{"TypeTwice", with("ticketRequests", []any{twice, twice}), "ticketRequests.ticketTypeId"},
 		{"TypeIsNoUUID", item("ticketTypeId", "vip"), "ticketRequests.ticketTypeId"},

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
@@ -158,6 +159,7 @@ const (
 const (
 	MaxItems      = 20
 	MaxQuantity   = 100 // tickets of one type
+	MaxTickets    = events.MaxOrderTickets
 	MaxHolderName = 201 // characters: a first and a last name of 100 each, and a space
 	MaxToken      = 255 // characters
 	MaxReturnURL  = 500 // bytes
@@ -210,7 +212,7 @@ func (o Order) Validate() error {
 	case strings.ContainsFunc(o.HolderName, unicode.IsControl): // the name is printed on tickets
 		return problem.Field("holderName", "holderName must not contain control characters")
 	}
-	seen := map[uuid.UUID]bool{}
+	seen, tickets := map[uuid.UUID]bool{}, 0
 	for _, i := range o.Items {
 		switch {
 		case i.TicketTypeID == uuid.Nil:
@@ -221,6 +223,10 @@ func (o Order) Validate() error {
 			return problem.Field("ticketRequests.ticketTypeId", "an order must not have the same ticket type twice")
 		}
 		seen[i.TicketTypeID] = true
+		tickets += i.Quantity
+	}
+	if tickets > MaxTickets {
+		return problem.Field("ticketRequests", "ticketRequests must not have more than %d tickets in total", MaxTickets)
 	}
 	return nil
 }

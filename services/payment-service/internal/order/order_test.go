@@ -30,12 +30,25 @@ func TestValidateNamesTheInvalidField(t *testing.T) {
 		}
 		return items
 	}
+	full := func(n int) []order.Item {
+		items := items(n)
+		for i := range items {
+			items[i].Quantity = order.MaxQuantity
+		}
+		return items
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(o *order.Order)
 		field  string // the invalid one; empty if the order is valid
 	}{
 		{"Valid", func(*order.Order) {}, ""},
+		{"MostTickets", func(o *order.Order) { o.Items = full(order.MaxTickets / order.MaxQuantity) }, ""},
+		{
+			"TooManyTicketsTogether", func(o *order.Order) {
+				o.Items = append(o.Items, full(order.MaxTickets/order.MaxQuantity-1)...)
+			}, "ticketRequests",
+		},
 		{"MostItems", func(o *order.Order) { o.Items = items(order.MaxItems) }, ""},
 		{"LongestName", func(o *order.Order) { o.HolderName = strings.Repeat("å", order.MaxHolderName) }, ""},
 		{"NameOfAnyScript", func(o *order.Order) { o.HolderName = "山田 太郎 👩‍🎤" }, ""},

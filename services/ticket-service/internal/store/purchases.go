@@ -20,8 +20,8 @@ import (
 // Confirm issues the tickets of a live reservation, completes it, and publishes TICKETS_GENERATED. Repeating a
 // purchase returns the same tickets. It returns ticket.ErrReservationNotFound for a reservation that is unknown,
 // released, expired or another user's, ErrReservationCompleted for one that another order has completed,
-// ErrReservationReused for an order that has completed another one, ErrEventCancelled, and ErrOrderRefused for an
-// order that was refused its tickets.
+// ErrReservationReused for an order that has completed another one, ErrEventCancelled, ErrOrderTooLarge, and
+// ErrOrderRefused for an order that was refused its tickets.
 func (s *Store) Confirm(ctx context.Context, p ticket.Purchase) ([]ticket.Ticket, error) {
 	var locked *lockedPurchase
 	var tickets []ticket.Ticket
@@ -48,8 +48,9 @@ func (s *Store) Confirm(ctx context.Context, p ticket.Purchase) ([]ticket.Ticket
 // Fulfil issues the tickets of a paid order, once per message id of its PAYMENT_COMPLETED, and publishes
 // TICKETS_GENERATED. Since a charge can only be undone by a refund, it issues tickets where Confirm would not: tickets
 // that are still held are issued even if the hold has expired, and tickets that were returned to the inventory are
-// taken again while some are left. If none are left or the event is cancelled, the order is refused its tickets for
-// good, and the same transaction publishes TICKET_GENERATION_FAILED, which requests a refund.
+// taken again while some are left. If none are left, the event is cancelled, or there are too many for one order, the
+// order is refused its tickets for good, and the same transaction publishes TICKET_GENERATION_FAILED, which requests a
+// refund.
 //
 // Every message is answered. An order that arrives under another message id, because the answer was late or lost, gets
 // the same tickets or the same refusal published again, even if tickets have become available in the meantime.
@@ -170,7 +171,8 @@ func refuseTx(ctx context.Context, tx pgx.Tx, id uuid.UUID, refusal string) erro
 }
 
 // issueTx completes a reservation whose tickets are held or available, issues its tickets and publishes
-// TICKETS_GENERATED. If it returns ticket.ErrEventCancelled or ErrReservationReused, it has changed nothing.
+// TICKETS_GENERATED. If it returns ticket.ErrEventCancelled, ErrReservationReused or ErrOrderTooLarge, it has changed
+// nothing.
 func (s *Store) issueTx(
 	ctx context.Context, tx pgx.Tx, locked *lockedPurchase, p ticket.Purchase,
 ) ([]ticket.Ticket, error) {
@@ -181,6 +183,9 @@ func (s *Store) issueTx(
 		return nil, ticket.ErrReservationReused
 	}
 	r := locked.reservation
+	if ticket.Quantity(r.Items) > ticket.MaxTickets {
+		return nil, ticket.ErrOrderTooLarge
+	}
 	var ids, types []uuid.UUID
 	var batch pgx.Batch
 	for _, item := range r.Items {

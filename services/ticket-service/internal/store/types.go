@@ -13,11 +13,11 @@ import (
 )
 
 // CreateType adds a ticket type to a stored event and returns it as stored. It returns ticket.ErrEventNotFound,
-// ErrEventCancelled, ErrTypeExists, ErrCurrencyMixed or ErrSalesEndPast.
+// ErrEventCancelled, ErrTooManyTypes, ErrTypeExists, ErrCurrencyMixed or ErrSalesEndPast.
 func (s *Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, error) {
 	var created ticket.Type
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
-		// The lock of the event's row serializes concurrent creations, so that each sees the other's currency.
+		// The lock of the event's row serializes concurrent creations, so that each sees the other's type.
 		var status ticket.EventStatus
 		err := tx.QueryRow(ctx, `SELECT status FROM events WHERE id = $1 FOR UPDATE`, t.EventID).Scan(&status)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -29,12 +29,16 @@ func (s *Store) CreateType(ctx context.Context, t ticket.Type) (ticket.Type, err
 		if status == ticket.EventCancelled {
 			return ticket.ErrEventCancelled
 		}
+		var types int
 		var mixed, ended bool
 		if err := tx.QueryRow(ctx, `
-			SELECT EXISTS (SELECT FROM ticket_types WHERE event_id = $1 AND currency <> $2),
-			       coalesce($3::timestamptz <= now(), false)`,
-			t.EventID, t.Price.Currency, t.SalesEnd).Scan(&mixed, &ended); err != nil {
+			SELECT count(*), coalesce(bool_or(currency <> $2), false), coalesce($3::timestamptz <= now(), false)
+			FROM ticket_types WHERE event_id = $1`,
+			t.EventID, t.Price.Currency, t.SalesEnd).Scan(&types, &mixed, &ended); err != nil {
 			return fmt.Errorf("check ticket type: %w", err)
+		}
+		if types >= ticket.MaxTypes {
+			return ticket.ErrTooManyTypes
 		}
 		if mixed {
 			return ticket.ErrCurrencyMixed

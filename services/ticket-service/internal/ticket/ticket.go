@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
@@ -18,6 +19,9 @@ var (
 	ErrTypeNotFound          = problem.New(problem.NotFound, "TICKET_TYPE_NOT_FOUND", "This event has no such ticket type")
 	ErrTypeExists            = problem.New(problem.Conflict, "TICKET_TYPE_EXISTS",
 		"The event already has a ticket type of this name")
+	// ErrTooManyTypes reports an event that has MaxTypes ticket types.
+	ErrTooManyTypes = problem.New(problem.Conflict, "TICKET_TYPE_LIMIT_EXCEEDED",
+		"An event can have at most %d ticket types", MaxTypes)
 	ErrCurrencyMixed = problem.New(problem.Conflict, "CURRENCY_MISMATCH",
 		"All ticket types of an event must have the same currency")
 	ErrEventNotFound       = problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event")
@@ -37,6 +41,8 @@ var (
 	ErrSalesEnded      = problem.New(problem.Conflict, "SALES_ENDED", "The sale of these tickets has ended")
 	ErrOrderLimit      = problem.New(problem.Conflict, "ORDER_LIMIT_EXCEEDED",
 		"The quantity exceeds the limit per order for these tickets")
+	// ErrOrderTooLarge reports a purchase of more than MaxTickets tickets, reserved before there was this limit.
+	ErrOrderTooLarge = problem.New(problem.Conflict, "ORDER_TOO_LARGE", "An order can have at most %d tickets", MaxTickets)
 	// ErrPersonLimit reports a request with which a person would have more tickets than the limit, with all orders.
 	ErrPersonLimit = problem.New(problem.Conflict, "PERSON_LIMIT_EXCEEDED",
 		"The quantity exceeds the limit per person for these tickets, with earlier orders included")
@@ -137,6 +143,7 @@ func (t Type) CheckSale(e Event, now time.Time) error {
 const (
 	MaxCapacity = 1_000_000
 	MaxNameLen  = 100 // characters
+	MaxTypes    = 200 // of an event
 )
 
 // Validate returns a *problem.Error that names the first invalid field.
@@ -187,6 +194,7 @@ func hasControl(text string) bool { return strings.ContainsFunc(text, unicode.Is
 const (
 	MaxItems    = 20
 	MaxQuantity = 100 // tickets of one type
+	MaxTickets  = events.MaxOrderTickets
 	HoldTime    = 15 * time.Minute
 	MaxHoldTime = 30 * time.Minute // including all extensions
 )
@@ -213,6 +221,9 @@ func ValidateItems(items []LineItem) error {
 			return problem.Field("ticketRequests.ticketTypeId", "each ticket type may appear only once in a request")
 		}
 		seen[item.TypeID] = true
+	}
+	if Quantity(items) > MaxTickets {
+		return problem.Field("ticketRequests", "ticketRequests must not have more than %d tickets in total", MaxTickets)
 	}
 	return nil
 }

@@ -93,6 +93,13 @@ func TestValidateItemsNamesInvalidField(t *testing.T) {
 		}
 		return many
 	}
+	full := func(n int) []ticket.LineItem {
+		many := items(n)
+		for i := range many {
+			many[i].Quantity = ticket.MaxQuantity
+		}
+		return many
+	}
 	const quantity = "ticketRequests.quantity"
 	for _, tt := range []struct {
 		name  string
@@ -103,6 +110,11 @@ func TestValidateItemsNamesInvalidField(t *testing.T) {
 		{"TwoTypes", []ticket.LineItem{{TypeID: vip, Quantity: 1}, {TypeID: seat, Quantity: 2}}, ""},
 		{"MostOfOneType", []ticket.LineItem{{TypeID: vip, Quantity: ticket.MaxQuantity}}, ""},
 		{"MostTypes", items(ticket.MaxItems), ""},
+		{"MostTickets", full(ticket.MaxTickets / ticket.MaxQuantity), ""},
+		{
+			"TooManyTicketsTogether",
+			append(full(ticket.MaxTickets/ticket.MaxQuantity), ticket.LineItem{TypeID: vip, Quantity: 1}), "ticketRequests",
+		},
 		{"Missing", nil, "ticketRequests"},
 		{"Empty", []ticket.LineItem{}, "ticketRequests"},
 		{"TooManyTypes", items(ticket.MaxItems + 1), "ticketRequests"},
