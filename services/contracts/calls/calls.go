@@ -29,6 +29,10 @@ const (
 	emailService        = "email-service"
 )
 
+// MaxBody is the maximum size of a request's body in bytes. A sidecar refuses a larger one (daprd 1.18.2), as if the
+// callee had failed.
+const MaxBody = 4 << 20
+
 // Route is an internal route of one service.
 type Route struct {
 	App     string   // the app-id of the callee
@@ -130,7 +134,7 @@ func Table() []Route {
 		ValidateToken.Route, User.Route, Users.Route, AccountMail.Route,
 		EventInfo.Route, ValidateOrganizer.Route, Events.Route,
 		CheckAvailability.Route, Reserve.Route, ConfirmPurchase.Route, ReleaseReservation.Route, ExtendReservation.Route,
-		CancelTickets.Route, TicketCount.Route, Holders.Route, TicketInfo.Route, TicketPDF.Route,
+		CancelTickets.Route, TicketCount.Route, Holders.Route, TicketInfo.Route, TicketPDF.Route, OrderPDF.Route,
 		OrderInfo.Route,
 		Charge.Route, SettleCharge.Route, Refund.Route, VerifyWebhook.Route,
 		SendMail.Route,

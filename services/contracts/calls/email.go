@@ -13,6 +13,13 @@ var SendMail = Endpoint[SendMailRequest, SendMailAnswer]{Route{
 	Refusals: []problem.Kind{problem.Invalid, problem.Conflict, problem.TooLarge, problem.Unprocessable},
 }}
 
+// Limits of a mail in bytes. With them, a request is smaller than MaxBody: attachments become a third larger in base64,
+// and a character of a text has up to six bytes in JSON.
+const (
+	MaxMailText        = 64 << 10   // of the text, and of the HTML
+	MaxMailAttachments = 2304 << 10 // of all attachments together
+)
+
 // SendMailRequest is the request of [SendMail].
 type SendMailRequest struct {
 	MessageID   string           `json:"messageId"`

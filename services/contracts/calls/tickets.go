@@ -69,6 +69,11 @@ var (
 		Callers:  []string{notificationService},
 		Refusals: []problem.Kind{problem.NotFound},
 	}}
+	// OrderPDF returns the valid tickets of an order in one PDF, with a page for each.
+	OrderPDF = Endpoint[OrderPDFQuery, OrderPDFAnswer]{Route{
+		App: ticketService, Method: http.MethodGet, Path: "/api/tickets/internal/orders/{orderId}/pdf",
+		Callers: []string{notificationService},
+	}}
 	// TicketPDF returns a valid ticket as a PDF.
 	TicketPDF = Endpoint[TicketPDFQuery, File]{Route{
 		App: ticketService, Method: http.MethodGet, Path: "/api/tickets/internal/{ticketId}/ticket.pdf",
@@ -322,3 +327,17 @@ type TicketPDFQuery struct {
 }
 
 func (q TicketPDFQuery) query() url.Values { return url.Values{"userId": {q.UserID}} }
+
+// OrderPDFQuery is the request of [OrderPDF].
+type OrderPDFQuery struct {
+	UserID string // only this owner's tickets are in the PDF
+}
+
+func (q OrderPDFQuery) query() url.Values { return url.Values{"userId": {q.UserID}} }
+
+// OrderPDFAnswer is the answer of [OrderPDF].
+type OrderPDFAnswer struct {
+	OrderID     uuid.UUID `json:"orderId"`
+	TicketCount int       `json:"ticketCount"`       // in the PDF
+	Content     []byte    `json:"content,omitempty"` // base64 in JSON; empty without tickets
+}

@@ -35,7 +35,8 @@ const (
 // Sender sends requests to other services. *Client implements it.
 type Sender interface {
 	// Send sends a request and returns the body of the answer. It returns a refusal in the contract's form as a
-	// *problem.Error, and ErrUnavailable if there is no answer or if the callee is overloaded or unavailable.
+	// *problem.Error, and ErrUnavailable if there is no answer or if the callee is overloaded or unavailable. A request
+	// whose body exceeds calls.MaxBody is refused with the kind problem.TooLarge, without a call.
 	Send(ctx context.Context, r calls.Request) ([]byte, error)
 }
 
@@ -75,6 +76,9 @@ func Refusal(err error) (*problem.Error, bool) {
 // Send sends a request through the sidecar. [Sender] describes its errors.
 func (c *Client) Send(ctx context.Context, r calls.Request) (answer []byte, err error) {
 	app := r.Route.App
+	if len(r.Body) > calls.MaxBody { // the request is the reason, so the callee's circuit breaker must not count it
+		return nil, problem.New(problem.TooLarge, "BODY_TOO_LARGE", "The body exceeds %d bytes", calls.MaxBody)
+	}
 	defer func(began time.Time) {
 		telemetry.ObserveCall(app, r.Route.Method+" "+r.Path, !errors.Is(err, ErrUnavailable), began)
 	}(time.Now())

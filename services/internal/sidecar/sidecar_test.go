@@ -224,6 +224,26 @@ func TestCallReturnsAFile(t *testing.T) {
 	require.ErrorIs(t, err, sidecar.ErrUnavailable, "the file is too large")
 }
 
+// A sidecar would refuse the request as if the callee had failed, and its circuit breaker would count that.
+func TestTooLargeRequestIsRefusedWithoutACall(t *testing.T) {
+	t.Parallel()
+	var sizes []int64
+	client := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		sizes = append(sizes, r.ContentLength)
+		answer(200, `{"messageId":"m-1","accepted":true}`)(w, r)
+	})
+	frame, err := calls.SendMail.Request(calls.SendMailRequest{})
+	require.NoError(t, err)
+	room := calls.MaxBody - len(frame.Body)
+	_, err = sidecar.Call(t.Context(), client, calls.SendMail, calls.SendMailRequest{Text: strings.Repeat("x", room)})
+	require.NoError(t, err)
+	_, err = sidecar.Call(t.Context(), client, calls.SendMail, calls.SendMailRequest{Text: strings.Repeat("x", room+1)})
+	refusal, refused := sidecar.Refusal(err)
+	require.True(t, refused)
+	require.Equal(t, problem.TooLarge, refusal.Kind)
+	require.Equal(t, []int64{calls.MaxBody}, sizes)
+}
+
 func TestCallReturnsOnlyTheRefusalsOfTheEndpoint(t *testing.T) {
 	t.Parallel()
 	const body = `{"reserved":false,"error":"INSUFFICIENT_INVENTORY","message":"Sold out","left":1}`

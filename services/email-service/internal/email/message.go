@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
@@ -30,13 +31,12 @@ type Attachment struct {
 	Content     []byte
 }
 
-// Limits of a message: sizes in bytes, lengths in characters. Mail servers commonly refuse more than 25 MB in encoded
-// form.
+// Limits of a message: sizes in bytes, lengths in characters.
 const (
 	MaxAttachments      = 200
-	MaxAttachmentsBytes = 10 << 20  // of all attachments together, before base64
-	MaxText             = 512 << 10 // of the text, and of the HTML
-	maxName             = 201       // a first and a last name, of 100 characters each
+	MaxAttachmentsBytes = calls.MaxMailAttachments // of all attachments together, before base64
+	MaxText             = calls.MaxMailText        // of the text, and of the HTML
+	maxName             = 201                      // a first and a last name, of 100 characters each
 	maxSubject          = 250
 	maxAddress          = 254 // RFC 5321, section 4.5.3.1, with errata 1690
 	maxFilename         = 150

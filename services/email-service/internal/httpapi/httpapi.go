@@ -16,10 +16,6 @@ import (
 	"github.com/eventbooking/eventbooking/services/internal/web"
 )
 
-// maxBody is the maximum size of a request in bytes. It covers the attachments in base64, the text and the HTML with
-// every byte escaped, and 64 KiB for the rest.
-const maxBody = email.MaxAttachmentsBytes*4/3 + 2*2*email.MaxText + 64<<10
-
 // New returns a router with the routes of email-service. states checks the state store, without which no message can be
 // sent. The SMTP server has no check: if its failure made the service unhealthy, callers would get no answer instead of
 // ErrUnavailable.
@@ -34,7 +30,7 @@ func New(sender *email.Sender, guard identity.Guard, states web.Check) *mux.Rout
 func send(sender *email.Sender) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		var in calls.SendMailRequest
-		if err := web.DecodeUpTo(w, r, maxBody, &in); err != nil {
+		if err := web.DecodeUpTo(w, r, calls.MaxBody, &in); err != nil {
 			return err
 		}
 		message := email.Message{

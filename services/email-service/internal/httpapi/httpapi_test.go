@@ -156,16 +156,30 @@ func TestRepeatedRequestSendsOnce(t *testing.T) {
 
 func TestAttachmentsAreLimitedInSize(t *testing.T) {
 	b := setup(t)
-	const large = 4 << 20
-	a := b.send(t, message("john@example.com", base64.StdEncoding.EncodeToString(make([]byte, large))))
-	require.Equal(t, http.StatusOK, a.status, a.body)
-	require.Greater(t, <-b.accepted, large)
-
 	tooLarge := base64.StdEncoding.EncodeToString(make([]byte, email.MaxAttachmentsBytes+1))
 	b.send(t, message("john@example.com", tooLarge)).
 		requireFailure(t, http.StatusRequestEntityTooLarge, "MESSAGE_TOO_LARGE", "attachments")
-	b.send(t, message("john@example.com", strings.Repeat("AAAA", 5<<20))).
+	b.send(t, message("john@example.com", strings.Repeat("AAAA", calls.MaxBody/4))).
 		requireFailure(t, http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE", "")
+}
+
+// The largest message, whose texts become as large as possible in JSON, is accepted by the sidecar.
+func TestLargestMessageIsSent(t *testing.T) {
+	b := setup(t)
+	body, err := json.Marshal(calls.SendMailRequest{
+		MessageID: "m-1", To: calls.MailRecipient{Name: strings.Repeat("ä", 201), Address: "john@example.com"},
+		Subject: strings.Repeat("ä", 250),
+		Text:    strings.Repeat("<", email.MaxText), HTML: strings.Repeat("<", email.MaxText),
+		Attachments: []calls.MailAttachment{{
+			Filename: "ORD-2026-000001.pdf", ContentType: "application/pdf",
+			Content: base64.StdEncoding.EncodeToString(make([]byte, email.MaxAttachmentsBytes)),
+		}},
+	})
+	require.NoError(t, err)
+	require.Less(t, len(body), calls.MaxBody)
+	a := b.send(t, string(body))
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	require.Greater(t, <-b.accepted, email.MaxAttachmentsBytes)
 }
 
 func TestInvalidMessagesAreRejected(t *testing.T) {

@@ -3,16 +3,12 @@ package courier
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 
 	"github.com/google/uuid"
 
-	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
-	"github.com/eventbooking/eventbooking/services/contracts/problem"
-	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
@@ -62,41 +58,37 @@ func composeFrom[P any](ctx context.Context, n notification.Notification,
 	return compose(ctx, facts)
 }
 
-// The refusals of ticket-service for a ticket that the user no longer owns or can no longer use.
-var (
-	errTicketNotFound  = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket of the user")
-	errTicketNotActive = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "Cancelled or used")
-)
-
 func (c *Courier) confirmation(ctx context.Context, p events.TicketsGenerated) (notification.Mail, error) {
 	l := newLookups()
-	attached := p.Tickets[:min(len(p.Tickets), notification.MaxAttached)]
-	tickets := make([]notification.Ticket, len(attached))
+	attached := p.Tickets[:min(len(p.Tickets), events.MaxOrderTickets)]
 	m := notification.Confirmation{Others: len(p.Tickets) - len(attached)}
 	into(ctx, l, &m.To, c.recipient, p.UserID)
 	into(ctx, l, &m.Order, c.order, p.OrderID)
 	into(ctx, l, &m.Occasion, c.occasion, p.EventID)
-	for i, t := range attached {
-		l.Go(func() error {
-			// The query names the user, so that the ticket is not found if it was transferred in the meantime.
-			query := calls.TicketPDFQuery{UserID: p.UserID.String()}
-			pdf, err := sidecar.Call(ctx, c.services, calls.TicketPDF, query, t.TicketID)
-			if errors.Is(err, errTicketNotFound) || errors.Is(err, errTicketNotActive) {
-				return nil
-			}
-			tickets[i] = notification.Ticket{Number: t.TicketNumber, PDF: pdf}
+	var files []notification.Ticket
+	if len(attached) > notification.MaxFiles {
+		l.Go(func() (err error) {
+			m.Document, err = c.document(ctx, p.OrderID, p.UserID)
 			return err
 		})
+	} else {
+		files = make([]notification.Ticket, len(attached))
+		for i, t := range attached {
+			l.Go(func() (err error) {
+				files[i], err = c.ticketFile(ctx, t, p.UserID)
+				return err
+			})
+		}
 	}
 	if err := l.Wait(); err != nil {
 		return notification.Mail{}, err
 	}
-	for _, t := range tickets {
+	for _, t := range files {
 		if t.PDF != nil {
 			m.Tickets = append(m.Tickets, t)
 		}
 	}
-	m.Omitted = len(attached) - len(m.Tickets)
+	m.Omitted = len(attached) - m.Count()
 	return m.Mail()
 }
 

@@ -2,6 +2,7 @@ package courier_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,16 +11,28 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier/couriertest"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
-// manyTickets returns a TICKETS_GENERATED with one ticket more than fit into a mail.
-func manyTickets() string {
-	more := strings.Repeat(couriertest.GeneratedTicket+",", notification.MaxAttached)
+// generated returns a TICKETS_GENERATED with this many tickets.
+func generated(tickets int) string {
+	more := strings.Repeat(couriertest.GeneratedTicket+",", tickets-1)
 	return strings.Replace(couriertest.TicketsGenerated, `"tickets": [`, `"tickets": [`+more, 1)
+}
+
+// orderPDF returns an answer of ticket-service with a PDF of an order's tickets.
+func orderPDF(t *testing.T, tickets int, content []byte) string {
+	t.Helper()
+	answer, err := json.Marshal(calls.OrderPDFAnswer{
+		OrderID: uuid.MustParse(couriertest.OrderID), TicketCount: tickets, Content: content,
+	})
+	require.NoError(t, err)
+	return string(answer)
 }
 
 func TestTicketsGeneratedSendsConfirmationWithTickets(t *testing.T) {
@@ -40,12 +53,55 @@ func TestTicketsGeneratedSendsConfirmationWithTickets(t *testing.T) {
 	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
 }
 
-func TestConfirmationLimitsAttachments(t *testing.T) {
+func TestConfirmationOfFewTicketsHasAFileForEach(t *testing.T) {
 	b := setup(t)
-	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", manyTickets())
+	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", generated(notification.MaxFiles))
+	require.Len(t, b.onlyMail(t).Attachments, notification.MaxFiles)
+}
+
+func TestConfirmationOfManyTicketsHasOneFile(t *testing.T) {
+	b := setup(t)
+	b.Services.Answer(couriertest.OrderPDFPath, orderPDF(t, notification.MaxFiles, []byte("%PDF-many")))
+	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", generated(notification.MaxFiles+1))
 	m := b.onlyMail(t)
-	require.Len(t, m.Attachments, notification.MaxAttached)
-	require.Contains(t, m.Text, "The other one is in your account")
+	require.Len(t, m.Attachments, 1)
+	require.Equal(t, "ORD-2024-001234.pdf", m.Attachments[0].Filename)
+	require.Equal(t, "%PDF-many", m.Content(t, 0))
+	require.Contains(t, m.Text, "your 10 tickets are attached, in one PDF file with a page for each")
+	require.Contains(t, m.Text, "One ticket was transferred, cancelled or used in the meantime")
+}
+
+// All tickets of an order were transferred before the mail was composed.
+func TestConfirmationWithoutTicketsHasNoFile(t *testing.T) {
+	b := setup(t)
+	b.Services.Answer(couriertest.OrderPDFPath, orderPDF(t, 0, nil))
+	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", generated(20))
+	m := b.onlyMail(t)
+	require.Empty(t, m.Attachments)
+	require.Contains(t, m.Text, "20 tickets were transferred, cancelled or used in the meantime")
+}
+
+// The largest mail is accepted by the sidecar. See TestPDFOfTheLargestOrderFitsIntoAMail in ticket-service.
+func TestConfirmationOfTheLargestOrderIsSent(t *testing.T) {
+	b := setup(t)
+	b.Services.Answer(couriertest.OrderPDFPath,
+		orderPDF(t, events.MaxOrderTickets, make([]byte, calls.MaxMailAttachments)))
+	id := uuid.New()
+	b.Deliver(t, id, "TICKETS_GENERATED", generated(events.MaxOrderTickets))
+	require.Len(t, b.onlyMail(t).Attachments, 1)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
+}
+
+// A mail that would be too large is sent without its attachments, and is not refused again and again.
+func TestConfirmationWithoutRoomForTicketsSaysWhereTheyAre(t *testing.T) {
+	b := setup(t)
+	b.Services.Answer(couriertest.OrderPDFPath, orderPDF(t, 20, make([]byte, calls.MaxMailAttachments+1)))
+	id := uuid.New()
+	b.Deliver(t, id, "TICKETS_GENERATED", generated(20))
+	m := b.onlyMail(t)
+	require.Empty(t, m.Attachments)
+	require.Contains(t, m.Text, `Your 20 tickets are too large for a mail. They are in your account, under "My tickets"`)
+	require.Equal(t, row{"ORDER_CONFIRMATION", "SENT", "", 1}, b.row(t, id))
 }
 
 // The previous owner of a transferred ticket must not see the code of the new one.

@@ -50,6 +50,23 @@ func TestFailedCallIsRetried(t *testing.T) {
 	}
 }
 
+// A refusal is final: the mail about something that does not exist cannot be composed later either.
+func TestNotificationAboutNothingFailsAtOnce(t *testing.T) {
+	for _, tt := range []struct{ name, path, code string }{
+		{"User", couriertest.UserPath, "USER_NOT_FOUND"},
+		{"Event", couriertest.EventPath, "EVENT_NOT_FOUND"},
+		{"Order", couriertest.OrderPath, "ORDER_NOT_FOUND"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := setup(t)
+			id := uuid.New()
+			b.Services.Fail(tt.path, problem.New(problem.NotFound, tt.code, "No such thing"))
+			b.Deliver(t, id, "TICKETS_GENERATED", couriertest.TicketsGenerated)
+			require.Equal(t, row{"ORDER_CONFIRMATION", "FAILED", tt.code, 1}, b.row(t, id))
+		})
+	}
+}
+
 // The next attempt asks for the outcome of the first one.
 func TestMailInProgressIsPending(t *testing.T) {
 	b := setup(t)
@@ -86,10 +103,10 @@ func TestFailedLookupDoesNotCancelOthers(t *testing.T) {
 		}
 		return nil
 	})
-	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", manyTickets())
+	b.Deliver(t, uuid.New(), "TICKETS_GENERATED", generated(notification.MaxFiles))
 	require.Empty(t, b.Services.Sent())
 	require.False(t, cancelled.Load())
-	require.Less(t, others.Load(), int32(notification.MaxAttached))
+	require.Less(t, others.Load(), int32(notification.MaxFiles))
 }
 
 // What a mail needs was deleted, or a service refuses to return it. The recipient can request the mail again.

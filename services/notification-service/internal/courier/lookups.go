@@ -2,6 +2,7 @@ package courier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -9,9 +10,17 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
+)
+
+// The refusals of ticket-service for a ticket that the user no longer owns or can no longer use.
+var (
+	errTicketNotFound  = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket of the user")
+	errTicketNotActive = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "Cancelled or used")
 )
 
 // lookups runs the lookups of one mail at the other services, up to 4 at a time. After a failure it starts no further
@@ -100,4 +109,21 @@ func (c *Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Or
 		}
 	}
 	return order, amount(&order.Total, o.TotalAmount)
+}
+
+// ticketFile returns a ticket with its PDF, or without one if the user cannot use it any more. The query names the
+// user, so that the ticket is not found if it was transferred in the meantime.
+func (c *Courier) ticketFile(ctx context.Context, t events.Ticket, userID uuid.UUID) (notification.Ticket, error) {
+	query := calls.TicketPDFQuery{UserID: userID.String()}
+	pdf, err := sidecar.Call(ctx, c.services, calls.TicketPDF, query, t.TicketID)
+	if errors.Is(err, errTicketNotFound) || errors.Is(err, errTicketNotActive) {
+		return notification.Ticket{Number: t.TicketNumber}, nil
+	}
+	return notification.Ticket{Number: t.TicketNumber, PDF: pdf}, err
+}
+
+// document returns the tickets of an order that the user can still use.
+func (c *Courier) document(ctx context.Context, orderID, userID uuid.UUID) (notification.Document, error) {
+	answer, err := sidecar.Call(ctx, c.services, calls.OrderPDF, calls.OrderPDFQuery{UserID: userID.String()}, orderID)
+	return notification.Document{Tickets: answer.TicketCount, PDF: answer.Content}, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 )
 
@@ -62,28 +63,53 @@ type Ticket struct {
 	PDF    []byte
 }
 
-// MaxAttached is the maximum number of tickets that are attached to a mail. The confirmation of a larger order has the
-// first ones and says where the others are. A mail with more would take too long to compose and be too large: a ticket
-// has about 33 kB in base64, and a sidecar accepts 4 MiB.
-const MaxAttached = 100
+// MaxFiles is the maximum number of tickets that have a PDF file each in a mail. Those of a larger order are in one
+// file.
+const MaxFiles = 10
 
-// Confirmation informs a buyer that an order is paid. Its tickets are attached.
+// Document is several tickets in one PDF, with a page for each.
+type Document struct {
+	Tickets int
+	PDF     []byte
+}
+
+// Confirmation informs a buyer that an order is paid. Its tickets are attached: as Tickets or, of a larger order, as
+// Document.
 type Confirmation struct {
 	To       Recipient
 	Order    Order
 	Occasion Occasion
-	Tickets  []Ticket // at most MaxAttached
-	Others   int      // how many tickets the order has beyond the first MaxAttached
-	Omitted  int      // how many of the first MaxAttached were transferred, cancelled or used in the meantime
+	Tickets  []Ticket // at most MaxFiles
+	Document Document
+	Others   int // how many tickets the order has beyond events.MaxOrderTickets, if it was placed before that limit
+	Omitted  int // how many of the other tickets were transferred, cancelled or used in the meantime
+
+	// TooLarge is set by Mail if the tickets exceed calls.MaxMailAttachments. Then none is attached.
+	TooLarge bool
 }
 
-// Mail returns the mail, with a PDF for each of the Tickets.
+// Count returns how many tickets the mail has.
+func (c Confirmation) Count() int { return len(c.Tickets) + c.Document.Tickets }
+
+// Mail returns the mail with the tickets as PDF files, unless they are too large for a mail. Then it says where they
+// are.
 func (c Confirmation) Mail() (Mail, error) {
 	m := Mail{To: c.To, Subject: subject("Your tickets for %s", c.Occasion.Name)}
-	for _, t := range c.Tickets {
+	size := 0
+	attach := func(name string, pdf []byte) {
 		m.Attachments = append(m.Attachments, Attachment{
-			Filename: t.Number + ".pdf", ContentType: "application/pdf", Content: t.PDF,
+			Filename: name + ".pdf", ContentType: "application/pdf", Content: pdf,
 		})
+		size += len(pdf)
+	}
+	for _, t := range c.Tickets {
+		attach(t.Number, t.PDF)
+	}
+	if c.Document.Tickets > 0 {
+		attach(c.Order.Number, c.Document.PDF)
+	}
+	if c.TooLarge = size > calls.MaxMailAttachments; c.TooLarge {
+		m.Attachments = nil
 	}
 	return confirmation.render(m, c)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
@@ -119,6 +120,47 @@ func TestConfirmationCountsOmittedTickets(t *testing.T) {
 				requireBoth(t, m, "Show the code", "Attached")
 			} else {
 				requireNeither(t, m, "Show the code", "Attached")
+			}
+		})
+	}
+}
+
+func TestConfirmationDescribesItsDocument(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		tickets, others int
+		size            int // of the PDF in bytes
+		says            string
+		attached        int
+	}{
+		{"One", 1, 0, 100, "your ticket is attached as a PDF file.", 1},
+		{
+			"Many", 500, 0, calls.MaxMailAttachments,
+			"your 500 tickets are attached, in one PDF file with a page for each.", 1,
+		},
+		{"MoreThanAllowed", 500, 20, 100, "the first 500 of your tickets are attached, in one PDF file with a page " +
+			"for each. The other 20 are in your account", 1},
+		{
+			"TooLarge", 500, 0, calls.MaxMailAttachments + 1,
+			"It is paid. Your 500 tickets are too large for a mail. They are in your account", 0,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := notification.Confirmation{
+				To: buyer, Order: order, Occasion: festival, Others: tt.others,
+				Document: notification.Document{Tickets: tt.tickets, PDF: make([]byte, tt.size)},
+			}.Mail()
+			require.NoError(t, err)
+			require.Len(t, m.Attachments, tt.attached)
+			requireBoth(t, m, tt.says, "Show the code")
+			require.True(t, strings.HasPrefix(m.Text, "Hello"))
+			if tt.attached > 0 {
+				require.Equal(t, "ORD-2024-001234.pdf", m.Attachments[0].Filename)
+				requireBoth(t, m, "ORD-2024-001234.pdf")
+			} else {
+				requireNeither(t, m, "ORD-2024-001234.pdf", "attached", "Attached")
 			}
 		})
 	}

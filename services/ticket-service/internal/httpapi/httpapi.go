@@ -50,6 +50,7 @@ func New(
 	service(calls.Holders.Route, a.holders)
 	service(calls.TicketInfo.Route, a.internalTicket)
 	service(calls.TicketPDF.Route, a.internalPDF)
+	service(calls.OrderPDF.Route, a.internalOrderPDF)
 
 	// For organizers.
 	post("/api/tickets/types", organizer(a.createType))

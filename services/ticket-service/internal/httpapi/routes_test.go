@@ -69,6 +69,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodGet, "/api/tickets/internal/events/" + b.event.String() + "/holders"}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id + "/ticket.pdf"}, notification, payment},
+		{route{http.MethodGet, "/api/tickets/internal/orders/" + id + "/pdf"}, notification, payment},
 	} {
 		hs256 := func(key []byte, kind string, expiry time.Duration) string {
 			return sign(jwt.SigningMethodHS256, key, r.caller, kind, expiry)

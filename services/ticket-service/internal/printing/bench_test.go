@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
+	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
 
 func BenchmarkQRCode(b *testing.B) {
@@ -19,7 +20,15 @@ func BenchmarkQRCode(b *testing.B) {
 func BenchmarkPDF(b *testing.B) {
 	s := setup(b)
 	for b.Loop() {
-		_, err := printing.PDF(s.ticket, s.event, s.code)
+		_, err := printing.PDF(s.event, s.pages(1)...)
+		require.NoError(b, err)
+	}
+}
+
+func BenchmarkPDFOfTheLargestOrder(b *testing.B) {
+	s := setup(b)
+	for b.Loop() {
+		_, err := printing.PDF(s.event, s.pages(ticket.MaxTickets)...)
 		require.NoError(b, err)
 	}
 }

@@ -1,9 +1,12 @@
-// Package printing renders tickets: the QR code as a PNG and the ticket as a PDF.
+// Package printing renders tickets: the QR code as a PNG, and tickets as a PDF.
 package printing
 
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,23 +47,86 @@ func printable(text string) string {
 	}, text)
 }
 
-// PDF renders the ticket on one A5 page in landscape. Its font covers Latin, Greek and Cyrillic; other characters
-// appear as empty boxes. Names that are too long for the page are truncated. The same ticket always has the same PDF.
-func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
-	picture, err := QRCode(code)
+// picture renders a ticket's token as a PNG for a page. It looks like that of QRCode and has fewer bytes, because
+// a PDF can have many of them. buffers are reused by the pictures of a PDF.
+func picture(code string, buffers png.EncoderBufferPool) ([]byte, error) {
+	symbol, err := qr.Encode(code, qr.M)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("QR code: %w", err)
 	}
+	const (
+		quiet = 4 // modules around the code (ISO/IEC 18004)
+		scale = 4 // pixels of a module
+	)
+	side := (symbol.Size + 2*quiet) * scale
+	img := image.NewPaletted(image.Rect(0, 0, side, side), color.Palette{color.White, color.Black})
+	for y := range side {
+		for x := range side {
+			if symbol.Black(x/scale-quiet, y/scale-quiet) { // false outside of the code
+				img.Pix[y*img.Stride+x] = 1
+			}
+		}
+	}
+	var out bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: buffers}
+	if err := encoder.Encode(&out, img); err != nil {
+		return nil, fmt.Errorf("QR code: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// oneBuffer is a png.EncoderBufferPool for one encoder at a time.
+type oneBuffer struct{ buffer *png.EncoderBuffer }
+
+// Get returns the buffer.
+func (o *oneBuffer) Get() *png.EncoderBuffer { return o.buffer }
+
+// Put keeps the buffer.
+func (o *oneBuffer) Put(b *png.EncoderBuffer) { o.buffer = b }
+
+// Page is a ticket with its token.
+type Page struct {
+	Ticket ticket.Ticket
+	Code   string
+}
+
+// PDF renders tickets of an event, at least one, each on an A5 page in landscape. Its font covers Latin, Greek and
+// Cyrillic; other characters appear as empty boxes. Names that are too long for the page are truncated. The same
+// tickets always have the same PDF.
+func PDF(e ticket.Event, pages ...Page) ([]byte, error) {
 	doc := fpdf.New("L", "mm", "A5", "")
 	doc.AddUTF8FontFromBytes("Go", "", goregular.TTF)
 	doc.AddUTF8FontFromBytes("Go", "B", gobold.TTF)
-	doc.SetTitle(t.Number, true)
+	title, created := pages[0].Ticket.Number, pages[0].Ticket.CreatedAt.UTC() // not now, so that the file is reproducible
+	if len(pages) > 1 {
+		title = fmt.Sprintf("%s and %d more", title, len(pages)-1)
+	}
+	doc.SetTitle(title, true)
 	doc.SetSubject(e.Name, true)
-	doc.SetCreationDate(t.CreatedAt.UTC()) // not now, so that the file is reproducible
-	doc.SetModificationDate(t.CreatedAt.UTC())
+	doc.SetCreationDate(created)
+	doc.SetModificationDate(created)
 	doc.SetCatalogSort(true)
 	doc.SetMargins(margin, margin, margin)
 	doc.SetAutoPageBreak(false, 0)
+	var buffers oneBuffer
+	for i, p := range pages {
+		code, err := picture(p.Code, &buffers)
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprintf("qr%06d", i)
+		doc.RegisterImageOptionsReader(name, fpdf.ImageOptions{ImageType: "PNG"}, bytes.NewReader(code))
+		draw(doc, e, p.Ticket, name)
+	}
+	var out bytes.Buffer
+	if err := doc.Output(&out); err != nil {
+		return nil, fmt.Errorf("ticket PDF: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// draw adds a page with a ticket, whose QR code is registered as an image under a name.
+func draw(doc *fpdf.Fpdf, e ticket.Event, t ticket.Ticket, picture string) {
 	doc.AddPage()
 	width, _ := doc.GetPageSize()
 	textWidth := width - 3*margin - qrSize
@@ -99,16 +165,9 @@ func PDF(t ticket.Ticket, e ticket.Event, code string) ([]byte, error) {
 		write(textWidth-22, lineSpace, field[1], 2)
 	}
 
-	options := fpdf.ImageOptions{ImageType: "PNG"}
-	doc.RegisterImageOptionsReader("qr", options, bytes.NewReader(picture))
-	doc.ImageOptions("qr", width-margin-qrSize, margin+6, qrSize, qrSize, false, options, 0, "")
+	doc.ImageOptions(picture, width-margin-qrSize, margin+6, qrSize, qrSize, false,
+		fpdf.ImageOptions{ImageType: "PNG"}, 0, "")
 	doc.SetXY(width-margin-qrSize, margin+6+qrSize+2)
 	doc.SetFont("Go", "", 8)
 	doc.MultiCell(qrSize, 4, "Show this code at the entrance. It admits one person, once.", "", "C", false)
-
-	var out bytes.Buffer
-	if err := doc.Output(&out); err != nil {
-		return nil, fmt.Errorf("ticket PDF: %w", err)
-	}
-	return out.Bytes(), nil
 }

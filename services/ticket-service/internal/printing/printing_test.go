@@ -2,6 +2,9 @@ package printing_test
 
 import (
 	"bytes"
+	"crypto/sha512"
+	"encoding/base64"
+	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -14,6 +17,7 @@ import (
 	"github.com/makiuchi-d/gozxing/qrcode"
 	"github.com/stretchr/testify/require"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/printing"
 	"github.com/eventbooking/eventbooking/services/ticket-service/internal/ticket"
 )
@@ -40,6 +44,21 @@ func setup(tb testing.TB) *bundle {
 	b.code, err = signer.Code(b.ticket)
 	require.NoError(tb, err)
 	return b
+}
+
+// pages returns n pages with the ticket, each under another number and with another code.
+func (b *bundle) pages(n int) []printing.Page {
+	pages := make([]printing.Page, n)
+	for i := range pages {
+		pages[i] = printing.Page{Ticket: b.ticket, Code: b.code}
+		if i > 0 {
+			// The last part of a token is its signature, in which consecutive tickets differ.
+			signature := sha512.Sum512([]byte{byte(i), byte(i >> 8)})
+			pages[i].Ticket.Number = fmt.Sprintf("TKT-2026-%06d", i)
+			pages[i].Code = b.code[:len(b.code)-86] + base64.RawURLEncoding.EncodeToString(signature[:])
+		}
+	}
+	return pages
 }
 
 func requirePDF(t *testing.T, content []byte) {
@@ -102,14 +121,14 @@ func TestQRCodeContainsToken(t *testing.T) {
 func TestPDFIsReproducible(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	content, err := printing.PDF(b.ticket, b.event, b.code)
+	content, err := printing.PDF(b.event, b.pages(1)...)
 	require.NoError(t, err)
 	requirePDF(t, content)
 
 	// fpdf keeps fonts in maps, so that a single repetition could be equal by chance.
 	for range 8 {
 		b.ticket.CreatedAt = b.ticket.CreatedAt.In(time.FixedZone("elsewhere", 3600))
-		again, err := printing.PDF(b.ticket, b.event, b.code)
+		again, err := printing.PDF(b.event, b.pages(1)...)
 		require.NoError(t, err)
 		require.Equal(t, content, again)
 	}
@@ -138,9 +157,26 @@ func TestPDFAcceptsAnyText(t *testing.T) {
 			b := setup(t)
 			b.ticket.TypeName, b.ticket.HolderName = tt.text, tt.text
 			b.event.Name, b.event.VenueName = tt.text, tt.text
-			content, err := printing.PDF(b.ticket, b.event, b.code)
+			content, err := printing.PDF(b.event, b.pages(1)...)
 			require.NoError(t, err)
 			requirePDF(t, content)
 		})
 	}
+}
+
+// The PDF of the largest order fits into a mail, also if its names are as long as possible and have many characters.
+func TestPDFOfTheLargestOrderFitsIntoAMail(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var letters strings.Builder
+	for r := 'À'; letters.Len() < 800; r++ {
+		letters.WriteRune(r)
+	}
+	b.event.Name, b.event.VenueName = letters.String(), letters.String()
+	b.ticket.TypeName, b.ticket.HolderName = letters.String(), letters.String()
+	content, err := printing.PDF(b.event, b.pages(ticket.MaxTickets)...)
+	require.NoError(t, err)
+	requirePDF(t, content)
+	require.Less(t, len(content), calls.MaxMailAttachments)
+	require.Equal(t, ticket.MaxTickets, bytes.Count(content, []byte("/Type /Page\n")))
 }

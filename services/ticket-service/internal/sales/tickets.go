@@ -134,7 +134,29 @@ func (s *Sales) PDF(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return printing.PDF(t, e, code)
+	return printing.PDF(e, printing.Page{Ticket: t, Code: code})
+}
+
+// OrderPDF renders the active tickets of an order that the user owns as one PDF, with a page for each in the order of
+// their numbers, and returns it with the number of tickets. Without such tickets there is no PDF.
+func (s *Sales) OrderPDF(ctx context.Context, userID, orderID uuid.UUID) (content []byte, count int, err error) {
+	tickets, err := s.store.TicketsOfOrder(ctx, orderID, userID)
+	if err != nil || len(tickets) == 0 {
+		return nil, 0, err
+	}
+	e, err := s.store.Event(ctx, tickets[0].EventID)
+	if err != nil {
+		return nil, 0, err
+	}
+	pages := make([]printing.Page, len(tickets))
+	for i, t := range tickets {
+		pages[i].Ticket = t
+		if pages[i].Code, err = s.code(t); err != nil {
+			return nil, 0, err
+		}
+	}
+	content, err = printing.PDF(e, pages...)
+	return content, len(pages), err
 }
 
 func (s *Sales) code(t ticket.Ticket) (string, error) {

@@ -74,6 +74,14 @@ func (s *Store) TicketsOfUser(ctx context.Context, userID uuid.UUID, page paging
 	return collectTickets(rows, err)
 }
 
+// TicketsOfOrder returns the active tickets of an order that a user owns, in the order of their numbers.
+func (s *Store) TicketsOfOrder(ctx context.Context, orderID, owner uuid.UUID) ([]ticket.Ticket, error) {
+	rows, err := s.pool.Query(ctx, selectTickets+`
+		WHERE k.order_id = $1 AND k.owner_id = $2 AND k.status = 'ACTIVE' ORDER BY k.number LIMIT $3`,
+		orderID, owner, ticket.MaxTickets)
+	return collectTickets(rows, err)
+}
+
 // TicketsOfEvent returns up to limit tickets of an event in the order of their numbers, starting after the number
 // after; the empty string starts at the first.
 func (s *Store) TicketsOfEvent(

@@ -26,6 +26,7 @@ const (
 	EventPath     = "/api/events/internal/" + EventID
 	OrderPath     = "/api/payments/internal/orders/" + OrderID
 	TicketPath    = "/api/tickets/internal/" + TicketID
+	OrderPDFPath  = "/api/tickets/internal/orders/" + OrderID + "/pdf?userId=" + UserID
 	PDFPath       = "/api/tickets/internal/" + TicketID + "/ticket.pdf?userId=" + UserID
 )
 

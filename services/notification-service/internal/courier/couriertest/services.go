@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 )
 
@@ -63,6 +64,9 @@ func (s *Services) Send(ctx context.Context, r calls.Request) ([]byte, error) {
 }
 
 func (s *Services) sendMail(ctx context.Context, body []byte) ([]byte, error) {
+	if len(body) > calls.MaxBody {
+		return nil, problem.New(problem.TooLarge, "BODY_TOO_LARGE", "The body exceeds %d bytes", calls.MaxBody)
+	}
 	var m Mail
 	if err := json.Unmarshal(body, &m); err != nil {
 		return nil, err
