@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/textproto"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -69,9 +70,9 @@ type phase struct {
 	run  func() error
 }
 
-// converse sends m to the server. It returns nil as soon as the server has accepted m, and otherwise ErrRejected or
-// ErrUnavailable. If ctx is done, it does not begin another phase, but it never interrupts the wait for the answer to
-// the final dot.
+// converse sends m to the server. It returns nil as soon as the server has accepted m, and otherwise ErrRejected,
+// ErrDeferred or ErrUnavailable. If ctx is done, it does not begin another phase, but it never interrupts the wait for
+// the answer to the final dot.
 func (s *Sender) converse(ctx context.Context, m *mail.Msg) error {
 	var content bytes.Buffer
 	if _, err := m.WriteTo(&content); err != nil {
@@ -94,7 +95,7 @@ func (s *Sender) converse(ctx context.Context, m *mail.Msg) error {
 	var body io.WriteCloser
 	for _, p := range []phase{
 		{"MAIL", s.waits.Command, func() error { return client.Mail(from) }},
-		{"RCPT", s.waits.Command, func() error { return client.Rcpt(to[0]) }},
+		{recipient, s.waits.Command, func() error { return client.Rcpt(to[0]) }},
 		{"DATA", s.waits.Data, func() (err error) { body, err = client.Data(); return err }},
 		{"content", s.waits.upload(content.Len()), func() error { _, err := content.WriteTo(body); return err }},
 		{finalDot, s.waits.Dot, func() error { return body.Close() }},
@@ -111,7 +112,7 @@ func (s *Sender) converse(ctx context.Context, m *mail.Msg) error {
 		err = p.run()
 		if answer, answered := errors.AsType[*textproto.Error](err); answered {
 			go quit(client)
-			return refusal(p.name, answer)
+			return p.refusal(answer)
 		}
 		if err != nil {
 			_ = client.Close()
@@ -122,8 +123,11 @@ func (s *Sender) converse(ctx context.Context, m *mail.Msg) error {
 	return nil
 }
 
-// finalDot is the name of the last phase, in which the server accepts the message.
-const finalDot = "the final dot"
+// The names of the phases in which the server accepts the recipient, and the message.
+const (
+	recipient = "RCPT"
+	finalDot  = "the final dot"
+)
 
 // quit ends the conversation. A failure does not matter: the server has answered everything before.
 func quit(client *smtp.Client) {
@@ -140,15 +144,32 @@ func quit(client *smtp.Client) {
 // enhancedCode matches the code of RFC 3463 at the beginning of an answer.
 var enhancedCode = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}`)
 
-// refusal returns ErrRejected or ErrUnavailable for an unexpected answer of the server in a phase. The text of the
-// answer may contain the address of the recipient, which must not be logged, so the cause has only the codes.
-func refusal(phase string, answer *textproto.Error) error {
-	cause := fmt.Errorf("%s: the server answered %d %s", phase, answer.Code, enhancedCode.FindString(answer.Msg))
+// defers reports whether a temporary refusal is about the message, and not about the server: its answer to the
+// recipient or to the content, unless it closes the connection (421) or reports the state of its system (X.3.X, and 452
+// without another reason).
+func (p phase) defers(code int, enhanced string) bool {
+	if p.name != recipient && p.name != finalDot || code/100 != 4 || code == 421 {
+		return false
+	}
+	if enhanced == "" {
+		return code != 452
+	}
+	return !strings.HasPrefix(enhanced, "4.3.")
+}
+
+// refusal returns ErrRejected, ErrDeferred or ErrUnavailable for an unexpected answer of the server in a phase. The
+// text of the answer may contain the address of the recipient, which must not be logged, so the cause has only the
+// codes.
+func (p phase) refusal(answer *textproto.Error) error {
+	phase, enhanced := p.name, enhancedCode.FindString(answer.Msg)
+	cause := fmt.Errorf("%s: the server answered %d %s", phase, answer.Code, enhanced)
 	switch code := answer.Code; {
 	case phase == finalDot && code/100 == 2: // accepted, with a code other than 250
 		return nil
 	case phase == finalDot && code < 400: // no answer to a message has such a code
 		return ErrUnavailable.Because(fmt.Errorf("%w: %w", errNoAnswer, cause))
+	case p.defers(code, enhanced):
+		return ErrDeferred.Because(cause)
 	case code < 500, code == 530, code == 535:
 		// 530 and 535 mean that the login is wrong, which is a fault of the configuration and not of the message.
 		return ErrUnavailable.Because(cause)

@@ -15,6 +15,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 	for outcome, err := range map[string]error{
 		sent:        nil,
 		rejected:    ErrRejected.Because(errors.New("the server answered 550")),
+		deferred:    ErrDeferred.Because(errors.New("the server answered 450")),
 		unavailable: ErrUnavailable.Because(errors.New("no route")),
 		unconfirmed: ErrUnavailable.Because(fmt.Errorf("%w: timeout", errNoAnswer)),
 	} {

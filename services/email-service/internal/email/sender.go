@@ -31,7 +31,10 @@ var (
 		"The mail server received this message %d times without an answer", MaxUnconfirmed)
 	// ErrInProgress reports that an attempt to send the message is in progress. A later Send reports its outcome.
 	ErrInProgress = problem.New(problem.Conflict, "EMAIL_IN_PROGRESS", "The mail server has not answered yet")
-	// ErrUnavailable reports that the server could not be reached, refused the message temporarily or did not answer,
+	// ErrDeferred reports that the server refused the message temporarily for its own sake: the mailbox is full or the
+	// sender not known yet, for example. The server accepts other messages, so no circuit breaker must count this.
+	ErrDeferred = problem.New(problem.Conflict, "EMAIL_DEFERRED", "The mail server refuses this message for now")
+	// ErrUnavailable reports that the server could not be reached, accepts no messages at the moment or did not answer,
 	// that the claim on the message could not be taken, or that too many messages are in progress.
 	ErrUnavailable = problem.New(
 		problem.Unavailable, "EMAIL_UNAVAILABLE", "The mail server does not accept messages at the moment",
@@ -292,8 +295,8 @@ func (s *Sender) renew(ctx context.Context, held *claim.Claim, lost context.Canc
 	}
 }
 
-// handOver passes m to the server. It returns nil if the server accepted it, ErrRejected, or ErrUnavailable. The cause
-// of the latter is errNoAnswer if the server may have accepted the message.
+// handOver passes m to the server. It returns nil if the server accepted it, ErrRejected, ErrDeferred, or
+// ErrUnavailable. The cause of the latter is errNoAnswer if the server may have accepted the message.
 func (s *Sender) handOver(ctx context.Context, m Message) (err error) {
 	ctx, span := telemetry.Start(ctx, "SMTP send", trace.WithSpanKind(trace.SpanKindClient))
 	defer func(began time.Time) {

@@ -103,6 +103,9 @@ func TestSendReportsWhetherTheFailureIsPermanent(t *testing.T) {
 	permanent := &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such mailbox"}
 	temporary := &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
 	spam := &smtp.SMTPError{Code: 554, Message: "spam"}
+	full := &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 2, 2}, Message: "mailbox full"}
+	storage := &smtp.SMTPError{Code: 452, EnhancedCode: smtp.EnhancedCode{4, 3, 1}, Message: "out of storage"}
+	closing := &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 7, 0}, Message: "too many connections"}
 	loginRequired := &smtp.SMTPError{Code: 530, Message: "authenticate"}
 	for _, tt := range []struct {
 		name string
@@ -111,8 +114,12 @@ func TestSendReportsWhetherTheFailureIsPermanent(t *testing.T) {
 	}{
 		{"NoSuchMailbox", func(m *mailbox) { m.rcptErr = permanent }, email.ErrRejected},
 		{"ContentRejected", func(m *mailbox) { m.dataErr = spam }, email.ErrRejected},
-		{"RecipientGreylisted", func(m *mailbox) { m.rcptErr = temporary }, email.ErrUnavailable},
-		{"ContentTemporarilyRefused", func(m *mailbox) { m.dataErr = temporary }, email.ErrUnavailable},
+		{"RecipientGreylisted", func(m *mailbox) { m.rcptErr = temporary }, email.ErrDeferred},
+		{"MailboxFull", func(m *mailbox) { m.rcptErr = full }, email.ErrDeferred},
+		{"ContentTemporarilyRefused", func(m *mailbox) { m.dataErr = temporary }, email.ErrDeferred},
+		{"SenderTemporarilyRefused", func(m *mailbox) { m.mailErr = temporary }, email.ErrUnavailable},
+		{"ServerOutOfStorage", func(m *mailbox) { m.dataErr = storage }, email.ErrUnavailable},
+		{"ServerClosesConnection", func(m *mailbox) { m.rcptErr = closing }, email.ErrUnavailable},
 		{"LoginRequired", func(m *mailbox) { m.mailErr = loginRequired }, email.ErrUnavailable},
 		{"ConnectionLostDuringContent", func(m *mailbox) { m.cutDuring = true }, email.ErrUnavailable},
 		{"ConnectionLostAfterDelivery", func(m *mailbox) { m.cutAfter = true }, nil},
@@ -175,7 +182,7 @@ func TestRefusedMessageCanBeSentLater(t *testing.T) {
 	t.Parallel()
 	box := setup(t)
 	box.rcptErr = &smtp.SMTPError{Code: 451, Message: "greylisted"}
-	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable)
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrDeferred)
 	box.set(func(a *answers) { a.rcptErr = nil })
 	require.NoError(t, box.sender.Send(t.Context(), message()))
 	require.Len(t, box.messages(), 1)

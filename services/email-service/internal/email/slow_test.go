@@ -91,7 +91,7 @@ func TestUnansweredMessageIsSentThreeTimes(t *testing.T) {
 	box.set(func(a *answers) {
 		a.cutUnanswered, a.rcptErr = false, &smtp.SMTPError{Code: 451, Message: "greylisted"}
 	})
-	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnavailable, "an attempt without a copy")
+	require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrDeferred, "an attempt without a copy")
 	box.set(func(a *answers) { a.cutUnanswered, a.rcptErr = true, nil })
 	for range 3 {
 		require.ErrorIs(t, box.sender.Send(t.Context(), message()), email.ErrUnconfirmed)
