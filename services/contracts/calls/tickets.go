@@ -63,6 +63,11 @@ var (
 		Callers:  []string{notificationService},
 		Refusals: []problem.Kind{problem.Invalid},
 	}}
+	// OrderTickets returns the tickets of an order that a user owns, with those that are cancelled or used.
+	OrderTickets = Endpoint[OrderTicketsQuery, OrderTicketsAnswer]{Route{
+		App: ticketService, Method: http.MethodGet, Path: "/api/tickets/internal/orders/{orderId}/tickets",
+		Callers: []string{paymentService, notificationService},
+	}}
 	// TicketInfo returns a ticket.
 	TicketInfo = Endpoint[None, TicketInfoAnswer]{Route{
 		App: ticketService, Method: http.MethodGet, Path: "/api/tickets/internal/{ticketId}",
@@ -239,6 +244,9 @@ type CancelTicketsRequest struct {
 	RefundKey string    `json:"refundKey"`
 	Reason    string    `json:"reason"`
 	KeepUsed  bool      `json:"keepUsed,omitempty"` // used tickets stay as they are, and do not refuse the request
+	// OwnerID is the user who returns the tickets. A ticket of another user refuses the request. Empty means that it does
+	// not matter who owns them.
+	OwnerID string `json:"ownerId,omitempty"`
 }
 
 // TicketIDs is an optional list. Only a missing list is nil: null in JSON is an error, because a sender that
@@ -305,8 +313,35 @@ type Holder struct {
 	TicketCount int       `json:"ticketCount"`
 }
 
-// TicketStatus is the status of a ticket: ACTIVE, USED or CANCELLED.
+// OrderTicketsQuery is the request of [OrderTickets].
+type OrderTicketsQuery struct {
+	OwnerID string
+}
+
+func (q OrderTicketsQuery) query() url.Values { return url.Values{"ownerId": {q.OwnerID}} }
+
+// OrderTicketsAnswer is the answer of [OrderTickets].
+type OrderTicketsAnswer struct {
+	Tickets []OrderTicket `json:"tickets"` // empty if the user owns none, or the order is unknown
+}
+
+// OrderTicket is a ticket of an order.
+type OrderTicket struct {
+	TicketID     uuid.UUID    `json:"ticketId"`
+	TicketNumber string       `json:"ticketNumber"`
+	Status       TicketStatus `json:"status"`
+	RefundKey    string       `json:"refundKey,omitempty"` // of the refund that cancelled it
+}
+
+// TicketStatus is the status of a ticket.
 type TicketStatus string
+
+// The statuses of tickets.
+const (
+	TicketActive    TicketStatus = "ACTIVE"
+	TicketUsed      TicketStatus = "USED"
+	TicketCancelled TicketStatus = "CANCELLED"
+)
 
 // TicketInfoAnswer is the answer of [TicketInfo].
 type TicketInfoAnswer struct {

@@ -174,7 +174,8 @@ const (
 	CancelledByEvent  = "EVENT"  // the event was cancelled
 )
 
-// TicketCancelled reports that a ticket is no longer valid and that its place is on sale again.
+// TicketCancelled reports that a ticket is no longer valid and that its place is on sale again. RefundKey is added: the
+// tickets that a refund cancelled have an event each, and the same key. It is empty if no refund cancelled the ticket.
 type TicketCancelled struct {
 	TicketID     uuid.UUID `json:"ticketId"`
 	TicketNumber string    `json:"ticketNumber"`
@@ -184,6 +185,7 @@ type TicketCancelled struct {
 	EventID      uuid.UUID `json:"eventId"`
 	Reason       string    `json:"reason"`
 	CancelledBy  string    `json:"cancelledBy"`
+	RefundKey    string    `json:"refundKey,omitempty"`
 }
 
 // Type, Topic, Subject and Attributes implement messaging.Payload.

@@ -106,14 +106,14 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			"TICKET_CANCELLED",
 			events.TicketCancelled{
 				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user,
-				EventID: event, Reason: "Ill", CancelledBy: events.CancelledByOwner,
+				EventID: event, Reason: "Ill", CancelledBy: events.CancelledByRefund, RefundKey: "refund-1",
 			},
 			"ticket-events", booking.String(),
 			map[string]string{"ticketid": booking.String(), "orderid": order.String()},
 			`{"ticketId":"bb0e8400-e29b-41d4-a716-446655440000","ticketNumber":"TKT-2024-001234",
 			"ticketTypeId":"990e8400-e29b-41d4-a716-446655440000","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
 			"userId":"550e8400-e29b-41d4-a716-446655440000","eventId":"770e8400-e29b-41d4-a716-446655440000",
-			"reason":"Ill","cancelledBy":"OWNER"}`,
+			"reason":"Ill","cancelledBy":"REFUND","refundKey":"refund-1"}`,
 		},
 		{
 			"TICKET_TRANSFERRED",

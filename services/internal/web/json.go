@@ -54,6 +54,15 @@ func DecodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) erro
 	return nil
 }
 
+// DecodeOptional is Decode for a request that may have no body. Without one, v stays as it is.
+func DecodeOptional(w http.ResponseWriter, r *http.Request, v any) error {
+	err := Decode(w, r, v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
 func malformed(message string) *problem.Error {
 	return problem.New(problem.Invalid, "MALFORMED_JSON", "%s", message)
 }

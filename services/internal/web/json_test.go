@@ -164,6 +164,34 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+func TestDecodeOptionalAcceptsNoBody(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		body, name string
+		valid      bool
+	}{
+		{"", "unchanged", true},
+		{`{"name": "new"}`, "new", true},
+		{`{"name": `, "", false},
+		{`{"other": 1}`, "", false},
+		{"[]", "", false},
+	} {
+		t.Run(tt.body, func(t *testing.T) {
+			t.Parallel()
+			in := struct {
+				Name string `json:"name"`
+			}{"unchanged"}
+			err := web.DecodeOptional(httptest.NewRecorder(), newRequest(t, http.MethodPost, "/", tt.body), &in)
+			if !tt.valid {
+				require.Equal(t, problem.Invalid, problem.KindOf(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.name, in.Name)
+		})
+	}
+}
+
 func TestParseIDAcceptsOnlyTheCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const id = "550e8400-e29b-41d4-a716-446655440000"

@@ -168,6 +168,10 @@ func TestEveryCorruptionIsFound(t *testing.T) {
 			INSERT INTO outbox (id, topic, cloud_event, published_at)
 			VALUES ('{late}', 'ticket-events', '{"type": "TICKET_CANCELLED",
 				"data": {"payload": {"orderId": "{bought}", "userId": "{friend}", "cancelledBy": "EVENT"}}}', now())`},
+		{
+			name: "OwnerOfRefundedTicketIsNotNotified", check: "effects", id: "{cancelled}",
+			service: notificationService, sql: `DELETE FROM notifications WHERE event_id = '{cancelled}'`,
+		},
 		{name: "OperationsAreNotNotifiedOfDeadLetter", check: "effects", id: "{late}", service: analyticsService, sql: `
 			INSERT INTO outbox (id, topic, cloud_event, published_at)
 			VALUES ('{late}', 'operations-events', '{"type": "DEAD_LETTER_ARCHIVED"}', now())`},

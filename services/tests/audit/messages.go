@@ -31,15 +31,18 @@ func (r *Report) checkOutboxes(s *snapshot) {
 type notice struct {
 	kind string
 	user uuid.UUID // uuid.Nil for operations
-	of   uuid.UUID // the order if the kind is sent once per order, otherwise the event
+	of   uuid.UUID // the order or the refund if the kind is sent once for it, otherwise the event
 }
 
 // oncePerOrder has the kinds of notifications that are sent once per order, even if several events require them.
 var oncePerOrder = map[string]bool{"ORDER_CONFIRMATION": true, "PAYMENT_FAILED": true, "EVENT_CANCELLED": true}
 
-func newNotice(kind string, user, order, event uuid.UUID) notice {
-	if oncePerOrder[kind] {
+func newNotice(kind string, user, order, event uuid.UUID, refundKey string) notice {
+	switch {
+	case oncePerOrder[kind]:
 		return notice{kind, user, order}
+	case kind == "TICKET_CANCELLED" && refundKey != "": // once for all tickets that the refund cancelled
+		return notice{kind, user, uuid.NewSHA1(order, []byte(refundKey))}
 	}
 	return notice{kind, user, event}
 }
@@ -47,7 +50,7 @@ func newNotice(kind string, user, order, event uuid.UUID) notice {
 // notices returns the notices that an event requires. It omits those of a postponement: only ticket-service knows the
 // ticket holders who receive them.
 func (m message) notices() []notice {
-	of := func(kind string, user uuid.UUID) notice { return newNotice(kind, user, m.OrderID, m.ID) }
+	of := func(kind string, user uuid.UUID) notice { return newNotice(kind, user, m.OrderID, m.ID, m.RefundKey) }
 	switch m.Type {
 	case "TICKETS_GENERATED":
 		return []notice{of("ORDER_CONFIRMATION", m.UserID)}
@@ -59,6 +62,10 @@ func (m message) notices() []notice {
 		switch m.CancelledBy {
 		case "OWNER":
 			return []notice{of("TICKET_CANCELLED", m.UserID)}
+		case "REFUND":
+			if m.RefundKey != "" { // otherwise an earlier version published it, which informed only the buyer
+				return []notice{of("TICKET_CANCELLED", m.UserID)}
+			}
 		case "EVENT":
 			return []notice{of("EVENT_CANCELLED", m.UserID)}
 		}

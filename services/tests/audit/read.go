@@ -160,7 +160,7 @@ func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 func (s *snapshot) readNotifications(ctx context.Context, tx pgx.Tx) (err error) {
 	s.notifications, err = collect[notification](ctx, tx, `
 		SELECT id, event_id, user_id, coalesce(order_id, '00000000-0000-0000-0000-000000000000'),
-		       kind, status, coalesce(error_code, ''),
+		       kind, status, coalesce(error_code, ''), coalesce(facts ->> 'refundKey', ''),
 		       resend_of IS NOT NULL, now() - created_at
 		FROM notifications ORDER BY created_at, id`)
 	if err != nil {
@@ -194,7 +194,7 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 		SELECT id, topic, cloud_event ->> 'type',
 		       coalesce((payload ->> 'orderId')::uuid, none), coalesce((payload ->> 'userId')::uuid, none),
 		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
-		       coalesce(payload ->> 'cancelledBy', ''), payload ->> 'postponedFrom' IS NOT NULL,
+		       coalesce(payload ->> 'cancelledBy', ''), coalesce(payload ->> 'refundKey', ''), payload ->> 'postponedFrom' IS NOT NULL,
 		       published_at IS NOT NULL, coalesce(published_at, replayed_at, created_at),
 		       now() - coalesce(published_at, replayed_at, created_at)
 		FROM outbox, LATERAL (

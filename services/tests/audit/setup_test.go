@@ -64,7 +64,8 @@ var baseline = map[string]string{
 			('{transferred}', 'ticket-events', '{"type": "TICKET_TRANSFERRED",
 				"data": {"payload": {"fromUserId": "{buyer}", "toUserId": "{friend}"}}}', now()),
 			('{cancelled}', 'ticket-events', '{"type": "TICKET_CANCELLED",
-				"data": {"payload": {"cancelledBy": "REFUND"}}}', now());
+				"data": {"payload": {"orderId": "{returned}", "userId": "{buyer}", "cancelledBy": "REFUND",
+					"refundKey": "refund-{refund}"}}}', now());
 		INSERT INTO inbox (event_id, type) VALUES
 			('{paid1}', 'PAYMENT_COMPLETED'), ('{paid2}', 'PAYMENT_COMPLETED'), ('{failed}', 'PAYMENT_FAILED');`,
 	paymentService: `
@@ -98,7 +99,10 @@ var baseline = map[string]string{
 			('{failed}', '{failed}', '{buyer}', '{declined}', 'PAYMENT_FAILED', 'SENT', 1, now()),
 			('{processed}', '{processed}', '{buyer}', '{returned}', 'REFUND_PROCESSED', 'SENT', 1, now()),
 			('{transferred}', '{transferred}', '{buyer}', '{bought}', 'TICKET_TRANSFERRED', 'SENT', 1, now()),
-			('{transferred}', '{transferred}', '{friend}', NULL, 'TICKET_RECEIVED', 'SENT', 1, now());`,
+			('{transferred}', '{transferred}', '{friend}', NULL, 'TICKET_RECEIVED', 'SENT', 1, now());
+		INSERT INTO notifications (message_id, event_id, user_id, order_id, kind, facts, status, attempts, sent_at) VALUES
+			('{cancelled}', '{cancelled}', '{buyer}', '{returned}', 'TICKET_CANCELLED',
+				'{"refundKey": "refund-{refund}"}', 'SENT', 1, now());`,
 	analyticsService: `
 		INSERT INTO event_sales (event_id, currency, orders_completed, orders_failed, tickets_generated,
 			tickets_cancelled, refunds, refunded_minor)

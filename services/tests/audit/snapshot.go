@@ -137,11 +137,14 @@ func (c charge) chargeable() bool {
 type notification struct {
 	ID, EventID, UserID, OrderID uuid.UUID
 	Kind, Status, ErrorCode      string
+	RefundKey                    string // in the facts
 	Resend                       bool
 	Age                          time.Duration
 }
 
-func (n notification) notice() notice { return newNotice(n.Kind, n.UserID, n.OrderID, n.EventID) }
+func (n notification) notice() notice {
+	return newNotice(n.Kind, n.UserID, n.OrderID, n.EventID, n.RefundKey)
+}
 
 type eventSales struct {
 	EventID                               uuid.UUID
@@ -165,7 +168,7 @@ type message struct {
 	Topic, Type string
 	// Zero if the payload does not have them.
 	OrderID, UserID, FromUserID, ToUserID uuid.UUID
-	CancelledBy                           string
+	CancelledBy, RefundKey                string
 	Postponed                             bool
 
 	Published bool

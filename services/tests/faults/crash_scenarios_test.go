@@ -158,7 +158,9 @@ var (
 	declined     = outcome{orders: counts{"FAILED": 1}, notifications: counts{"PAYMENT_FAILED": 1}}
 	notFulfilled = outcome{orders: counts{"REFUNDED": 1}, notifications: counts{"REFUND_PROCESSED": 1}}
 	refunded     = outcome{
-		counts{"REFUNDED": 1}, counts{"CANCELLED": 2}, counts{"ORDER_CONFIRMATION": 1, "REFUND_PROCESSED": 1},
+		counts{"REFUNDED": 1},
+		counts{"CANCELLED": 2},
+		counts{"ORDER_CONFIRMATION": 1, "REFUND_PROCESSED": 1, "TICKET_CANCELLED": 1},
 	}
 	transferred = outcome{
 		counts{"COMPLETED": 1},

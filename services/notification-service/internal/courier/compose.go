@@ -154,9 +154,18 @@ func (c *Courier) transfer(
 
 func (c *Courier) cancellation(ctx context.Context, p events.TicketCancelled) (notification.Mail, error) {
 	l := newLookups()
-	m := notification.Cancellation{TicketNumber: p.TicketNumber}
+	m := notification.Cancellation{
+		Tickets: []string{p.TicketNumber}, AsAsked: p.CancelledBy == events.CancelledByOwner,
+		Returned: p.Reason == calls.ReasonEventPostponed, Reason: p.Reason,
+	}
 	into(ctx, l, &m.To, c.recipient, p.UserID)
 	into(ctx, l, &m.Occasion, c.occasion, p.EventID)
+	if p.RefundKey != "" {
+		l.Go(func() (err error) {
+			m.Tickets, err = c.cancelledTickets(ctx, p)
+			return err
+		})
+	}
 	if err := l.Wait(); err != nil {
 		return notification.Mail{}, err
 	}

@@ -217,19 +217,6 @@ func TestTransferMailsAreRetriedSeparately(t *testing.T) {
 	require.Len(t, b.byAddress(t), 2)
 }
 
-func TestTicketCancelledSendsMailOnlyForTheOwnersCancellation(t *testing.T) {
-	b := setup(t)
-	id := uuid.New()
-	b.Deliver(t, id, "TICKET_CANCELLED", couriertest.TicketCancelled)
-	require.Contains(t, b.onlyMail(t).Text, "ticket TKT-2024-001234 is cancelled, as you asked")
-	require.Equal(t, row{"TICKET_CANCELLED", "SENT", "", 1}, b.row(t, id))
-
-	refunded := strings.Replace(couriertest.TicketCancelled, "OWNER", "REFUND", 1)
-	b.Deliver(t, uuid.New(), "TICKET_CANCELLED", refunded)
-	b.Retry(t)
-	require.Len(t, b.Services.Sent(), 1, "the refund has a mail of its own")
-}
-
 func TestAlertIsSentToOperationsOnceWithoutPersonalData(t *testing.T) {
 	for _, tt := range []struct {
 		eventType, payload, subject string

@@ -23,8 +23,8 @@
 // Each notification has a class. Of eight workers, one belongs to each of the four classes, and four give each class a
 // share. So a password reset does not wait for the mails about a postponed event.
 //
-// A resend is a new notification with the same facts and a message id of its own. If an event is cancelled, each ticket
-// causes a TICKET_CANCELLED, and the first one for an order and a holder stores the holder's notification. A
-// postponement is one event with many recipients. It is stored as an announcement, whose notifications are queued page
+// A resend is a new notification with the same facts and a message id of its own. If an event or a refund cancels
+// tickets, each ticket causes a TICKET_CANCELLED, and the first one for an order and an owner stores the owner's
+// notification. A postponement is one event with many recipients. It is stored as an announcement, whose notifications are queued page
 // by page from the list of holders in ticket-service.
 package courier

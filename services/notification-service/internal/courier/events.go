@@ -70,23 +70,27 @@ func (c *Courier) ticketTransferred(ctx context.Context, event inbox.Event[event
 	return c.queue(ctx, event.ID, event.EventType, previous, recipient)
 }
 
-// ticketCancelled informs an owner who cancelled a ticket. If a refund cancelled it, the buyer gets a mail about the
-// refund instead. If it was cancelled with the event, each holder gets one mail for an order: the message id depends on
-// the order and the user only, so the first event of several queues the notification.
+// ticketCancelled informs the owner of a ticket, whatever cancelled it. An owner gets one mail for all tickets of an
+// order that were cancelled with the event, and one for all that a refund cancelled: the message id depends on these and
+// on the user only, so the first event of several queues the notification. The buyer, who may be another user, also gets
+// a mail about the refund.
 func (c *Courier) ticketCancelled(ctx context.Context, event inbox.Event[events.TicketCancelled]) error {
 	p := event.Payload
-	switch p.CancelledBy {
-	case events.CancelledByOwner:
-		return queueOne(ctx, c, event, notification.TicketCancelled, p.UserID, p.OrderID)
-	case events.CancelledByEvent:
-		n, err := newNotification(event, notification.EventCancelled, p.UserID, p.OrderID)
-		if err != nil {
-			return err
-		}
-		n.MessageID = uuid.NewSHA1(p.OrderID, []byte(string(n.Kind)+" "+p.UserID.String()))
-		return c.queue(ctx, event.ID, event.EventType, n)
+	kind, group := notification.TicketCancelled, p.RefundKey
+	switch {
+	case p.CancelledBy == events.CancelledByEvent:
+		kind, group = notification.EventCancelled, string(notification.EventCancelled)
+	case p.CancelledBy == events.CancelledByRefund && p.RefundKey == "":
+		return nil // of an earlier version of ticket-service, when only the buyer was informed
 	}
-	return nil
+	n, err := newNotification(event, kind, p.UserID, p.OrderID)
+	if err != nil {
+		return err
+	}
+	if group != "" {
+		n.MessageID = uuid.NewSHA1(p.OrderID, []byte(group+" "+p.UserID.String()))
+	}
+	return c.queue(ctx, event.ID, event.EventType, n)
 }
 
 // eventCancelled does nothing. TICKET_CANCELLED, which names the holder, informs the holders of tickets.

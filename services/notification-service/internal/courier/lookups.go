@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -83,6 +84,23 @@ func (c *Courier) occasion(ctx context.Context, eventID uuid.UUID) (notification
 func (c *Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string, error) {
 	t, err := sidecar.Call(ctx, c.services, calls.TicketInfo, calls.None{}, ticketID)
 	return t.TicketNumber, err
+}
+
+// cancelledTickets returns the numbers of the tickets of p.UserID that the same refund cancelled. They include that of p.
+func (c *Courier) cancelledTickets(ctx context.Context, p events.TicketCancelled) ([]string, error) {
+	query := calls.OrderTicketsQuery{OwnerID: p.UserID.String()}
+	owned, err := sidecar.Call(ctx, c.services, calls.OrderTickets, query, p.OrderID)
+	if err != nil {
+		return nil, err
+	}
+	numbers := []string{p.TicketNumber}
+	for _, t := range owned.Tickets {
+		if t.RefundKey == p.RefundKey && t.TicketNumber != p.TicketNumber {
+			numbers = append(numbers, t.TicketNumber)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
 }
 
 func (c *Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Order, error) {

@@ -143,11 +143,16 @@ type Refund struct {
 // reasonCode matches an error code, which is the reason of a refund that no person decided.
 var reasonCode = regexp.MustCompile(`^[A-Z]+(_[A-Z]+)+$`)
 
-// Mail returns the mail.
+// Mail returns the mail. It replaces an error code by a text.
 func (r Refund) Mail() (Mail, error) {
-	if r.Reason == "INSUFFICIENT_INVENTORY" {
+	switch {
+	case r.Reason == "INSUFFICIENT_INVENTORY":
 		r.Reason = "there were not enough tickets left"
-	} else if reasonCode.MatchString(r.Reason) {
+	case r.Reason == calls.ReasonEventCancelled:
+		r.Reason = "the event does not take place"
+	case r.Reason == calls.ReasonEventPostponed:
+		r.Reason = "the event was postponed, and tickets were returned by their owner"
+	case reasonCode.MatchString(r.Reason):
 		r.Reason = "the tickets could not be issued"
 	}
 	r.Reason = withoutFullStop(r.Reason)
@@ -182,19 +187,6 @@ func (t Transfer) Mail() (Mail, error) {
 	}
 	m := Mail{To: t.From, Subject: subject("Your ticket for %s has a new owner", t.Occasion.Name)}
 	return transferred.render(m, t)
-}
-
-// Cancellation informs an owner that a ticket was cancelled as requested.
-type Cancellation struct {
-	To           Recipient
-	Occasion     Occasion
-	TicketNumber string
-}
-
-// Mail returns the mail.
-func (c Cancellation) Mail() (Mail, error) {
-	m := Mail{To: c.To, Subject: subject("Your ticket for %s is cancelled", c.Occasion.Name)}
-	return cancellation.render(m, c)
 }
 
 // EventCancellation informs a holder of tickets that the event will not take place. It does not mention the order,

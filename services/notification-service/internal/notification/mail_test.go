@@ -178,6 +178,8 @@ func TestRefundNamesAmountAndReason(t *testing.T) {
 		{"Whole", "Venue closed", true, whole, "does not change"},
 		{"NoReason", "", true, "refunded", "reason"},
 		{"SoldOut", "INSUFFICIENT_INVENTORY", true, "there were not enough tickets left", "INSUFFICIENT"},
+		{"Cancelled", "EVENT_CANCELLED", true, "the event does not take place", "EVENT_CANCELLED"},
+		{"Returned", "EVENT_POSTPONED", false, "the event was postponed, and tickets were returned", "could not be issued"},
 		{"OtherCode", "RESERVATION_NOT_FOUND", true, "the tickets could not be issued", "RESERVATION"},
 		{"OrganizersTextInCapitals", "STORM", true, "The reason given: STORM.", "issued"},
 	} {
@@ -229,12 +231,53 @@ func TestTransferNamesTheOtherOwner(t *testing.T) {
 	}
 }
 
-func TestCancellationNamesTicketAndEvent(t *testing.T) {
+func TestCancellationNamesTicketsAndCause(t *testing.T) {
 	t.Parallel()
-	m, err := notification.Cancellation{To: buyer, Occasion: festival, TicketNumber: "TKT-2024-001234"}.Mail()
-	require.NoError(t, err)
-	require.Equal(t, "Your ticket for Summer Music Festival 2024 is cancelled", m.Subject)
-	requireBoth(t, m, "ticket TKT-2024-001234 is cancelled, as you asked", festival.Name)
+	const one, refunded = "TKT-2024-001234", "is refunded to the payment method of the order"
+	two := []string{one, "TKT-2024-001235"}
+	many := make([]string, 102)
+	for _, tt := range []struct {
+		name      string
+		c         notification.Cancellation
+		says, not string
+	}{
+		{
+			"AsAsked", notification.Cancellation{Tickets: two[:1], AsAsked: true, Reason: "Ill"},
+			"ticket TKT-2024-001234 is cancelled, as you asked. Its code", "reason",
+		},
+		{
+			"Refunded", notification.Cancellation{Tickets: two[:1], Reason: "Seats double-booked."},
+			"ticket TKT-2024-001234 is cancelled. Its code is no longer valid. " +
+				"The reason given: Seats double-booked.", "asked",
+		},
+		{"RefundedByCode", notification.Cancellation{Tickets: two[:1], Reason: "NOT_GENERATED"}, refunded, "reason"},
+		{
+			"Several", notification.Cancellation{Tickets: two, Reason: "EVENT_POSTPONED", Returned: true},
+			"2 of your tickets are cancelled, because the event was postponed and the tickets were returned. Their codes",
+			"reason",
+		},
+		{"AllListed", notification.Cancellation{Tickets: two}, "TKT-2024-001235", "more"},
+		{"Many", notification.Cancellation{Tickets: many}, "and 2 more", "asked"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.c.To, tt.c.Occasion = buyer, festival
+			m, err := tt.c.Mail()
+			require.NoError(t, err)
+			subject := "Your ticket for Summer Music Festival 2024 is cancelled"
+			if len(tt.c.Tickets) > 1 {
+				subject = "Your tickets for Summer Music Festival 2024 are cancelled"
+			}
+			require.Equal(t, subject, m.Subject)
+			requireBoth(t, m, tt.says, festival.Name)
+			requireNeither(t, m, tt.not)
+			if tt.c.AsAsked {
+				requireNeither(t, m, refunded)
+			} else {
+				requireBoth(t, m, refunded)
+			}
+		})
+	}
 }
 
 func TestEventCancellationOmitsReasonCodes(t *testing.T) {

@@ -30,12 +30,18 @@ func (b *bundle) update(t *testing.T, message uuid.UUID, updatedAt time.Time, da
 	require.Equal(t, http.StatusOK, a.status, a.body)
 }
 
-// returnAs returns the tickets of a postponed event as the user.
+// returnAs returns all tickets of a postponed event as the user.
 func (b *bundle) returnAs(t *testing.T, user identity.User, id, key string) answer {
+	t.Helper()
+	return b.returnSome(t, user, id, key, "")
+}
+
+// returnSome is returnAs with a body.
+func (b *bundle) returnSome(t *testing.T, user identity.User, id, key, body string) answer {
 	t.Helper()
 	header := b.as(t, user)
 	header.Set("Idempotency-Key", key)
-	return b.send(t, http.MethodPost, orders+"/"+id+"/postponement-refund", "", header)
+	return b.send(t, http.MethodPost, orders+"/"+id+"/postponement-refund", body, header)
 }
 
 // passes makes all postponements and orders older.
@@ -92,7 +98,10 @@ func TestBuyerReturnsTicketsOnceAfterAPostponement(t *testing.T) {
 		id, tickets := b.bought(t)
 		b.update(t, uuid.New(), time.Now(), later, true)
 		b.services.UseTicket(uuid.MustParse(tickets[0]))
-		b.returnAs(t, b.buyer, id, "key").requireFailure(t, http.StatusConflict, "TICKET_USED", "")
+		a := b.returnAs(t, b.buyer, id, "key")
+		require.Equal(t, http.StatusCreated, a.status, a.body)
+		require.Equal(t, []any{tickets[1]}, a.fields(t)["ticketIds"])
+		b.returnAs(t, b.buyer, id, "another key").requireFailure(t, http.StatusConflict, "TICKET_USED", "")
 	})
 	t.Run("ResponseLost", func(t *testing.T) {
 		b := setup(t)

@@ -102,13 +102,35 @@ func (a api) requestRefund(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// requestPostponementRefund refunds the whole order to its buyer, for a limited time after its event was postponed.
+// requestPostponementRefund cancels tickets that their owner returns, for a limited time after the event was postponed,
+// and refunds them to the buyer of the order. The owner need not be the buyer. Without ticketIds, it cancels all tickets
+// of the order that the caller owns.
 func (a api) requestPostponementRefund(w http.ResponseWriter, r *http.Request) error {
 	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
 	}
-	hash, err := hashOf(refund.ReasonPostponed)
+	var in struct {
+		TicketIDs web.Optional[[]string] `json:"ticketIds"`
+	}
+	if err := web.DecodeOptional(w, r, &in); err != nil {
+		return err
+	}
+	var ids []uuid.UUID
+	var request any = refund.ReasonPostponed
+	if in.TicketIDs.Value != nil {
+		request = in
+		if len(*in.TicketIDs.Value) == 0 {
+			return problem.Field("ticketIds", "ticketIds must not be empty")
+		}
+		if ids, err = web.ParseIDs("ticketIds", *in.TicketIDs.Value, refund.MaxTickets); err != nil {
+			return err
+		}
+		if err := refund.ValidateTickets(ids); err != nil {
+			return err
+		}
+	}
+	hash, err := hashOf(request)
 	if err != nil {
 		return err
 	}
@@ -117,12 +139,24 @@ func (a api) requestPostponementRefund(w http.ResponseWriter, r *http.Request) e
 		return err
 	}
 	user := identity.CurrentUser(r.Context())
-	if o.UserID != user.ID {
-		return notFound(o.ID)
-	}
 	return a.driveRefund(w, r, func(ctx context.Context) (uuid.UUID, bool, error) {
+		// A repetition comes first: the tickets of the earlier request are cancelled by now.
+		id, found, err := a.store.EarlierRefund(ctx, o.ID, user.ID, key, hash)
+		if err != nil || found {
+			return id, false, err
+		}
+		returned, err := a.saga.Returned(ctx, o, user.ID, ids)
+		switch {
+		case errors.Is(err, order.ErrNotFound):
+			return uuid.Nil, false, notFound(o.ID)
+		case errors.Is(err, sidecar.ErrUnavailable):
+			return uuid.Nil, false, retryLater(sidecar.ErrUnavailable, err)
+		case err != nil:
+			return uuid.Nil, false, err
+		}
 		return a.store.CreatePostponementRefund(ctx, refund.Refund{
-			ID: uuid.New(), OrderID: o.ID, RequestedBy: user.ID, Reason: refund.ReasonPostponed, Whole: true,
+			ID: uuid.New(), OrderID: o.ID, RequestedBy: user.ID, HolderID: user.ID,
+			TicketIDs: returned, Reason: refund.ReasonPostponed,
 		}, key, hash)
 	})
 }

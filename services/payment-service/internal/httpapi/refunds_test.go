@@ -35,7 +35,7 @@ func (b *bundle) bought(t *testing.T) (id string, tickets []string) {
 		generated = append(generated, fmt.Sprintf(
 			`{"ticketId": %q, "ticketNumber": "TKT-2024-001234", "ticketTypeId": %q}`, ticket, b.typeID,
 		))
-		b.services.AddTicket(uuid.MustParse(id), uuid.MustParse(ticket), b.typeID)
+		b.services.AddTicket(uuid.MustParse(id), uuid.MustParse(ticket), b.typeID, b.buyer.ID)
 	}
 	a := b.deliver(t, "/events/tickets-generated", uuid.New(), "TICKETS_GENERATED",
 		fmt.Sprintf(`{"orderId": %q, "tickets": [%s]}`, id, strings.Join(generated, ",")))

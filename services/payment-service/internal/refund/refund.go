@@ -59,10 +59,10 @@ const (
 // Reasons that this service itself sets. People must not, because other services act on them.
 const (
 	ReasonCancelled = calls.ReasonEventCancelled // the event does not take place
-	ReasonPostponed = calls.ReasonEventPostponed // the event takes place later, and the buyer returns the tickets
+	ReasonPostponed = calls.ReasonEventPostponed // the event takes place later, and a holder returns the tickets
 )
 
-// Window is how long after a postponement buyers may return their tickets.
+// Window is how long after a postponement holders may return their tickets.
 const Window = 14 * 24 * time.Hour
 
 // Failure is the reason why a refund failed.
@@ -76,6 +76,9 @@ type Refund struct {
 	ID          uuid.UUID
 	OrderID     uuid.UUID
 	RequestedBy uuid.UUID // uuid.Nil if a saga requested it and not a person
+	// HolderID is the user who returns TicketIDs, which must be this user's until they are cancelled. The money goes to the
+	// buyer of the order. uuid.Nil if the refund is not a return.
+	HolderID uuid.UUID
 	// Whole means that everything not yet refunded is, and that all tickets are cancelled.
 	Whole     bool
 	TicketIDs []uuid.UUID // the tickets that are cancelled
@@ -121,8 +124,13 @@ func (r Refund) Validate() error {
 	case r.Reason == ReasonCancelled || r.Reason == ReasonPostponed: // other services act on these
 		return problem.Field("reason", "reason must not be a reason of the system")
 	}
+	return ValidateTickets(r.TicketIDs)
+}
+
+// ValidateTickets returns a *problem.Error if a ticket occurs twice.
+func ValidateTickets(ids []uuid.UUID) error {
 	seen := map[uuid.UUID]bool{}
-	for _, id := range r.TicketIDs {
+	for _, id := range ids {
 		if seen[id] {
 			return problem.Field("ticketIds", "a refund must not have the same ticket twice")
 		}
@@ -150,7 +158,8 @@ type Ledger struct {
 // TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
 //
 // An Amount leaves the tickets valid, except for the one that completes the price of the order: that cancels all
-// tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that.
+// tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that. Of the TicketIDs that a
+// holder returns, those that are being refunded already are left out.
 func (l Ledger) Admit(r Refund) (Refund, error) {
 	switch o := l.Order; {
 	case o.Status == order.Refunded:
@@ -170,6 +179,11 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		}
 		r.Amount, r.TicketIDs = rest, l.unrefunded()
 	case len(r.TicketIDs) > 0:
+		if r.HolderID != uuid.Nil {
+			if r.TicketIDs = l.without(r.TicketIDs); len(r.TicketIDs) == 0 {
+				return r, notRefundable("These tickets are being refunded already")
+			}
+		}
 		r.Amount = money.Of(0, rest.Currency)
 		for _, id := range r.TicketIDs {
 			i := slices.IndexFunc(l.Tickets, func(t Ticket) bool { return t.ID == id })
@@ -194,6 +208,13 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		r.Step = CancelTickets
 	}
 	return r, nil
+}
+
+// without returns the ids without those of tickets that are refunded or being refunded.
+func (l Ledger) without(ids []uuid.UUID) []uuid.UUID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id uuid.UUID) bool {
+		return slices.ContainsFunc(l.Tickets, func(t Ticket) bool { return t.ID == id && t.Refunded })
+	})
 }
 
 // unrefunded returns the tickets that are neither refunded nor being refunded.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
+	"github.com/eventbooking/eventbooking/services/payment-service/internal/order"
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
@@ -53,6 +54,9 @@ func (s Saga) DriveRefund(ctx context.Context, id uuid.UUID) (refund.Refund, err
 func (s Saga) cancelTickets(ctx context.Context, r refund.Refund) error {
 	request := calls.CancelTicketsRequest{
 		OrderID: r.OrderID.String(), RefundKey: r.Key(), Reason: r.Reason, KeepUsed: r.KeepUsed,
+	}
+	if r.HolderID != uuid.Nil {
+		request.OwnerID = r.HolderID.String()
 	}
 	if !r.Whole { // without ids, all tickets of the order are cancelled, even those that are not known here
 		request.TicketIDs = make(calls.TicketIDs, len(r.TicketIDs))
@@ -120,6 +124,21 @@ func (s Saga) refundFailed(ctx context.Context, r refund.Refund, f refund.Failur
 	slog.ErrorContext(ctx, "refund failed",
 		"refundId", r.ID, "orderId", r.OrderID, "amount", r.Amount.String(), "code", f.Code)
 	return nil
+}
+
+// Returned returns the tickets of an order that the user returns: those with the ids, or all valid ones that the user owns
+// if ids is nil. Its errors are those of refund.Returned, order.ErrNotFound if the user neither bought the order nor owns
+// a ticket of it, and sidecar.ErrUnavailable.
+func (s Saga) Returned(ctx context.Context, o order.Order, userID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
+	query := calls.OrderTicketsQuery{OwnerID: userID.String()}
+	answer, err := sidecar.Call(ctx, s.Services, calls.OrderTickets, query, o.ID)
+	if err != nil {
+		return nil, err
+	}
+	if len(answer.Tickets) == 0 && o.UserID != userID {
+		return nil, order.ErrNotFound
+	}
+	return refund.Returned(answer.Tickets, ids)
 }
 
 // Organizes reports whether the user is the organizer of the event. It returns sidecar.ErrUnavailable.

@@ -119,7 +119,7 @@ func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry
 	return insertRefundTx(ctx, tx, r)
 }
 
-// EventUpdated handles EVENT_UPDATED, once per message. A postponement opens the window in which buyers may return
+// EventUpdated handles EVENT_UPDATED, once per message. A postponement opens the window in which holders may return
 // their tickets: for refund.Window from now on, or until the new date of the event if that is earlier. An update that
 // is older than the stored one changes nothing.
 func (s *Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated events.EventUpdated) error {
@@ -141,8 +141,8 @@ func (s *Store) EventUpdated(ctx context.Context, messageID uuid.UUID, updated e
 	})
 }
 
-// CreatePostponementRefund is CreateRefund for the buyer of an order whose event was postponed. It also returns
-// refund.ErrWindowClosed.
+// CreatePostponementRefund is CreateRefund for a holder of tickets whose event was postponed after they were bought. It
+// also returns refund.ErrWindowClosed.
 func (s *Store) CreatePostponementRefund(
 	ctx context.Context, r refund.Refund, idempotencyKey string, requestHash []byte,
 ) (id uuid.UUID, created bool, err error) {

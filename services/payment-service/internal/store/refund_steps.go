@@ -43,9 +43,17 @@ func (s *Store) RefundSucceeded(ctx context.Context, r refund.Refund, gatewayRef
 			return err
 		}
 		refunded := o.Refunded.Plus(r.Amount)
-		// A free order is fully refunded only by a refund of the whole order, because the sums are equal from the
-		// start.
+		// The sums of a free order are equal from the start. It is fully refunded by a refund of the whole order, or when
+		// all its tickets are refunded.
 		everything := refunded == o.Total && (o.Total.Minor > 0 || r.Whole)
+		if o.Total.Minor == 0 && !r.Whole {
+			if err := tx.QueryRow(ctx, `
+				SELECT coalesce(bool_and(coalesce(f.status = 'SUCCEEDED', false)), false)
+				FROM order_tickets t LEFT JOIN refunds f ON f.id = t.refund_id
+				WHERE t.order_id = $1`, o.ID).Scan(&everything); err != nil {
+				return fmt.Errorf("refunded tickets of order %s: %w", o.ID, err)
+			}
+		}
 		if _, err := tx.Exec(ctx, `
 			UPDATE orders SET refunded_minor = $2,
 			    status = CASE WHEN $3 AND status = 'COMPLETED' THEN 'REFUNDED' ELSE status END

@@ -37,19 +37,13 @@ func (s *Store) createRefund(
 		if err != nil {
 			return err
 		}
-		var sameRequest bool
-		err = tx.QueryRow(ctx, `
-			SELECT id, request_hash = $4 FROM refunds
-			WHERE order_id = $1 AND requested_by = $2 AND idempotency_key = $3`,
-			r.OrderID, r.RequestedBy, idempotencyKey, requestHash).Scan(&id, &sameRequest)
-		switch {
-		case err == nil && !sameRequest:
-			return order.ErrKeyReused
-		case err == nil:
-			created = false
+		earlier, repeated, err := earlierRefund(ctx, tx, r.OrderID, r.RequestedBy, idempotencyKey, requestHash)
+		if err != nil {
+			return err
+		}
+		if repeated {
+			id, created = earlier, false
 			return nil
-		case !errors.Is(err, pgx.ErrNoRows):
-			return fmt.Errorf("earlier refund of order %s: %w", r.OrderID, err)
 		}
 		if err := check(tx, o); err != nil {
 			return err
@@ -74,6 +68,38 @@ func (s *Store) createRefund(
 		return nil
 	})
 	return id, created, err
+}
+
+// EarlierRefund returns the refund of an order that a person requested with the idempotency key, and false if there is
+// none. It returns order.ErrKeyReused if the request was another one.
+func (s *Store) EarlierRefund(
+	ctx context.Context, orderID, person uuid.UUID, idempotencyKey string, requestHash []byte,
+) (id uuid.UUID, found bool, err error) {
+	return earlierRefund(ctx, s.pool, orderID, person, idempotencyKey, requestHash)
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+func earlierRefund(
+	ctx context.Context, db querier, orderID, person uuid.UUID, idempotencyKey string, requestHash []byte,
+) (id uuid.UUID, found bool, err error) {
+	var sameRequest bool
+	err = db.QueryRow(ctx, `
+		SELECT id, request_hash = $4 FROM refunds
+		WHERE order_id = $1 AND requested_by = $2 AND idempotency_key = $3`,
+		orderID, person, idempotencyKey, requestHash).Scan(&id, &sameRequest)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return uuid.Nil, false, nil
+	case err != nil:
+		return uuid.Nil, false, fmt.Errorf("earlier refund of order %s: %w", orderID, err)
+	case !sameRequest:
+		return uuid.Nil, false, order.ErrKeyReused
+	}
+	return id, true, nil
 }
 
 // ledgerTx returns the ledger of a locked order.
@@ -108,10 +134,10 @@ func ledgerTx(ctx context.Context, tx pgx.Tx, o order.Order) (refund.Ledger, err
 func insertRefundTx(ctx context.Context, tx pgx.Tx, r refund.Refund) error {
 	if _, err := tx.Exec(ctx, `
 		INSERT INTO refunds (id, order_id, whole, ticket_ids, keep_used, amount_minor, reason, step,
-		    correlation_id, traceparent)
-		VALUES ($1, $2, $3, coalesce($4::uuid[], '{}'), $5, $6, $7, $8, $9, $10)`,
+		    correlation_id, traceparent, holder_id)
+		VALUES ($1, $2, $3, coalesce($4::uuid[], '{}'), $5, $6, $7, $8, $9, $10, $11)`,
 		r.ID, r.OrderID, r.Whole, r.TicketIDs, r.KeepUsed, r.Amount.Minor, r.Reason, r.Step,
-		r.Trace.CorrelationID, r.Trace.Parent); err != nil {
+		r.Trace.CorrelationID, r.Trace.Parent, uuid.NullUUID{UUID: r.HolderID, Valid: r.HolderID != uuid.Nil}); err != nil {
 		return fmt.Errorf("create refund: %w", err)
 	}
 	if _, err := tx.Exec(ctx, `UPDATE orders SET refunding_minor = refunding_minor + $2 WHERE id = $1`,
@@ -160,7 +186,7 @@ func (s *Store) RefundsOf(ctx context.Context, orderID uuid.UUID, page paging.Pa
 // refunds returns the refunds that a clause selects.
 func (s *Store) refunds(ctx context.Context, clause string, args ...any) ([]refund.Refund, error) {
 	rows, err := s.pool.Query(ctx, `
-		SELECT r.id, r.order_id, r.requested_by, r.whole, r.ticket_ids, r.keep_used, r.amount_minor, o.currency, r.reason,
+		SELECT r.id, r.order_id, r.requested_by, r.holder_id, r.whole, r.ticket_ids, r.keep_used, r.amount_minor, o.currency, r.reason,
 		       r.status, r.step, r.failure_code, r.failure_message, r.correlation_id, r.traceparent, r.created_at,
 		       coalesce(o.transaction_id, '')
 		FROM refunds r JOIN orders o ON o.id = r.order_id `+clause, args...)
@@ -169,11 +195,11 @@ func (s *Store) refunds(ctx context.Context, clause string, args ...any) ([]refu
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (refund.Refund, error) {
 		var r refund.Refund
-		var person *uuid.UUID
-		err := row.Scan(&r.ID, &r.OrderID, &person, &r.Whole, &r.TicketIDs, &r.KeepUsed, &r.Amount.Minor, &r.Amount.Currency,
-			&r.Reason, &r.Status, &r.Step, &r.Failure.Code, &r.Failure.Message,
+		var person, holder *uuid.UUID
+		err := row.Scan(&r.ID, &r.OrderID, &person, &holder, &r.Whole, &r.TicketIDs, &r.KeepUsed,
+			&r.Amount.Minor, &r.Amount.Currency, &r.Reason, &r.Status, &r.Step, &r.Failure.Code, &r.Failure.Message,
 			&r.Trace.CorrelationID, &r.Trace.Parent, &r.CreatedAt, &r.TransactionID)
-		r.RequestedBy = value(person)
+		r.RequestedBy, r.HolderID = value(person), value(holder)
 		return r, err
 	})
 	if err != nil {

@@ -128,14 +128,16 @@ func (s *Store) StuckOrders(ctx context.Context, limit int) ([]uuid.UUID, error)
 // abandonedTx returns the abandoned refunds of an order, the oldest first.
 func abandonedTx(ctx context.Context, tx pgx.Tx, o order.Order) ([]refund.Refund, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT id, whole, ticket_ids, keep_used, amount_minor, reason FROM refunds r
+		SELECT id, holder_id, whole, ticket_ids, keep_used, amount_minor, reason FROM refunds r
 		WHERE order_id = $1 AND `+abandonedRefund+` ORDER BY created_at, id`, o.ID)
 	if err != nil {
 		return nil, fmt.Errorf("failed refunds of order %s: %w", o.ID, err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (refund.Refund, error) {
 		r := refund.Refund{OrderID: o.ID, Amount: money.Of(0, o.Total.Currency), Step: refund.ReturnMoney, Trace: o.Trace}
-		err := row.Scan(&r.ID, &r.Whole, &r.TicketIDs, &r.KeepUsed, &r.Amount.Minor, &r.Reason)
+		var holder *uuid.UUID
+		err := row.Scan(&r.ID, &holder, &r.Whole, &r.TicketIDs, &r.KeepUsed, &r.Amount.Minor, &r.Reason)
+		r.HolderID = value(holder)
 		return r, err
 	})
 	if err != nil {

@@ -48,6 +48,7 @@ func New(
 	service(calls.CancelTickets.Route, refusing(cancelRefused, a.cancelRefunded))
 	service(calls.TicketCount.Route, a.ticketCount)
 	service(calls.Holders.Route, a.holders)
+	service(calls.OrderTickets.Route, a.orderTickets)
 	service(calls.TicketInfo.Route, a.internalTicket)
 	service(calls.TicketPDF.Route, a.internalPDF)
 	service(calls.OrderPDF.Route, a.internalOrderPDF)

@@ -242,6 +242,11 @@ func (a api) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason, KeepUsed: in.KeepUsed}
+	if in.OwnerID != "" {
+		if refund.OwnerID, err = web.ParseID("ownerId", in.OwnerID); err != nil {
+			return err
+		}
+	}
 	// Only a request without the field means all tickets. An empty list is a mistake of the caller.
 	if in.TicketIDs != nil {
 		if len(in.TicketIDs) == 0 {

@@ -53,6 +53,29 @@ func (a api) holders(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// orderTickets lists the tickets of an order that a user owns.
+func (a api) orderTickets(w http.ResponseWriter, r *http.Request) error {
+	orderID, err := web.PathID(r, "orderId")
+	if err != nil {
+		return err
+	}
+	owner, err := web.ParseID("ownerId", r.URL.Query().Get("ownerId"))
+	if err != nil {
+		return err
+	}
+	tickets, err := a.store.TicketsOfOrder(r.Context(), orderID, owner)
+	if err != nil {
+		return err
+	}
+	out := calls.OrderTicketsAnswer{Tickets: make([]calls.OrderTicket, len(tickets))}
+	for i, t := range tickets {
+		out.Tickets[i] = calls.OrderTicket{
+			TicketID: t.ID, TicketNumber: t.Number, Status: calls.TicketStatus(t.Status), RefundKey: t.RefundKey,
+		}
+	}
+	return web.WriteJSON(w, http.StatusOK, out)
+}
+
 func (a api) internalTicket(w http.ResponseWriter, r *http.Request) error {
 	id, err := web.PathID(r, "ticketId")
 	if err != nil {

@@ -55,6 +55,39 @@ func TestHoldersAreListedOncePerOrder(t *testing.T) {
 	require.JSONEq(t, `{"holders":[]}`, body)
 }
 
+// The list has the tickets that the user owns now, whoever bought them.
+func TestOrderTicketsAreThoseOfTheirOwner(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	kind, ann, bob := b.newType(t, b.event, "VIP", "10"), uuid.New(), uuid.New()
+	tickets := b.buy(t, ann, kind, "3")
+	order := b.ticket(t, tickets[0].TicketID).OrderID
+	_, err := b.store.Transfer(t.Context(), tickets[1].TicketID, ann, bob, "Bob Lee")
+	require.NoError(t, err)
+	_, err = b.store.CheckIn(t.Context(), tickets[2].TicketID, 1, "")
+	require.NoError(t, err)
+	status, body := b.internal(t, "cancel", `{"orderId":"`+order.String()+`","ticketIds":["`+
+		tickets[0].TicketID.String()+`"],"refundKey":"refund-1","ownerId":"`+ann.String()+`"}`)
+	require.Equal(t, http.StatusOK, status, body)
+
+	path := "/api/tickets/internal/orders/" + order.String() + "/tickets?ownerId="
+	for owner, want := range map[string]string{
+		ann.String(): `{"tickets":[{"ticketId":"` + tickets[0].TicketID.String() + `","ticketNumber":"` +
+			tickets[0].TicketNumber + `","status":"CANCELLED","refundKey":"refund-1"},{"ticketId":"` +
+			tickets[2].TicketID.String() + `","ticketNumber":"` + tickets[2].TicketNumber + `","status":"USED"}]}`,
+		bob.String(): `{"tickets":[{"ticketId":"` + tickets[1].TicketID.String() + `","ticketNumber":"` +
+			tickets[1].TicketNumber + `","status":"ACTIVE"}]}`,
+		uuid.NewString(): `{"tickets":[]}`,
+	} {
+		status, body := b.send(t, http.MethodGet, path+owner, "", from(t, "notification-service"))
+		require.Equal(t, http.StatusOK, status, body)
+		require.JSONEq(t, want, body)
+	}
+	status, body = b.send(t, http.MethodGet, path, "", from(t, "payment-service"))
+	require.Equal(t, http.StatusBadRequest, status)
+	requireFailure(t, body, "VALIDATION_ERROR", "ownerId")
+}
+
 func TestCancelRefundedIsIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -116,6 +149,7 @@ func TestCancelRefundedIsIdempotent(t *testing.T) {
 	})
 	for _, tt := range []struct{ name, body, field string }{
 		{"NoOrder", request("", ""), "orderId"},
+		{"InvalidOwner", request(order.String(), `"ownerId":"Ann",`), "ownerId"},
 		{"InvalidOrder", request("ORD-2024-000001", ""), "orderId"},
 		{"NullTickets", request(order.String(), `"ticketIds":null,`), "ticketIds"},
 		{"NoTickets", request(order.String(), `"ticketIds":[],`), "ticketIds"},

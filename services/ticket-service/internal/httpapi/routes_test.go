@@ -67,6 +67,7 @@ func TestInternalRoutesAreGuarded(t *testing.T) {
 		{route{http.MethodPost, "/api/tickets/internal/cancel"}, payment, notification},
 		{route{http.MethodGet, "/api/tickets/internal/events/" + b.event.String() + "/ticket-count"}, event, payment},
 		{route{http.MethodGet, "/api/tickets/internal/events/" + b.event.String() + "/holders"}, notification, payment},
+		{route{http.MethodGet, "/api/tickets/internal/orders/" + id + "/tickets"}, payment, event},
 		{route{http.MethodGet, "/api/tickets/internal/" + id}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/" + id + "/ticket.pdf"}, notification, payment},
 		{route{http.MethodGet, "/api/tickets/internal/orders/" + id + "/pdf"}, notification, payment},

@@ -140,7 +140,7 @@ func (s *Sales) PDF(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 // OrderPDF renders the active tickets of an order that the user owns as one PDF, with a page for each in the order of
 // their numbers, and returns it with the number of tickets. Without such tickets there is no PDF.
 func (s *Sales) OrderPDF(ctx context.Context, userID, orderID uuid.UUID) (content []byte, count int, err error) {
-	tickets, err := s.store.TicketsOfOrder(ctx, orderID, userID)
+	tickets, err := s.store.ActiveTicketsOfOrder(ctx, orderID, userID)
 	if err != nil || len(tickets) == 0 {
 		return nil, 0, err
 	}

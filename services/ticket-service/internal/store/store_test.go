@@ -182,6 +182,7 @@ type message struct {
 			Gate        string
 			Reason      string
 			CancelledBy string
+			RefundKey   string
 			Tickets     []events.Ticket
 		}
 	}

@@ -20,14 +20,14 @@ import (
 
 const selectTickets = `
 	SELECT k.id, k.number, k.ticket_type_id, y.name, k.event_id, k.order_id, k.owner_id, k.holder_name,
-	       k.status, k.code_version, k.created_at, k.checked_in_at, k.gate
+	       k.status, k.code_version, k.created_at, k.checked_in_at, k.gate, coalesce(k.refund_key, '')
 	FROM tickets k JOIN ticket_types y ON y.id = k.ticket_type_id `
 
 func scanTicket(row pgx.CollectableRow) (ticket.Ticket, error) {
 	var t ticket.Ticket
 	var checkedInAt *time.Time
 	err := row.Scan(&t.ID, &t.Number, &t.TypeID, &t.TypeName, &t.EventID, &t.OrderID, &t.OwnerID, &t.HolderName,
-		&t.Status, &t.CodeVersion, &t.CreatedAt, &checkedInAt, &t.Gate)
+		&t.Status, &t.CodeVersion, &t.CreatedAt, &checkedInAt, &t.Gate, &t.RefundKey)
 	if checkedInAt != nil {
 		t.CheckedInAt = *checkedInAt
 	}
@@ -74,11 +74,19 @@ func (s *Store) TicketsOfUser(ctx context.Context, userID uuid.UUID, page paging
 	return collectTickets(rows, err)
 }
 
-// TicketsOfOrder returns the active tickets of an order that a user owns, in the order of their numbers.
-func (s *Store) TicketsOfOrder(ctx context.Context, orderID, owner uuid.UUID) ([]ticket.Ticket, error) {
+// ActiveTicketsOfOrder returns the active tickets of an order that a user owns, in the order of their numbers.
+func (s *Store) ActiveTicketsOfOrder(ctx context.Context, orderID, owner uuid.UUID) ([]ticket.Ticket, error) {
 	rows, err := s.pool.Query(ctx, selectTickets+`
 		WHERE k.order_id = $1 AND k.owner_id = $2 AND k.status = 'ACTIVE' ORDER BY k.number LIMIT $3`,
 		orderID, owner, ticket.MaxTickets)
+	return collectTickets(rows, err)
+}
+
+// TicketsOfOrder returns the tickets of an order that a user owns, with those that are cancelled or used, in the order
+// of their numbers.
+func (s *Store) TicketsOfOrder(ctx context.Context, orderID, owner uuid.UUID) ([]ticket.Ticket, error) {
+	rows, err := s.pool.Query(ctx, selectTickets+`
+		WHERE k.order_id = $1 AND k.owner_id = $2 ORDER BY k.number`, orderID, owner)
 	return collectTickets(rows, err)
 }
 
@@ -190,8 +198,8 @@ const codeRefunded = "ORDER_REFUNDED"
 // CancelRefunded cancels all tickets of a refund or none, and returns them. Tickets that are already cancelled stay
 // unchanged, so that a refund can be repeated. An order that has no tickets is refused them from now on, in case its
 // PAYMENT_COMPLETED is still in transit. It returns ticket.ErrTicketNotFound for a ticket that does not belong to the
-// order, and ErrTicketUsed for a used ticket, unless the refund keeps used tickets, or the event is cancelled according
-// to this service's copy or to the refund's reason.
+// order or to the owner that the refund names, and ErrTicketUsed for a used ticket, unless the refund keeps used
+// tickets, or the event is cancelled according to this service's copy or to the refund's reason.
 func (s *Store) CancelRefunded(ctx context.Context, r ticket.Refund) ([]ticket.Ticket, error) {
 	var refunded []ticket.Ticket
 	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
@@ -224,6 +232,12 @@ func (s *Store) CancelRefunded(ctx context.Context, r ticket.Refund) ([]ticket.T
 		rows, err = tx.Query(ctx, selectTickets+`WHERE k.id = ANY($1) ORDER BY k.id FOR UPDATE OF k`, ids)
 		if refunded, err = collectTickets(rows, err); err != nil {
 			return err
+		}
+		// The tickets are locked, so a transfer has either taken them from the owner, or finds them cancelled.
+		if r.OwnerID != uuid.Nil && slices.ContainsFunc(refunded, func(t ticket.Ticket) bool {
+			return t.OwnerID != r.OwnerID
+		}) {
+			return ticket.ErrTicketNotFound
 		}
 		c := cancellation{by: events.CancelledByRefund, reason: r.Reason, refundKey: r.Key}
 		// The refund of a cancelled event may arrive before the event's own batches. Its TICKET_CANCELLED then has to
@@ -294,7 +308,7 @@ func cancelTx(ctx context.Context, tx pgx.Tx, tickets []ticket.Ticket, c cancell
 	for i, t := range tickets {
 		published[i] = events.TicketCancelled{
 			TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, OrderID: t.OrderID, UserID: t.OwnerID,
-			EventID: t.EventID, Reason: c.reason, CancelledBy: c.by,
+			EventID: t.EventID, Reason: c.reason, CancelledBy: c.by, RefundKey: c.refundKey,
 		}
 	}
 	return outbox.AddTx(ctx, tx, source, published...)

@@ -34,6 +34,7 @@ type Ticket struct {
 	CreatedAt   time.Time
 	CheckedInAt time.Time // zero if the ticket was never used
 	Gate        string    // where it was used; may be empty
+	RefundKey   string    // of the refund that cancelled it; empty if none did
 }
 
 // Holding lists the holders of an order's active tickets, with the number of tickets of each.

@@ -17,4 +17,6 @@ type Refund struct {
 	Key       string      // payment-service's key of the refund
 	Reason    string
 	KeepUsed  bool // used tickets stay as they are
+	// OwnerID is the user who returns the tickets; uuid.Nil if it does not matter who owns them.
+	OwnerID uuid.UUID
 }

@@ -18,6 +18,7 @@ const (
 	Release   Call = "Release"
 	Confirm   Call = "Confirm" // of a purchase
 	Cancel    Call = "Cancel"
+	Owned     Call = "Owned" // the tickets of an order that a user owns
 	Charge    Call = "Charge"
 	Settle    Call = "Settle" // of a charge
 	Refund    Call = "Refund"

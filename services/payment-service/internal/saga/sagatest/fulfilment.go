@@ -72,7 +72,7 @@ func (s *Services) fulfil(paid events.PaymentCompleted, d *Delivery) {
 		r.order = paid.OrderID
 		for _, i := range r.items {
 			for range i.quantity {
-				s.tickets[uuid.New()] = &ticket{order: paid.OrderID, typeID: i.typeID}
+				s.tickets[uuid.New()] = &ticket{order: paid.OrderID, typeID: i.typeID, owner: paid.UserID}
 			}
 		}
 	}
@@ -106,6 +106,9 @@ func (s *Services) confirm(in calls.ConfirmPurchaseRequest) (calls.ConfirmPurcha
 		return calls.ConfirmPurchaseAnswer{}, err
 	}
 	if paid.ReservationID, err = web.ParseID("reservationId", in.ReservationID); err != nil {
+		return calls.ConfirmPurchaseAnswer{}, err
+	}
+	if paid.UserID, err = web.ParseID("userId", in.UserID); err != nil {
 		return calls.ConfirmPurchaseAnswer{}, err
 	}
 	var d Delivery

@@ -21,8 +21,8 @@ type ticketType struct {
 }
 
 type ticket struct {
-	order, typeID   uuid.UUID
-	used, cancelled bool
+	order, typeID, owner uuid.UUID
+	used, cancelled      bool
 }
 
 type item struct {
@@ -121,10 +121,17 @@ func (s *Services) TicketIDs(orderID uuid.UUID) []uuid.UUID {
 }
 
 // AddTicket adds a ticket to the order, without an event that is delivered.
-func (s *Services) AddTicket(orderID, ticketID, typeID uuid.UUID) {
+func (s *Services) AddTicket(orderID, ticketID, typeID, owner uuid.UUID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tickets[ticketID] = &ticket{order: orderID, typeID: typeID}
+	s.tickets[ticketID] = &ticket{order: orderID, typeID: typeID, owner: owner}
+}
+
+// TransferTicket makes the user the owner of the ticket.
+func (s *Services) TransferTicket(ticketID, owner uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets[ticketID].owner = owner
 }
 
 // UseTicket checks the ticket in.
@@ -295,6 +302,8 @@ func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAns
 		switch {
 		case !known || t.order != orderID:
 			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
+		case in.OwnerID != "" && t.owner.String() != in.OwnerID:
+			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The ticket has another owner")
 		case t.used && in.Reason != calls.ReasonEventCancelled && !in.KeepUsed:
 			return none, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
 		}
@@ -315,6 +324,26 @@ func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAns
 		answer.Tickets = append(answer.Tickets, calls.CancelledTicket{TicketID: id, TicketTypeID: t.typeID})
 	}
 	s.cancelled[in.RefundKey] = answer
+	return answer, nil
+}
+
+// orderTickets lists the tickets of an order that the owner in the query has.
+func (s *Services) orderTickets(r calls.Request) (calls.OrderTicketsAnswer, error) {
+	answer := calls.OrderTicketsAnswer{Tickets: []calls.OrderTicket{}}
+	for _, id := range s.ticketsOf(r.IDs[0]) {
+		t := s.tickets[id]
+		if t.owner.String() != r.Query.Get("ownerId") {
+			continue
+		}
+		status := calls.TicketActive
+		switch {
+		case t.cancelled:
+			status = calls.TicketCancelled
+		case t.used:
+			status = calls.TicketUsed
+		}
+		answer.Tickets = append(answer.Tickets, calls.OrderTicket{TicketID: id, Status: status})
+	}
 	return answer, nil
 }
 
