@@ -30,8 +30,11 @@ func samples() []messaging.Payload {
 		VenueName: "Central Park Amphitheater", Category: "MUSIC", Status: "PUBLISHED", UpdatedAt: at,
 	}
 	postponed := details
-	details.EndDate = new(at.Add(5 * time.Hour))
+	details.EndDate, details.VenueAddress = new(at.Add(5*time.Hour)), "123 Park Ave, New York"
 	postponed.EndDate, postponed.PostponedFrom, postponed.Reason = details.EndDate, &at, "The stage is not ready"
+	postponed.VenueAddress, postponed.Previous = details.VenueAddress, &events.HolderDetails{
+		EventName: details.EventName, EventDate: at, EndDate: &at, VenueName: "Hall", VenueAddress: "1 Road",
+	}
 	mail := events.AccountMailRequest{UserID: user, RequestID: uuid.New()}
 	return []messaging.Payload{
 		events.PaymentCompleted{
@@ -60,7 +63,7 @@ func samples() []messaging.Payload {
 		},
 		events.TicketCancelled{
 			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind, OrderID: order, UserID: user,
-			EventID: event, Reason: "Cannot come", CancelledBy: events.CancelledByOwner,
+			EventID: event, Reason: "Cannot come", CancelledBy: events.CancelledByRefund, RefundKey: "refund-1",
 		},
 		events.TicketTransferred{TicketID: ticket, OrderID: order, EventID: event, FromUserID: user, ToUserID: uuid.New()},
 		events.TicketCheckedIn{

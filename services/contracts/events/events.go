@@ -253,8 +253,11 @@ func (e TicketCheckInUndone) Attributes() map[string]string {
 
 // EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
 // event: a consumer ignores a version that is not newer than its own. EndDate is nil if the organizer has not set it.
-// TimeZone is a name of the IANA database; people read the times of the event in it.
-// PostponedFrom, the previous date, and Reason are set only in the EVENT_UPDATED of a postponement.
+// TimeZone is a name of the IANA database; people read the times of the event in it. VenueAddress is empty only in events
+// of earlier versions of event-service.
+//
+// Previous has the details before the change, only in EVENT_UPDATED. PostponedFrom, the previous date, and Reason are set
+// only in the EVENT_UPDATED of a postponement.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
 	OrganizerID uuid.UUID `json:"organizerId"`
@@ -265,10 +268,21 @@ type EventDetails struct {
 	Status      string    `json:"status"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 
-	EndDate       *time.Time `json:"endDate,omitempty"`
-	TimeZone      string     `json:"timeZone,omitempty"`
-	PostponedFrom *time.Time `json:"postponedFrom,omitempty"`
-	Reason        string     `json:"reason,omitempty"`
+	EndDate       *time.Time     `json:"endDate,omitempty"`
+	TimeZone      string         `json:"timeZone,omitempty"`
+	VenueAddress  string         `json:"venueAddress,omitempty"`
+	Previous      *HolderDetails `json:"previous,omitempty"`
+	PostponedFrom *time.Time     `json:"postponedFrom,omitempty"`
+	Reason        string         `json:"reason,omitempty"`
+}
+
+// HolderDetails are the details of an event that holders of its tickets have to know.
+type HolderDetails struct {
+	EventName    string     `json:"eventName"`
+	EventDate    time.Time  `json:"eventDate"`
+	EndDate      *time.Time `json:"endDate,omitempty"`
+	VenueName    string     `json:"venueName"`
+	VenueAddress string     `json:"venueAddress"`
 }
 
 // Topic, Subject and Attributes implement a part of messaging.Payload.

@@ -176,14 +176,20 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			events.EventUpdated{EventDetails: events.EventDetails{
 				EventID: event, OrganizerID: user, EventName: "Summer Music Festival 2024", EventDate: at,
 				VenueName: "Central Park Amphitheater", Category: "MUSIC", Status: "PUBLISHED", UpdatedAt: at,
-				EndDate: new(at.Add(5 * time.Hour)), PostponedFrom: new(at.AddDate(0, -1, 0)), Reason: "Storm",
+				EndDate: new(at.Add(5 * time.Hour)), VenueAddress: "123 Park Ave",
+				Previous: &events.HolderDetails{
+					EventName: "Festival", EventDate: at.AddDate(0, -1, 0), EndDate: &at, VenueName: "Hall", VenueAddress: "1 Road",
+				},
+				PostponedFrom: new(at.AddDate(0, -1, 0)), Reason: "Storm",
 			}},
 			"event-events", event.String(),
 			map[string]string{"eventid": event.String(), "organizerid": user.String()},
 			`{"eventId":"770e8400-e29b-41d4-a716-446655440000","organizerId":"550e8400-e29b-41d4-a716-446655440000",
 			"eventName":"Summer Music Festival 2024","eventDate":"2024-07-15T18:00:00Z",
 			"venueName":"Central Park Amphitheater","category":"MUSIC","status":"PUBLISHED","updatedAt":"2024-07-15T18:00:00Z",
-			"endDate":"2024-07-15T23:00:00Z","postponedFrom":"2024-06-15T18:00:00Z","reason":"Storm"}`,
+			"endDate":"2024-07-15T23:00:00Z","venueAddress":"123 Park Ave",
+			"previous":{"eventName":"Festival","eventDate":"2024-06-15T18:00:00Z","endDate":"2024-07-15T18:00:00Z",
+			"venueName":"Hall","venueAddress":"1 Road"},"postponedFrom":"2024-06-15T18:00:00Z","reason":"Storm"}`,
 		},
 		{
 			"EMAIL_VERIFICATION_REQUESTED",

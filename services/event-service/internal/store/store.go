@@ -95,12 +95,15 @@ func (s *Store) Publish(ctx context.Context, id uuid.UUID, by identity.User) (ev
 		})
 }
 
-// Change changes the event's details and publishes EVENT_UPDATED. Its errors are those of event.Event.Change.
+// Change changes the event's details and publishes EVENT_UPDATED with the previous ones. Its errors are those of
+// event.Event.Change.
 func (s *Store) Change(ctx context.Context, id uuid.UUID, by identity.User, c event.Change) (event.Event, error) {
 	return s.change(ctx, id,
 		func(e event.Event, now time.Time) (event.Event, error) { return e.Change(by, now, c) },
-		func(_, after event.Event) messaging.Payload {
-			return events.EventUpdated{EventDetails: payload(after)}
+		func(before, after event.Event) messaging.Payload {
+			details := payload(after)
+			details.Previous = holderDetails(before)
+			return events.EventUpdated{EventDetails: details}
 		})
 }
 
@@ -113,6 +116,7 @@ func (s *Store) Postpone(
 		func(e event.Event, now time.Time) (event.Event, error) { return e.Postpone(by, now, date) },
 		func(before, after event.Event) messaging.Payload {
 			details := payload(after)
+			details.Previous = holderDetails(before)
 			details.PostponedFrom, details.Reason = &before.Date, reason
 			return events.EventUpdated{EventDetails: details}
 		})
@@ -203,8 +207,16 @@ func orNull(t time.Time) *time.Time {
 func payload(e event.Event) events.EventDetails {
 	return events.EventDetails{
 		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, EndDate: orNull(e.EndDate),
-		TimeZone: e.TimeZone, VenueName: e.VenueName, Category: string(e.Category), Status: string(e.Status),
-		UpdatedAt: e.UpdatedAt,
+		TimeZone: e.TimeZone, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+	}
+}
+
+// holderDetails returns the details of an event that holders of its tickets have to know.
+func holderDetails(e event.Event) *events.HolderDetails {
+	return &events.HolderDetails{
+		EventName: e.Name, EventDate: e.Date, EndDate: orNull(e.EndDate),
+		VenueName: e.VenueName, VenueAddress: e.VenueAddress,
 	}
 }
 

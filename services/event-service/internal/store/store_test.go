@@ -98,10 +98,12 @@ func requireMessage(t *testing.T, eventType string, e event.Event, m message) {
 	require.Equal(t, eventType, m.Data.EventType)
 	require.Equal(t, e.ID.String(), m.Subject)
 	require.Equal(t, e.OrganizerID.String(), m.OrganizerID)
+	require.Equal(t, eventType == "EVENT_UPDATED", m.Data.Payload.Previous != nil)
+	m.Data.Payload.Previous = nil
 	require.Equal(t, events.EventDetails{
 		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, TimeZone: e.TimeZone,
-		VenueName: e.VenueName,
-		Category:  string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+		VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
 	}, m.Data.Payload)
 }
 
@@ -132,6 +134,31 @@ func TestEndOfEventIsStoredAndPublished(t *testing.T) {
 		published = append(published, m.Data.Payload.EndDate)
 	}
 	require.Equal(t, []*time.Time{&d.EndDate, &d.EndDate, new(d.EndDate.Add(time.Hour)), &later, nil}, published)
+}
+
+// Consumers learn what changed from the message alone, in whatever order messages arrive.
+func TestUpdateIsPublishedWithThePreviousDetails(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	before := b.publish(t)
+	name, venue, address := "Winter Festival", "Town Hall", "1 Market Square"
+	end := before.Date.Add(time.Hour)
+	after, err := b.store.Change(t.Context(), before.ID, b.organizer, event.Change{
+		Name: &name, VenueName: &venue, VenueAddress: &address, EndDate: &end,
+	})
+	require.NoError(t, err)
+	_, err = b.store.Postpone(t.Context(), before.ID, b.organizer, before.Date.Add(time.Hour), "Storm")
+	require.NoError(t, err)
+	sent := b.messages(t)
+	changed, postponed := sent[len(sent)-2].Data.Payload, sent[len(sent)-1].Data.Payload
+	require.Equal(t, &events.HolderDetails{
+		EventName: before.Name, EventDate: before.Date, VenueName: before.VenueName, VenueAddress: before.VenueAddress,
+	}, changed.Previous)
+	require.Equal(t, address, changed.VenueAddress)
+	require.Equal(t, &events.HolderDetails{
+		EventName: name, EventDate: after.Date, EndDate: &end, VenueName: venue, VenueAddress: address,
+	}, postponed.Previous)
+	require.Equal(t, end.Add(time.Hour), *postponed.EndDate)
 }
 
 // Each message has another id on the ordered topic. EVENT_CREATED is not published there, because nothing precedes it.

@@ -26,8 +26,8 @@ const (
 	TicketTransferred Kind = "TICKET_TRANSFERRED" // to the previous owner
 	TicketReceived    Kind = "TICKET_RECEIVED"    // to the new owner
 	TicketCancelled   Kind = "TICKET_CANCELLED"   // once for each owner of tickets that a refund cancelled
-	EventCancelled    Kind = "EVENT_CANCELLED" // once for each holder of an order's tickets
-	EventPostponed    Kind = "EVENT_POSTPONED" // once for each holder of the event's tickets
+	EventCancelled    Kind = "EVENT_CANCELLED"    // once for each holder of an order's tickets
+	EventPostponed    Kind = "EVENT_POSTPONED"    // once for each holder of the event's tickets
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
 

@@ -74,6 +74,52 @@ func TestEndOfEventIsStored(t *testing.T) {
 	requireEnd(time.Date(2030, 7, 16, 2, 0, 0, 0, time.UTC))
 }
 
+// The organizer changes an event after its tickets were sold. Tickets that are fetched later show the change, in whatever
+// order its messages arrive.
+func TestFetchedTicketsShowChangesOfTheEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	owner := uuid.New()
+	k := b.buy(t, owner, b.newType(t, b.event, "VIP", "10"), "1")[0]
+	fetch := func(rest string) string {
+		t.Helper()
+		status, body := b.send(t, http.MethodGet, "/api/tickets/"+rest, "", b.as(t, owner))
+		require.Equal(t, http.StatusOK, status, body)
+		return body
+	}
+	pdf := k.TicketID.String() + "/ticket.pdf"
+	before := fetch(pdf)
+	update := func(name, venue, address, end, updatedAt string) {
+		t.Helper()
+		status, body := b.deliver(t, "EVENT_UPDATED", `{"eventId":"`+b.event.String()+`",
+			"organizerId":"`+b.organizer.String()+`","eventName":"`+name+`","eventDate":"2030-07-15T18:00:00Z",`+end+`
+			"venueName":"`+venue+`","venueAddress":"`+address+`","category":"MUSIC","status":"PUBLISHED",
+			"updatedAt":"`+updatedAt+`"}`)
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	const end = `"endDate":"2030-07-15T23:00:00Z",`
+	update("Autumn Festival", "Town Hall", "1 Market Square", end, "2030-01-01T10:00:04Z")
+	update("Summer Festival", "Barn", "1 Farm Road", "", "2030-01-01T10:00:03Z") // late
+	const event = `"event":{"name":"Autumn Festival","eventDate":"2030-07-15T18:00:00Z","endDate":"2030-07-15T23:00:00Z",` +
+		`"venueName":"Town Hall","venueAddress":"1 Market Square","status":"PUBLISHED"}`
+	require.Contains(t, fetch(k.TicketID.String()), event)
+	require.Contains(t, fetch("mine"), event)
+	after := fetch(pdf)
+	require.NotEqual(t, before, after)
+	status, mailed := b.send(t, http.MethodGet, "/api/tickets/internal/"+pdf+"?userId="+owner.String(), "",
+		from(t, "notification-service"))
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, after, mailed)
+
+	// Without an address, as earlier versions of event-service publish events, the known one stays.
+	status, body := b.deliver(t, "EVENT_UPDATED", `{"eventId":"`+b.event.String()+`",
+		"organizerId":"`+b.organizer.String()+`","eventName":"Fair","eventDate":"2030-07-15T18:00:00Z",
+		"venueName":"Town Hall","category":"MUSIC","status":"PUBLISHED","updatedAt":"2030-01-01T10:00:05Z"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	require.Contains(t, fetch(k.TicketID.String()), `"event":{"name":"Fair","eventDate":"2030-07-15T18:00:00Z",`+
+		`"venueName":"Town Hall","venueAddress":"1 Market Square","status":"PUBLISHED"}`)
+}
+
 // The handler of EVENT_CANCELLED runs the first batch, and the next tick runs the rest.
 func TestCancellationContinuesWithNextTick(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -20,6 +21,52 @@ func (a api) ticketInfo(t ticket.Ticket) calls.TicketInfoAnswer {
 		HolderName: t.HolderName, QRCode: a.publicURL.QRCode(t.ID), Status: calls.TicketStatus(t.Status),
 		CreatedAt: t.CreatedAt.UTC(),
 	}
+}
+
+// ticketJSON is a ticket as its owner sees it: with the current details of its event.
+type ticketJSON struct {
+	calls.TicketInfoAnswer
+	Event eventJSON `json:"event"`
+}
+
+type eventJSON struct {
+	Name         string             `json:"name"`
+	EventDate    time.Time          `json:"eventDate"`
+	EndDate      *time.Time         `json:"endDate,omitempty"`
+	VenueName    string             `json:"venueName"`
+	VenueAddress string             `json:"venueAddress,omitempty"`
+	Status       ticket.EventStatus `json:"status"`
+}
+
+// withEvents returns a function that encodes one of the tickets with the current details of its event.
+func (a api) withEvents(ctx context.Context, tickets ...ticket.Ticket) (func(ticket.Ticket) ticketJSON, error) {
+	ids := make([]uuid.UUID, len(tickets))
+	for i, t := range tickets {
+		ids[i] = t.EventID
+	}
+	known, err := a.store.Events(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return func(t ticket.Ticket) ticketJSON {
+		e := known[t.EventID] // which a ticket refers to
+		shown := ticketJSON{a.ticketInfo(t), eventJSON{
+			Name: e.Name, EventDate: e.Date.UTC(), VenueName: e.VenueName, VenueAddress: e.VenueAddress, Status: e.Status,
+		}}
+		if e.EndDate != nil {
+			shown.Event.EndDate = new(e.EndDate.UTC())
+		}
+		return shown
+	}, nil
+}
+
+// writeTicket writes a ticket with the details of its event.
+func (a api) writeTicket(w http.ResponseWriter, r *http.Request, t ticket.Ticket) error {
+	encode, err := a.withEvents(r.Context(), t)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, encode(t))
 }
 
 func (a api) availability(w http.ResponseWriter, r *http.Request) error {
@@ -62,12 +109,16 @@ func (a api) mine(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	encode, err := a.withEvents(r.Context(), tickets...)
+	if err != nil {
+		return err
+	}
 	listed, next := paging.Cut(page, tickets, func(t ticket.Ticket) (time.Time, uuid.UUID) {
 		return t.CreatedAt, t.ID
-	}, a.ticketInfo)
+	}, encode)
 	return web.WriteJSON(w, http.StatusOK, struct {
-		Tickets    []calls.TicketInfoAnswer `json:"tickets"`
-		NextCursor string                   `json:"nextCursor,omitempty"`
+		Tickets    []ticketJSON `json:"tickets"`
+		NextCursor string       `json:"nextCursor,omitempty"`
 	}{listed, next})
 }
 
@@ -76,7 +127,7 @@ func (a api) ticket(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, a.ticketInfo(t))
+	return a.writeTicket(w, r, t)
 }
 
 func (a api) qrCode(w http.ResponseWriter, r *http.Request) error {
@@ -122,7 +173,7 @@ func (a api) transfer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, a.ticketInfo(t))
+	return a.writeTicket(w, r, t)
 }
 
 func (a api) cancel(w http.ResponseWriter, r *http.Request) error {
@@ -143,7 +194,7 @@ func (a api) cancel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, a.ticketInfo(t))
+	return a.writeTicket(w, r, t)
 }
 
 // ownTicket returns the ticket in the path if it is the caller's.

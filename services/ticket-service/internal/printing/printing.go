@@ -37,6 +37,8 @@ const (
 	lineSpace = 7.0
 )
 
+const timeFormat = "Monday, 2 January 2006, 15:04 MST"
+
 // printable replaces characters outside the Basic Multilingual Plane, such as emoji, which fpdf refuses to print.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
@@ -145,7 +147,14 @@ func draw(doc *fpdf.Fpdf, e ticket.Event, t ticket.Ticket, picture string) {
 	doc.SetFont("Go", "B", 18)
 	write(textWidth, 8, e.Name, 3)
 	doc.SetFont("Go", "", 11)
-	for _, text := range []string{e.Date.UTC().Format("Monday, 2 January 2006, 15:04 MST"), e.VenueName} {
+	times := e.Date.UTC().Format(timeFormat)
+	if e.EndDate != nil {
+		times += "\nuntil " + e.EndDate.UTC().Format(timeFormat)
+	}
+	for _, text := range []string{times, e.VenueName, e.VenueAddress} {
+		if text == "" {
+			continue
+		}
 		doc.SetX(margin)
 		write(textWidth, lineSpace, text, 2)
 	}

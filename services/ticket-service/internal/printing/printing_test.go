@@ -134,6 +134,30 @@ func TestPDFIsReproducible(t *testing.T) {
 	}
 }
 
+// The holder of a printed ticket goes where and when it says.
+func TestPDFShowsEveryDetailOfTheEvent(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*ticket.Event){
+		"Name":         func(e *ticket.Event) { e.Name = "Autumn Music Festival" },
+		"Date":         func(e *ticket.Event) { e.Date = e.Date.Add(time.Hour) },
+		"EndDate":      func(e *ticket.Event) { e.EndDate = new(e.Date.Add(time.Hour)) },
+		"VenueName":    func(e *ticket.Event) { e.VenueName = "Town Hall" },
+		"VenueAddress": func(e *ticket.Event) { e.VenueAddress = "1 Market Square" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			before, err := printing.PDF(b.event, b.pages(1)...)
+			require.NoError(t, err)
+			change(&b.event)
+			after, err := printing.PDF(b.event, b.pages(1)...)
+			require.NoError(t, err)
+			requirePDF(t, after)
+			require.NotEqual(t, before, after)
+		})
+	}
+}
+
 func TestPDFAcceptsAnyText(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, text string }{
@@ -156,7 +180,7 @@ func TestPDFAcceptsAnyText(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.ticket.TypeName, b.ticket.HolderName = tt.text, tt.text
-			b.event.Name, b.event.VenueName = tt.text, tt.text
+			b.event.Name, b.event.VenueName, b.event.VenueAddress = tt.text, tt.text, tt.text
 			content, err := printing.PDF(b.event, b.pages(1)...)
 			require.NoError(t, err)
 			requirePDF(t, content)

@@ -53,6 +53,6 @@ func (s *Sales) eventCancelled(ctx context.Context, e inbox.Event[events.EventCa
 func eventOf(d events.EventDetails) ticket.Event {
 	return ticket.Event{
 		ID: d.EventID, OrganizerID: d.OrganizerID, Name: d.EventName, Date: d.EventDate, EndDate: d.EndDate,
-		VenueName: d.VenueName, Status: ticket.EventStatus(d.Status), UpdatedAt: d.UpdatedAt,
+		VenueName: d.VenueName, VenueAddress: d.VenueAddress, Status: ticket.EventStatus(d.Status), UpdatedAt: d.UpdatedAt,
 	}
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -18,13 +17,13 @@ import (
 // messages: a fetched event has no timestamp that orders it among them.
 func (s *Store) SaveFetchedEvent(ctx context.Context, e ticket.Event) error {
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, status)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
+		INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, venue_address, status)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (id) DO UPDATE
 		SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
-		    venue_name = excluded.venue_name, status = excluded.status
-		WHERE known.status = $8 OR known.updated_at = '-infinity'`,
-		e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.Status, ticket.EventDraft)
+		    venue_name = excluded.venue_name, venue_address = excluded.venue_address, status = excluded.status
+		WHERE known.status = $9 OR known.updated_at = '-infinity'`,
+		e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.VenueAddress, e.Status, ticket.EventDraft)
 	if err != nil {
 		return fmt.Errorf("save fetched event %s: %w", e.ID, err)
 	}
@@ -40,15 +39,17 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, status, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			INSERT INTO events AS known
+				(id, organizer_id, name, event_date, end_date, venue_name, venue_address, status, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (id) DO UPDATE
 			SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
 			    venue_name = excluded.venue_name,
-			    status = CASE WHEN excluded.status = $9 OR known.status = $10 THEN known.status ELSE excluded.status END,
+			    venue_address = coalesce(nullif(excluded.venue_address, ''), known.venue_address),
+			    status = CASE WHEN excluded.status = $10 OR known.status = $11 THEN known.status ELSE excluded.status END,
 			    updated_at = excluded.updated_at
 			WHERE known.updated_at < excluded.updated_at`,
-			e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.Status, e.UpdatedAt,
+			e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.VenueAddress, e.Status, e.UpdatedAt,
 			ticket.EventDraft, ticket.EventCancelled)
 		if err != nil {
 			return fmt.Errorf("apply %s of event %s: %w", messageType, e.ID, err)
@@ -59,15 +60,35 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 
 // Event returns this service's copy of an event. It returns ticket.ErrEventNotFound.
 func (s *Store) Event(ctx context.Context, id uuid.UUID) (ticket.Event, error) {
-	e := ticket.Event{ID: id}
-	err := s.pool.QueryRow(ctx, `
-		SELECT organizer_id, name, event_date, end_date, venue_name, status, now() FROM events WHERE id = $1`, id).
-		Scan(&e.OrganizerID, &e.Name, &e.Date, &e.EndDate, &e.VenueName, &e.Status, &e.ReadAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return e, ticket.ErrEventNotFound
-	}
+	found, err := s.Events(ctx, id)
 	if err != nil {
-		return e, fmt.Errorf("event %s: %w", id, err)
+		return ticket.Event{ID: id}, err
+	}
+	e, known := found[id]
+	if !known {
+		return ticket.Event{ID: id}, ticket.ErrEventNotFound
 	}
 	return e, nil
+}
+
+// Events returns this service's copies of the events that are known, by id.
+func (s *Store) Events(ctx context.Context, ids ...uuid.UUID) (map[uuid.UUID]ticket.Event, error) {
+	rows, err := s.pool.Query(ctx, `
+		SELECT id, organizer_id, name, event_date, end_date, venue_name, venue_address, status, now()
+		FROM events WHERE id = ANY($1)`, ids)
+	if err != nil {
+		return nil, fmt.Errorf("events %s: %w", ids, err)
+	}
+	found := map[uuid.UUID]ticket.Event{}
+	var e ticket.Event
+	_, err = pgx.ForEachRow(rows, []any{
+		&e.ID, &e.OrganizerID, &e.Name, &e.Date, &e.EndDate, &e.VenueName, &e.VenueAddress, &e.Status, &e.ReadAt,
+	}, func() error {
+		found[e.ID] = e
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("events %s: %w", ids, err)
+	}
+	return found, nil
 }

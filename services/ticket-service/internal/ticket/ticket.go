@@ -88,15 +88,16 @@ const (
 
 // Event is this service's copy of an event. The topic event-events keeps it up to date.
 type Event struct {
-	ID          uuid.UUID
-	OrganizerID uuid.UUID
-	Name        string
-	Date        time.Time  // when it starts
-	EndDate     *time.Time // when it ends; nil if the organizer has not set it
-	VenueName   string
-	Status      EventStatus
-	UpdatedAt   time.Time // when event-service last changed the event; zero if unknown
-	ReadAt      time.Time // the database's time when the event was read
+	ID           uuid.UUID
+	OrganizerID  uuid.UUID
+	Name         string
+	Date         time.Time  // when it starts
+	EndDate      *time.Time // when it ends; nil if the organizer has not set it
+	VenueName    string
+	VenueAddress string // empty if it is not known yet
+	Status       EventStatus
+	UpdatedAt    time.Time // when event-service last changed the event; zero if unknown
+	ReadAt       time.Time // the database's time when the event was read
 }
 
 // Type is a kind of ticket of one event.
