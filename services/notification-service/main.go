@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/eventbooking/eventbooking/services/internal/app"
 	"github.com/eventbooking/eventbooking/services/internal/messaging"
@@ -21,6 +22,8 @@ type config struct {
 	messaging.Settings
 	// PublicURL is the start of the links in account mails.
 	PublicURL app.URL `envconfig:"PUBLIC_URL" default:"http://127.0.0.1:8082"`
+	// ChangeDelay is how long a mail about a changed event waits for further changes.
+	ChangeDelay app.PositiveDuration `envconfig:"EVENT_CHANGE_DELAY" default:"1m"`
 	// OperationsEmail is the address of operations.
 	OperationsEmail app.Address `envconfig:"OPERATIONS_EMAIL" default:"operations@eventbooking.example"`
 }
@@ -39,6 +42,7 @@ func run(ctx context.Context, cfg config) error {
 	notifications := store.New(service.Pool)
 	sender := courier.New(notifications, service.Sidecar, courier.Config{
 		PublicURL: string(cfg.PublicURL), Operations: string(cfg.OperationsEmail),
+		ChangeDelay: time.Duration(cfg.ChangeDelay),
 	})
 	router := httpapi.New(httpapi.Deps{
 		Store: notifications, Courier: sender, Guard: service.Guard, Database: service.DatabaseHealth,

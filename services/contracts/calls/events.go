@@ -32,6 +32,9 @@ var (
 // EventStatus is the status of an event: DRAFT, PUBLISHED or CANCELLED.
 type EventStatus string
 
+// EventCancelled is the status of an event that does not take place.
+const EventCancelled EventStatus = "CANCELLED"
+
 // EventInfoAnswer is the answer of [EventInfo].
 type EventInfoAnswer struct {
 	EventID      uuid.UUID   `json:"eventId"`

@@ -256,8 +256,8 @@ func (e TicketCheckInUndone) Attributes() map[string]string {
 // TimeZone is a name of the IANA database; people read the times of the event in it. VenueAddress is empty only in events
 // of earlier versions of event-service.
 //
-// Previous has the details before the change, only in EVENT_UPDATED. PostponedFrom, the previous date, and Reason are set
-// only in the EVENT_UPDATED of a postponement.
+// Previous has the details before the change, only in EVENT_UPDATED. PostponedFrom, the previous date, and Reason are
+// set only in the EVENT_UPDATED of a postponement.
 type EventDetails struct {
 	EventID     uuid.UUID `json:"eventId"`
 	OrganizerID uuid.UUID `json:"organizerId"`

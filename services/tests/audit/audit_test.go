@@ -180,6 +180,13 @@ func TestEveryCorruptionIsFound(t *testing.T) {
 			VALUES ('{late}', 'saga-compensation-failed', '{"type": "COMPENSATION_FAILED"}', now())`},
 		{name: "NotAnnounced", check: "effects", id: "{late}", service: eventService, sql: postponement},
 		{
+			name: "ChangeIsNotAnnounced", check: "effects", id: "{late}", service: eventService, sql: `
+				INSERT INTO outbox (id, topic, cloud_event, published_at)
+				VALUES ('{late}', 'event-events', '{"type": "EVENT_UPDATED",
+					"data": {"payload": {"eventId": "{event}", "status": "PUBLISHED", "eventName": "Fair",
+						"previous": {"eventName": "Fest"}}}}', now())`,
+		},
+		{
 			name: "AnnouncementStopped", check: "notifications", id: "{late}", service: eventService, sql: postponement,
 			change: func() {
 				s.exec(t, notificationService, `

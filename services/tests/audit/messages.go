@@ -47,8 +47,8 @@ func newNotice(kind string, user, order, event uuid.UUID, refundKey string) noti
 	return notice{kind, user, event}
 }
 
-// notices returns the notices that an event requires. It omits those of a postponement: only ticket-service knows the
-// ticket holders who receive them.
+// notices returns the notices that an event requires. It omits those of a postponement or another change of an event:
+// only ticket-service knows the ticket holders who receive them.
 func (m message) notices() []notice {
 	of := func(kind string, user uuid.UUID) notice { return newNotice(kind, user, m.OrderID, m.ID, m.RefundKey) }
 	switch m.Type {
@@ -117,6 +117,7 @@ func (r *Report) checkEffects(s *snapshot) {
 				if sub.Service == notificationService {
 					_, announced := s.announced[m.ID]
 					processed = (announced || !m.Postponed) &&
+						(!m.Changed || s.messages[notificationService].inbox[m.ID]) && // several changes have one announcement
 						!slices.ContainsFunc(m.notices(), func(n notice) bool { return !sent[n] })
 				}
 				processed = processed || discarded[sub.Service+m.ID.String()]
@@ -148,14 +149,16 @@ func (r *Report) checkEffects(s *snapshot) {
 
 // checkNotifications looks for notifications that are unsent, sent twice, or not required by any event.
 func (r *Report) checkNotifications(s *snapshot) {
-	required, postponed := map[notice]bool{}, map[uuid.UUID]bool{}
+	// announced are the messages that an announcement belongs to, by the kind of its notifications.
+	required, announced := map[notice]bool{}, map[string]map[uuid.UUID]bool{"EVENT_POSTPONED": {}, "EVENT_CHANGED": {}}
 	for _, service := range Services {
 		for _, m := range s.messages[service].outbox {
 			for _, n := range m.notices() {
 				required[n] = true
 			}
-			postponed[m.ID] = m.Postponed
-			if finished, announced := s.announced[m.ID]; announced && !finished {
+			announced["EVENT_POSTPONED"][m.ID] = m.Postponed
+			announced["EVENT_CHANGED"][m.ID] = m.Changed && !m.Postponed
+			if finished, known := s.announced[m.ID]; known && !finished {
 				r.addFinding("notifications", m.ID, m.Age, graceSaga, "the announcement of %s is unfinished after %s",
 					m.Type, rounded(m.Age))
 			}
@@ -180,7 +183,7 @@ func (r *Report) checkNotifications(s *snapshot) {
 			r.addFinding("notifications", n.ID, 0, 0, "repeats %s of %s, which was notification %s", n.Kind, key.of, before)
 		}
 		first[key] = n.ID
-		if !required[key] && (n.Kind != "EVENT_POSTPONED" || !postponed[n.EventID]) && !s.maybePurged(n.EventID) {
+		if !required[key] && !announced[n.Kind][n.EventID] && !s.maybePurged(n.EventID) {
 			r.addFinding("notifications", n.ID, 0, 0, "sends %s of %s to %s, and no event requires that",
 				n.Kind, key.of, n.UserID)
 		}

@@ -194,7 +194,15 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 		SELECT id, topic, cloud_event ->> 'type',
 		       coalesce((payload ->> 'orderId')::uuid, none), coalesce((payload ->> 'userId')::uuid, none),
 		       coalesce((payload ->> 'fromUserId')::uuid, none), coalesce((payload ->> 'toUserId')::uuid, none),
-		       coalesce(payload ->> 'cancelledBy', ''), coalesce(payload ->> 'refundKey', ''), payload ->> 'postponedFrom' IS NOT NULL,
+		       coalesce(payload ->> 'cancelledBy', ''), coalesce(payload ->> 'refundKey', ''),
+		       payload ->> 'postponedFrom' IS NOT NULL,
+		       coalesce(payload ->> 'status' = 'PUBLISHED' AND payload ->> 'previous' IS NOT NULL AND
+		                ROW (payload ->> 'eventName', payload ->> 'eventDate', payload ->> 'endDate', payload ->> 'venueName',
+		                     payload ->> 'venueAddress')
+		                IS DISTINCT FROM
+		                ROW (payload #>> '{previous,eventName}', payload #>> '{previous,eventDate}',
+		                     payload #>> '{previous,endDate}', payload #>> '{previous,venueName}',
+		                     payload #>> '{previous,venueAddress}'), false),
 		       published_at IS NOT NULL, coalesce(published_at, replayed_at, created_at),
 		       now() - coalesce(published_at, replayed_at, created_at)
 		FROM outbox, LATERAL (

@@ -170,6 +170,7 @@ type message struct {
 	OrderID, UserID, FromUserID, ToUserID uuid.UUID
 	CancelledBy, RefundKey                string
 	Postponed                             bool
+	Changed                               bool // it changed details of an event that holders of tickets have to know
 
 	Published bool
 	Since     time.Time // when it was published, or written if it is not published

@@ -41,6 +41,9 @@ func run(m *testing.M) (code int) {
 		return fail(err)
 	}
 	cfg.Out = os.Stderr
+	if err := os.Setenv("EVENT_CHANGE_DELAY", "3s"); err != nil { // the apps inherit it
+		return fail(err)
+	}
 	if cfg.OTLPEndpoint, err = spans.listen(ctx); err != nil {
 		return fail(err)
 	}

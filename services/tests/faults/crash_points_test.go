@@ -412,6 +412,16 @@ var crashPoints = []crashPoint{
 		notificationService, eventPostponed,
 	},
 	{
+		"notification-service dies before it commits the announcement of a changed event",
+		changing, uncommitted("INSERT ON announcements", "NEW.about = '{event}'"), notificationService, eventChanged,
+	},
+	{
+		"notification-service dies before it commits the notifications of a changed event",
+		changing, uncommitted("INSERT ON notifications",
+			"NEW.facts ->> 'eventId' = '{event}' AND NEW.kind = 'EVENT_CHANGED'"),
+		notificationService, eventChanged,
+	},
+	{
 		"notification-service dies while its mail is in transit to email-service",
 		buying, requestInTransit(emailService, sendMail), notificationService, bought,
 	},

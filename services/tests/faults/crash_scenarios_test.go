@@ -92,7 +92,7 @@ var (
 		return s.changeTicket(ctx, "cancel", map[string]any{"reason": "Ill"})
 	}}
 
-	// The organizer publishes an event, or postpones one.
+	// The organizer publishes an event, or postpones one, or moves it to another venue.
 	publishing = scenario{draft: true, act: func(ctx context.Context, s *scenarioRun) error {
 		return s.changeEvent(ctx, "publish", nil)
 	}}
@@ -100,6 +100,15 @@ var (
 		return s.changeEvent(ctx, "postpone", map[string]any{
 			"eventDate": s.event.EventDate.AddDate(1, 0, 0), "reason": "Storm",
 		})
+	}}
+	changing = scenario{prepare: ownTickets, act: func(ctx context.Context, s *scenarioRun) error {
+		ctx, stop := context.WithTimeout(ctx, callTimeout)
+		defer stop()
+		return s.Do(ctx, demo.Request{
+			Method: http.MethodPatch, App: eventService, Path: "/api/events/" + s.event.EventID.String(),
+			Token: s.organizer.Token, Header: map[string]string{"X-Correlation-Id": s.trace},
+			Body: map[string]string{"venueName": "Town Hall"},
+		}, nil)
 	}}
 	// The organizer cancels an event after two of its tickets were bought. cancellingAndSweeping also runs the sweeps
 	// that follow. cancellingLarge has more orders to refund, and more tickets to cancel, than one batch.
@@ -174,6 +183,9 @@ var (
 	}
 	eventPostponed = outcome{
 		counts{"COMPLETED": 1}, counts{"ACTIVE": 2}, counts{"ORDER_CONFIRMATION": 1, "EVENT_POSTPONED": 1},
+	}
+	eventChanged = outcome{
+		counts{"COMPLETED": 1}, counts{"ACTIVE": 2}, counts{"ORDER_CONFIRMATION": 1, "EVENT_CHANGED": 1},
 	}
 	eventCancelled = outcome{
 		counts{"REFUNDED": 1},

@@ -45,6 +45,7 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	t.Helper()
 	root, err := stack.FindRoot()
 	require.NoError(t, err)
+	t.Setenv("EVENT_CHANGE_DELAY", "5s") // the apps inherit it
 	cfg, err := stack.Throwaway(root)
 	require.NoError(t, err)
 	p, err := newProxies(cfg.DataDir)

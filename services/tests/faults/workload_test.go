@@ -113,8 +113,8 @@ func newWorkload(
 	return w, nil
 }
 
-// run lets every buyer buy, transfer, cancel and refund tickets for a time, while the organizer postpones one event and
-// cancels another. Errors of single calls do not matter: users retry or give up.
+// run lets every buyer buy, transfer, cancel and refund tickets for a time, while the organizer postpones one event,
+// moves it to another venue, and cancels another. Errors of single calls do not matter: users retry or give up.
 func (w *workload) run(ctx context.Context, seed uint64, during time.Duration) error {
 	end := time.Now().Add(during)
 	var users errgroup.Group
@@ -155,6 +155,21 @@ func (w *workload) run(ctx context.Context, seed uint64, during time.Duration) e
 			return err
 		}
 		return w.changeEvent(ctx, random, cancelled, "cancel", map[string]any{"reason": "Rain"})
+	})
+	users.Go(func() error {
+		random := rand.New(rand.NewPCG(seed, buyersPerRound+1))
+		for _, venue := range []string{"Barn", "Town Hall"} {
+			if err := pause(ctx, during/4); err != nil {
+				return err
+			}
+			// Without an answer after a while, the organizer gives up.
+			_ = w.call(ctx, random, demo.Request{
+				Method: http.MethodPatch, App: "event-service",
+				Path:  "/api/events/" + w.events[postponed].EventID.String(),
+				Token: w.organizer.Token, Body: map[string]string{"venueName": venue},
+			}, nil)
+		}
+		return nil
 	})
 	return users.Wait()
 }
@@ -328,8 +343,8 @@ func startIn(ctx context.Context, c demo.Client, organizer demo.Person, event de
 	}, nil)
 }
 
-// refund requests the refund of an order or of an amount, either as the organizer, or as its buyer because the event is
-// postponed. The system refuses the request if there is nothing to refund.
+// refund requests the refund of an order or of an amount, either as the organizer, or as an owner of tickets because
+// the event is postponed. The system refuses the request if there is nothing to refund.
 func (w *workload) refund(ctx context.Context, random *rand.Rand, order uuid.UUID, buyer demo.Person) {
 	path := "/api/payments/orders/" + order.String()
 	req := demo.Request{
@@ -338,6 +353,9 @@ func (w *workload) refund(ctx context.Context, random *rand.Rand, order uuid.UUI
 	}
 	switch random.IntN(4) {
 	case 0:
+		if random.IntN(2) == 0 { // who may have got a ticket of the order
+			buyer = w.buyers[random.IntN(len(w.buyers))]
+		}
 		req.Path, req.Token, req.Body = path+"/postponement-refund", buyer.Token, nil
 	case 1: // the price of one ticket, which is the whole price of some orders
 		req.Body = map[string]any{"reason": "Bad seat", "amount": money.Decimal("49.50")}

@@ -2,6 +2,9 @@ package courier
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
@@ -28,12 +31,21 @@ func (c *Courier) QueueAnnouncements(ctx context.Context) error {
 	}
 }
 
-// queuePage queues the notifications of the next page of a.
+// queuePage queues the notifications of the next page of a. It finishes an announcement that no longer applies.
 func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (err error) {
 	ctx, span := telemetry.Resume(ctx, a.Trace, "queue announcement")
 	defer func() { telemetry.End(span, err) }()
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
+	applies, err := c.applies(work, a)
+	if err != nil {
+		slog.WarnContext(ctx, "look up announced event failed", "eventId", a.About, "error", err.Error())
+		return nil
+	}
+	if !applies {
+		slog.InfoContext(ctx, "announcement superseded", "eventId", a.About, "kind", a.Kind)
+		return c.store.QueuePage(ctx, a, nil, "")
+	}
 	query := calls.HoldersQuery{Limit: holdersPage, Cursor: a.Cursor}
 	page, err := sidecar.Call(work, c.services, calls.Holders, query, a.About)
 	if refusal, refused := sidecar.Refusal(err); refused {
@@ -54,4 +66,21 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	}
 	c.wake(notification.Bulk)
 	return nil
+}
+
+// applies reports whether holders still have to be told about a: its event was not cancelled, and its changes were not
+// undone.
+func (c *Courier) applies(ctx context.Context, a notification.Announcement) (bool, error) {
+	now, err := c.upcoming(ctx, a.About)
+	if errors.Is(err, notification.ErrSuperseded) {
+		return false, nil
+	}
+	if err != nil || a.Kind != notification.EventChanged {
+		return err == nil, err
+	}
+	var change notification.Change
+	if err := json.Unmarshal(a.Facts, &change); err != nil {
+		return false, fmt.Errorf("decode the facts of announcement %s: %w", a.ID, err)
+	}
+	return len(change.Lines(now)) > 0, nil
 }

@@ -59,6 +59,7 @@ func TestEventCancelledSendsOneMailForEachOrderAndHolder(t *testing.T) {
 // pages.
 func TestEventPostponedSendsOneMailForEachHolder(t *testing.T) {
 	b := setup(t)
+	b.Services.Answer(couriertest.EventPath, postponedEvent)
 	const path = "/api/tickets/internal/events/" + couriertest.EventID + "/holders"
 	holder := func(user, order string) string {
 		return `{"userId": "` + user + `", "orderId": "` + order + `", "ticketCount": 2}`

@@ -81,8 +81,8 @@ func TestTicketsCancelledByARefundSendOneMailToEachOwner(t *testing.T) {
 	require.Equal(t, notification.TicketCancelled, b.list(t)[0].Kind)
 }
 
-// The buyer returns a ticket after a postponement. The mails about the ticket and about the money are two mails, also if
-// they go to the same person.
+// The buyer returns a ticket after a postponement. The mails about the ticket and about the money are two mails, also
+// if they go to the same person.
 func TestReturnSendsMailsToOwnerAndBuyer(t *testing.T) {
 	b := setup(t)
 	b.owns(couriertest.OtherUserID, [2]string{"TKT-3", "refund-1"})

@@ -13,10 +13,14 @@ import (
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
 
+// postponedEvent is the answer of event-service after the event was postponed.
+var postponedEvent = strings.Replace(couriertest.Event, "2024-07-15", "2024-07-20", 1)
+
 // postponed queues the notifications of a postponed event to n holders, an hour ago.
 func (b bundle) postponed(t *testing.T, n int) {
 	t.Helper()
 	facts := strings.Replace(couriertest.EventUpdated, "}", `, "postponedFrom": "2024-07-15T18:00:00Z"}`, 1)
+	b.Services.Answer(couriertest.EventPath, postponedEvent)
 	b.Exec(t, `
 		INSERT INTO notifications (message_id, event_id, user_id, kind, class, facts, status, attempts, due_at, created_at)
 		SELECT gen_random_uuid(), gen_random_uuid(), $1, 'EVENT_POSTPONED', 'BULK', $2, 'PENDING', 0,

@@ -35,6 +35,10 @@ func (c *Courier) compose(ctx context.Context, n notification.Notification) (not
 		return composeFrom(ctx, n, func(ctx context.Context, p events.EventUpdated) (notification.Mail, error) {
 			return c.postponement(ctx, n.UserID, p)
 		})
+	case notification.EventChanged:
+		return composeFrom(ctx, n, func(ctx context.Context, change notification.Change) (notification.Mail, error) {
+			return c.changeNotice(ctx, n.UserID, change)
+		})
 	case notification.CompensationFailed:
 		return composeFrom(ctx, n, c.stuckOrder)
 	case notification.DeadLetterArchived:
@@ -183,19 +187,41 @@ func (c *Courier) eventCancellation(ctx context.Context, p events.TicketCancelle
 	return m.Mail()
 }
 
-// postponement takes the new date from p, not from event-service: by now the event may have another date, which has a
-// mail of its own.
+// postponement shows the event as it is now, with a date that may be later than the one in p. So the last mail is
+// right, in whatever order the mails about two postponements are sent. It returns notification.ErrSuperseded if the
+// event was cancelled or has its previous date again.
 func (c *Courier) postponement(
 	ctx context.Context, userID uuid.UUID, p events.EventUpdated,
 ) (notification.Mail, error) {
-	to, err := c.recipient(ctx, userID)
-	if err != nil {
+	l := newLookups()
+	m := notification.Postponement{Before: *p.PostponedFrom, Reason: p.Reason}
+	into(ctx, l, &m.To, c.recipient, userID)
+	into(ctx, l, &m.Occasion, c.upcoming, p.EventID)
+	if err := l.Wait(); err != nil {
 		return notification.Mail{}, err
 	}
-	return notification.Postponement{
-		To: to, Occasion: notification.Occasion{Name: p.EventName, Date: p.EventDate, VenueName: p.VenueName},
-		Before: *p.PostponedFrom, Reason: p.Reason,
-	}.Mail()
+	if m.Occasion.Date.Equal(m.Before) {
+		return notification.Mail{}, notification.ErrSuperseded
+	}
+	return m.Mail()
+}
+
+// changeNotice shows the event as it is now. It returns notification.ErrSuperseded if the event was cancelled, or if
+// none of its changed details differs from before.
+func (c *Courier) changeNotice(
+	ctx context.Context, userID uuid.UUID, change notification.Change,
+) (notification.Mail, error) {
+	l := newLookups()
+	var m notification.ChangeNotice
+	into(ctx, l, &m.To, c.recipient, userID)
+	into(ctx, l, &m.Occasion, c.upcoming, change.EventID)
+	if err := l.Wait(); err != nil {
+		return notification.Mail{}, err
+	}
+	if m.Lines = change.Lines(m.Occasion); len(m.Lines) == 0 {
+		return notification.Mail{}, notification.ErrSuperseded
+	}
+	return m.Mail()
 }
 
 func (c *Courier) stuckOrder(_ context.Context, p events.CompensationFailed) (notification.Mail, error) {

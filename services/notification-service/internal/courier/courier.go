@@ -38,6 +38,9 @@ const (
 type Config struct {
 	PublicURL  string // the start of the links in mails
 	Operations string // the address of operations
+	// ChangeDelay is how long an announcement of changes waits for further ones of the same event, which it then contains
+	// too. It waits five times as long in all.
+	ChangeDelay time.Duration
 }
 
 // Courier sends notifications. Its methods may be called concurrently.
@@ -152,6 +155,8 @@ func (c *Courier) deliver(ctx context.Context, n notification.Notification) {
 	switch n.Status {
 	case notification.Sent:
 		log.InfoContext(ctx, "notification sent")
+	case notification.Superseded:
+		log.InfoContext(ctx, "notification superseded")
 	case notification.Failed:
 		log.ErrorContext(ctx, "notification failed permanently", "code", n.ErrorCode, "error", err.Error())
 	case notification.Pending:

@@ -8,7 +8,8 @@
 //     expires.
 //  2. Look up what the mail needs at the other services, compose the mail, and pass it to email-service under its
 //     message id.
-//  3. Settle the notification: it is sent, it failed permanently, or it is due again after a pause.
+//  3. Settle the notification: it is sent, it failed permanently, it no longer applies, or it is due again after a
+//     pause.
 //
 // A notification therefore survives outages of hours. It fails permanently after a day of attempts, if a service refuses
 // the mail or a lookup for a reason that will not change, or if the mail cannot be composed. The log and the table have
@@ -25,6 +26,12 @@
 //
 // A resend is a new notification with the same facts and a message id of its own. If an event or a refund cancels
 // tickets, each ticket causes a TICKET_CANCELLED, and the first one for an order and an owner stores the owner's
-// notification. A postponement is one event with many recipients. It is stored as an announcement, whose notifications are queued page
-// by page from the list of holders in ticket-service.
+// notification. A postponement is one event with many recipients. It is stored as an announcement, whose notifications
+// are queued page by page from the list of holders in ticket-service.
+//
+// A change of an event's name, venue or end is announced in the same way. Changes in quick succession are collected: an
+// announcement waits Config.ChangeDelay for further ones. Mails about changes and postponements show the event as it
+// is when they are sent, and only the previous values are in their facts. So the last mail is right, also if another
+// change is made meanwhile, or if an earlier mail is retried later. They are superseded if the event was cancelled or
+// the change was undone.
 package courier

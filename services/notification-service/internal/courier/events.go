@@ -70,18 +70,26 @@ func (c *Courier) ticketTransferred(ctx context.Context, event inbox.Event[event
 	return c.queue(ctx, event.ID, event.EventType, previous, recipient)
 }
 
-// ticketCancelled informs the owner of a ticket, whatever cancelled it. An owner gets one mail for all tickets of an
-// order that were cancelled with the event, and one for all that a refund cancelled: the message id depends on these and
-// on the user only, so the first event of several queues the notification. The buyer, who may be another user, also gets
-// a mail about the refund.
+// ticketCancelled informs the owner of a cancelled ticket. An owner gets one mail for all tickets of an
+// order that were cancelled with the event, and one for all that a refund cancelled: the message id depends on these
+// and on the user only, so the first event of several queues the notification. The buyer, who may be another user, also
+// gets a mail about the refund.
 func (c *Courier) ticketCancelled(ctx context.Context, event inbox.Event[events.TicketCancelled]) error {
 	p := event.Payload
-	kind, group := notification.TicketCancelled, p.RefundKey
-	switch {
-	case p.CancelledBy == events.CancelledByEvent:
+	var kind notification.Kind
+	var group string // of tickets with one mail
+	switch p.CancelledBy {
+	case events.CancelledByOwner:
+		kind = notification.TicketCancelled
+	case events.CancelledByEvent:
 		kind, group = notification.EventCancelled, string(notification.EventCancelled)
-	case p.CancelledBy == events.CancelledByRefund && p.RefundKey == "":
-		return nil // of an earlier version of ticket-service, when only the buyer was informed
+	case events.CancelledByRefund:
+		kind, group = notification.TicketCancelled, p.RefundKey
+		if group == "" { // of an earlier version of ticket-service, when only the buyer was informed
+			return nil
+		}
+	default:
+		return nil
 	}
 	n, err := newNotification(event, kind, p.UserID, p.OrderID)
 	if err != nil {
@@ -98,23 +106,46 @@ func (c *Courier) eventCancelled(context.Context, inbox.Event[events.EventCancel
 	return nil
 }
 
-// eventUpdated stores an announcement if the event was postponed. The event does not name the holders, who may be
-// thousands, so the announcement keeps how far their list was queued.
+// eventUpdated stores an announcement if the event was postponed, or if details were changed that holders of tickets
+// have to know. The event does not name the holders, who may be thousands, so the announcement keeps how far their list
+// was queued. Changes in quick succession are one announcement.
 func (c *Courier) eventUpdated(ctx context.Context, event inbox.Event[events.EventUpdated]) error {
-	if event.Payload.PostponedFrom == nil {
-		return nil
+	p := event.Payload
+	if p.PostponedFrom == nil {
+		if p.Previous == nil || p.Status != "PUBLISHED" { // a draft has no holders
+			return nil
+		}
+		change := notification.Changed(p.EventID, occasionFrom(*p.Previous), occasionFrom(events.HolderDetails{
+			EventName: p.EventName, EventDate: p.EventDate, EndDate: p.EndDate, VenueName: p.VenueName,
+			VenueAddress: p.VenueAddress,
+		}), p.UpdatedAt)
+		if len(change.Before) == 0 {
+			return nil
+		}
+		delay := c.config.ChangeDelay
+		return c.store.AnnounceChange(ctx, event.ID, event.EventType, change, delay, 5*delay)
 	}
-	facts, err := json.Marshal(event.Payload)
+	facts, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode the facts of %s: %w", event.EventType, err)
 	}
 	if err := c.store.Announce(ctx, event.EventType, notification.Announcement{
-		ID: event.ID, About: event.Payload.EventID, Kind: notification.EventPostponed, Facts: facts,
+		ID: event.ID, About: p.EventID, Kind: notification.EventPostponed, Facts: facts,
 	}); err != nil {
 		return err
 	}
 	signal(c.announceWakeups)
 	return nil
+}
+
+func occasionFrom(d events.HolderDetails) notification.Occasion {
+	o := notification.Occasion{
+		Name: d.EventName, Date: d.EventDate, VenueName: d.VenueName, VenueAddress: d.VenueAddress,
+	}
+	if d.EndDate != nil {
+		o.EndDate = *d.EndDate
+	}
+	return o
 }
 
 // compensationFailed informs operations about an order whose effects could not be undone.

@@ -76,9 +76,22 @@ func (c *Courier) recipient(ctx context.Context, userID uuid.UUID) (notification
 
 func (c *Courier) occasion(ctx context.Context, eventID uuid.UUID) (notification.Occasion, error) {
 	e, err := sidecar.Call(ctx, c.services, calls.EventInfo, calls.None{}, eventID)
+	return occasionOf(e), err
+}
+
+// upcoming is occasion for an event that takes place. It returns notification.ErrSuperseded if it was cancelled.
+func (c *Courier) upcoming(ctx context.Context, eventID uuid.UUID) (notification.Occasion, error) {
+	e, err := sidecar.Call(ctx, c.services, calls.EventInfo, calls.None{}, eventID)
+	if err == nil && e.Status == calls.EventCancelled {
+		err = notification.ErrSuperseded
+	}
+	return occasionOf(e), err
+}
+
+func occasionOf(e calls.EventInfoAnswer) notification.Occasion {
 	return notification.Occasion{
-		Name: e.Name, Date: e.EventDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
-	}, err
+		Name: e.Name, Date: e.EventDate, EndDate: e.EndDate, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+	}
 }
 
 func (c *Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string, error) {
@@ -86,7 +99,8 @@ func (c *Courier) ticketNumber(ctx context.Context, ticketID uuid.UUID) (string,
 	return t.TicketNumber, err
 }
 
-// cancelledTickets returns the numbers of the tickets of p.UserID that the same refund cancelled. They include that of p.
+// cancelledTickets returns the numbers of the tickets of p.UserID that the same refund cancelled. They include that of
+// p.
 func (c *Courier) cancelledTickets(ctx context.Context, p events.TicketCancelled) ([]string, error) {
 	query := calls.OrderTicketsQuery{OwnerID: p.UserID.String()}
 	owned, err := sidecar.Call(ctx, c.services, calls.OrderTickets, query, p.OrderID)

@@ -27,7 +27,7 @@ func (k Kind) Class() Class {
 		return Account
 	case CompensationFailed, DeadLetterArchived:
 		return Alert
-	case EventCancelled, EventPostponed, RefundProcessed:
+	case EventCancelled, EventPostponed, EventChanged, RefundProcessed:
 		return Bulk
 	default:
 		return Orders

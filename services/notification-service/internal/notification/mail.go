@@ -48,6 +48,7 @@ type LineItem struct {
 type Occasion struct {
 	Name         string
 	Date         time.Time
+	EndDate      time.Time // zero if it has none
 	VenueName    string
 	VenueAddress string
 }

@@ -28,6 +28,7 @@ const (
 	TicketCancelled   Kind = "TICKET_CANCELLED"   // once for each owner of tickets that a refund cancelled
 	EventCancelled    Kind = "EVENT_CANCELLED"    // once for each holder of an order's tickets
 	EventPostponed    Kind = "EVENT_POSTPONED"    // once for each holder of the event's tickets
+	EventChanged      Kind = "EVENT_CHANGED"      // likewise, for changes in quick succession together
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
 
@@ -42,11 +43,14 @@ var Operations = uuid.Nil
 // Status is the state of a notification.
 type Status string
 
-// The statuses. Sent and Failed are final.
+// The statuses. All but Pending are final.
 const (
 	Pending Status = "PENDING"
 	Sent    Status = "SENT"
 	Failed  Status = "FAILED"
+	// Superseded is a notification that was not sent, because what it would say no longer applies. If an earlier attempt
+	// was interrupted, it may have been sent.
+	Superseded Status = "SUPERSEDED"
 )
 
 const (
@@ -110,6 +114,9 @@ var (
 	ErrAccountMailGone = problem.New(problem.NotFound, "ACCOUNT_MAIL_NOT_FOUND", "The token was used or has expired")
 )
 
+// ErrSuperseded reports that what a notification would say no longer applies.
+var ErrSuperseded = problem.New(problem.Conflict, "SUPERSEDED", "The notification no longer applies")
+
 // ErrInProgress is email-service's answer while the mail server has not answered yet. The next attempt asks for the
 // outcome.
 var ErrInProgress = problem.New(problem.Conflict, "EMAIL_IN_PROGRESS", "The mail server has not answered yet")
@@ -124,8 +131,8 @@ var (
 	)
 )
 
-// After returns n with the status after an attempt that ended with err. It is Sent if err is nil, Failed if err is
-// permanent or the attempt was the last one, and Pending otherwise.
+// After returns n with the status after an attempt that ended with err. It is Sent if err is nil, Superseded if err is
+// ErrSuperseded, Failed if err is permanent or the attempt was the last one, and Pending otherwise.
 func (n Notification) After(err error) Notification {
 	n.Status, n.ErrorCode = Pending, "INTERNAL_ERROR"
 	if p, ok := errors.AsType[*problem.Error](err); ok {
@@ -134,6 +141,8 @@ func (n Notification) After(err error) Notification {
 	switch {
 	case err == nil:
 		n.Status, n.ErrorCode = Sent, ""
+	case errors.Is(err, ErrSuperseded):
+		n.Status = Superseded
 	case errors.Is(err, ErrRefused), errors.Is(err, ErrAccountMailGone), n.Attempts >= MaxAttempts:
 		n.Status = Failed
 	}

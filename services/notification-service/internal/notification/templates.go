@@ -27,6 +27,7 @@ var (
 	cancellation      = parse("cancellation")
 	eventCancellation = parse("event-cancellation")
 	postponement      = parse("postponement")
+	changeNotice      = parse("change")
 	stuckOrder        = parse("stuck-order")
 	deadLetter        = parse("dead-letter")
 	verification      = parse("verification")

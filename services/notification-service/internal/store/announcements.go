@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -34,13 +35,64 @@ func (s *Store) Announce(ctx context.Context, eventType string, a notification.A
 	return nil
 }
 
+// AnnounceChange adds a change to the announcement that collects the changes of its event, and marks the message about
+// the change as processed. Without such an announcement it stores one. The announcement is due when no change was added
+// for delay, at the latest after maxDelay. It collects no more once it is leased. AnnounceChange does nothing if the
+// message was processed before.
+func (s *Store) AnnounceChange(
+	ctx context.Context, messageID uuid.UUID, messageType string, change notification.Change,
+	delay, maxDelay time.Duration,
+) error {
+	err := postgres.InTx(ctx, s.pool, func(tx pgx.Tx) error {
+		if first, err := inbox.FirstTx(ctx, tx, messageID, messageType); err != nil || !first {
+			return err
+		}
+		facts, err := json.Marshal(change)
+		if err != nil {
+			return err
+		}
+		trace := telemetry.From(ctx)
+		// Concurrent changes of the event wait here for each other. If a worker leases the announcement first, it is no
+		// longer in the index, and the change gets an announcement of its own.
+		var id uuid.UUID
+		var stored json.RawMessage
+		err = tx.QueryRow(ctx, `
+			INSERT INTO announcements AS a (id, about, kind, facts, due_at, correlation_id, traceparent)
+			SELECT $1::uuid, $2::uuid, 'EVENT_CHANGED', $3::json, now() + $4::interval, $6::text, $7::text
+			WHERE NOT EXISTS (SELECT FROM announcements WHERE id = $1)
+			ON CONFLICT (about) WHERE kind = 'EVENT_CHANGED' AND begun_at IS NULL
+			DO UPDATE SET due_at = least(now() + $4::interval, a.created_at + $5::interval)
+			RETURNING id, facts`,
+			messageID, change.EventID, facts, delay, maxDelay, trace.CorrelationID, trace.Parent).Scan(&id, &stored)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var collected notification.Change
+		if err := json.Unmarshal(stored, &collected); err != nil {
+			return err
+		}
+		if facts, err = json.Marshal(collected.With(change)); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE announcements SET facts = $2 WHERE id = $1`, id, facts)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("announce change %s of event %s: %w", messageID, change.EventID, err)
+	}
+	return nil
+}
+
 // LeaseDueAnnouncement leases a due announcement with pages left to the caller. It is due again when the lease expires,
 // unless a page is queued before. found is false if none is due.
 func (s *Store) LeaseDueAnnouncement(
 	ctx context.Context, lease time.Duration,
 ) (a notification.Announcement, found bool, err error) {
 	err = s.pool.QueryRow(ctx, `
-		UPDATE announcements SET due_at = now() + $1
+		UPDATE announcements SET due_at = now() + $1, begun_at = coalesce(begun_at, now())
 		WHERE id = (
 			SELECT id FROM announcements WHERE finished_at IS NULL AND due_at <= now()
 			ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)

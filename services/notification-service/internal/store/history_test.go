@@ -56,6 +56,8 @@ func TestQueriesDoNotScanHistory(t *testing.T) {
 		_, found, err = s.LeaseDueAnnouncement(ctx, time.Minute)
 		require.NoError(t, err)
 		require.False(t, found)
+		require.NoError(t, s.AnnounceChange(
+			ctx, uuid.New(), "TEST", notification.Change{EventID: uuid.New()}, time.Minute, time.Minute))
 	})
 	require.NotContains(t, plans.Of(t, ""), "Seq Scan on")
 	// Settle looks up the id and does not scan all pending notifications.

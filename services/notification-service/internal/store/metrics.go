@@ -11,7 +11,7 @@ import (
 var attempts = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "notification_attempts_total",
 	Help: "Attempts to send a notification, by the status after it: SENT, FAILED (permanently, also of an announcement), " +
-		"PENDING (to be retried).",
+		"SUPERSEDED (not sent), PENDING (to be retried).",
 }, []string{"kind", "status"})
 
 // Gauges measure the notifications and announcements that are not sent yet.

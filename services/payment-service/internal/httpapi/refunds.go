@@ -103,8 +103,8 @@ func (a api) requestRefund(w http.ResponseWriter, r *http.Request) error {
 }
 
 // requestPostponementRefund cancels tickets that their owner returns, for a limited time after the event was postponed,
-// and refunds them to the buyer of the order. The owner need not be the buyer. Without ticketIds, it cancels all tickets
-// of the order that the caller owns.
+// and refunds them to the buyer of the order. The owner need not be the buyer. Without ticketIds, it cancels all
+// tickets of the order that the caller owns.
 func (a api) requestPostponementRefund(w http.ResponseWriter, r *http.Request) error {
 	key, err := idempotencyKey(r)
 	if err != nil {

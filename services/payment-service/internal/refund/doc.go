@@ -18,10 +18,10 @@
 // begin at REFUND. Tickets are cancelled first because a ticket can be used while its refund is in progress, and a
 // refund cannot be reversed.
 //
-// After a postponement, the holder of a ticket decides whether to keep it, whoever paid for it. A return therefore names
-// the holder, and ticket-service cancels the tickets only if they are still that user's: a ticket that was transferred
-// in the meantime fails the refund with TICKET_NOT_FOUND, and the new holder decides. The money goes to the charge of the
-// order, so to its buyer.
+// After a postponement, the holder of a ticket decides whether to keep it, whoever paid for it. A return therefore
+// names the holder, and ticket-service cancels the tickets only if they are still that user's: a ticket that was
+// transferred in the meantime fails the refund with TICKET_NOT_FOUND, and the new holder decides. The money goes to the
+// charge of the order, so to its buyer.
 //
 // The sum of an order's refunds that have not failed is never more than the charge. The order's row is locked while a
 // refund is admitted, so that two concurrent requests cannot both get the rest. A constraint of the database enforces

@@ -76,8 +76,8 @@ type Refund struct {
 	ID          uuid.UUID
 	OrderID     uuid.UUID
 	RequestedBy uuid.UUID // uuid.Nil if a saga requested it and not a person
-	// HolderID is the user who returns TicketIDs, which must be this user's until they are cancelled. The money goes to the
-	// buyer of the order. uuid.Nil if the refund is not a return.
+	// HolderID is the user who returns TicketIDs, which must be this user's until they are cancelled. The money goes to
+	// the buyer of the order. uuid.Nil if the refund is not a return.
 	HolderID uuid.UUID
 	// Whole means that everything not yet refunded is, and that all tickets are cancelled.
 	Whole     bool
@@ -158,8 +158,8 @@ type Ledger struct {
 // TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
 //
 // An Amount leaves the tickets valid, except for the one that completes the price of the order: that cancels all
-// tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that. Of the TicketIDs that a
-// holder returns, those that are being refunded already are left out.
+// tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that. Of the TicketIDs that
+// a holder returns, those that are being refunded already are left out.
 func (l Ledger) Admit(r Refund) (Refund, error) {
 	switch o := l.Order; {
 	case o.Status == order.Refunded:

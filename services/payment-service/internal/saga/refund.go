@@ -126,9 +126,9 @@ func (s Saga) refundFailed(ctx context.Context, r refund.Refund, f refund.Failur
 	return nil
 }
 
-// Returned returns the tickets of an order that the user returns: those with the ids, or all valid ones that the user owns
-// if ids is nil. Its errors are those of refund.Returned, order.ErrNotFound if the user neither bought the order nor owns
-// a ticket of it, and sidecar.ErrUnavailable.
+// Returned returns the tickets of an order that the user returns: those with the ids, or all valid ones that the user
+// owns if ids is nil. Its errors are those of refund.Returned, order.ErrNotFound if the user neither bought the order
+// nor owns a ticket of it, and sidecar.ErrUnavailable.
 func (s Saga) Returned(ctx context.Context, o order.Order, userID uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
 	query := calls.OrderTicketsQuery{OwnerID: userID.String()}
 	answer, err := sidecar.Call(ctx, s.Services, calls.OrderTickets, query, o.ID)

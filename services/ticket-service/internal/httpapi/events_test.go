@@ -74,8 +74,8 @@ func TestEndOfEventIsStored(t *testing.T) {
 	requireEnd(time.Date(2030, 7, 16, 2, 0, 0, 0, time.UTC))
 }
 
-// The organizer changes an event after its tickets were sold. Tickets that are fetched later show the change, in whatever
-// order its messages arrive.
+// The organizer changes an event after its tickets were sold. Tickets that are fetched later show the change, in
+// whatever order its messages arrive.
 func TestFetchedTicketsShowChangesOfTheEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -100,8 +100,8 @@ func TestFetchedTicketsShowChangesOfTheEvent(t *testing.T) {
 	const end = `"endDate":"2030-07-15T23:00:00Z",`
 	update("Autumn Festival", "Town Hall", "1 Market Square", end, "2030-01-01T10:00:04Z")
 	update("Summer Festival", "Barn", "1 Farm Road", "", "2030-01-01T10:00:03Z") // late
-	const event = `"event":{"name":"Autumn Festival","eventDate":"2030-07-15T18:00:00Z","endDate":"2030-07-15T23:00:00Z",` +
-		`"venueName":"Town Hall","venueAddress":"1 Market Square","status":"PUBLISHED"}`
+	const event = `"event":{"name":"Autumn Festival","eventDate":"2030-07-15T18:00:00Z",` +
+		`"endDate":"2030-07-15T23:00:00Z","venueName":"Town Hall","venueAddress":"1 Market Square","status":"PUBLISHED"}`
 	require.Contains(t, fetch(k.TicketID.String()), event)
 	require.Contains(t, fetch("mine"), event)
 	after := fetch(pdf)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,7 +43,7 @@ func New(t *testing.T) *Bundle {
 	}
 	b.Store = store.New(b.Pool)
 	b.Courier = courier.New(b.Store, b.Services, courier.Config{
-		PublicURL: "https://tickets.example.com", Operations: "operations@example.com",
+		PublicURL: "https://tickets.example.com", Operations: "operations@example.com", ChangeDelay: time.Minute,
 	})
 	b.consumer = inbox.New(b.Pool, messaging.Queues{Main: "notification-queue"}, b.Courier.Handlers()...)
 	return b
