@@ -29,8 +29,8 @@
 // processing error and velocity limit are answered with 402 and a card_error. pm_card_authenticationRequired and
 // pm_card_threeDSecure2Required need 3-D Secure: the intent stays in requires_action, unless error_on_requires_action
 // declines it. The page /_bank/{id} stands for the cardholder's bank and completes it. pm_card_createDispute is
-// charged, and disputed a second later. A refund of pm_card_pendingRefund is pending first; one of pm_card_refundFail
-// succeeds first and fails a second later.
+// charged, and disputed a second later; a charge whose dispute is open or lost cannot be refunded. A refund of
+// pm_card_pendingRefund is pending first; one of pm_card_refundFail succeeds first and fails a second later.
 //
 // Idempotency-Key works as in Stripe. A request with the same key and the same parameters gets the saved answer (200,
 // 402 or 500) and the header Idempotent-Replayed. Other parameters get 400 idempotency_error, and a key whose first
@@ -58,7 +58,7 @@
 // # Control, for tests and audits
 //
 //	GET /healthz
-//	GET /_charges      every PaymentIntent with the amount refunded and its dispute, oldest first
+//	GET /_charges      every PaymentIntent with the amounts refunded and disputed, oldest first
 //	GET /_counters     what happened since the start: charges, declines, replays and so on; inFlight is the keys in use
 //	GET, PUT, DELETE /_faults
 //	POST /_webhooks    sends the events about failed refunds again

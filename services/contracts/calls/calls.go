@@ -137,7 +137,7 @@ func Table() []Route {
 		CancelTickets.Route, TicketCount.Route, Holders.Route, OrderTickets.Route, TicketInfo.Route, TicketPDF.Route,
 		OrderPDF.Route,
 		OrderInfo.Route,
-		Charge.Route, SettleCharge.Route, Refund.Route, VerifyWebhook.Route,
+		Charge.Route, SettleCharge.Route, Refund.Route, ListDisputes.Route, VerifyWebhook.Route,
 		SendMail.Route,
 	}
 	for i := range all {

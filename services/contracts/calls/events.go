@@ -49,6 +49,9 @@ type EventInfoAnswer struct {
 	Category     string      `json:"category"`
 	Status       EventStatus `json:"status"`
 	ImageURL     string      `json:"imageUrl,omitempty"`
+	// DisputedTickets is VOID, or empty for SUSPEND: what happens to tickets whose payment is disputed. It is beyond the
+	// contract.
+	DisputedTickets string `json:"disputedTickets,omitempty"`
 }
 
 // ValidateOrganizerAnswer is the answer of [ValidateOrganizer].

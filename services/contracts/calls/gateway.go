@@ -2,6 +2,8 @@ package calls
 
 import (
 	"net/http"
+	"net/url"
+	"time"
 
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
@@ -31,6 +33,11 @@ var (
 		Callers:  []string{paymentService},
 		Refusals: []problem.Kind{problem.Invalid, problem.NotFound, problem.Conflict, problem.Unprocessable},
 	}}
+	// ListDisputes returns a page of the disputes of charges, the newest first.
+	ListDisputes = Endpoint[DisputesQuery, DisputesAnswer]{Route{
+		App: paymentGateway, Method: http.MethodGet, Path: "/api/gateway/internal/disputes",
+		Callers: []string{paymentService},
+	}}
 	// VerifyWebhook checks the signature of a webhook and reads it.
 	VerifyWebhook = Endpoint[VerifyWebhookRequest, VerifyWebhookAnswer]{Route{
 		App: paymentGateway, Method: http.MethodPost, Path: "/api/gateway/internal/webhooks/verify",
@@ -55,8 +62,13 @@ const (
 	GatewayDeferred GatewayStatus = "DEFERRED"
 )
 
-// FailureAlreadyRefunded is the FailureCode of a refund whose amount was returned in another way.
-const FailureAlreadyRefunded = "ALREADY_REFUNDED"
+// The FailureCodes of refunds that callers act on.
+const (
+	// FailureAlreadyRefunded means that the amount was returned in another way.
+	FailureAlreadyRefunded = "ALREADY_REFUNDED"
+	// FailureChargeDisputed means that the buyer disputes the charge at the bank, which decides who gets the money.
+	FailureChargeDisputed = "CHARGE_DISPUTED"
+)
 
 // ChargeRequest is the request of [Charge] and [SettleCharge].
 type ChargeRequest struct {
@@ -107,6 +119,54 @@ type RefundAnswer struct {
 	Message     string        `json:"message,omitempty"`
 }
 
+// DisputeStatus is the status of a dispute.
+type DisputeStatus string
+
+// The statuses. The bank takes the money when it opens a dispute, and gives it back when the dispute is won.
+const (
+	DisputeInquiry DisputeStatus = "INQUIRY" // the bank only asks, or the matter ended without a dispute
+	DisputeOpen    DisputeStatus = "OPEN"
+	DisputeWon     DisputeStatus = "WON"
+	DisputeLost    DisputeStatus = "LOST"
+)
+
+// Dispute is a charge that its buyer disputes at the bank.
+type Dispute struct {
+	DisputeID     string         `json:"disputeId"`
+	TransactionID string         `json:"transactionId"`
+	Amount        money.Decimal  `json:"amount"`
+	Currency      money.Currency `json:"currency"`
+	Reason        string         `json:"reason"` // a code such as FRAUDULENT
+	Status        DisputeStatus  `json:"status"`
+	OpenedAt      time.Time      `json:"openedAt"`
+}
+
+// DisputesQuery is the request of [ListDisputes]. It selects the disputes of one transaction, or all since a time.
+type DisputesQuery struct {
+	TransactionID string // all disputes if empty
+	Since         string // RFC 3339, when they were opened at the earliest; any time if empty
+	After         string // the DisputeID that the page before ended with; empty for the first page
+}
+
+func (q DisputesQuery) query() url.Values {
+	values := url.Values{}
+	for name, value := range map[string]string{
+		"transactionId": q.TransactionID, "since": q.Since, "after": q.After,
+	} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	return values
+}
+
+// DisputesAnswer is the answer of [ListDisputes].
+type DisputesAnswer struct {
+	Disputes []Dispute `json:"disputes"`
+	// Next is the After of the next page. It is empty on the last page.
+	Next string `json:"next,omitempty"`
+}
+
 // VerifyWebhookRequest is the request of [VerifyWebhook].
 type VerifyWebhookRequest struct {
 	Payload   string `json:"payload"`   // the body of the webhook
@@ -131,4 +191,5 @@ type WebhookEvent struct {
 	DeclineCode   string        `json:"declineCode,omitempty"`
 	Message       string        `json:"message,omitempty"`
 	Retryable     bool          `json:"retryable,omitempty"`
+	Dispute       *Dispute      `json:"dispute,omitempty"` // of an event about a dispute
 }

@@ -28,7 +28,7 @@ const PaymentRequiresAction PaymentStatus = "REQUIRES_ACTION"
 type PaymentMethod string
 
 // OrderInfoAnswer is the answer of [OrderInfo]. Amounts are missing until the tickets are reserved, because
-// the price is not known before. RefundedAmount and the failure are beyond the contract.
+// the price is not known before. RefundedAmount, the failure and the dispute are beyond the contract.
 type OrderInfoAnswer struct {
 	OrderID        uuid.UUID      `json:"orderId"`
 	OrderNumber    string         `json:"orderNumber"`
@@ -42,8 +42,11 @@ type OrderInfoAnswer struct {
 	Items          []OrderItem    `json:"items"`
 	FailureReason  string         `json:"failureReason,omitempty"`
 	FailureMessage string         `json:"failureMessage,omitempty"`
-	CreatedAt      time.Time      `json:"createdAt"`
-	CompletedAt    *time.Time     `json:"completedAt,omitempty"`
+	// DisputeStatus is empty if the payment is not disputed. DisputedAmount is what the bank has taken because of that.
+	DisputeStatus  DisputeStatus `json:"disputeStatus,omitempty"`
+	DisputedAmount money.Decimal `json:"disputedAmount,omitempty"`
+	CreatedAt      time.Time     `json:"createdAt"`
+	CompletedAt    *time.Time    `json:"completedAt,omitempty"`
 }
 
 // OrderItem is the tickets of one type in an order.

@@ -353,7 +353,10 @@ type TicketInfoAnswer struct {
 	HolderName   string       `json:"holderName"`
 	QRCode       string       `json:"qrCode"`
 	Status       TicketStatus `json:"status"`
-	CreatedAt    time.Time    `json:"createdAt"`
+	// Suspension is SUSPENDED or VOID if the ticket does not admit because its payment is disputed; otherwise it is empty.
+	// It is beyond the contract.
+	Suspension string    `json:"suspension,omitempty"`
+	CreatedAt  time.Time `json:"createdAt"`
 }
 
 // TicketPDFQuery is the request of [TicketPDF].

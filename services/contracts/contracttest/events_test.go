@@ -31,6 +31,8 @@ func samples() []messaging.Payload {
 	}
 	postponed := details
 	details.EndDate, details.VenueAddress = new(at.Add(5*time.Hour)), "123 Park Ave, New York"
+	details.DisputedTickets, details.TimeZone = "VOID", "America/New_York"
+	postponed.DisputedTickets, postponed.TimeZone = details.DisputedTickets, details.TimeZone
 	postponed.EndDate, postponed.PostponedFrom, postponed.Reason = details.EndDate, &at, "The stage is not ready"
 	postponed.VenueAddress, postponed.Previous = details.VenueAddress, &events.HolderDetails{
 		EventName: details.EventName, EventDate: at, EndDate: &at, VenueName: "Hall", VenueAddress: "1 Road",
@@ -54,6 +56,10 @@ func samples() []messaging.Payload {
 			OrderID: order, UserID: user, EventID: event, RefundID: "re_1", Amount: "50.00", RefundedTotal: "50.00",
 			Currency: "USD", Reason: "EXPIRED_OR_CANCELED_CARD", Reversed: true,
 		},
+		events.PaymentDisputed{
+			DisputeID: "dp_1", OrderID: order, UserID: user, EventID: event, Amount: "150.00", Currency: "USD",
+			Reason: "FRAUDULENT", Status: events.DisputeWon, PreviousStatus: events.DisputeOpen, Revision: 2,
+		},
 		events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
 			TicketID: ticket, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,
 			QRCode: "https://cdn.example.com/qr/dd0e8400.png",
@@ -72,6 +78,11 @@ func samples() []messaging.Payload {
 		events.TicketCheckInUndone{
 			TicketID: ticket, OrderID: order, EventID: event, TicketTypeID: kind, CheckedInAt: at,
 			UndoneAt: at.Add(time.Minute), Reason: "Scanned by mistake",
+		},
+		events.TicketsDisputed{
+			DisputeID: "dp_1", OrderID: order, EventID: event, UserID: user, Organizer: true, TicketCount: 2,
+			TicketState: events.TicketsSuspended, DisputeStatus: events.DisputeOpen, Amount: "150.00", Currency: "USD",
+			Reason: "FRAUDULENT",
 		},
 		events.EventCreated{EventDetails: details},
 		events.EventUpdated{EventDetails: postponed},
@@ -142,10 +153,14 @@ func TestEveryEventTypeHasASchema(t *testing.T) {
 // eventTypes returns the results of the Type methods in package events.
 func eventTypes(t *testing.T) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../events/events.go", nil, 0)
-	require.NoError(t, err)
 	var types []string
-	for _, declaration := range file.Decls {
+	var declarations []ast.Decl
+	for _, name := range []string{"events.go", "disputes.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), "../events/"+name, nil, 0)
+		require.NoError(t, err)
+		declarations = append(declarations, file.Decls...)
+	}
+	for _, declaration := range declarations {
 		method, is := declaration.(*ast.FuncDecl)
 		if !is || method.Name.Name != "Type" {
 			continue

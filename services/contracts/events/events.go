@@ -172,6 +172,8 @@ const (
 	CancelledByOwner  = "OWNER"
 	CancelledByRefund = "REFUND" // the ticket was refunded
 	CancelledByEvent  = "EVENT"  // the event was cancelled
+	// CancelledByDispute means that the bank returned the payment to the buyer for good.
+	CancelledByDispute = "DISPUTE"
 )
 
 // TicketCancelled reports that a ticket is no longer valid and that its place is on sale again. RefundKey is added: the
@@ -268,12 +270,14 @@ type EventDetails struct {
 	Status      string    `json:"status"`
 	UpdatedAt   time.Time `json:"updatedAt"`
 
-	EndDate       *time.Time     `json:"endDate,omitempty"`
-	TimeZone      string         `json:"timeZone,omitempty"`
-	VenueAddress  string         `json:"venueAddress,omitempty"`
-	Previous      *HolderDetails `json:"previous,omitempty"`
-	PostponedFrom *time.Time     `json:"postponedFrom,omitempty"`
-	Reason        string         `json:"reason,omitempty"`
+	EndDate      *time.Time `json:"endDate,omitempty"`
+	TimeZone     string     `json:"timeZone,omitempty"`
+	VenueAddress string     `json:"venueAddress,omitempty"`
+	// DisputedTickets is VOID, or empty for SUSPEND: what happens to tickets whose payment is disputed. It is added.
+	DisputedTickets string         `json:"disputedTickets,omitempty"`
+	Previous        *HolderDetails `json:"previous,omitempty"`
+	PostponedFrom   *time.Time     `json:"postponedFrom,omitempty"`
+	Reason          string         `json:"reason,omitempty"`
 }
 
 // HolderDetails are the details of an event that holders of its tickets have to know.

@@ -90,6 +90,30 @@ func TestPayloadsAreThoseOfTheContract(t *testing.T) {
 			"currency":"USD","reason":"EXPIRED_OR_CANCELED_CARD","reversed":true}`,
 		},
 		{
+			"PAYMENT_DISPUTED",
+			events.PaymentDisputed{
+				DisputeID: "dp_1", OrderID: order, UserID: user, EventID: event, Amount: "150.00", Currency: "USD",
+				Reason: "FRAUDULENT", Status: events.DisputeLost, PreviousStatus: events.DisputeOpen, Revision: 2,
+			},
+			"payment-events", order.String(),
+			map[string]string{"orderid": order.String(), "userid": user.String()},
+			`{"disputeId":"dp_1","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"userId":"550e8400-e29b-41d4-a716-446655440000","eventId":"770e8400-e29b-41d4-a716-446655440000",
+			"amount":150.00,"currency":"USD","reason":"FRAUDULENT","status":"LOST","previousStatus":"OPEN","revision":2}`,
+		},
+		{
+			"TICKETS_DISPUTED",
+			events.TicketsDisputed{
+				DisputeID: "dp_1", OrderID: order, EventID: event, UserID: user, TicketCount: 2,
+				TicketState: events.TicketsVoid, DisputeStatus: events.DisputeOpen,
+			},
+			"ticket-events", order.String(),
+			map[string]string{"orderid": order.String()},
+			`{"disputeId":"dp_1","orderId":"cc0e8400-e29b-41d4-a716-446655440000",
+			"eventId":"770e8400-e29b-41d4-a716-446655440000","userId":"550e8400-e29b-41d4-a716-446655440000",
+			"organizer":false,"ticketCount":2,"ticketState":"VOID","disputeStatus":"OPEN"}`,
+		},
+		{
 			"TICKETS_GENERATED",
 			events.TicketsGenerated{OrderID: order, UserID: user, EventID: event, Tickets: []events.Ticket{{
 				TicketID: booking, TicketNumber: "TKT-2024-001234", TicketTypeID: kind,

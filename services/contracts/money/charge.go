@@ -75,9 +75,9 @@ func (a Amount) ChargeUnits() (int64, error) {
 	}
 	switch {
 	case units < least:
-		return 0, fmt.Errorf("%w of %s", ErrTooSmall, ofCardUnits(least, a.Currency))
+		return 0, fmt.Errorf("%w of %s", ErrTooSmall, OfCardUnits(least, a.Currency))
 	case units > most:
-		return 0, fmt.Errorf("%w of %s", ErrTooLarge, ofCardUnits(most, a.Currency))
+		return 0, fmt.Errorf("%w of %s", ErrTooLarge, OfCardUnits(most, a.Currency))
 	}
 	return units, nil
 }
@@ -93,8 +93,8 @@ func (c Currency) cardDecimals() int {
 	return 2
 }
 
-// ofCardUnits returns Stripe's minor units as an amount, without a fraction that the currency does not have.
-func ofCardUnits(units int64, c Currency) Amount {
+// OfCardUnits returns Stripe's minor units as an amount, without a fraction that the currency does not have.
+func OfCardUnits(units int64, c Currency) Amount {
 	for range c.cardDecimals() - c.digits() {
 		units /= 10
 	}

@@ -150,6 +150,7 @@ func (s Sources) auditOnce(ctx context.Context, exact bool) (Report, error) {
 	r.checkRefunds(snap)
 	r.checkTickets(snap)
 	r.checkRules(snap)
+	r.checkDisputes(snap)
 	r.checkCancellations(snap)
 	r.checkOutboxes(snap)
 	r.checkEffects(snap)

@@ -130,6 +130,33 @@ func TestEveryCorruptionIsFound(t *testing.T) {
 			name: "CancelledForFailedRefund", check: "tickets", id: "{ticket3}",
 			service: paymentService, sql: `UPDATE refunds SET status = 'FAILED'`,
 		},
+		{
+			name: "DisputeIsUnknown", check: "disputes", id: "{bought}",
+			change: func() { s.charges[0].Disputed, s.charges[0].Dispute = 10000, "needs_response" },
+		},
+		{
+			name: "DisputedAmountDiffers", check: "disputes", id: "{bought}",
+			service: paymentService, sql: `UPDATE orders SET dispute = 'OPEN', disputed_minor = 1 WHERE id = '{bought}'`,
+			change: func() { s.charges[0].Disputed, s.charges[0].Dispute = 10000, "needs_response" },
+		},
+		{
+			name: "TicketOfLostDisputeAdmits", check: "disputes", id: "{ticket1}",
+			service: paymentService, sql: `UPDATE orders SET dispute = 'LOST', disputed_minor = 10000 WHERE id = '{bought}'`,
+			change: func() { s.charges[0].Disputed, s.charges[0].Dispute = 10000, "lost" },
+		},
+		{
+			name: "TicketOfWonDisputeIsSuspended", check: "disputes", id: "{ticket1}",
+			service: ticketService, sql: `UPDATE orders SET suspension = 'SUSPENDED' WHERE id = '{bought}'`,
+			change: func() {
+				s.charges[0].Dispute = "won"
+				s.exec(t, paymentService, `UPDATE orders SET dispute = 'WON' WHERE id = '{bought}'`)
+			},
+		},
+		{
+			name: "DisputedMoneyIsNotShown", check: "sales", id: "{event}",
+			service: paymentService, sql: `UPDATE orders SET dispute = 'OPEN', disputed_minor = 10000 WHERE id = '{bought}'`,
+			change: func() { s.charges[0].Disputed, s.charges[0].Dispute = 10000, "needs_response" },
+		},
 		{name: "CancelledWithEventButNotRefunded", check: "tickets", id: "{ticket1}", service: ticketService, sql: `
 			UPDATE tickets SET status = 'CANCELLED', cancelled_at = now() - interval '1 hour', cancelled_by = 'EVENT'
 			WHERE id = '{ticket1}';

@@ -154,10 +154,19 @@ func (r *Report) checkCharge(o order, c charge) {
 	case o.paid() && o.TransactionID != c.ID:
 		r.addFinding("charges", o.ID, 0, 0, "order %s names transaction %q, and its charge is %s",
 			o.Number, o.TransactionID, c)
-	case o.Status == "FAILED" && c.AmountRefunded < c.AmountReceived:
+	case o.Status == "FAILED" && c.AmountRefunded+c.AmountDisputed < c.AmountReceived:
 		r.addFinding("charges", o.ID, min(o.Age, time.Since(c.Created)), graceSaga,
 			"order %s failed, and %d %s of charge %s are not refunded",
-			o.Number, c.AmountReceived-c.AmountRefunded, o.Currency, c)
+			o.Number, c.AmountReceived-c.AmountRefunded-c.AmountDisputed, o.Currency, c)
+	}
+	// A webhook of a dispute may be lost. Then it is found within some minutes, and a decision within a tenth of its age.
+	if disputed := stripeMinor(o.Disputed, o.Currency); c.AmountDisputed != disputed {
+		r.addFinding("disputes", o.ID, 0, graceUnlimited, "the bank took %d %s of charge %s, and order %s has %d disputed",
+			c.AmountDisputed, o.Currency, c, o.Number, disputed)
+	}
+	if want := disputeStatuses[c.Dispute]; want != o.Dispute {
+		r.addFinding("disputes", o.ID, 0, graceUnlimited, "the dispute of charge %s is %q, and that of order %s is %q",
+			c, c.Dispute, o.Number, o.Dispute)
 	}
 	if refunded := stripeMinor(o.Refunded, o.Currency); c.AmountRefunded < refunded {
 		r.addFinding("refunds", o.ID, 0, 0, "order %s has %d %s refunded, and the refunds of charge %s are %d",
@@ -169,6 +178,42 @@ func (r *Report) checkCharge(o order, c charge) {
 		}
 		r.addFinding("refunds", o.ID, o.Age, grace, "the refunds of charge %s are %d %s, and order %s has %d refunded",
 			c, c.AmountRefunded, o.Currency, o.Number, refunded)
+	}
+}
+
+// disputeStatuses has an order's status for each status of a dispute at the card processor.
+var disputeStatuses = map[string]string{"needs_response": "OPEN", "won": "WON", "lost": "LOST"}
+
+// checkDisputes looks for tickets that admit although the payment was returned to the buyer, and for those that stay
+// suspended although nothing is disputed. The tickets of an open dispute are suspended too.
+func (r *Report) checkDisputes(s *snapshot) {
+	orders := map[uuid.UUID]order{}
+	count := map[string]int{}
+	for _, o := range s.orders {
+		orders[o.ID] = o
+		if o.Dispute != "" {
+			count[o.Dispute]++
+		}
+	}
+	table := r.addSection("Disputed orders", "status", "count")
+	for _, status := range slices.Sorted(maps.Keys(count)) {
+		table.addRow(status, count[status])
+	}
+	for _, t := range s.tickets {
+		o := orders[t.OrderID]
+		disputed := o.Dispute == "OPEN" || o.Dispute == "LOST"
+		switch {
+		case t.Status == "ACTIVE" && disputed && t.Suspension == "":
+			r.addFinding("disputes", t.ID, o.Age, graceDelivery, "admits, and the dispute of order %s is %s",
+				o.Number, o.Dispute)
+		case !disputed && t.Suspension != "":
+			r.addFinding("disputes", t.ID, o.Age, graceDelivery, "is %s, and order %s is not disputed any more",
+				t.Suspension, o.Number)
+		}
+		if t.CancelledBy == "DISPUTE" && !disputed {
+			r.addFinding("disputes", t.ID, t.Age, graceDelivery,
+				"was cancelled because of a dispute, and that of order %s is %q", o.Number, o.Dispute)
+		}
 	}
 }
 
@@ -237,7 +282,7 @@ func (r *Report) checkFailedRefunds(s *snapshot) {
 		}
 		failed++
 		o := orders[f.OrderID]
-		replaced := o.Total > 0 && o.Refunding == o.Total || slices.ContainsFunc(of[f.OrderID], func(g refund) bool {
+		replaced := o.Total > 0 && o.Refunding+o.Disputed >= o.Total || slices.ContainsFunc(of[f.OrderID], func(g refund) bool {
 			return g.RetryOf == f.ID || g.Status != "FAILED" && slices.ContainsFunc(f.TicketIDs, g.covers)
 		})
 		if !replaced {
@@ -296,6 +341,7 @@ func (r *Report) checkTickets(s *snapshot) {
 		}
 		refunded := o.Refunded == o.Total &&
 			slices.ContainsFunc(refunds[o.ID], func(f refund) bool { return f.Status == "SUCCEEDED" })
+		refunded = refunded || o.Disputed > 0 && o.Refunded+o.Disputed >= o.Total // the bank has the rest
 		switch {
 		case maps.Equal(received, ordered[o.ID]):
 			fulfilled++
@@ -331,11 +377,12 @@ func (r *Report) checkTickets(s *snapshot) {
 		case "REFUND":
 			if f, known := byKey[t.RefundKey]; !known {
 				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for %q, which is not a refund", t.RefundKey)
-			} else if f.Status == "FAILED" && !coveredByAnother(f, t.ID, refunds[f.OrderID]) {
+			} else if f.Status == "FAILED" && f.FailureCode != "CHARGE_DISPUTED" && // repeated if the dispute is won
+				!coveredByAnother(f, t.ID, refunds[f.OrderID]) {
 				r.addFinding("tickets", t.ID, 0, 0, "was cancelled for refund %s, which failed", f.ID)
 			}
 		case "EVENT":
-			if known && o.Refunded < o.Total {
+			if known && o.Refunded+o.Disputed < o.Total {
 				r.addFinding("tickets", t.ID, min(o.Age, t.Age), graceSaga,
 					"was cancelled with its event, and order %s has %d of %d refunded", o.Number, o.Refunded, o.Total)
 			}

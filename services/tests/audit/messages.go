@@ -56,6 +56,13 @@ func (m message) notices() []notice {
 		return []notice{of("ORDER_CONFIRMATION", m.UserID)}
 	case "PAYMENT_FAILED", "REFUND_PROCESSED", "REFUND_FAILED":
 		return []notice{of(m.Type, m.UserID)}
+	case "TICKETS_DISPUTED":
+		if m.Organizer {
+			return []notice{of("ORDER_DISPUTED", m.UserID)}
+		}
+		return []notice{of(m.Type, m.UserID)}
+	case "PAYMENT_DISPUTED":
+		return []notice{of(m.Type, uuid.Nil)}
 	case "TICKET_TRANSFERRED":
 		return []notice{of("TICKET_TRANSFERRED", m.FromUserID), of("TICKET_RECEIVED", m.ToUserID)}
 	case "TICKET_CANCELLED":
@@ -213,6 +220,7 @@ func (r *Report) checkSales(s *snapshot) {
 	for _, o := range s.orders {
 		w := want[o.EventID]
 		w.Refunded += o.Refunded
+		w.Disputed += o.Disputed
 		if o.paid() {
 			w.Completed++
 			w.Sold += quantity[o.ID]

@@ -100,11 +100,11 @@ func (s *snapshot) readTickets(ctx context.Context, tx pgx.Tx) (err error) {
 		return err
 	}
 	if s.tickets, err = collect[ticket](ctx, tx, `
-		SELECT id, ticket_type_id, order_id, event_id, status, coalesce(cancelled_by, ''), coalesce(refund_key, ''),
-		       checked_in_at IS NOT NULL,
+		SELECT tickets.id, ticket_type_id, order_id, event_id, status, coalesce(suspension, ''),
+		       coalesce(cancelled_by, ''), coalesce(refund_key, ''), checked_in_at IS NOT NULL,
 		       now() - greatest(created_at, checked_in_at, cancelled_at,
 		           (SELECT max(undone_at) FROM undone_check_ins WHERE ticket_id = tickets.id))
-		FROM tickets ORDER BY id`); err != nil {
+		FROM tickets LEFT JOIN orders ON orders.id = order_id ORDER BY tickets.id`); err != nil {
 		return err
 	}
 	refused, err := collect[struct {
@@ -134,7 +134,7 @@ func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 	if s.orders, err = collect[order](ctx, tx, `
 		SELECT id, event_id, number, status, step, coalesce(total_minor, 0), coalesce(currency, ''),
 		       refunding_minor, refunded_minor,
-		       coalesce(transaction_id, ''), action_client_secret IS NOT NULL,
+		       coalesce(transaction_id, ''), coalesce(dispute, ''), disputed_minor, action_client_secret IS NOT NULL,
 		       coalesce(now() - charge_since, interval '0'),
 		       now() - greatest(created_at, (SELECT max(timestamp) FROM saga_events WHERE saga_id = orders.id))
 		FROM orders ORDER BY number`); err != nil {
@@ -145,7 +145,7 @@ func (s *snapshot) readPayments(ctx context.Context, tx pgx.Tx) (err error) {
 		return err
 	}
 	if s.refunds, err = collect[refund](ctx, tx, `
-		SELECT id, order_id, whole, ticket_ids, keep_used, amount_minor, status, step,
+		SELECT id, order_id, whole, ticket_ids, keep_used, amount_minor, status, step, failure_code,
 		       coalesce(retry_of, '00000000-0000-0000-0000-000000000000'), alerted_at IS NOT NULL, now() - created_at
 		FROM refunds ORDER BY created_at, id`); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (s *snapshot) readAnalytics(ctx context.Context, tx pgx.Tx) (err error) {
 	s.sales, err = collect[eventSales](ctx, tx, `
 		SELECT s.event_id, s.orders_completed, s.tickets_generated, s.tickets_cancelled,
 		       coalesce(sum(t.tickets), 0)::bigint, coalesce(sum(t.checked_in), 0)::bigint,
-		       coalesce(sum(t.revenue_minor), 0)::bigint, s.refunded_minor
+		       coalesce(sum(t.revenue_minor), 0)::bigint, s.refunded_minor, s.disputed_minor
 		FROM event_sales s LEFT JOIN ticket_type_sales t ON t.event_id = s.event_id
 		GROUP BY s.event_id ORDER BY s.event_id`)
 	return err
@@ -203,6 +203,7 @@ func readMessages(ctx context.Context, tx pgx.Tx) (messages, error) {
 		                ROW (payload #>> '{previous,eventName}', payload #>> '{previous,eventDate}',
 		                     payload #>> '{previous,endDate}', payload #>> '{previous,venueName}',
 		                     payload #>> '{previous,venueAddress}'), false),
+		       coalesce((payload ->> 'organizer')::boolean, false),
 		       published_at IS NOT NULL, coalesce(published_at, replayed_at, created_at),
 		       now() - coalesce(published_at, replayed_at, created_at)
 		FROM outbox, LATERAL (

@@ -135,6 +135,8 @@ type charge struct {
 	Status   string            `json:"status"`
 	Received int               `json:"amountReceived"`
 	Refunded int               `json:"amountRefunded"`
+	Disputed int               `json:"amountDisputed"`
+	Dispute  string            `json:"dispute,omitempty"`
 	Currency string            `json:"currency"`
 	Metadata map[string]string `json:"metadata"`
 	Created  time.Time         `json:"created"`
@@ -204,9 +206,8 @@ func (s *system) reset(t *testing.T) {
 	}
 	newCharge := func(key, order string, received, refunded int) charge {
 		return charge{
-			key, "succeeded", received, refunded, "usd",
-			map[string]string{"order_id": id(order).String()},
-			time.Now().Add(-time.Hour),
+			ID: key, Status: "succeeded", Received: received, Refunded: refunded, Currency: "usd",
+			Metadata: map[string]string{"order_id": id(order).String()}, Created: time.Now().Add(-time.Hour),
 		}
 	}
 	s.charges = []charge{

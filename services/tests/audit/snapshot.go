@@ -56,7 +56,7 @@ type statusCount struct {
 
 type ticket struct {
 	ID, TypeID, OrderID, EventID uuid.UUID
-	Status                       string
+	Status, Suspension           string
 	CancelledBy, RefundKey       string
 	CheckedIn                    bool
 	Age                          time.Duration // since it was last issued, used or cancelled, or a check-in was undone
@@ -72,6 +72,8 @@ type order struct {
 	Currency            string
 	Refunding, Refunded int64
 	TransactionID       string
+	Dispute             string        // the status of its disputes together
+	Disputed            int64         // what the bank has taken
 	AwaitsBuyer         bool          // who has to authenticate at the bank
 	ChargeAge           time.Duration // since its charge was first attempted; 0 before
 	Age                 time.Duration // since its last saga event
@@ -92,6 +94,7 @@ type refund struct {
 	KeepUsed     bool // tickets that were used stay as they are
 	Amount       int64
 	Status, Step string
+	FailureCode  string
 	RetryOf      uuid.UUID     // the failed refund that it repeats; uuid.Nil if it repeats none
 	Alerted      bool          // operations know that it failed
 	Age          time.Duration // since it was requested
@@ -121,6 +124,8 @@ type charge struct {
 	Status         string            `json:"status"`
 	AmountReceived int64             `json:"amountReceived"`
 	AmountRefunded int64             `json:"amountRefunded"`
+	AmountDisputed int64             `json:"amountDisputed"` // of disputes that are open or lost
+	Dispute        string            `json:"dispute"`        // the status of the last one
 	Currency       string            `json:"currency"`
 	Metadata       map[string]string `json:"metadata"`
 	Created        time.Time         `json:"created"`
@@ -150,7 +155,7 @@ type eventSales struct {
 	EventID                               uuid.UUID
 	Completed, Generated, Cancelled, Sold int
 	CheckedIn                             int
-	Revenue, Refunded                     int64
+	Revenue, Refunded, Disputed           int64
 }
 
 // messages has the tables of one service that its events pass through.
@@ -171,6 +176,7 @@ type message struct {
 	CancelledBy, RefundKey                string
 	Postponed                             bool
 	Changed                               bool // it changed details of an event that holders of tickets have to know
+	Organizer                             bool // UserID is the organizer
 
 	Published bool
 	Since     time.Time // when it was published, or written if it is not published

@@ -47,6 +47,7 @@ type Charge struct {
 	AmountReceived int64             `json:"amountReceived"`
 	AmountRefunded int64             `json:"amountRefunded"`    // without refunds that failed
 	Dispute        string            `json:"dispute,omitempty"` // the status of the charge's last dispute
+	AmountDisputed int64             `json:"amountDisputed"`    // of disputes that are open or lost
 	Currency       string            `json:"currency"`
 	Metadata       map[string]string `json:"metadata"`
 	Created        time.Time         `json:"created"`
@@ -69,6 +70,7 @@ func (s *Server) charges(w http.ResponseWriter, _ *http.Request) {
 			AmountReceived: pi.Intent.AmountReceived,
 			AmountRefunded: pi.Refunded,
 			Dispute:        disputes[id],
+			AmountDisputed: s.disputed(id),
 			Currency:       pi.Intent.Currency,
 			Metadata:       pi.Intent.Metadata,
 			Created:        time.UnixMilli(pi.CreatedMs).UTC(),

@@ -44,6 +44,18 @@ func (s *Server) openDispute(pi storedIntent) entry {
 	}}
 }
 
+// disputed returns the amount of an intent's charge that the bank has taken because of disputes that are open or lost.
+// Such a charge cannot be refunded.
+func (s *Server) disputed(intentID string) int64 {
+	var amount int64
+	for _, id := range s.disputeOrder {
+		if d := s.disputes[id]; d.PaymentIntent == intentID && d.Status != disputeWon {
+			amount += d.Amount
+		}
+	}
+	return amount
+}
+
 // updateDispute executes POST /v1/disputes/{id}. As with Stripe's test cards, the text winning_evidence or
 // losing_evidence decides the dispute.
 func (s *Server) updateDispute(p params, id string) (outcome, *apiError) {

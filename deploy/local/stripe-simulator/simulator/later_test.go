@@ -182,6 +182,10 @@ func TestDisputes(t *testing.T) {
 			require.Equal(t, "fraudulent", opened["reason"])
 			require.InDelta(t, 15000, opened["amount"], 0)
 
+			refund := b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {id}})
+			require.Equal(t, http.StatusBadRequest, refund.status)
+			require.Contains(t, refund.raw, "charge_disputed")
+
 			disputeID, _ := opened["id"].(string)
 			decided := b.do(http.MethodPost, "/v1/disputes/"+disputeID+tt.path, "", tt.form)
 			require.Equal(t, http.StatusOK, decided.status, decided.raw)
@@ -189,6 +193,14 @@ func TestDisputes(t *testing.T) {
 			require.Eventually(t, func() bool { return events.seen(tt.event) }, 5*time.Second, 5*time.Millisecond)
 			stored, _ := b.charges()[0].(map[string]any)
 			require.Equal(t, tt.status, stored["dispute"])
+			refund = b.do(http.MethodPost, "/v1/refunds", "", url.Values{"payment_intent": {id}})
+			if tt.status == "won" {
+				require.Equal(t, http.StatusOK, refund.status, refund.raw)
+				require.InDelta(t, 0, stored["amountDisputed"], 0)
+			} else {
+				require.Equal(t, http.StatusBadRequest, refund.status)
+				require.InDelta(t, 15000, stored["amountDisputed"], 0)
+			}
 			again := b.do(http.MethodPost, "/v1/disputes/"+disputeID+"/close", "", nil)
 			require.Equal(t, http.StatusBadRequest, again.status, "a decided dispute stays decided")
 		})

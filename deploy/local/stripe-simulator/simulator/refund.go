@@ -48,6 +48,10 @@ func (s *Server) createRefund(p params, _ string) (outcome, *apiError) {
 		return outcome{}, invalidRequest("", "payment_intent",
 			"This PaymentIntent (%s) does not have a successful charge to refund.", pi.Intent.ID)
 	}
+	if s.disputed(pi.Intent.ID) > 0 {
+		return outcome{}, invalidRequest("charge_disputed", "",
+			"Charge %s has been charged back; cannot issue a refund.", *pi.Intent.LatestCharge)
+	}
 	left := pi.Intent.AmountReceived - pi.Refunded
 	if left == 0 {
 		return outcome{}, invalidRequest("charge_already_refunded", "",

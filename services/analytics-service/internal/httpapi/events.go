@@ -19,6 +19,7 @@ func Handlers(s *store.Store) []inbox.Handler {
 	return []inbox.Handler{
 		inbox.On(c.eventCreated), inbox.On(c.eventUpdated), inbox.On(c.eventPublished), inbox.On(c.eventCancelled),
 		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed), inbox.On(c.refundFailed),
+		inbox.On(c.paymentDisputed),
 		inbox.On(c.ticketsGenerated), inbox.On(c.ticketCancelled), inbox.On(c.ticketCheckedIn),
 		inbox.On(c.ticketCheckInUndone),
 	}
@@ -101,6 +102,16 @@ func (c consumer) refundFailed(ctx context.Context, e inbox.Event[events.RefundF
 	change.Refunds, change.Refunded = -change.Refunds, -change.Refunded
 	if !e.Payload.Reversed {
 		change.Refunds, change.Refunded = 0, 0
+	}
+	return c.add(ctx, message(e), change)
+}
+
+// paymentDisputed counts what the bank takes, and gives back when a dispute is won.
+func (c consumer) paymentDisputed(ctx context.Context, e inbox.Event[events.PaymentDisputed]) error {
+	p := e.Payload
+	change, err := sales.Dispute(p.EventID, p.Currency, p.Amount, p.PreviousStatus, p.Status)
+	if err != nil {
+		return err
 	}
 	return c.add(ctx, message(e), change)
 }

@@ -51,6 +51,8 @@ type salesJSON struct {
 	Revenue          money.Decimal     `json:"revenue"`
 	Refunds          int64             `json:"refunds"`
 	Refunded         money.Decimal     `json:"refunded"`
+	Disputes         int64             `json:"disputes"`
+	Disputed         money.Decimal     `json:"disputed"`
 	ByTicketType     []typeSalesJSON   `json:"byTicketType"`
 	ByHour           []hourSalesJSON   `json:"byHour"`
 }
@@ -90,6 +92,7 @@ func (a api) sales(w http.ResponseWriter, r *http.Request) error {
 		TicketsSold: report.Tickets(), TicketsGenerated: report.TicketsGenerated,
 		TicketsCancelled: report.TicketsCancelled, CheckedIn: report.CheckedIn(),
 		Revenue: decimal(report.Revenue()), Refunds: report.Refunds, Refunded: decimal(report.Refunded),
+		Disputes: report.Disputes, Disputed: decimal(report.Disputed),
 		ByTicketType: make([]typeSalesJSON, len(report.ByTicketType)),
 		ByHour:       make([]hourSalesJSON, len(report.ByHour)),
 	}

@@ -185,6 +185,45 @@ func TestRefundThatFailsLaterIsNotCounted(t *testing.T) {
 	require.Contains(t, body, `"refunds":0,"refunded":0.00`)
 }
 
+// A dispute counts once, and its money while the bank has it, in whatever order its events arrive.
+func TestDisputedMoneyIsCountedWhileTheBankHasIt(t *testing.T) {
+	disputed := func(status, previous string, revision int) string {
+		if previous != "" {
+			previous = `"previousStatus": "` + previous + `",`
+		}
+		return fmt.Sprintf(`{"disputeId": "dp_1", "orderId": %q, "userId": %q, "eventId": %q, "amount": 150.00,
+			"currency": "USD", "reason": "FRAUDULENT", "status": %q, %s "revision": %d}`,
+			orderID, buyerID, eventID, status, previous, revision)
+	}
+	opened, won, lost := disputed("OPEN", "", 1), disputed("WON", "OPEN", 2), disputed("LOST", "OPEN", 2)
+	for name, tt := range map[string]struct {
+		payloads []string
+		want     string
+	}{
+		"Open":               {[]string{opened}, `"disputes":1,"disputed":150.00`},
+		"Won":                {[]string{opened, won}, `"disputes":1,"disputed":0.00`},
+		"WonArrivesFirst":    {[]string{won, opened}, `"disputes":1,"disputed":0.00`},
+		"Lost":               {[]string{opened, lost}, `"disputes":1,"disputed":150.00`},
+		"LostAtOnce":         {[]string{disputed("LOST", "", 1)}, `"disputes":1,"disputed":150.00`},
+		"LostAndThenWon":     {[]string{opened, lost, disputed("WON", "LOST", 3)}, `"disputes":1,"disputed":0.00`},
+		"WonWithoutOpen":     {[]string{disputed("WON", "", 1)}, `"disputes":1,"disputed":0.00`},
+		"WonBeforeItsOpened": {[]string{won}, `"disputes":0,"disputed":0.00`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			require.Equal(t, http.StatusOK, b.deliver(t, uuid.New(), "EVENT_CREATED", eventCreated))
+			for _, payload := range tt.payloads {
+				id := uuid.New()
+				for range 2 {
+					require.Equal(t, http.StatusOK, b.deliver(t, id, "PAYMENT_DISPUTED", payload))
+				}
+			}
+			_, body := b.sales(t, b.token(t, organizerID, time.Minute, identity.RoleUser, identity.RoleOrganizer))
+			require.Contains(t, body, tt.want)
+		})
+	}
+}
+
 func TestSalesSumAllEventsOnce(t *testing.T) {
 	b := setup(t)
 	organizer := b.token(t, organizerID, time.Minute, identity.RoleUser, identity.RoleOrganizer)
@@ -211,6 +250,7 @@ func TestSalesSumAllEventsOnce(t *testing.T) {
 	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "PUBLISHED",
 		"currency": "USD", "ordersCompleted": 1, "ordersFailed": 1, "ticketsSold": 3, "ticketsGenerated": 2,
 		"ticketsCancelled": 1, "checkedIn": 1, "revenue": 150.00, "refunds": 1, "refunded": 150.00,
+		"disputes": 0, "disputed": 0.00,
 		"byTicketType": [
 			{"ticketTypeId": "`+ticketTypeID+`", "ticketsSold": 2, "revenue": 100.00, "checkedIn": 1, "refunded": 1},
 			{"ticketTypeId": "`+otherTypeID+`", "ticketsSold": 1, "revenue": 50.00, "checkedIn": 0, "refunded": 0}],

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/identity"
@@ -61,7 +62,9 @@ type Change struct {
 	TicketsGenerated int
 	TicketsCancelled int
 	Refunds          int
-	Refunded         int64     // minor units
+	Refunded         int64 // minor units
+	Disputes         int
+	Disputed         int64     // minor units; negative if a bank gives them back
 	At               time.Time // when the sale or check-in happened; zero for other changes
 	ByTicketType     []TypeSales
 }
@@ -162,6 +165,32 @@ func Refund(eventID uuid.UUID, currency money.Currency, amount money.Decimal) (C
 	return Change{EventID: eventID, Currency: currency, Refunds: 1, Refunded: refunded.Minor}, nil
 }
 
+// Dispute returns the change of a dispute with a new status; previous is empty for a new dispute. The bank has the
+// amount of a dispute that is open or lost. It returns an error of package money for an invalid currency or amount.
+func Dispute(
+	eventID uuid.UUID, currency money.Currency, amount money.Decimal, previous, status string,
+) (Change, error) {
+	if _, err := money.ParseCurrency(string(currency)); err != nil {
+		return Change{}, err
+	}
+	disputed, err := amount.In(currency)
+	if err != nil {
+		return Change{}, fmt.Errorf("dispute of %q: %w", amount, err)
+	}
+	c := Change{EventID: eventID, Currency: currency}
+	if previous == "" {
+		c.Disputes = 1
+	}
+	taken := func(status string) bool { return status == events.DisputeOpen || status == events.DisputeLost }
+	switch {
+	case taken(status) && !taken(previous):
+		c.Disputed = disputed.Minor
+	case !taken(status) && taken(previous):
+		c.Disputed = -disputed.Minor
+	}
+	return c, nil
+}
+
 // Cancellation returns the change of a cancelled ticket. The ticket still counts as sold, because it was paid. A refund
 // is a change of its own.
 func Cancellation(eventID, ticketTypeID uuid.UUID, forRefund bool) Change {
@@ -192,7 +221,9 @@ type Report struct {
 	TicketsGenerated int64
 	TicketsCancelled int64
 	Refunds          int64
-	Refunded         int64       // minor units
+	Refunded         int64 // minor units
+	Disputes         int64
+	Disputed         int64       // minor units; what banks have taken
 	ByTicketType     []TypeSales // ordered by id
 	ByHour           []HourSales // the last MaxHours in order, without hours in which nothing happened
 }

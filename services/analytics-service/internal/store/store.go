@@ -65,8 +65,8 @@ func (s *Store) Add(ctx context.Context, m Message, c sales.Change) error {
 		var batch pgx.Batch
 		batch.Queue(`
 			INSERT INTO event_sales AS s (event_id, currency, orders_completed, orders_failed, tickets_generated,
-				tickets_cancelled, refunds, refunded_minor)
-			VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
+				tickets_cancelled, refunds, refunded_minor, disputes, disputed_minor)
+			VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (event_id) DO UPDATE SET
 				currency          = coalesce(s.currency, excluded.currency),
 				orders_completed  = s.orders_completed + excluded.orders_completed,
@@ -74,10 +74,12 @@ func (s *Store) Add(ctx context.Context, m Message, c sales.Change) error {
 				tickets_generated = s.tickets_generated + excluded.tickets_generated,
 				tickets_cancelled = s.tickets_cancelled + excluded.tickets_cancelled,
 				refunds           = s.refunds + excluded.refunds,
-				refunded_minor    = s.refunded_minor + excluded.refunded_minor
+				refunded_minor    = s.refunded_minor + excluded.refunded_minor,
+				disputes          = s.disputes + excluded.disputes,
+				disputed_minor    = s.disputed_minor + excluded.disputed_minor
 			WHERE s.currency IS NULL OR excluded.currency IS NULL OR s.currency = excluded.currency`,
 			c.EventID, c.Currency, c.OrdersCompleted, c.OrdersFailed, c.TicketsGenerated, c.TicketsCancelled,
-			c.Refunds, c.Refunded).Exec(func(tag pgconn.CommandTag) error {
+			c.Refunds, c.Refunded, c.Disputes, c.Disputed).Exec(func(tag pgconn.CommandTag) error {
 			if tag.RowsAffected() == 0 {
 				return sales.ErrCurrency
 			}
@@ -140,12 +142,13 @@ func (s *Store) Report(ctx context.Context, eventID uuid.UUID) (sales.Report, er
 			SELECT e.organizer_id, e.name, e.status, e.updated_at, coalesce(s.currency, ''),
 			       coalesce(s.orders_completed, 0), coalesce(s.orders_failed, 0),
 			       coalesce(s.tickets_generated, 0), coalesce(s.tickets_cancelled, 0),
-			       coalesce(s.refunds, 0), coalesce(s.refunded_minor, 0)
+			       coalesce(s.refunds, 0), coalesce(s.refunded_minor, 0),
+			       coalesce(s.disputes, 0), greatest(coalesce(s.disputed_minor, 0), 0)
 			FROM events e LEFT JOIN event_sales s ON s.event_id = e.id
 			WHERE e.id = $1`, eventID).
 			Scan(&r.Event.OrganizerID, &r.Event.Name, &r.Event.Status, &r.Event.UpdatedAt, &r.Currency,
 				&r.OrdersCompleted, &r.OrdersFailed, &r.TicketsGenerated, &r.TicketsCancelled,
-				&r.Refunds, &r.Refunded); err != nil {
+				&r.Refunds, &r.Refunded, &r.Disputes, &r.Disputed); err != nil {
 			return err
 		}
 		// checked_in is negative while the check-in of one that was undone is still in transit.

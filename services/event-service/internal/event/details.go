@@ -27,6 +27,24 @@ const (
 
 var categories = []Category{Music, Sports, Theater, Comedy, Conference, Festival, Other}
 
+// DisputePolicy is what happens to the tickets of an order whose payment is disputed at the bank.
+type DisputePolicy string
+
+// The policies. In both cases the tickets do not admit until the dispute is won.
+const (
+	SuspendDisputed DisputePolicy = "SUSPEND" // the same codes admit again then
+	VoidDisputed    DisputePolicy = "VOID"    // the codes never admit again; the holders get new ones
+)
+
+// Shown returns the policy as other services and clients see it: the default, SuspendDisputed, is left out, so that
+// most events have the contract's form.
+func (p DisputePolicy) Shown() DisputePolicy {
+	if p == SuspendDisputed {
+		return ""
+	}
+	return p
+}
+
 // Details describe an event. Its organizer sets them.
 type Details struct {
 	Name         string
@@ -38,6 +56,8 @@ type Details struct {
 	VenueAddress string
 	Category     Category
 	ImageURL     string // empty without a picture
+	// DisputedTickets is stored as SuspendDisputed if it is empty.
+	DisputedTickets DisputePolicy
 }
 
 // The maximum lengths: of the URL in bytes, of the other texts in characters.
@@ -75,6 +95,11 @@ func (d Details) Check() (Details, error) {
 	}
 	if !slices.Contains(categories, d.Category) {
 		return Details{}, problem.Field("category", "category must be one of %v", categories)
+	}
+	switch d.DisputedTickets {
+	case "", SuspendDisputed, VoidDisputed:
+	default:
+		return Details{}, problem.Field("disputedTickets", "disputedTickets must be %s or %s", SuspendDisputed, VoidDisputed)
 	}
 	var err error
 	if d.Date, err = checkTime("eventDate", d.Date); err != nil {

@@ -103,6 +103,8 @@ type Change struct {
 	VenueAddress *string
 	Category     *Category
 	ImageURL     *string
+	// DisputedTickets applies to disputes that are opened from now on.
+	DisputedTickets *DisputePolicy
 }
 
 // Change returns the event as user changes it at the time now. If the result equals e, there is nothing to write. It
@@ -128,6 +130,12 @@ func (e Event) Change(user identity.User, now time.Time, c Change) (Event, error
 	}
 	if c.Category != nil {
 		e.Category = *c.Category
+	}
+	if c.DisputedTickets != nil {
+		if *c.DisputedTickets == "" {
+			return Event{}, problem.Field("disputedTickets", "disputedTickets must not be empty")
+		}
+		e.DisputedTickets = *c.DisputedTickets
 	}
 	if c.Date != nil {
 		if e.Status != Draft {

@@ -45,6 +45,22 @@ func TestCreateReturnsTheTimeZone(t *testing.T) {
 	require.Contains(t, body, `"timeZone":"Europe/Zurich"`)
 }
 
+// SUSPEND is the default, and is left out like in the contract's form.
+func TestPolicyForDisputedTickets(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	status, body := b.send(t, http.MethodPost, "/api/events",
+		newEvent(map[string]any{"disputedTickets": "VOID"}), b.asOrganizer(t))
+	require.Equal(t, http.StatusCreated, status, body)
+	require.Contains(t, body, `"disputedTickets":"VOID"`)
+	var created struct{ EventID string }
+	require.NoError(t, json.Unmarshal([]byte(body), &created))
+	status, body = b.send(t, http.MethodPatch, "/api/events/"+created.EventID,
+		`{"disputedTickets":"SUSPEND"}`, b.asOrganizer(t))
+	require.Equal(t, http.StatusOK, status, body)
+	require.NotContains(t, body, "disputedTickets")
+}
+
 func TestCreateRejectsMalformedBodies(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -95,6 +111,9 @@ func TestCreateNamesTheInvalidField(t *testing.T) {
 		{"EmptyTimeZone", "timeZone", ""},
 		{"UnknownCategory", "category", "OPERA"},
 		{"RelativeImage", "imageUrl", "/a.jpg"},
+		{"UnknownPolicy", "disputedTickets", "REFUND"},
+		{"PolicyInLowerCase", "disputedTickets", "void"},
+		{"PolicyAsNumber", "disputedTickets", 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

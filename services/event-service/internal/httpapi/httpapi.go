@@ -99,6 +99,7 @@ func detail(e event.Event) calls.EventInfoAnswer {
 		EventID: e.ID, OrganizerID: e.OrganizerID, Name: e.Name, Description: e.Description, EventDate: e.Date,
 		EndDate: e.EndDate, TimeZone: e.TimeZone, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
 		Category: string(e.Category), Status: calls.EventStatus(e.Status), ImageURL: e.ImageURL,
+		DisputedTickets: string(e.DisputedTickets.Shown()),
 	}
 }
 

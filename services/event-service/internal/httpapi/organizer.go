@@ -19,6 +19,8 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 		VenueAddress string         `json:"venueAddress"`
 		Category     event.Category `json:"category"`
 		ImageURL     string         `json:"imageUrl"`
+
+		DisputedTickets event.DisputePolicy `json:"disputedTickets"`
 	}
 	in.TimeZone = "UTC"
 	if err := web.Decode(w, r, &in); err != nil {
@@ -35,6 +37,7 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 	details, err := event.Details{
 		Name: in.Name, Description: in.Description, Date: date, EndDate: end, TimeZone: in.TimeZone,
 		VenueName: in.VenueName, VenueAddress: in.VenueAddress, Category: in.Category, ImageURL: in.ImageURL,
+		DisputedTickets: in.DisputedTickets,
 	}.Check()
 	if err != nil {
 		return err
@@ -74,6 +77,8 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 		VenueAddress web.Optional[string]         `json:"venueAddress"`
 		Category     web.Optional[event.Category] `json:"category"`
 		ImageURL     web.Optional[string]         `json:"imageUrl"`
+
+		DisputedTickets web.Optional[event.DisputePolicy] `json:"disputedTickets"`
 	}
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
@@ -81,6 +86,7 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 	change := event.Change{
 		Name: in.Name.Value, Description: in.Description.Value, TimeZone: in.TimeZone.Value,
 		VenueName: in.VenueName.Value, VenueAddress: in.VenueAddress.Value, Category: in.Category.Value, ImageURL: in.ImageURL.Value,
+		DisputedTickets: in.DisputedTickets.Value,
 	}
 	if in.EventDate.Value != nil {
 		date, err := parseTime("eventDate", *in.EventDate.Value)

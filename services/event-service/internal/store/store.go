@@ -42,7 +42,7 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 // columns are the columns that scan reads, in its order.
 const columns = `id, organizer_id, status, updated_at,
 	name, description, event_date, end_date, time_zone, venue_name, venue_address, category, image_url,
-	cancellation_reason, postponed_from`
+	cancellation_reason, postponed_from, disputed_tickets`
 
 func scan(row pgx.Row) (event.Event, error) {
 	var e event.Event
@@ -50,7 +50,7 @@ func scan(row pgx.Row) (event.Event, error) {
 	err := row.Scan(
 		&e.ID, &e.OrganizerID, &e.Status, &e.UpdatedAt,
 		&e.Name, &e.Description, &e.Date, &end, &e.TimeZone, &e.VenueName, &e.VenueAddress, &e.Category, &e.ImageURL,
-		&e.CancellationReason, &postponedFrom)
+		&e.CancellationReason, &postponedFrom, &e.DisputedTickets)
 	e.UpdatedAt, e.Date = e.UpdatedAt.UTC(), e.Date.UTC()
 	if end != nil {
 		e.EndDate = end.UTC()
@@ -69,12 +69,12 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 		created, err = scan(tx.QueryRow(ctx, `
 			INSERT INTO events
 				(organizer_id, name, description, event_date, venue_name, venue_address, category, image_url, end_date,
-				time_zone)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+				time_zone, disputed_tickets)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce(nullif($11, ''), 'SUSPEND')
 			WHERE $4 > now()
 			RETURNING `+columns,
 			organizer, d.Name, d.Description, d.Date, d.VenueName, d.VenueAddress, d.Category, d.ImageURL,
-			orNull(d.EndDate), d.TimeZone))
+			orNull(d.EndDate), d.TimeZone, d.DisputedTickets))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return event.ErrDateNotFuture
 		}
@@ -175,11 +175,13 @@ func (s *Store) change(
 			UPDATE events
 			SET status = $2, name = $3, description = $4, event_date = $5, venue_name = $6, venue_address = $7,
 			    category = $8, image_url = $9, cancellation_reason = $10, postponed_from = $11, end_date = $12,
+			    disputed_tickets = coalesce(nullif($13, ''), 'SUSPEND'), time_zone = $14,
 			    updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
 			WHERE id = $1
 			RETURNING updated_at`,
 			id, after.Status, after.Name, after.Description, after.Date, after.VenueName, after.VenueAddress,
-			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom), orNull(after.EndDate)).
+			after.Category, after.ImageURL, after.CancellationReason, orNull(after.PostponedFrom), orNull(after.EndDate),
+			after.DisputedTickets, after.TimeZone).
 			Scan(&after.UpdatedAt)
 		if err != nil { // including pgx.ErrNoRows, which cannot happen while the row is locked
 			return fmt.Errorf("change event %s: %w", id, err)
@@ -209,6 +211,7 @@ func payload(e event.Event) events.EventDetails {
 		EventID: e.ID, OrganizerID: e.OrganizerID, EventName: e.Name, EventDate: e.Date, EndDate: orNull(e.EndDate),
 		TimeZone: e.TimeZone, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
 		Category: string(e.Category), Status: string(e.Status), UpdatedAt: e.UpdatedAt,
+		DisputedTickets: string(e.DisputedTickets.Shown()),
 	}
 }
 

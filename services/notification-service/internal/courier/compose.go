@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/events"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
 )
@@ -39,6 +40,12 @@ func (c *Courier) compose(ctx context.Context, n notification.Notification) (not
 		return composeFrom(ctx, n, func(ctx context.Context, change notification.Change) (notification.Mail, error) {
 			return c.changeNotice(ctx, n.UserID, change)
 		})
+	case notification.TicketsDisputed:
+		return composeFrom(ctx, n, c.ticketsDispute)
+	case notification.OrderDisputed:
+		return composeFrom(ctx, n, c.orderDispute)
+	case notification.PaymentDisputed:
+		return composeFrom(ctx, n, c.paymentDispute)
 	case notification.CompensationFailed:
 		return composeFrom(ctx, n, c.stuckOrder)
 	case notification.DeadLetterArchived:

@@ -170,6 +170,42 @@ func TestRefundFailedTellsTheBuyer(t *testing.T) {
 	require.Equal(t, row{"REFUND_FAILED", "SENT", "", 1}, b.row(t, id))
 }
 
+// A dispute is told to operations, to the organizer, and to the holder of the tickets, who may not be the buyer.
+func TestDisputeIsToldToEverybodyConcerned(t *testing.T) {
+	b := setup(t)
+	b.Deliver(t, uuid.New(), "PAYMENT_DISPUTED", couriertest.PaymentDisputed)
+	operations := b.onlyMail(t)
+	require.Contains(t, operations.Subject, "A payment is disputed: "+couriertest.OrderID)
+	require.Contains(t, operations.Text, "dp_1, 100.00 USD, FRAUDULENT")
+	require.Contains(t, operations.Text, "Answer it at the card processor")
+	require.NotContains(t, operations.Text, "John")
+
+	b.Deliver(t, uuid.New(), "TICKETS_DISPUTED", couriertest.OrderDisputed)
+	organizer := b.Services.Sent()[1]
+	require.Equal(t, userAddress, organizer.To.Address)
+	require.Equal(t, "A payment is disputed: Summer Music Festival 2024", organizer.Subject)
+	require.Contains(t, organizer.Text, "the buyer of order ORD-2024-001234 disputes the payment")
+
+	b.Deliver(t, uuid.New(), "TICKETS_DISPUTED", couriertest.TicketsSuspended)
+	holder := b.Services.Sent()[2]
+	require.Equal(t, otherUserAddress, holder.To.Address)
+	require.Equal(t, "Your tickets are suspended: Summer Music Festival 2024", holder.Subject)
+	require.NotContains(t, holder.Text, "ORD-2024-001234", "the order is another user's")
+
+	for tickets, text := range map[string]string{
+		"RESTORED": "They admit you again", "CANCELLED": "They are no longer valid", "VOID": "never be valid again",
+	} {
+		b.Deliver(t, uuid.New(), "TICKETS_DISPUTED", strings.Replace(couriertest.TicketsSuspended, "SUSPENDED", tickets, 1))
+		sent := b.Services.Sent()
+		require.Contains(t, sent[len(sent)-1].Text, text)
+	}
+	for status, text := range map[string]string{"WON": "is won", "LOST": "is lost"} {
+		b.Deliver(t, uuid.New(), "TICKETS_DISPUTED", strings.Replace(couriertest.OrderDisputed, "OPEN", status, 1))
+		sent := b.Services.Sent()
+		require.Contains(t, sent[len(sent)-1].Text, text)
+	}
+}
+
 func TestTicketTransferredSendsMailToBothOwners(t *testing.T) {
 	b := setup(t)
 	id := uuid.New()

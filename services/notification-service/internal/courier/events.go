@@ -18,6 +18,7 @@ func (c *Courier) Handlers() []inbox.Handler {
 	return []inbox.Handler{
 		inbox.On(c.ticketsGenerated), inbox.On(c.ticketTransferred), inbox.On(c.ticketCancelled),
 		inbox.On(c.paymentCompleted), inbox.On(c.paymentFailed), inbox.On(c.refundProcessed), inbox.On(c.refundFailed),
+		inbox.On(c.paymentDisputed), inbox.On(c.ticketsDisputed),
 		inbox.On(c.eventUpdated), inbox.On(c.eventCancelled),
 		inbox.On(c.compensationFailed), inbox.On(c.deadLetterArchived),
 		inbox.On(c.emailVerificationRequested), inbox.On(c.passwordResetRequested),
@@ -73,7 +74,7 @@ func (c *Courier) ticketTransferred(ctx context.Context, event inbox.Event[event
 // ticketCancelled informs the owner of a cancelled ticket. An owner gets one mail for all tickets of an
 // order that were cancelled with the event, and one for all that a refund cancelled: the message id depends on these
 // and on the user only, so the first event of several queues the notification. The buyer, who may be another user, also
-// gets a mail about the refund.
+// gets a mail about the refund. If a dispute cancelled the ticket, TICKETS_DISPUTED informs its owner.
 func (c *Courier) ticketCancelled(ctx context.Context, event inbox.Event[events.TicketCancelled]) error {
 	p := event.Payload
 	var kind notification.Kind

@@ -22,6 +22,8 @@ import (
 var (
 	errTicketNotFound  = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket of the user")
 	errTicketNotActive = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "Cancelled or used")
+	errTicketSuspended = problem.New(problem.Conflict, "TICKET_SUSPENDED", "Disputed")
+	errTicketVoid      = problem.New(problem.Conflict, "TICKET_VOID", "Disputed")
 )
 
 // lookups runs the lookups of one mail at the other services, up to 4 at a time. After a failure it starts no further
@@ -148,8 +150,10 @@ func (c *Courier) order(ctx context.Context, orderID uuid.UUID) (notification.Or
 func (c *Courier) ticketFile(ctx context.Context, t events.Ticket, userID uuid.UUID) (notification.Ticket, error) {
 	query := calls.TicketPDFQuery{UserID: userID.String()}
 	pdf, err := sidecar.Call(ctx, c.services, calls.TicketPDF, query, t.TicketID)
-	if errors.Is(err, errTicketNotFound) || errors.Is(err, errTicketNotActive) {
-		return notification.Ticket{Number: t.TicketNumber}, nil
+	for _, gone := range []error{errTicketNotFound, errTicketNotActive, errTicketSuspended, errTicketVoid} {
+		if errors.Is(err, gone) {
+			return notification.Ticket{Number: t.TicketNumber}, nil
+		}
 	}
 	return notification.Ticket{Number: t.TicketNumber, PDF: pdf}, err
 }

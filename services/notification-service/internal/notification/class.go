@@ -25,7 +25,7 @@ func (k Kind) Class() Class {
 	switch k {
 	case EmailVerification, PasswordReset:
 		return Account
-	case CompensationFailed, DeadLetterArchived:
+	case CompensationFailed, DeadLetterArchived, PaymentDisputed:
 		return Alert
 	case EventCancelled, EventPostponed, EventChanged, RefundProcessed:
 		return Bulk

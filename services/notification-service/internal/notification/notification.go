@@ -29,12 +29,15 @@ const (
 	EventCancelled    Kind = "EVENT_CANCELLED"    // once for each holder of an order's tickets
 	EventPostponed    Kind = "EVENT_POSTPONED"    // once for each holder of the event's tickets
 	EventChanged      Kind = "EVENT_CHANGED"      // likewise, for changes in quick succession together
+	TicketsDisputed   Kind = "TICKETS_DISPUTED"   // to a holder of tickets of a disputed order
+	OrderDisputed     Kind = "ORDER_DISPUTED"     // to the organizer
 	EmailVerification Kind = "EMAIL_VERIFICATION"
 	PasswordReset     Kind = "PASSWORD_RESET"
 
 	// To operations.
 	CompensationFailed Kind = "COMPENSATION_FAILED"
 	DeadLetterArchived Kind = "DEAD_LETTER_ARCHIVED"
+	PaymentDisputed    Kind = "PAYMENT_DISPUTED"
 )
 
 // Operations is the UserID of notifications to operations, which is not a user.

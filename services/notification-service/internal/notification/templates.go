@@ -32,6 +32,9 @@ var (
 	deadLetter        = parse("dead-letter")
 	verification      = parse("verification")
 	reset             = parse("reset")
+	ticketsDisputed   = parse("tickets-disputed")
+	orderDisputed     = parse("order-disputed")
+	paymentDisputed   = parse("payment-disputed")
 )
 
 func parse(name string) mailTemplate {

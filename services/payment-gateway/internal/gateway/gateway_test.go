@@ -146,6 +146,12 @@ func TestRequestsMatchStripesAPI(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, refund.RefundID)
 		},
+		"Disputes": func(t *testing.T, g *gateway.Gateway) {
+			t.Helper()
+			_, next, err := g.Disputes(t.Context(), "pi_1", time.Now().Add(-time.Hour), "")
+			require.NoError(t, err)
+			require.Empty(t, next)
+		},
 	}
 	for server, connect := range servers {
 		for name, call := range calls {

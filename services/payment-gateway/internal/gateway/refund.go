@@ -72,7 +72,7 @@ func (g *Gateway) Refund(
 		}, nil
 	case ok && e.Code == "charge_disputed":
 		return Refund{
-			RefundKey: key, Status: Failed, FailureCode: "CHARGE_DISPUTED",
+			RefundKey: key, Status: Failed, FailureCode: calls.FailureChargeDisputed,
 			Message: "The charge is disputed, so the bank decides who gets the money",
 		}, nil
 	case ok && e.Type == stripe.ErrorTypeInvalidRequest && e.Param == "amount":

@@ -7,6 +7,7 @@ import (
 	"github.com/stripe/stripe-go/v85"
 	"github.com/stripe/stripe-go/v85/webhook"
 
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/problem"
 )
 
@@ -28,6 +29,7 @@ type Event struct {
 	Charge    Charge
 	RefundKey string // of an event about a refund of ours
 	OrderID   string
+	Dispute   *calls.Dispute // of an event about a dispute; otherwise nil
 }
 
 // Parse verifies the signature of a webhook event and parses it. The body must be as received, byte by byte, and
@@ -90,6 +92,18 @@ func (e *Event) parseObject(objectType string, object json.RawMessage) error {
 			made := refundOf(e.RefundKey, &refund)
 			e.Charge.TransactionID, e.Charge.Status = refund.PaymentIntent.ID, made.Status
 			e.Charge.DeclineCode, e.Charge.Message = made.FailureCode, made.Message
+		}
+	case "dispute":
+		var dispute stripe.Dispute
+		if err := json.Unmarshal(object, &dispute); err != nil {
+			return err
+		}
+		var err error
+		if e.Dispute, err = disputeOf(&dispute); err != nil {
+			return err
+		}
+		if e.Dispute != nil {
+			e.Charge.TransactionID = e.Dispute.TransactionID
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/stripe/stripe-go/v85/webhook"
 
 	"github.com/eventbooking/eventbooking/deploy/local/stripe-simulator/simulator"
+	"github.com/eventbooking/eventbooking/services/contracts/calls"
 	"github.com/eventbooking/eventbooking/services/contracts/money"
 	"github.com/eventbooking/eventbooking/services/payment-gateway/internal/gateway"
 )
@@ -42,6 +43,20 @@ func eventBody(eventType, object string) string {
 // intent is the beginning of a PaymentIntent of ours in JSON.
 const intent = `"id": "pi_1", "object": "payment_intent",
 	"metadata": {"attempt_key": "attempt-1", "order_id": "order-1"}`
+
+// dispute returns a dispute in JSON.
+func dispute(status string) string {
+	return `{"id": "dp_1", "object": "dispute", "amount": 15000, "currency": "usd", "charge": "ch_1",
+		"payment_intent": "pi_1", "reason": "product_not_received", "created": 1705314600, "status": "` + status + `"}`
+}
+
+// disputed returns the event about dispute.
+func disputed(status calls.DisputeStatus) gateway.Event {
+	return gateway.Event{Charge: gateway.Charge{TransactionID: "pi_1"}, Dispute: &calls.Dispute{
+		DisputeID: "dp_1", TransactionID: "pi_1", Amount: "150.00", Currency: "USD", Reason: "PRODUCT_NOT_RECEIVED",
+		Status: status, OpenedAt: time.Unix(1705314600, 0).UTC(),
+	}}
+}
 
 func TestParseWebhook(t *testing.T) {
 	t.Parallel()
@@ -109,6 +124,30 @@ func TestParseWebhook(t *testing.T) {
 				TransactionID: "pi_1", Status: gateway.Failed, DeclineCode: "EXPIRED_OR_CANCELED_CARD",
 				Message: "The bank did not accept the refund",
 			}},
+		},
+		"DisputeOpened": {
+			"charge.dispute.created", dispute("needs_response"), disputed(calls.DisputeOpen),
+		},
+		"DisputeUnderReview": {
+			"charge.dispute.updated", dispute("under_review"), disputed(calls.DisputeOpen),
+		},
+		"DisputeWon": {"charge.dispute.closed", dispute("won"), disputed(calls.DisputeWon)},
+		"DisputeLost": {
+			"charge.dispute.closed", dispute("lost"), disputed(calls.DisputeLost),
+		},
+		"Inquiry": {
+			"charge.dispute.created", dispute("warning_needs_response"), disputed(calls.DisputeInquiry),
+		},
+		"InquiryClosed": {
+			"charge.dispute.closed", dispute("warning_closed"), disputed(calls.DisputeInquiry),
+		},
+		"DisputePrevented": {
+			"charge.dispute.updated", dispute("prevented"), disputed(calls.DisputeInquiry),
+		},
+		"DisputeWithoutPaymentIntent": {
+			"charge.dispute.created",
+			`{"id": "dp_1", "object": "dispute", "currency": "usd", "status": "lost", "payment_intent": null}`,
+			gateway.Event{},
 		},
 		"OtherObject": {"customer.created", `{"id": "cus_1", "object": "customer"}`, gateway.Event{}},
 	} {

@@ -43,6 +43,7 @@ func New(deps Deps) *mux.Router {
 	guard.Service(r, calls.Charge.Route, a.charge)
 	guard.Service(r, calls.SettleCharge.Route, a.settle)
 	guard.Service(r, calls.Refund.Route, a.refund)
+	guard.Service(r, calls.ListDisputes.Route, a.disputes)
 	guard.Service(r, calls.VerifyWebhook.Route, a.verifyWebhook)
 	return r
 }
@@ -53,6 +54,7 @@ var (
 	keyForm         = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 	tokenForm       = regexp.MustCompile(`^pm_[A-Za-z0-9_]{1,128}$`)
 	transactionForm = regexp.MustCompile(`^pi_[A-Za-z0-9_]{1,128}$`)
+	disputeForm     = regexp.MustCompile(`^d[pu]_[A-Za-z0-9_]{1,128}$`)
 )
 
 // maxText is the maximum length, in characters, of a text that Stripe stores. It is the limit of Stripe's metadata.
@@ -154,6 +156,30 @@ func (a api) refund(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, calls.RefundAnswer(refunded))
 }
 
+// disputes returns a page of the disputes of a transaction, or of those since a time.
+func (a api) disputes(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	transactionID, after := query.Get("transactionId"), query.Get("after")
+	if transactionID != "" && !transactionForm.MatchString(transactionID) {
+		return problem.Field("transactionId", "transactionId must be the id of a PaymentIntent")
+	}
+	if after != "" && !disputeForm.MatchString(after) {
+		return problem.Field("after", "after must be the id of a dispute")
+	}
+	var since time.Time
+	if text := query.Get("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, text); err != nil {
+			return problem.Field("since", "since must be a time such as 2024-01-15T10:30:00Z").Because(err)
+		}
+	}
+	found, next, err := a.cards.Disputes(r.Context(), transactionID, since, after)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, calls.DisputesAnswer{Disputes: found, Next: next})
+}
+
 // maxWebhookRequest is the maximum size, in bytes, of a request to verify a webhook. The body of a webhook has at most
 // web.MaxBody bytes, and each of them may be escaped with six in the JSON string that has it.
 const maxWebhookRequest = 7 * web.MaxBody
@@ -179,6 +205,7 @@ func (a api) verifyWebhook(w http.ResponseWriter, r *http.Request) error {
 		ID: event.ID, Type: event.Type, AttemptKey: c.AttemptKey, RefundKey: event.RefundKey, OrderID: event.OrderID,
 		TransactionID: c.TransactionID,
 		Status:        c.Status, DeclineCode: c.DeclineCode, Message: c.Message, Retryable: c.Retryable,
+		Dispute: event.Dispute,
 	}})
 }
 

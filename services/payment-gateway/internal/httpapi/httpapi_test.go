@@ -75,6 +75,8 @@ const (
 	charges = "/api/gateway/internal/charges"
 	refunds = "/api/gateway/internal/refunds"
 	verify  = "/api/gateway/internal/webhooks/verify"
+
+	disputes = "/api/gateway/internal/disputes"
 )
 
 // chargeBody returns a valid charge request, with the given pairs of field and raw JSON value changed.
@@ -165,6 +167,9 @@ func TestInvalidRequestsAreRejected(t *testing.T) {
 		"CurrencyInLowerCase": {path: charges, body: chargeBody("currency", `"usd"`), field: "currency"},
 		"LongDescription":     {path: charges, body: chargeBody("description", long), field: "description"},
 		"LongReturnURL":       {path: charges, body: chargeBody("returnUrl", long), field: "returnUrl"},
+		"DisputesOfACharge":   {method: http.MethodGet, path: disputes + "?transactionId=ch_1", field: "transactionId"},
+		"DisputesSinceNever":  {method: http.MethodGet, path: disputes + "?since=yesterday", field: "since"},
+		"DisputesAfterNone":   {method: http.MethodGet, path: disputes + "?after=1%27", field: "after"},
 		"SettleWithoutKey":    {path: charges + "/settle", body: chargeBody("attemptKey", `""`), field: "attemptKey"},
 		"SettleWithoutTime": {
 			path: charges + "/settle", body: chargeBody("attemptedSince", `""`), field: "attemptedSince",

@@ -103,6 +103,14 @@ func textOf(e order.SagaEvent) (string, error) {
 		return fmt.Sprintf("%s %s was refunded to the card.", p.Amount, p.Currency), nil
 	case "REFUND_FAILED":
 		return fmt.Sprintf("The refund of %s %s failed: %s.", p.Amount, p.Currency, readable(p.Reason)), nil
+	case "DISPUTE_OPEN":
+		return fmt.Sprintf("The buyer's bank disputes the payment of %s %s (%s). The tickets are suspended until it decides.",
+			p.Amount, p.Currency, readable(p.Reason)), nil
+	case "DISPUTE_WON":
+		return fmt.Sprintf("The dispute of %s %s was decided for the organizer. The tickets are valid again.",
+			p.Amount, p.Currency), nil
+	case "DISPUTE_LOST":
+		return fmt.Sprintf("The dispute of %s %s was decided for the buyer. The tickets are void.", p.Amount, p.Currency), nil
 	default: // an event type of another version of this service
 		return readable(e.EventType) + ".", nil
 	}

@@ -42,6 +42,10 @@ func orderJSON(o order.Order) calls.OrderInfoAnswer {
 	if o.Refunded.Minor > 0 {
 		out.RefundedAmount = o.Refunded.Decimal()
 	}
+	out.DisputeStatus = o.Dispute
+	if o.Disputed.Minor > 0 {
+		out.DisputedAmount = o.Disputed.Decimal()
+	}
 	for i, item := range o.Items {
 		out.Items[i] = calls.OrderItem{
 			TicketTypeID: item.TicketTypeID, TicketTypeName: item.Name, Quantity: item.Quantity,

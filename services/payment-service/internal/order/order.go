@@ -114,10 +114,14 @@ type Order struct {
 	Action        *calls.PaymentAction // what the buyer has to do to complete the charge; nil if nothing
 	TransactionID string
 	Refunded      money.Amount // refunded so far
-	Failure       Failure
-	Trace         telemetry.Trace // of the request that placed the order
-	CreatedAt     time.Time
-	CompletedAt   time.Time // zero unless paid
+	// Dispute is OPEN, WON or LOST: the status of the disputes of the payment taken together. It is empty if there is
+	// none.
+	Dispute     calls.DisputeStatus
+	Disputed    money.Amount // what the bank has taken because of disputes that are open or lost
+	Failure     Failure
+	Trace       telemetry.Trace // of the request that placed the order
+	CreatedAt   time.Time
+	CompletedAt time.Time // zero unless paid
 }
 
 // AttemptKey returns the key of the order's one charge at the gateway. It is derived from the order's id, so that no

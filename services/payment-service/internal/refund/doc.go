@@ -30,6 +30,11 @@
 // When an event is cancelled, what is left of each of its orders is refunded: of orders that are done immediately, of
 // others as soon as they are. No order is refunded twice, because nothing is left of it then.
 //
+// While a payment is disputed, the card processor refuses to refund it: no refund is admitted, and one that is in
+// progress ends FAILED with CHARGE_DISPUTED. A dispute that is won repeats it, and then also refunds an order whose
+// event was cancelled meanwhile. After one that is lost the bank has returned the money, and only a rest can be
+// refunded.
+//
 // A refund that the bank refuses ends FAILED, and the order stays as it is. A person has to look at it, and may request
 // another refund.
 package refund

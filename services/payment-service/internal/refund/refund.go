@@ -27,6 +27,9 @@ var (
 	ErrTicketUsed = problem.New(problem.Conflict, "TICKET_USED", "A ticket that was used to enter cannot be refunded")
 	// ErrTicketNotFound reports a ticket that does not belong to the order.
 	ErrTicketNotFound = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "This order has no such ticket")
+	// ErrDisputed reports an order whose payment is disputed at the bank. The card processor refuses to refund it.
+	ErrDisputed = problem.New(problem.Conflict, "ORDER_DISPUTED",
+		"The payment is disputed at the bank, which decides who gets the money; it can be refunded if the dispute is won")
 	// ErrWindowClosed reports an order whose event was not postponed since the purchase, or too long ago.
 	ErrWindowClosed = problem.New(problem.Conflict, "REFUND_WINDOW_CLOSED",
 		"Tickets can be returned only for a limited time after their event was postponed")
@@ -155,7 +158,7 @@ type Ledger struct {
 }
 
 // Admit returns the refund that was requested, with its amount, tickets and first step. The request is Whole, or has
-// TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrExceedsPayment or ErrTicketNotFound.
+// TicketIDs, or has an Amount. Admit returns ErrNotRefundable, ErrDisputed, ErrExceedsPayment or ErrTicketNotFound.
 //
 // An Amount leaves the tickets valid, except for the one that completes the price of the order: that cancels all
 // tickets that were not used. TicketIDs whose prices exceed what is left are refunded with that. Of the TicketIDs that
@@ -170,8 +173,14 @@ func (l Ledger) Admit(r Refund) (Refund, error) {
 		return r, notRefundable("Everything is being refunded already")
 	case o.Step != order.Done:
 		return r, notRefundable("The tickets are still being issued; try again in a moment")
+	case o.Dispute == calls.DisputeOpen:
+		return r, ErrDisputed
 	}
-	rest := money.Of(l.Order.Total.Minor-l.Refunding.Minor, l.Order.Total.Currency)
+	// What the bank has returned to the buyer cannot be refunded as well.
+	rest := money.Of(max(0, l.Order.Total.Minor-l.Refunding.Minor-l.Order.Disputed.Minor), l.Order.Total.Currency)
+	if rest.Minor == 0 && l.Order.Disputed.Minor > 0 {
+		return r, notRefundable("The bank has returned the payment to the buyer")
+	}
 	switch {
 	case r.Whole:
 		if rest.Minor == 0 && l.HasRefund {

@@ -120,6 +120,15 @@
 // buyer sees as REQUIRES_ACTION, and its hold is extended. Stripe's webhook or the next attempt reports the outcome.
 // After ten minutes the charge is settled like any other, which cancels it if the buyer has not authenticated.
 //
+// # Disputes
+//
+// A buyer may dispute a charge at the bank, which takes the money until it has decided. Webhooks report that, and a
+// sweep reads the list of disputes every two minutes and looks open ones up, because webhooks may be lost.
+// PAYMENT_DISPUTED reports each new status: ticket-service suspends the tickets, restores them if the dispute is won,
+// and cancels them if it is lost. No refund is made meanwhile; see package refund. A dispute may be reported before its
+// order is known to be paid. It is stored then, and a sweep applies it when the order has the transaction. Inquiries,
+// for which a bank takes no money, are ignored.
+//
 // # Webhooks
 //
 // Stripe's webhooks arrive at any time, also while a driver holds the lease. Notice records the outcomes that they

@@ -31,6 +31,9 @@ func (s Saga) Notice(ctx context.Context, body, signature string) error {
 	case e == nil || e.ID == "" || e.Type == "":
 		return ErrUnsettled.Because(errors.New("the answer of payment-gateway has no event"))
 	}
+	if e.Dispute != nil { // it is about a transaction, whose order may not be known to be paid yet
+		return s.disputed(ctx, *e.Dispute)
+	}
 	n := order.Notice{
 		ID: uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://api.stripe.com/v1/events/"+e.ID)), Type: e.Type,
 		AttemptKey: e.AttemptKey, RefundKey: e.RefundKey, TransactionID: e.TransactionID, Outcome: e.Status,

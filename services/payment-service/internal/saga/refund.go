@@ -99,6 +99,9 @@ func (s Saga) returnMoney(ctx context.Context, r refund.Refund) error {
 	case calls.GatewaySucceeded:
 		return s.Store.RefundSucceeded(ctx, r, answer.RefundID)
 	case calls.GatewayFailed:
+		if answer.FailureCode == calls.FailureChargeDisputed {
+			return s.refundDisputed(ctx, r)
+		}
 		f := refund.Failure{Code: answer.FailureCode, Message: answer.Message}
 		if f.Code == "" {
 			f.Code = "REFUND_REFUSED"

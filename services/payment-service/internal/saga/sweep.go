@@ -28,12 +28,14 @@ const (
 )
 
 // Sweep resumes the sagas that are due and returns how many it resumed. It also creates the refunds of cancelled
-// events. A saga that fails does not end the sweep; Sweep returns errors of the database only.
+// events, and looks for disputes that no webhook has reported. A saga that fails does not end the sweep; Sweep returns
+// errors of the database only.
 func (s Saga) Sweep(ctx context.Context) (int, error) {
 	start := time.Now()
 	notCreated := s.refundCancelled(ctx)
 	var resumed atomic.Int64
 	var workers errgroup.Group
+	workers.Go(func() error { return s.pollDisputes(ctx, start.Add(sweepTime)) })
 	// A worker leases one saga at a time. The lease of a saga that waited for its worker would expire.
 	for range sweepWorkers {
 		workers.Go(func() error {

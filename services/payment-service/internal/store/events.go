@@ -101,7 +101,7 @@ func refundIfCancelledTx(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 }
 
 // refundRestTx creates a refund of what is left of a locked order whose event was cancelled. It does nothing if the
-// order cannot be refunded now or at all.
+// order cannot be refunded now or at all. A dispute that is won makes up for it.
 func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry.Trace) error {
 	ledger, err := ledgerTx(ctx, tx, o)
 	if err != nil {
@@ -110,7 +110,7 @@ func refundRestTx(ctx context.Context, tx pgx.Tx, o order.Order, trace telemetry
 	r, err := ledger.Admit(refund.Refund{
 		ID: uuid.New(), OrderID: o.ID, Whole: true, Reason: refund.ReasonCancelled, Trace: trace,
 	})
-	if errors.Is(err, refund.ErrNotRefundable) {
+	if errors.Is(err, refund.ErrNotRefundable) || errors.Is(err, refund.ErrDisputed) {
 		return nil
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ const orderColumns = `id, number, user_id, event_id, holder_name, status, step, 
 	action_client_secret, action_redirect_url,
 	transaction_id, failure_code, failure_message, retryable,
 	coalesce(expected_total, ''), coalesce(current_total_minor, 0), coalesce(current_currency, ''),
+	coalesce(dispute, ''), disputed_minor,
 	correlation_id, traceparent, created_at, completed_at`
 
 // scanOrder reads an order without its items.
@@ -29,7 +30,7 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 	var o order.Order
 	var (
 		total                      *int64
-		refunded                   int64
+		refunded, disputed         int64
 		currency                   *string
 		token, transaction         *string
 		secret, redirect           *string
@@ -41,9 +42,10 @@ func scanOrder(row pgx.CollectableRow) (order.Order, error) {
 		&chargeSince, &o.ChargeAge, &o.Settling, &o.ReturnURL, &secret, &redirect,
 		&transaction, &code, &message, &o.Failure.Retryable,
 		&o.ExpectedTotal, &o.Failure.CurrentTotal.Minor, &o.Failure.CurrentTotal.Currency,
+		&o.Dispute, &disputed,
 		&o.Trace.CorrelationID, &o.Trace.Parent, &o.CreatedAt, &completedTime)
 	o.Total = money.Of(value(total), money.Currency(value(currency)))
-	o.Refunded = money.Of(refunded, o.Total.Currency)
+	o.Refunded, o.Disputed = money.Of(refunded, o.Total.Currency), money.Of(disputed, o.Total.Currency)
 	o.PaymentToken, o.TransactionID = value(token), value(transaction)
 	o.Failure.Code, o.Failure.Message = value(code), value(message)
 	if secret != nil {

@@ -53,6 +53,14 @@ type (
 	}
 )
 
+// disputeReported is the payload of saga events of disputes.
+type disputeReported struct {
+	DisputeID string         `json:"disputeId"`
+	Amount    money.Decimal  `json:"amount"`
+	Currency  money.Currency `json:"currency"`
+	Reason    string         `json:"reason"`
+}
+
 // refundDetails is the part that all payloads of saga events of refunds have.
 type refundDetails struct {
 	RefundID uuid.UUID      `json:"refundId"`

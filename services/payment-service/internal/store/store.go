@@ -44,6 +44,7 @@ const (
 	// The types of sagas in saga_events.
 	purchaseSaga = "TICKET_PURCHASE"
 	refundSaga   = "ORDER_REFUND"
+	disputeSaga  = "PAYMENT_DISPUTE"
 )
 
 // Store is the database of payment-service.

@@ -66,13 +66,13 @@ func (s *Store) Unfinished(ctx context.Context, stuck bool, page paging.Page) ([
 }
 
 // abandonedRefund is the SQL condition for a refund r that failed, was alerted about, and has neither been repeated nor
-// been replaced: no later refund has its tickets, and its order is not refunded as a whole.
+// been replaced: no later refund has its tickets, and its order is not refunded as a whole, by refunds or by the bank.
 const abandonedRefund = `(r.status = 'FAILED' AND r.alerted_at IS NOT NULL
 	AND NOT EXISTS (SELECT FROM refunds again WHERE again.retry_of = r.id)
 	AND NOT EXISTS (SELECT FROM order_tickets t WHERE t.order_id = r.order_id
 		AND t.ticket_id = ANY (r.ticket_ids) AND t.refund_id IS NOT NULL)
 	AND EXISTS (SELECT FROM orders o WHERE o.id = r.order_id
-		AND (o.refunding_minor < o.total_minor OR o.total_minor = 0)))`
+		AND (o.refunding_minor + o.disputed_minor < o.total_minor OR o.total_minor = 0)))`
 
 // Retry makes the order's unfinished sagas due now. For each refund that failed and was alerted about, it creates
 // another one with a key of its own, because the gateway returns the stored outcome for the old key. Retry returns
@@ -87,7 +87,7 @@ func (s *Store) Retry(ctx context.Context, id, by uuid.UUID) error {
 		if err != nil {
 			return err
 		}
-		abandoned, err := abandonedTx(ctx, tx, o)
+		abandoned, err := failedRefundsTx(ctx, tx, o, abandonedRefund)
 		if err != nil {
 			return err
 		}
@@ -125,11 +125,11 @@ func (s *Store) StuckOrders(ctx context.Context, limit int) ([]uuid.UUID, error)
 	return ids, nil
 }
 
-// abandonedTx returns the abandoned refunds of an order, the oldest first.
-func abandonedTx(ctx context.Context, tx pgx.Tx, o order.Order) ([]refund.Refund, error) {
+// failedRefundsTx returns the refunds of an order that satisfy a condition, the oldest first. They are failed ones.
+func failedRefundsTx(ctx context.Context, tx pgx.Tx, o order.Order, condition string) ([]refund.Refund, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT id, holder_id, whole, ticket_ids, keep_used, amount_minor, reason FROM refunds r
-		WHERE order_id = $1 AND `+abandonedRefund+` ORDER BY created_at, id`, o.ID)
+		WHERE order_id = $1 AND `+condition+` ORDER BY created_at, id`, o.ID)
 	if err != nil {
 		return nil, fmt.Errorf("failed refunds of order %s: %w", o.ID, err)
 	}

@@ -19,7 +19,7 @@ func (a api) ticketInfo(t ticket.Ticket) calls.TicketInfoAnswer {
 	return calls.TicketInfoAnswer{
 		TicketID: t.ID, TicketNumber: t.Number, TicketTypeID: t.TypeID, EventID: t.EventID, OrderID: t.OrderID,
 		HolderName: t.HolderName, QRCode: a.publicURL.QRCode(t.ID), Status: calls.TicketStatus(t.Status),
-		CreatedAt: t.CreatedAt.UTC(),
+		Suspension: t.ShownSuspension(), CreatedAt: t.CreatedAt.UTC(),
 	}
 }
 

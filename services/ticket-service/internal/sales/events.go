@@ -12,7 +12,7 @@ import (
 // Handlers returns the handlers of the events that ticket-service consumes.
 func (s *Sales) Handlers() []inbox.Handler {
 	return []inbox.Handler{
-		inbox.On(s.paymentCompleted), inbox.On(s.paymentFailed),
+		inbox.On(s.paymentCompleted), inbox.On(s.paymentFailed), inbox.On(s.paymentDisputed),
 		inbox.On(s.eventCreated), inbox.On(s.eventUpdated), inbox.On(s.eventPublished), inbox.On(s.eventCancelled),
 	}
 }
@@ -23,6 +23,10 @@ func (s *Sales) paymentCompleted(ctx context.Context, e inbox.Event[events.Payme
 
 func (s *Sales) paymentFailed(ctx context.Context, e inbox.Event[events.PaymentFailed]) error {
 	return s.store.ReleaseUnpaid(ctx, e.ID, e.Payload)
+}
+
+func (s *Sales) paymentDisputed(ctx context.Context, e inbox.Event[events.PaymentDisputed]) error {
+	return s.store.Disputed(ctx, e.ID, e.Payload)
 }
 
 func (s *Sales) eventCreated(ctx context.Context, e inbox.Event[events.EventCreated]) error {
@@ -54,5 +58,15 @@ func eventOf(d events.EventDetails) ticket.Event {
 	return ticket.Event{
 		ID: d.EventID, OrganizerID: d.OrganizerID, Name: d.EventName, Date: d.EventDate, EndDate: d.EndDate,
 		VenueName: d.VenueName, VenueAddress: d.VenueAddress, Status: ticket.EventStatus(d.Status), UpdatedAt: d.UpdatedAt,
+		DisputedTickets: policyOf(d.DisputedTickets),
 	}
+}
+
+// policyOf returns the policy of an event. It suspends the tickets of an event without one, and of one that is not
+// known.
+func policyOf(disputedTickets string) ticket.DisputePolicy {
+	if p := ticket.DisputePolicy(disputedTickets); p == ticket.VoidDisputed {
+		return p
+	}
+	return ticket.SuspendDisputed
 }

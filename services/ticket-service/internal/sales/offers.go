@@ -104,6 +104,7 @@ func (s *Sales) requestEvent(ctx context.Context, id uuid.UUID) (ticket.Event, e
 	e := ticket.Event{
 		ID: id, OrganizerID: answer.OrganizerID, Name: answer.Name, Date: answer.EventDate,
 		VenueName: answer.VenueName, VenueAddress: answer.VenueAddress, Status: ticket.EventStatus(answer.Status),
+		DisputedTickets: policyOf(answer.DisputedTickets),
 	}
 	if !answer.EndDate.IsZero() {
 		e.EndDate = &answer.EndDate

@@ -30,8 +30,8 @@ func (s *Sales) OwnTicket(ctx context.Context, userID, ticketID uuid.UUID) (tick
 }
 
 // Transfer transfers a ticket of the user to another one, whose name auth-service provides. It returns
-// ticket.ErrTicketNotFound, ErrNotActive, ErrUserNotFound, a *problem.Error for a transfer to the owner, and
-// sidecar.ErrUnavailable.
+// ticket.ErrTicketNotFound, the errors of ticket.Ticket.Usable, ErrUserNotFound, a *problem.Error for a transfer to the
+// owner, and sidecar.ErrUnavailable.
 func (s *Sales) Transfer(ctx context.Context, ticketID, from, to uuid.UUID) (ticket.Ticket, error) {
 	// The checks come before the call, so that only an owner of an active ticket can probe for users.
 	t, err := s.OwnTicket(ctx, from, ticketID)
@@ -41,8 +41,8 @@ func (s *Sales) Transfer(ctx context.Context, ticketID, from, to uuid.UUID) (tic
 	if to == from {
 		return t, problem.Field("toUserId", "toUserId must be another user")
 	}
-	if t.Status != ticket.Active {
-		return t, ticket.ErrNotActive
+	if err := t.Usable(); err != nil {
+		return t, err
 	}
 	name, err := s.userName(ctx, to)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Sales) checkOrganizer(ctx context.Context, user identity.User, ticketID
 	return err
 }
 
-// QRCode renders the QR code of an active ticket as a PNG. It returns ticket.ErrNotActive.
+// QRCode renders the QR code of an active ticket as a PNG. It returns the errors of ticket.Ticket.Usable.
 func (s *Sales) QRCode(t ticket.Ticket) ([]byte, error) {
 	code, err := s.code(t)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Sales) QRCode(t ticket.Ticket) ([]byte, error) {
 	return printing.QRCode(code)
 }
 
-// PDF renders an active ticket as a PDF. It returns ticket.ErrNotActive.
+// PDF renders an active ticket as a PDF. It returns the errors of ticket.Ticket.Usable.
 func (s *Sales) PDF(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 	code, err := s.code(t)
 	if err != nil {
@@ -137,7 +137,7 @@ func (s *Sales) PDF(ctx context.Context, t ticket.Ticket) ([]byte, error) {
 	return printing.PDF(e, printing.Page{Ticket: t, Code: code})
 }
 
-// OrderPDF renders the active tickets of an order that the user owns as one PDF, with a page for each in the order of
+// OrderPDF renders the usable tickets of an order that the user owns as one PDF, with a page for each in the order of
 // their numbers, and returns it with the number of tickets. Without such tickets there is no PDF.
 func (s *Sales) OrderPDF(ctx context.Context, userID, orderID uuid.UUID) (content []byte, count int, err error) {
 	tickets, err := s.store.ActiveTicketsOfOrder(ctx, orderID, userID)
@@ -148,20 +148,27 @@ func (s *Sales) OrderPDF(ctx context.Context, userID, orderID uuid.UUID) (conten
 	if err != nil {
 		return nil, 0, err
 	}
-	pages := make([]printing.Page, len(tickets))
-	for i, t := range tickets {
-		pages[i].Ticket = t
-		if pages[i].Code, err = s.code(t); err != nil {
+	var pages []printing.Page
+	for _, t := range tickets {
+		if t.Usable() != nil { // suspended
+			continue
+		}
+		code, err := s.code(t)
+		if err != nil {
 			return nil, 0, err
 		}
+		pages = append(pages, printing.Page{Ticket: t, Code: code})
+	}
+	if len(pages) == 0 {
+		return nil, 0, nil
 	}
 	content, err = printing.PDF(e, pages...)
 	return content, len(pages), err
 }
 
 func (s *Sales) code(t ticket.Ticket) (string, error) {
-	if t.Status != ticket.Active {
-		return "", ticket.ErrNotActive
+	if err := t.Usable(); err != nil {
+		return "", err
 	}
 	return s.signer.Code(t)
 }

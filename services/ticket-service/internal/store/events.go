@@ -17,13 +17,16 @@ import (
 // messages: a fetched event has no timestamp that orders it among them.
 func (s *Store) SaveFetchedEvent(ctx context.Context, e ticket.Event) error {
 	_, err := s.pool.Exec(ctx, `
-		INSERT INTO events AS known (id, organizer_id, name, event_date, end_date, venue_name, venue_address, status)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		INSERT INTO events AS known
+			(id, organizer_id, name, event_date, end_date, venue_name, venue_address, status, disputed_tickets)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce(nullif($10, ''), 'SUSPEND'))
 		ON CONFLICT (id) DO UPDATE
 		SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
-		    venue_name = excluded.venue_name, venue_address = excluded.venue_address, status = excluded.status
+		    venue_name = excluded.venue_name, venue_address = excluded.venue_address, status = excluded.status,
+		    disputed_tickets = excluded.disputed_tickets
 		WHERE known.status = $9 OR known.updated_at = '-infinity'`,
-		e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.VenueAddress, e.Status, ticket.EventDraft)
+		e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.VenueAddress, e.Status, ticket.EventDraft,
+		e.DisputedTickets)
 	if err != nil {
 		return fmt.Errorf("save fetched event %s: %w", e.ID, err)
 	}
@@ -40,17 +43,18 @@ func (s *Store) ApplyEvent(ctx context.Context, messageID uuid.UUID, messageType
 		}
 		_, err := tx.Exec(ctx, `
 			INSERT INTO events AS known
-				(id, organizer_id, name, event_date, end_date, venue_name, venue_address, status, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+				(id, organizer_id, name, event_date, end_date, venue_name, venue_address, status, updated_at,
+				 disputed_tickets)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce(nullif($12, ''), 'SUSPEND'))
 			ON CONFLICT (id) DO UPDATE
 			SET name = excluded.name, event_date = excluded.event_date, end_date = excluded.end_date,
 			    venue_name = excluded.venue_name,
 			    venue_address = coalesce(nullif(excluded.venue_address, ''), known.venue_address),
 			    status = CASE WHEN excluded.status = $10 OR known.status = $11 THEN known.status ELSE excluded.status END,
-			    updated_at = excluded.updated_at
+			    updated_at = excluded.updated_at, disputed_tickets = excluded.disputed_tickets
 			WHERE known.updated_at < excluded.updated_at`,
 			e.ID, e.OrganizerID, e.Name, e.Date, e.EndDate, e.VenueName, e.VenueAddress, e.Status, e.UpdatedAt,
-			ticket.EventDraft, ticket.EventCancelled)
+			ticket.EventDraft, ticket.EventCancelled, e.DisputedTickets)
 		if err != nil {
 			return fmt.Errorf("apply %s of event %s: %w", messageType, e.ID, err)
 		}

@@ -20,14 +20,15 @@ import (
 
 const selectTickets = `
 	SELECT k.id, k.number, k.ticket_type_id, y.name, k.event_id, k.order_id, k.owner_id, k.holder_name,
-	       k.status, k.code_version, k.created_at, k.checked_in_at, k.gate, coalesce(k.refund_key, '')
-	FROM tickets k JOIN ticket_types y ON y.id = k.ticket_type_id `
+	       k.status, coalesce(o.suspension, ''), k.code_version, k.created_at, k.checked_in_at, k.gate,
+	       coalesce(k.refund_key, '')
+	FROM tickets k JOIN ticket_types y ON y.id = k.ticket_type_id LEFT JOIN orders o ON o.id = k.order_id `
 
 func scanTicket(row pgx.CollectableRow) (ticket.Ticket, error) {
 	var t ticket.Ticket
 	var checkedInAt *time.Time
 	err := row.Scan(&t.ID, &t.Number, &t.TypeID, &t.TypeName, &t.EventID, &t.OrderID, &t.OwnerID, &t.HolderName,
-		&t.Status, &t.CodeVersion, &t.CreatedAt, &checkedInAt, &t.Gate, &t.RefundKey)
+		&t.Status, &t.Suspension, &t.CodeVersion, &t.CreatedAt, &checkedInAt, &t.Gate, &t.RefundKey)
 	if checkedInAt != nil {
 		t.CheckedInAt = *checkedInAt
 	}

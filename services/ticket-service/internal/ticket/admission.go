@@ -19,6 +19,27 @@ const (
 	Cancelled Status = "CANCELLED"
 )
 
+// Suspension is why an active ticket does not admit its holder: the payment of its order is disputed at the bank. It is
+// empty for a ticket that admits.
+type Suspension string
+
+// The suspensions. They depend on what the organizer wants for disputed tickets.
+const (
+	// Suspended tickets admit again with the same codes if the dispute is won.
+	Suspended Suspension = "SUSPENDED"
+	// Void tickets get new codes if the dispute is won. The tickets of a dispute that is lost are void too.
+	Void Suspension = "VOID"
+)
+
+// DisputePolicy is what an organizer wants for tickets whose payment is disputed, as defined by event-service.
+type DisputePolicy string
+
+// The policies.
+const (
+	SuspendDisputed DisputePolicy = "SUSPEND"
+	VoidDisputed    DisputePolicy = "VOID"
+)
+
 // Ticket admits its holder to an event once.
 type Ticket struct {
 	ID          uuid.UUID
@@ -30,7 +51,8 @@ type Ticket struct {
 	OwnerID     uuid.UUID
 	HolderName  string
 	Status      Status
-	CodeVersion int // the version of the QR code that is valid
+	Suspension  Suspension // of the order
+	CodeVersion int        // the version of the QR code that is valid
 	CreatedAt   time.Time
 	CheckedInAt time.Time // zero if the ticket was never used
 	Gate        string    // where it was used; may be empty
@@ -62,11 +84,13 @@ func (e Event) CheckInWindow() (opens, closes time.Time) {
 }
 
 // CheckIn returns the ticket after its holder was admitted to e, the ticket's event, with a code of the given version.
-// It returns ErrCodeSuperseded, ErrAlreadyCheckedIn, ErrNotActive, ErrCheckInNotOpen or ErrCheckInClosed, with the
-// unchanged ticket.
+// It returns ErrSuspended, ErrVoid, ErrCodeSuperseded, ErrAlreadyCheckedIn, ErrNotActive, ErrCheckInNotOpen or
+// ErrCheckInClosed, with the unchanged ticket.
 func (t Ticket) CheckIn(e Event, version int, gate string, now time.Time) (Ticket, error) {
 	opens, closes := e.CheckInWindow()
 	switch {
+	case t.Status == Active && t.Suspension != "": // of a void ticket, no code is valid
+		return t, t.Usable()
 	case version != t.CodeVersion:
 		return t, ErrCodeSuperseded
 	case t.Status == Used:
@@ -82,6 +106,28 @@ func (t Ticket) CheckIn(e Event, version int, gate string, now time.Time) (Ticke
 	}
 	t.Status, t.CheckedInAt, t.Gate = Used, now, gate
 	return t, nil
+}
+
+// Usable returns nil if the ticket can admit its holder. Otherwise it returns ErrNotActive, ErrSuspended or ErrVoid.
+func (t Ticket) Usable() error {
+	switch {
+	case t.Status != Active:
+		return ErrNotActive
+	case t.Suspension == Void:
+		return ErrVoid
+	case t.Suspension != "":
+		return ErrSuspended
+	}
+	return nil
+}
+
+// ShownSuspension returns the suspension of an active ticket, and nothing for a used or cancelled one, which does not
+// admit anyway.
+func (t Ticket) ShownSuspension() string {
+	if t.Status != Active {
+		return ""
+	}
+	return string(t.Suspension)
 }
 
 // CheckIn is an entry of a ticket's history of check-ins.
@@ -104,13 +150,13 @@ func (t Ticket) UndoCheckIn() (Ticket, error) {
 }
 
 // Transfer returns the ticket after its owner, from, transferred it to another user, whose name is holder. It
-// returns ErrTicketNotFound if from does not own the ticket, and ErrNotActive.
+// returns ErrTicketNotFound if from does not own the ticket, and the errors of Usable.
 func (t Ticket) Transfer(from, to uuid.UUID, holder string) (Ticket, error) {
-	switch {
-	case t.OwnerID != from:
+	if t.OwnerID != from {
 		return t, ErrTicketNotFound
-	case t.Status != Active:
-		return t, ErrNotActive
+	}
+	if err := t.Usable(); err != nil {
+		return t, err
 	}
 	t.OwnerID, t.HolderName = to, holder
 	t.CodeVersion++
@@ -118,14 +164,15 @@ func (t Ticket) Transfer(from, to uuid.UUID, holder string) (Ticket, error) {
 }
 
 // Cancel returns the ticket after its owner cancelled it. It returns ErrTicketNotFound if owner does not own the
-// ticket, ErrNotActive, and ErrEventPassed from the event's start on.
+// ticket, the errors of Usable, and ErrEventPassed from the event's start on.
 func (t Ticket) Cancel(owner uuid.UUID, eventDate, now time.Time) (Ticket, error) {
-	switch {
-	case t.OwnerID != owner:
+	if t.OwnerID != owner {
 		return t, ErrTicketNotFound
-	case t.Status != Active:
-		return t, ErrNotActive
-	case !now.Before(eventDate):
+	}
+	if err := t.Usable(); err != nil {
+		return t, err
+	}
+	if !now.Before(eventDate) {
 		return t, ErrEventPassed
 	}
 	t.Status = Cancelled

@@ -44,6 +44,20 @@
 // the event was running: then all tickets are cancelled. CANCELLED is final. A cancelled ticket is available for
 // sale again.
 //
+// # Disputes
+//
+// While the payment of an order is disputed at the bank, its tickets are suspended: they do not admit, have no QR code
+// and no PDF, and cannot be transferred or cancelled by their owners, who may be other people than the buyer. The
+// suspension belongs to the order and stands beside the status of its tickets, so that it also applies to tickets that
+// are issued later, and so that a dispute that is won leaves each ticket as it was. The place of a suspended ticket
+// stays taken. The organizer may want disputed tickets to be VOID instead: then the codes that are in circulation never
+// admit again, also at gates that learn superseded codes only now and then, and the holders get new ones if the dispute
+// is won.
+//
+// A dispute that is lost cancels the tickets for good, and their places are on sale again: the organizer has lost the
+// money and can earn it with another buyer. Used tickets stay used, because their holders took the places; if their
+// check-in is undone, they still do not admit, because the order stays suspended.
+//
 // # Limits
 //
 // A type may have a limit per order, and a limit per person, which applies to all orders of a buyer together: to the

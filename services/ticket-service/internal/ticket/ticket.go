@@ -58,8 +58,13 @@ var (
 	// ErrSalesEndPast reports a new type whose sale would already be over.
 	ErrSalesEndPast = problem.Field("salesEnd", "salesEnd must be in the future")
 
-	ErrTicketNotFound   = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")
-	ErrNotActive        = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "The ticket was used or cancelled")
+	ErrTicketNotFound = problem.New(problem.NotFound, "TICKET_NOT_FOUND", "No such ticket")
+	ErrNotActive      = problem.New(problem.Conflict, "TICKET_NOT_ACTIVE", "The ticket was used or cancelled")
+	// ErrSuspended and ErrVoid report a ticket that does not admit because its payment is disputed.
+	ErrSuspended = problem.New(problem.Conflict, "TICKET_SUSPENDED",
+		"The payment of this ticket is disputed at the bank; the ticket is suspended until the bank decides")
+	ErrVoid = problem.New(problem.Conflict, "TICKET_VOID",
+		"The payment of this ticket is disputed at the bank or was taken back; the ticket is void")
 	ErrAlreadyCheckedIn = problem.New(problem.Conflict, "ALREADY_CHECKED_IN", "The ticket was already used")
 	ErrNotCheckedIn     = problem.New(problem.Conflict, "TICKET_NOT_CHECKED_IN", "The ticket is not checked in")
 	// ErrTicketRefunded reports a used ticket whose price was refunded, and which therefore cannot become active again.
@@ -96,8 +101,10 @@ type Event struct {
 	VenueName    string
 	VenueAddress string // empty if it is not known yet
 	Status       EventStatus
-	UpdatedAt    time.Time // when event-service last changed the event; zero if unknown
-	ReadAt       time.Time // the database's time when the event was read
+	// DisputedTickets is for storing an event; it is not read back. Only store.Store.Disputed uses it.
+	DisputedTickets DisputePolicy
+	UpdatedAt       time.Time // when event-service last changed the event; zero if unknown
+	ReadAt          time.Time // the database's time when the event was read
 }
 
 // Type is a kind of ticket of one event.

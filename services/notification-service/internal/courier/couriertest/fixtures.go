@@ -49,6 +49,15 @@ const (
 	RefundFailed = `{"orderId": "` + OrderID + `", "userId": "` + UserID + `", "eventId": "` + EventID + `",
 		"refundId": "re_1", "amount": 50.00, "refundedTotal": 0.00, "currency": "USD",
 		"reason": "EXPIRED_OR_CANCELED_CARD", "reversed": true}`
+	PaymentDisputed = `{"disputeId": "dp_1", "orderId": "` + OrderID + `", "userId": "` + UserID + `",
+		"eventId": "` + EventID + `", "amount": 100.00, "currency": "USD", "reason": "FRAUDULENT", "status": "OPEN",
+		"revision": 1}`
+	TicketsSuspended = `{"disputeId": "dp_1", "orderId": "` + OrderID + `", "eventId": "` + EventID + `",
+		"userId": "` + OtherUserID + `", "organizer": false, "ticketCount": 1, "ticketState": "SUSPENDED",
+		"disputeStatus": "OPEN"}`
+	OrderDisputed = `{"disputeId": "dp_1", "orderId": "` + OrderID + `", "eventId": "` + EventID + `",
+		"userId": "` + UserID + `", "organizer": true, "ticketCount": 2, "ticketState": "SUSPENDED",
+		"disputeStatus": "OPEN", "amount": 100.00, "currency": "USD", "reason": "FRAUDULENT"}`
 	TicketTransferred = `{"ticketId": "` + TicketID + `", "orderId": "` + OrderID + `", "eventId": "` + EventID + `",
 		"fromUserId": "` + UserID + `", "toUserId": "` + OtherUserID + `"}`
 	TicketCancelled = `{"ticketId": "` + TicketID + `", "ticketNumber": "TKT-2024-001234",

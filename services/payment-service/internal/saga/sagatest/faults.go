@@ -23,6 +23,7 @@ const (
 	Settle    Call = "Settle" // of a charge
 	Refund    Call = "Refund"
 	Verify    Call = "Verify"    // of a webhook's signature
+	Disputes  Call = "Disputes"  // the list of disputes
 	Organizer Call = "Organizer" // whether a user is the organizer of an event
 )
 

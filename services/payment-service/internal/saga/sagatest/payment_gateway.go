@@ -2,7 +2,10 @@ package sagatest
 
 import (
 	"encoding/json"
+	"net/url"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -158,9 +161,58 @@ func (s *Services) Authenticate(orderID uuid.UUID) {
 	}
 }
 
+// Dispute opens a dispute of the charge of an order, or changes the status of the one that the order has, and returns
+// it.
+func (s *Services) Dispute(orderID uuid.UUID, status calls.DisputeStatus) calls.Dispute {
+	transactionID := s.TransactionID(orderID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, d := range s.disputes {
+		if d.TransactionID == transactionID {
+			s.disputes[i].Status = status
+			return s.disputes[i]
+		}
+	}
+	d := calls.Dispute{
+		DisputeID: newID("dp_"), TransactionID: transactionID, Amount: "100.00", Currency: "USD", Reason: "FRAUDULENT",
+		Status: status, OpenedAt: time.Now().UTC().Truncate(time.Second),
+	}
+	s.disputes = append([]calls.Dispute{d}, s.disputes...)
+	return d
+}
+
+// listDisputes returns pages of one dispute each.
+func (s *Services) listDisputes(query url.Values) (calls.DisputesAnswer, error) {
+	var found []calls.Dispute
+	since, _ := time.Parse(time.RFC3339, query.Get("since"))
+	for _, d := range s.disputes {
+		if transactionID := query.Get("transactionId"); transactionID != "" && d.TransactionID != transactionID {
+			continue
+		}
+		if !d.OpenedAt.Before(since) {
+			found = append(found, d)
+		}
+	}
+	if after := query.Get("after"); after != "" {
+		i := slices.IndexFunc(found, func(d calls.Dispute) bool { return d.DisputeID == after })
+		found = found[i+1:]
+	}
+	if len(found) < 2 {
+		return calls.DisputesAnswer{Disputes: found}, nil
+	}
+	return calls.DisputesAnswer{Disputes: found[:1], Next: found[0].DisputeID}, nil
+}
+
 func (s *Services) refund(in calls.RefundRequest) (calls.RefundAnswer, error) {
 	if r, known := s.refunds[in.RefundKey]; known {
 		return r.answer, nil
+	}
+	if slices.ContainsFunc(s.disputes, func(d calls.Dispute) bool {
+		return d.TransactionID == in.TransactionID && (d.Status == calls.DisputeOpen || d.Status == calls.DisputeLost)
+	}) {
+		return calls.RefundAnswer{
+			RefundKey: in.RefundKey, Status: calls.GatewayFailed, FailureCode: calls.FailureChargeDisputed,
+		}, nil
 	}
 	for _, c := range s.charges {
 		if c.answer.TransactionID == in.TransactionID && c.answer.Status == calls.GatewaySucceeded {

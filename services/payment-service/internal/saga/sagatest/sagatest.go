@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"sync"
 
 	"github.com/google/uuid"
@@ -34,6 +35,7 @@ type Services struct {
 	delivered    map[uuid.UUID]*Delivery              // by message id
 	charges      map[string]*charge                   // by attempt key
 	refunds      map[string]*refund                   // by refund key
+	disputes     []calls.Dispute                      // the newest first
 	organizers   map[uuid.UUID]uuid.UUID              // by event
 }
 
@@ -61,6 +63,7 @@ func New() *Services {
 	handle(s, Charge, calls.Charge, body(calls.Charge), s.charge)
 	handle(s, Settle, calls.SettleCharge, body(calls.SettleCharge), s.settle)
 	handle(s, Refund, calls.Refund, body(calls.Refund), s.refund)
+	handle(s, Disputes, calls.ListDisputes, queryOf, s.listDisputes)
 	handle(s, Verify, calls.VerifyWebhook, body(calls.VerifyWebhook), verify)
 	handle(s, Organizer, calls.ValidateOrganizer, idsOf, s.validateOrganizer)
 	return s
@@ -95,6 +98,7 @@ func body[Req, Res any](calls.Endpoint[Req, Res]) func(calls.Request) (Req, erro
 }
 
 func request(r calls.Request) (calls.Request, error) { return r, nil }
+func queryOf(r calls.Request) (url.Values, error) { return r.Query, nil }
 
 func idsOf(r calls.Request) ([]uuid.UUID, error) { return r.IDs, nil }
 
