@@ -197,6 +197,7 @@ func (h *harness) round(ctx context.Context, seed, round uint64, n intensity) er
 	var g errgroup.Group
 	g.Go(func() error { return w.run(ctx, seed<<8+round, n.during) })
 	g.Go(func() error { return h.execute(ctx, schedule) })
+	g.Go(func() error { return h.decideDisputes(ctx, rand.New(rand.NewPCG(seed, round)), n.during) })
 	err = errors.Join(g.Wait(), h.repair(ctx))
 	stop()
 	if err != nil {

@@ -65,7 +65,8 @@ func start(ctx context.Context, t *testing.T, replicas ...string) *harness {
 	})
 	require.NoError(t, err)
 	h := &harness{
-		system: system, proxies: p, tunnels: links, processes: map[string]*stack.Process{}, down: map[string]int{},
+		system: system, proxies: p, tunnels: links, processes: map[string]*stack.Process{},
+		down: map[string]int{}, tally: tally{},
 		sources: audit.Sources{
 			Databases: map[string]*pgxpool.Pool{}, Stripe: system.StripeURL(), AWS: system.AWSEndpoint(),
 		},

@@ -29,6 +29,7 @@ var stripeFaults = []struct {
 	{"webhooks lost", simulator.Faults{LoseWebhook: 5}},
 	{"charges left unconfirmed", simulator.Faults{LeaveUnconfirmed: 3}},
 	{"charges processed later", simulator.Faults{Process: 3}},
+	{"charges disputed", simulator.Faults{Dispute: 2}},
 	{"refunds sent back", simulator.Faults{FailRefund: 2}},
 	{"refunds beyond the balance", simulator.Faults{LackBalance: 2}},
 }
