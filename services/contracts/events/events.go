@@ -255,8 +255,8 @@ func (e TicketCheckInUndone) Attributes() map[string]string {
 
 // EventDetails is the payload of EVENT_CREATED, EVENT_UPDATED and EVENT_PUBLISHED. UpdatedAt orders the versions of an
 // event: a consumer ignores a version that is not newer than its own. EndDate is nil if the organizer has not set it.
-// TimeZone is a name of the IANA database; people read the times of the event in it. VenueAddress is empty only in events
-// of earlier versions of event-service.
+// TimeZone is a name of the IANA database; people read the times of the event in it. VenueAddress is empty only in
+// events of earlier versions of event-service.
 //
 // Previous has the details before the change, only in EVENT_UPDATED. PostponedFrom, the previous date, and Reason are
 // set only in the EVENT_UPDATED of a postponement.
@@ -358,8 +358,8 @@ type PasswordResetRequested struct{ AccountMailRequest }
 // Type returns the event type.
 func (PasswordResetRequested) Type() string { return "PASSWORD_RESET_REQUESTED" }
 
-// CompensationFailed reports that a step that compensates an order has failed repeatedly, or that a step was refused for
-// good. payment-service continues to retry a step that failed, and none that was refused.
+// CompensationFailed reports that a step that compensates an order has failed repeatedly, or that a step was refused
+// for good. payment-service continues to retry a step that failed, and none that was refused.
 type CompensationFailed struct {
 	OrderID       uuid.UUID `json:"orderId"`
 	ReservationID uuid.UUID `json:"reservationId"`

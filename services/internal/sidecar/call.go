@@ -42,8 +42,8 @@ type Sender interface {
 
 // Call calls an endpoint of another service and returns its answer. ids are the values of the path's variables. Call
 // returns a refusal of a kind that the endpoint lists as a *problem.Error: the callee refuses this request for good. It
-// returns ErrUnavailable for any other refusal, if there is no answer, and if the answer cannot be decoded. A route that
-// the callee does not have is such another refusal, because a version of the callee that has it may be starting.
+// returns ErrUnavailable for any other refusal, if there is no answer, and if the answer cannot be decoded. A route
+// that the callee does not have is such another refusal, because a version of the callee that has it may be starting.
 func Call[Req, Res any](
 	ctx context.Context, via Sender, e calls.Endpoint[Req, Res], in Req, ids ...uuid.UUID,
 ) (Res, error) {

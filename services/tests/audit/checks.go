@@ -282,7 +282,8 @@ func (r *Report) checkFailedRefunds(s *snapshot) {
 		}
 		failed++
 		o := orders[f.OrderID]
-		replaced := o.Total > 0 && o.Refunding+o.Disputed >= o.Total || slices.ContainsFunc(of[f.OrderID], func(g refund) bool {
+		covered := o.Total > 0 && o.Refunding+o.Disputed >= o.Total
+		replaced := covered || slices.ContainsFunc(of[f.OrderID], func(g refund) bool {
 			return g.RetryOf == f.ID || g.Status != "FAILED" && slices.ContainsFunc(f.TicketIDs, g.covers)
 		})
 		if !replaced {

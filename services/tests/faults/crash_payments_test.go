@@ -48,7 +48,7 @@ var (
 			s.proxies.add(paymentGateway, &interception{path: charge, matches: s.owns, left: 2, drop: true})
 		},
 		act: func(ctx context.Context, s *scenarioRun) error {
-			if err := s.buy(ctx, demo.GoodCard); err != nil {
+			if err := await(ctx, func() error { return s.buy(ctx, demo.GoodCard) }); err != nil {
 				return err
 			}
 			return s.settle(ctx)

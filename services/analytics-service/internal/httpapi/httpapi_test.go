@@ -232,8 +232,8 @@ func TestSalesSumAllEventsOnce(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.JSONEq(t, `{"eventId": "`+eventID+`", "eventName": "Summer Music Festival 2024", "status": "DRAFT",
 		"currency": null, "ordersCompleted": 0, "ordersFailed": 0, "ticketsSold": 0, "ticketsGenerated": 0,
-		"ticketsCancelled": 0, "checkedIn": 0, "revenue": 0, "refunds": 0, "refunded": 0, "disputes": 0, "disputed": 0, "byTicketType": [],
-		"byHour": []}`, body)
+		"ticketsCancelled": 0, "checkedIn": 0, "revenue": 0, "refunds": 0, "refunded": 0,
+		"disputes": 0, "disputed": 0, "byTicketType": [], "byHour": []}`, body)
 
 	for eventType, payload := range map[string]string{
 		"PAYMENT_COMPLETED": paymentCompleted, "PAYMENT_FAILED": paymentFailed, "REFUND_PROCESSED": refundProcessed,

@@ -160,8 +160,8 @@ func checkTime(field string, t time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// checkTimeZone accepts UTC and the names of places, such as Europe/Zurich. LoadLocation alone would also accept the zone
-// of the machine, and whatever else the directory of its time zones contains.
+// checkTimeZone accepts UTC and the names of places, such as Europe/Zurich. LoadLocation alone would also accept the
+// zone of the machine, and whatever else the directory of its time zones contains.
 func checkTimeZone(name string) error {
 	area, _, place := strings.Cut(name, "/")
 	_, err := time.LoadLocation(name)
@@ -175,8 +175,9 @@ func checkTimeZone(name string) error {
 // Search selects published events. A zero field selects all.
 type Search struct {
 	Category Category
-	Words    string    // for each, the event's name, description or venue has a word that starts with it
-	From, To time.Time // the first date, by default of events that are not over; the date before which the event has to be
+	Words    string // for each, the event's name, description or venue has a word that starts with it
+	// From is the first date; zero for those of events that are not over. The event is before To.
+	From, To time.Time
 }
 
 // maxWords is the maximum length of Search.Words in characters.

@@ -85,7 +85,8 @@ func (a api) change(w http.ResponseWriter, r *http.Request) error {
 	}
 	change := event.Change{
 		Name: in.Name.Value, Description: in.Description.Value, TimeZone: in.TimeZone.Value,
-		VenueName: in.VenueName.Value, VenueAddress: in.VenueAddress.Value, Category: in.Category.Value, ImageURL: in.ImageURL.Value,
+		VenueName: in.VenueName.Value, VenueAddress: in.VenueAddress.Value, Category: in.Category.Value,
+		ImageURL:        in.ImageURL.Value,
 		DisputedTickets: in.DisputedTickets.Value,
 	}
 	if in.EventDate.Value != nil {

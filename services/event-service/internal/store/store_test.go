@@ -123,7 +123,8 @@ func TestEndOfEventIsStoredAndPublished(t *testing.T) {
 	later := d.EndDate.Add(2 * time.Hour)
 	_, err = b.store.Change(t.Context(), created.ID, b.organizer, event.Change{EndDate: &later})
 	require.NoError(t, err)
-	removed, err := b.store.Change(t.Context(), created.ID, b.organizer, event.Change{EndDate: &time.Time{}})
+	removed, err := b.store.Change(t.Context(), created.ID, b.organizer,
+		event.Change{EndDate: &time.Time{}, TimeZone: new("Europe/Zurich")})
 	require.NoError(t, err)
 	require.Zero(t, removed.EndDate)
 	stored, err := b.store.Event(t.Context(), created.ID)

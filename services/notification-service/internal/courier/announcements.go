@@ -17,8 +17,8 @@ import (
 const holdersPage = 100
 
 // QueueAnnouncements queues the notifications of due announcements, page by page, until none is due. If ticket-service
-// does not answer, the announcement is due again when its lease expires, at the same page. If ticket-service refuses the
-// page, it would refuse it again, so the announcement ends there.
+// does not answer, the announcement is due again when its lease expires, at the same page. If ticket-service refuses
+// the page, it would refuse it again, so the announcement ends there.
 func (c *Courier) QueueAnnouncements(ctx context.Context) error {
 	for {
 		a, found, err := c.store.LeaseDueAnnouncement(ctx, lease)

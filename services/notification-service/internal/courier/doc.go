@@ -11,9 +11,9 @@
 //  3. Settle the notification: it is sent, it failed permanently, it no longer applies, or it is due again after a
 //     pause.
 //
-// A notification therefore survives outages of hours. It fails permanently after a day of attempts, if a service refuses
-// the mail or a lookup for a reason that will not change, or if the mail cannot be composed. The log and the table have
-// the reason, and its recipient can request it again.
+// A notification therefore survives outages of hours. It fails permanently after a day of attempts, if a service
+// refuses the mail or a lookup for a reason that will not change, or if the mail cannot be composed. The log and the
+// table have the reason, and its recipient can request it again.
 //
 // email-service sends each mail once. It keeps a claim on the message id in the Dapr state store, and accepts a mail
 // that it sent before without sending it again. An attempt that died between steps 2 and 3, or whose lease expired, is

@@ -50,8 +50,8 @@ func (d TicketsDispute) Consequence() string {
 	case events.TicketsRestored:
 		return "They admit you again. Please download them again, because they may have new codes."
 	case events.TicketsCancelled:
-		return "They are no longer valid, and their places are on sale again. If you did not buy them yourself, ask who gave " +
-			"them to you."
+		return "They are no longer valid, and their places are on sale again. " +
+			"If you did not buy them yourself, ask who gave them to you."
 	case events.TicketsVoid:
 		return "They do not admit anybody, and their codes will never be valid again. If the bank decides for the " +
 			"organizer, you get new ones."

@@ -242,17 +242,20 @@ func TestCancellationNamesTicketsAndCause(t *testing.T) {
 		says, not string
 	}{
 		{
-			"AsAsked", notification.Cancellation{Tickets: two[:1], AsAsked: true, Reason: "Ill"},
+			"AsAsked",
+			notification.Cancellation{Tickets: two[:1], AsAsked: true, Reason: "Ill"},
 			"ticket TKT-2024-001234 is cancelled, as you asked. Its code", "reason",
 		},
 		{
-			"Refunded", notification.Cancellation{Tickets: two[:1], Reason: "Seats double-booked."},
+			"Refunded",
+			notification.Cancellation{Tickets: two[:1], Reason: "Seats double-booked."},
 			"ticket TKT-2024-001234 is cancelled. Its code is no longer valid. " +
 				"The reason given: Seats double-booked.", "asked",
 		},
 		{"RefundedByCode", notification.Cancellation{Tickets: two[:1], Reason: "NOT_GENERATED"}, refunded, "reason"},
 		{
-			"Several", notification.Cancellation{Tickets: two, Reason: "EVENT_POSTPONED", Returned: true},
+			"Several",
+			notification.Cancellation{Tickets: two, Reason: "EVENT_POSTPONED", Returned: true},
 			"2 of your tickets are cancelled, because the event was postponed and the tickets were returned. Their codes",
 			"reason",
 		},

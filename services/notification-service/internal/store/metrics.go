@@ -10,8 +10,8 @@ import (
 
 var attempts = promauto.NewCounterVec(prometheus.CounterOpts{
 	Name: "notification_attempts_total",
-	Help: "Attempts to send a notification, by the status after it: SENT, FAILED (permanently, also of an announcement), " +
-		"SUPERSEDED (not sent), PENDING (to be retried).",
+	Help: "Attempts to send a notification, by the status after it: SENT, " +
+		"FAILED (permanently, also of an announcement), SUPERSEDED (not sent), PENDING (to be retried).",
 }, []string{"kind", "status"})
 
 // Gauges measure the notifications and announcements that are not sent yet.

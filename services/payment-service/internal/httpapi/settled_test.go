@@ -63,7 +63,8 @@ func one[T any](r *rand.Rand, values ...T) T { return values[r.IntN(len(values))
 
 // hostile are strings that have broken other systems.
 var hostile = []string{
-	"", " ", "\t\n", "\x00", "null", "undefined", "Ann\u202eO'Hara", "'; DROP TABLE orders; --", "<script>alert(1)</script>",
+	"", " ", "\t\n", "\x00", "null", "undefined", "Ann\u202eO'Hara", "'; DROP TABLE orders; --",
+	"<script>alert(1)</script>",
 	"../../etc/passwd", "%00%0a", "{{.}}", "\u0000\ufffd\uffff", "ǻ", "😀🎫", "4242 4242 4242 4242", "-1", "1e309",
 	strings.Repeat("a", 201), strings.Repeat("😀", 201), strings.Repeat("a", 256), strings.Repeat("a", 10_000),
 }
@@ -91,7 +92,8 @@ func (r requests) request() []byte {
 	if r.IntN(3) == 0 {
 		fields["returnUrl"] = one(r.Rand, "https://shop.example.com/paid?order=7", "http://localhost:3000",
 			"https://shop.example.com/"+strings.Repeat("a", 450), "https://shop.example.com/"+strings.Repeat("a", 500),
-			"https://shop.example.com/bezahlt/ä", "javascript:alert(1)", "https://user:secret@example.com", one(r.Rand, hostile...))
+			"https://shop.example.com/bezahlt/ä", "javascript:alert(1)", "https://user:secret@example.com",
+			one(r.Rand, hostile...))
 	}
 	if r.IntN(4) == 0 { // a defect
 		defect := one(r.Rand, hostile...)
@@ -216,7 +218,8 @@ func settledOrWaiting(a answer) error {
 // exactly the paid orders were charged, once.
 func (b *bundle) requireSettled(t *testing.T, offers []offer) {
 	t.Helper()
-	rows, err := b.pool.Query(t.Context(), `SELECT id, reservation_id, status, step, coalesce(failure_code, '') FROM orders`)
+	rows, err := b.pool.Query(t.Context(), `
+		SELECT id, reservation_id, status, step, coalesce(failure_code, '') FROM orders`)
 	require.NoError(t, err)
 	type row struct {
 		ID, ReservationID uuid.UUID

@@ -134,8 +134,8 @@ func TestRepeatedlyRefusedStepStopsAndAlerts(t *testing.T) {
 	}
 }
 
-// An order at CHARGE whose question for the outcome was refused is not forgotten: a webhook and a repeated request of the
-// buyer still end it.
+// An order at CHARGE whose question for the outcome was refused is not forgotten: a webhook and a repeated request of
+// the buyer still end it.
 func TestWebhookEndsAStuckCharge(t *testing.T) {
 	b := setup(t)
 	stuck := func(t *testing.T) uuid.UUID {

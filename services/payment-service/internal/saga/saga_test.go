@@ -275,7 +275,8 @@ func (b *bundle) orderAt(t *testing.T, call sagatest.Call) uuid.UUID {
 		card = sagatest.DeclinedCard
 		b.services.Next(sagatest.Release, sagatest.CallLost)
 	case sagatest.Refund:
-	case sagatest.Extend, sagatest.Confirm, sagatest.Cancel, sagatest.Verify, sagatest.Organizer:
+	case sagatest.Extend, sagatest.Confirm, sagatest.Cancel, sagatest.Verify, sagatest.Organizer, sagatest.Owned,
+		sagatest.Disputes:
 		require.Fail(t, "no step of an order begins with this call", call)
 	}
 	id := b.place(t, card)

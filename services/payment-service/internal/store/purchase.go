@@ -18,7 +18,8 @@ import (
 	"github.com/eventbooking/eventbooking/services/payment-service/internal/refund"
 )
 
-// Reserved moves RESERVE to CHARGE and stores the names and prices of the held tickets. From then on a charge may have been made.
+// Reserved moves RESERVE to CHARGE and stores the names and prices of the held tickets. From then on a charge may have
+// been made.
 func (s *Store) Reserved(
 	ctx context.Context, id uuid.UUID, items []order.Item, total money.Amount, expiresAt time.Time,
 ) error {

@@ -187,7 +187,8 @@ func (s *Store) RefundsOf(ctx context.Context, orderID uuid.UUID, page paging.Pa
 func (s *Store) refunds(ctx context.Context, clause string, args ...any) ([]refund.Refund, error) {
 	rows, err := s.pool.Query(ctx, `
 		SELECT r.id, r.order_id, r.requested_by, r.holder_id, r.whole, r.ticket_ids, r.keep_used,
-		       r.amount_minor, o.currency, r.reason, r.status, r.step, r.failure_code, r.failure_message, r.correlation_id, r.traceparent, r.created_at,
+		       r.amount_minor, o.currency, r.reason, r.status, r.step, r.failure_code, r.failure_message,
+		       r.correlation_id, r.traceparent, r.created_at,
 		       coalesce(o.transaction_id, '')
 		FROM refunds r JOIN orders o ON o.id = r.order_id `+clause, args...)
 	if err != nil {

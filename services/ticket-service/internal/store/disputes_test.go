@@ -148,20 +148,20 @@ func TestVoidCodesNeverAdmitAgain(t *testing.T) {
 func TestDisputeEventsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		order func(b *bundle, t *testing.T, orderID uuid.UUID)
+		order func(t *testing.T, b *bundle, orderID uuid.UUID)
 		want  error // of a check-in
 	}{
-		"WonFirst": {func(b *bundle, t *testing.T, id uuid.UUID) {
+		"WonFirst": {func(t *testing.T, b *bundle, id uuid.UUID) {
 			t.Helper()
 			b.dispute(t, id, events.DisputeWon, 2)
 			b.dispute(t, id, events.DisputeOpen, 1)
 		}, nil},
-		"LostFirst": {func(b *bundle, t *testing.T, id uuid.UUID) {
+		"LostFirst": {func(t *testing.T, b *bundle, id uuid.UUID) {
 			t.Helper()
 			b.dispute(t, id, events.DisputeLost, 2)
 			b.dispute(t, id, events.DisputeOpen, 1)
 		}, ticket.ErrNotActive},
-		"DecisionChanged": {func(b *bundle, t *testing.T, id uuid.UUID) {
+		"DecisionChanged": {func(t *testing.T, b *bundle, id uuid.UUID) {
 			t.Helper()
 			b.dispute(t, id, events.DisputeLost, 3)
 			b.dispute(t, id, events.DisputeWon, 2)
@@ -171,7 +171,7 @@ func TestDisputeEventsInAnyOrder(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			k := b.bought(t, b.newType(t, 5), 1)[0]
-			tt.order(b, t, k.OrderID)
+			tt.order(t, b, k.OrderID)
 			_, err := b.store.CheckIn(t.Context(), k.ID, 1, "North")
 			require.ErrorIs(t, err, tt.want)
 		})

@@ -98,7 +98,7 @@ func body[Req, Res any](calls.Endpoint[Req, Res]) func(calls.Request) (Req, erro
 }
 
 func request(r calls.Request) (calls.Request, error) { return r, nil }
-func queryOf(r calls.Request) (url.Values, error) { return r.Query, nil }
+func queryOf(r calls.Request) (url.Values, error)    { return r.Query, nil }
 
 func idsOf(r calls.Request) ([]uuid.UUID, error) { return r.IDs, nil }
 
