@@ -43,7 +43,8 @@ func details(date time.Time) event.Details {
 		Name: "Summer Music Festival", Description: "Annual outdoor festival", Date: date,
 		TimeZone:  "America/New_York",
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
-		Category: event.Music, ImageURL: "https://cdn.example.com/events/770e8400.jpg",
+		Category: event.Music, DisputedTickets: event.SuspendDisputed,
+		ImageURL: "https://cdn.example.com/events/770e8400.jpg",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/eventbooking/eventbooking/services/contracts/calls"
+	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/internal/telemetry"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -38,6 +39,9 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	work, cancel := context.WithTimeout(ctx, workTime)
 	defer cancel()
 	applies, err := c.applies(work, a)
+	if refusal, refused := sidecar.Refusal(err); refused {
+		return c.endRefused(ctx, a, refusal)
+	}
 	if err != nil {
 		slog.WarnContext(ctx, "look up announced event failed", "eventId", a.About, "error", err.Error())
 		return nil
@@ -49,9 +53,7 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	query := calls.HoldersQuery{Limit: holdersPage, Cursor: a.Cursor}
 	page, err := sidecar.Call(work, c.services, calls.Holders, query, a.About)
 	if refusal, refused := sidecar.Refusal(err); refused {
-		slog.ErrorContext(ctx, "announcement failed permanently, its other holders are not told", "announcementId", a.ID,
-			"eventId", a.About, "code", refusal.Code, "error", refusal.Error())
-		return c.store.EndAnnouncement(ctx, a)
+		return c.endRefused(ctx, a, refusal)
 	}
 	if err != nil {
 		slog.WarnContext(ctx, "list holders of tickets failed", "eventId", a.About, "error", err.Error())
@@ -66,6 +68,13 @@ func (c *Courier) queuePage(ctx context.Context, a notification.Announcement) (e
 	}
 	c.wake(notification.Bulk)
 	return nil
+}
+
+// endRefused ends an announcement, because another attempt would be refused as well.
+func (c *Courier) endRefused(ctx context.Context, a notification.Announcement, refusal *problem.Error) error {
+	slog.ErrorContext(ctx, "announcement failed permanently, its other holders are not informed",
+		"announcementId", a.ID, "eventId", a.About, "code", refusal.Code, "error", refusal.Error())
+	return c.store.EndAnnouncement(ctx, a)
 }
 
 // applies reports whether holders still have to be told about a: its event was not cancelled, and its changes were not

@@ -98,6 +98,7 @@ func TestEventPostponedSendsOneMailForEachHolder(t *testing.T) {
 // ticket-service refuses a page of holders. The announcement ends there, and the holders before are told.
 func TestAnnouncementEndsAtARefusedPage(t *testing.T) {
 	b := setup(t)
+	b.Services.Answer(couriertest.EventPath, postponedEvent)
 	const path = "/api/tickets/internal/events/" + couriertest.EventID + "/holders"
 	b.Services.Answer(path+"?limit=100", `{"holders": [{"userId": "`+couriertest.UserID+`", "orderId": "`+
 		couriertest.OrderID+`", "ticketCount": 2}], "nextCursor": "p2"}`)
@@ -110,6 +111,19 @@ func TestAnnouncementEndsAtARefusedPage(t *testing.T) {
 	b.Services.Fail(path+"?cursor=p2&limit=100", nil)
 	b.Exec(t, `UPDATE announcements SET due_at = now()`)
 	require.NoError(t, b.Courier.QueueAnnouncements(t.Context()), "no page is asked for any more")
+	var unfinished int
+	require.NoError(t, b.Pool.QueryRow(t.Context(),
+		`SELECT count(*) FROM announcements WHERE finished_at IS NULL`).Scan(&unfinished))
+	require.Zero(t, unfinished)
+}
+
+// An event that does not exist has no holders to inform.
+func TestAnnouncementEndsWithoutItsEvent(t *testing.T) {
+	b := setup(t)
+	b.Services.Fail(couriertest.EventPath, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event"))
+	b.Deliver(t, uuid.New(), "EVENT_UPDATED", strings.Replace(couriertest.EventUpdated, "}",
+		`, "postponedFrom": "2024-07-15T18:00:00Z", "reason": "Storm."}`, 1))
+	require.NoError(t, b.Courier.QueueAnnouncements(t.Context()))
 	var unfinished int
 	require.NoError(t, b.Pool.QueryRow(t.Context(),
 		`SELECT count(*) FROM announcements WHERE finished_at IS NULL`).Scan(&unfinished))

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/eventbooking/eventbooking/services/contracts/problem"
 	"github.com/eventbooking/eventbooking/services/internal/sidecar"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/courier/couriertest"
 	"github.com/eventbooking/eventbooking/services/notification-service/internal/notification"
@@ -210,7 +209,7 @@ func TestAnnouncementWaitsForTheEvent(t *testing.T) {
 	b := setup(t)
 	b.held(couriertest.UserID)
 	b.Deliver(t, uuid.New(), "EVENT_UPDATED", b.moved(1, oldVenue, "Barn"))
-	b.Services.Fail(couriertest.EventPath, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event"))
+	b.Services.Fail(couriertest.EventPath, sidecar.ErrUnavailable)
 	b.announced(t)
 	require.Empty(t, b.list(t))
 	b.Services.Fail(couriertest.EventPath, nil)

@@ -118,7 +118,7 @@ func TestRefusedLookupFailsPermanently(t *testing.T) {
 		{"UserDeleted", couriertest.UserPath, problem.New(problem.NotFound, "USER_NOT_FOUND", "No such user")},
 		{"EventDeleted", couriertest.EventPath, problem.New(problem.NotFound, "EVENT_NOT_FOUND", "No such event")},
 		{"OrderDeleted", couriertest.OrderPath, problem.New(problem.NotFound, "ORDER_NOT_FOUND", "No such order")},
-		{"TicketRefused", couriertest.PDFPath, problem.New(problem.Conflict, "TICKET_SUSPENDED", "Not now")},
+		{"TicketRefused", couriertest.PDFPath, problem.New(problem.Conflict, "TICKET_LOCKED", "Not now")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := setup(t)

@@ -68,7 +68,8 @@ func TestReserveReturnsPricesAndExpiry(t *testing.T) {
 	require.True(t, strings.HasSuffix(stamps.ExpiresAt, "Z"), "UTC")
 	require.JSONEq(t, `{"reservationId":"`+id.String()+`","reserved":true,
 		"expiresAt":"`+stamps.ExpiresAt+`","currency":"USD",
-		"tickets":[{"ticketTypeId":"`+kind.String()+`","quantity":2,"unitPrice":50.00,"totalPrice":100.00}]}`, body)
+		"tickets":[{"ticketTypeId":"`+kind.String()+`","ticketTypeName":"VIP","quantity":2,
+			"unitPrice":50.00,"totalPrice":100.00}]}`, body)
 	require.Contains(t, body, `"unitPrice":50.00,"totalPrice":100.00`) // as many digits as the currency has
 
 	t.Run("Repeated", func(t *testing.T) {

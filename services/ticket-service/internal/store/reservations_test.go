@@ -25,8 +25,8 @@ func TestReserveIsIdempotent(t *testing.T) {
 	require.Equal(t, ticket.ReservationActive, r.Status)
 	require.WithinDuration(t, time.Now().Add(ticket.HoldTime), r.ExpiresAt, time.Minute)
 	require.ElementsMatch(t, []ticket.LineItem{
-		{TypeID: vip, Quantity: 1, UnitPrice: money.Of(50_00, "USD")},
-		{TypeID: seat, Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
+		{TypeID: vip, TypeName: vip.String(), Quantity: 1, UnitPrice: money.Of(50_00, "USD")},
+		{TypeID: seat, TypeName: seat.String(), Quantity: 2, UnitPrice: money.Of(50_00, "USD")},
 	}, r.Items)
 	b.requireInventory(t, vip, 0, 1)
 	b.requireInventory(t, seat, 0, 2)
