@@ -244,9 +244,9 @@ type CancelTicketsRequest struct {
 	RefundKey string    `json:"refundKey"`
 	Reason    string    `json:"reason"`
 	KeepUsed  bool      `json:"keepUsed,omitempty"` // used tickets stay as they are, and do not refuse the request
-	// OwnerID is the user who returns the tickets. A ticket of another user refuses the request. Empty means that it does
+	// OwnerID is the user who returns the tickets. A ticket of another user refuses the request. Nil means that it does
 	// not matter who owns them.
-	OwnerID string `json:"ownerId,omitempty"`
+	OwnerID *string `json:"ownerId,omitempty"`
 }
 
 // TicketIDs is an optional list. Only a missing list is nil: null in JSON is an error, because a sender that

@@ -47,16 +47,15 @@ func (p DisputePolicy) Shown() DisputePolicy {
 
 // Details describe an event. Its organizer sets them.
 type Details struct {
-	Name         string
-	Description  string
-	Date         time.Time // when it starts
-	EndDate      time.Time // when it ends; zero if the organizer has not set it
-	TimeZone     string    // of the IANA database; people read the times of the event in it
-	VenueName    string
-	VenueAddress string
-	Category     Category
-	ImageURL     string // empty without a picture
-	// DisputedTickets is stored as SuspendDisputed if it is empty.
+	Name            string
+	Description     string
+	Date            time.Time // when it starts
+	EndDate         time.Time // when it ends; zero if the organizer has not set it
+	TimeZone        string    // of the IANA database; people read the times of the event in it
+	VenueName       string
+	VenueAddress    string
+	Category        Category
+	ImageURL        string // empty without a picture
 	DisputedTickets DisputePolicy
 }
 
@@ -69,6 +68,9 @@ const (
 	maxImageURL     = 2048
 	maxReason       = 500
 )
+
+// DefaultTimeZone is the time zone of an event whose organizer has not set one.
+const DefaultTimeZone = "UTC"
 
 // MaxDuration is the maximum time between the start and the end of an event.
 const MaxDuration = 366 * 24 * time.Hour
@@ -97,7 +99,7 @@ func (d Details) Check() (Details, error) {
 		return Details{}, problem.Field("category", "category must be one of %v", categories)
 	}
 	switch d.DisputedTickets {
-	case "", SuspendDisputed, VoidDisputed:
+	case SuspendDisputed, VoidDisputed:
 	default:
 		return Details{}, problem.Field("disputedTickets", "disputedTickets must be %s or %s", SuspendDisputed, VoidDisputed)
 	}
@@ -165,7 +167,7 @@ func checkTime(field string, t time.Time) (time.Time, error) {
 func checkTimeZone(name string) error {
 	area, _, place := strings.Cut(name, "/")
 	_, err := time.LoadLocation(name)
-	if err != nil || name != "UTC" && !place || area == "posix" || area == "right" {
+	if err != nil || name != DefaultTimeZone && !place || area == "posix" || area == "right" {
 		return problem.Field("timeZone",
 			"timeZone must be a name of the IANA time zone database, such as Europe/Zurich").Because(err)
 	}

@@ -132,9 +132,6 @@ func (e Event) Change(user identity.User, now time.Time, c Change) (Event, error
 		e.Category = *c.Category
 	}
 	if c.DisputedTickets != nil {
-		if *c.DisputedTickets == "" {
-			return Event{}, problem.Field("disputedTickets", "disputedTickets must not be empty")
-		}
 		e.DisputedTickets = *c.DisputedTickets
 	}
 	if c.Date != nil {

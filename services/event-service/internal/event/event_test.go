@@ -18,9 +18,9 @@ func TestDetailsCheckNamesTheInvalidField(t *testing.T) {
 	t.Parallel()
 	valid := event.Details{
 		Name: " Summer Music Festival ", Description: "Annual outdoor festival\n\tBring a hat.",
-		Date:      time.Date(2030, 7, 15, 20, 0, 0, 0, time.FixedZone("", 2*60*60)),
-		EndDate:   time.Date(2030, 7, 16, 1, 0, 0, 0, time.FixedZone("", 2*60*60)),
-		TimeZone:  "America/New_York",
+		Date:     time.Date(2030, 7, 15, 20, 0, 0, 0, time.FixedZone("", 2*60*60)),
+		EndDate:  time.Date(2030, 7, 16, 1, 0, 0, 0, time.FixedZone("", 2*60*60)),
+		TimeZone: "America/New_York", DisputedTickets: event.SuspendDisputed,
 		VenueName: "Central Park Amphitheater", VenueAddress: "123 Park Ave, New York, NY 10001",
 		Category: event.Music, ImageURL: "https://cdn.example.com/events/770e8400.jpg",
 	}
@@ -172,6 +172,7 @@ func newEvent(status event.Status, date time.Time) event.Event {
 	return event.Event{ID: uuid.New(), OrganizerID: organizer.ID, Status: status, Details: event.Details{
 		Name: "Summer Music Festival", Date: date, VenueName: "Central Park Amphitheater",
 		VenueAddress: "123 Park Ave, New York, NY 10001", Category: event.Music, TimeZone: "UTC",
+		DisputedTickets: event.SuspendDisputed,
 	}}
 }
 
@@ -202,6 +203,7 @@ func TestChangeSetsTheGivenDetails(t *testing.T) {
 			e.Details = event.Details{
 				Name: "A", Description: "B", Date: now.Add(time.Minute), VenueName: "C", VenueAddress: "D",
 				Category: event.Comedy, ImageURL: "https://example.com/a.jpg", TimeZone: "Europe/Zurich",
+				DisputedTickets: event.SuspendDisputed,
 			}
 		}},
 		{"DateOfDraft", event.Draft, organizer, date(time.Minute), nil, func(e *event.Event) {

@@ -112,6 +112,7 @@ func TestCreateNamesTheInvalidField(t *testing.T) {
 		{"UnknownCategory", "category", "OPERA"},
 		{"RelativeImage", "imageUrl", "/a.jpg"},
 		{"UnknownPolicy", "disputedTickets", "REFUND"},
+		{"EmptyPolicy", "disputedTickets", ""},
 		{"PolicyInLowerCase", "disputedTickets", "void"},
 		{"PolicyAsNumber", "disputedTickets", 7},
 	} {

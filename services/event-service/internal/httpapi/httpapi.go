@@ -93,14 +93,23 @@ func parseEnd(value *string) (time.Time, error) {
 	return end, err
 }
 
-// detail returns the event in the contract's form, "Get Event Details".
+// detail returns the event in the contract's form, "Get Event Details". It adds what the organizer has set and the
+// contract does not have, unless that is the default.
 func detail(e event.Event) calls.EventInfoAnswer {
 	return calls.EventInfoAnswer{
 		EventID: e.ID, OrganizerID: e.OrganizerID, Name: e.Name, Description: e.Description, EventDate: e.Date,
-		EndDate: e.EndDate, TimeZone: e.TimeZone, VenueName: e.VenueName, VenueAddress: e.VenueAddress,
+		EndDate: e.EndDate, TimeZone: shownZone(e.TimeZone), VenueName: e.VenueName, VenueAddress: e.VenueAddress,
 		Category: string(e.Category), Status: calls.EventStatus(e.Status), ImageURL: e.ImageURL,
 		DisputedTickets: string(e.DisputedTickets.Shown()),
 	}
+}
+
+// shownZone returns the time zone, or nothing for the default.
+func shownZone(zone string) string {
+	if zone == event.DefaultTimeZone {
+		return ""
+	}
+	return zone
 }
 
 // publicEvent is an event in the public API. It adds two fields to the contract's form.

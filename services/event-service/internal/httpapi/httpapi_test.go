@@ -200,7 +200,7 @@ func (b *bundle) publish(t *testing.T, id string) {
 // details returns an event that newEvent creates in the form of the contract's "Get Event Details".
 func (b *bundle) details(id, status string) string {
 	return `{"eventId":"` + id + `","organizerId":"` + b.organizer.String() + `","name":"Summer Music Festival",
-		"description":"Annual outdoor festival","eventDate":"2099-07-15T18:00:00Z","timeZone":"UTC",
+		"description":"Annual outdoor festival","eventDate":"2099-07-15T18:00:00Z",
 		"venueName":"Central Park Amphitheater","venueAddress":"123 Park Ave, New York, NY 10001",
 		"category":"MUSIC","status":"` + status + `"}`
 }

@@ -14,7 +14,7 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 		Description  string         `json:"description"`
 		EventDate    string         `json:"eventDate"` // a string, so that the error for an invalid date can name the field
 		EndDate      *string        `json:"endDate"`
-		TimeZone     string         `json:"timeZone"` // UTC by default
+		TimeZone     string         `json:"timeZone"`
 		VenueName    string         `json:"venueName"`
 		VenueAddress string         `json:"venueAddress"`
 		Category     event.Category `json:"category"`
@@ -22,7 +22,7 @@ func (a api) create(w http.ResponseWriter, r *http.Request) error {
 
 		DisputedTickets event.DisputePolicy `json:"disputedTickets"`
 	}
-	in.TimeZone = "UTC"
+	in.TimeZone, in.DisputedTickets = event.DefaultTimeZone, event.SuspendDisputed
 	if err := web.Decode(w, r, &in); err != nil {
 		return err
 	}

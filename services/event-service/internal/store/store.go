@@ -70,7 +70,7 @@ func (s *Store) Create(ctx context.Context, organizer uuid.UUID, d event.Details
 			INSERT INTO events
 				(organizer_id, name, description, event_date, venue_name, venue_address, category, image_url, end_date,
 				time_zone, disputed_tickets)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce(nullif($11, ''), 'SUSPEND')
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
 			WHERE $4 > now()
 			RETURNING `+columns,
 			organizer, d.Name, d.Description, d.Date, d.VenueName, d.VenueAddress, d.Category, d.ImageURL,
@@ -175,7 +175,7 @@ func (s *Store) change(
 			UPDATE events
 			SET status = $2, name = $3, description = $4, event_date = $5, venue_name = $6, venue_address = $7,
 			    category = $8, image_url = $9, cancellation_reason = $10, postponed_from = $11, end_date = $12,
-			    disputed_tickets = coalesce(nullif($13, ''), 'SUSPEND'), time_zone = $14,
+			    disputed_tickets = $13, time_zone = $14,
 			    updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')
 			WHERE id = $1
 			RETURNING updated_at`,

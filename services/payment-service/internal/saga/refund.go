@@ -56,7 +56,7 @@ func (s Saga) cancelTickets(ctx context.Context, r refund.Refund) error {
 		OrderID: r.OrderID.String(), RefundKey: r.Key(), Reason: r.Reason, KeepUsed: r.KeepUsed,
 	}
 	if r.HolderID != uuid.Nil {
-		request.OwnerID = r.HolderID.String()
+		request.OwnerID = new(r.HolderID.String())
 	}
 	if !r.Whole { // without ids, all tickets of the order are cancelled, even those that are not known here
 		request.TicketIDs = make(calls.TicketIDs, len(r.TicketIDs))

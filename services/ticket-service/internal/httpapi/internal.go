@@ -242,8 +242,8 @@ func (a api) cancelRefunded(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	refund := ticket.Refund{OrderID: orderID, Key: in.RefundKey, Reason: in.Reason, KeepUsed: in.KeepUsed}
-	if in.OwnerID != "" {
-		if refund.OwnerID, err = web.ParseID("ownerId", in.OwnerID); err != nil {
+	if in.OwnerID != nil {
+		if refund.OwnerID, err = web.ParseID("ownerId", *in.OwnerID); err != nil {
 			return err
 		}
 	}

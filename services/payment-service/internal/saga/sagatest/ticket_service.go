@@ -302,7 +302,7 @@ func (s *Services) cancel(in calls.CancelTicketsRequest) (calls.CancelTicketsAns
 		switch {
 		case !known || t.order != orderID:
 			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The order has no such ticket")
-		case in.OwnerID != "" && t.owner.String() != in.OwnerID:
+		case in.OwnerID != nil && t.owner.String() != *in.OwnerID:
 			return none, problem.New(problem.NotFound, "TICKET_NOT_FOUND", "The ticket has another owner")
 		case t.used && in.Reason != calls.ReasonEventCancelled && !in.KeepUsed:
 			return none, problem.New(problem.Conflict, "TICKET_USED", "The ticket was used")
