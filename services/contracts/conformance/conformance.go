@@ -27,7 +27,7 @@ type Case struct {
 	Status   int               `json:"status"`
 	Answer   json.RawMessage   `json:"answer"`
 	StandIns map[string]string `json:"standIns"` // values of the example to the names of their replacements
-	Beyond   []string          `json:"beyond"`   // fields of the answer that the contract does not have, as in tickets.name
+	Beyond   []string          `json:"beyond"`   // paths of fields that the contract does not have: tickets.name
 }
 
 // Cases returns all cases, each after those that it depends on: a release comes after its reserve.

@@ -35,7 +35,8 @@ func TestCheckReportsTheFirstDifference(t *testing.T) {
 	require.NoError(t, err)
 	for _, tt := range []struct{ name, answer, wrong string }{
 		{"Same", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"other","list":[{"a":2}]}`, ""},
-		{"BeyondTheContract", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2,"ours":3}],"ours":1}`, ""},
+		{"BeyondTheContract", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x",
+			"list":[{"a":2,"ours":3}],"ours":1}`, ""},
 		{"AddedField", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x","list":[{"a":2}],"more":1}`, "fields"},
 		{"MissingField", `{"userId":"real","valid":true,"n":7,"error":"CODE","text":"x"}`, "fields"},
 		{"OtherType", `{"userId":"real","valid":true,"n":"7","error":"CODE","text":"x","list":[{"a":2}]}`, ".n"},
