@@ -222,10 +222,16 @@ func TestRelayDoesNotReadRefusedEventsToFindNewOnes(t *testing.T) {
 		INSERT INTO outbox (id, topic, cloud_event, attempts, refusals, retry_at)
 		SELECT gen_random_uuid(), 'seat-events', '{}', 9, 9, now() + interval '1 hour' FROM generate_series(1, 20000)`)
 	require.NoError(t, err)
+	// One that a relay abandoned and one that is due: the relay has executed each statement when all are published.
+	add(t.Context(), t, pool, 2, 3)
+	_, err = pool.Exec(t.Context(), `
+		UPDATE outbox SET attempts = 1, retry_at = CASE WHEN position = (SELECT max(position) FROM outbox) THEN now() END
+		WHERE attempts = 0`)
+	require.NoError(t, err)
 	plans := postgrestest.Explain(t, pool, func(pool *pgxpool.Pool) {
 		stop := relay(t, outbox.Relay{Pool: pool, Publisher: b, Poll: tick})
 		add(t.Context(), t, pool, 1)
-		require.Eventually(t, func() bool { return len(b.events()) == 1 }, deadline, tick)
+		require.Eventually(t, func() bool { return len(b.events()) == 3 }, deadline, tick)
 		stop()
 	})
 	for _, condition := range []string{`attempts = 0`, `attempts > 0`} {
