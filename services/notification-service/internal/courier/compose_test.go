@@ -170,7 +170,7 @@ func TestRefundFailedTellsTheBuyer(t *testing.T) {
 	require.Equal(t, row{"REFUND_FAILED", "SENT", "", 1}, b.row(t, id))
 }
 
-// A dispute is told to operations, to the organizer, and to the holder of the tickets, who may not be the buyer.
+// Operations, the organizer and the holder of the tickets, who may not be the buyer, are informed about a dispute.
 func TestDisputeIsToldToEverybodyConcerned(t *testing.T) {
 	b := setup(t)
 	b.Deliver(t, uuid.New(), "PAYMENT_DISPUTED", couriertest.PaymentDisputed)
