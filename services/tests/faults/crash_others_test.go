@@ -51,9 +51,13 @@ var (
 			}, nil)
 		},
 		finish: func(ctx context.Context, s *scenarioRun) error {
+			// The queue hides for a minute what the dead process had received.
+			ctx, stop := context.WithTimeout(ctx, 2*time.Minute)
+			defer stop()
 			_, err := demo.Await(ctx, func() (known bool, err error) {
-				return known, s.sources.Databases[ticketService].QueryRow(ctx, `
+				err = s.sources.Databases[ticketService].QueryRow(ctx, `
 					SELECT end_date IS NOT NULL FROM events WHERE id = $1`, s.event.EventID).Scan(&known)
+				return known, err
 			}, func(known bool) bool { return known })
 			return err
 		},

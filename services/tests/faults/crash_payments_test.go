@@ -93,7 +93,7 @@ var (
 var refundedAgain = outcome{
 	counts{"REFUNDED": 1},
 	counts{"CANCELLED": 2},
-	counts{"ORDER_CONFIRMATION": 1, "REFUND_PROCESSED": 2, "REFUND_FAILED": 1},
+	counts{"ORDER_CONFIRMATION": 1, "REFUND_PROCESSED": 2, "REFUND_FAILED": 1, "TICKET_CANCELLED": 1},
 }
 
 const settle = "/api/gateway/internal/charges/settle"
