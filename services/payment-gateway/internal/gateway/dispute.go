@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ const DisputesPage = 100
 // Disputes returns a page of the disputes that were opened since a time, the newest first, or of those of a
 // transaction. A zero time and an empty transaction id select all. The page begins after the dispute with the id after,
 // or with the newest one if that is empty. Next is the after of the next page, and empty on the last one. Disputes
-// returns ErrRefused, ErrMisconfigured or ErrUnavailable.
+// returns ErrRefused, ErrMisconfigured or ErrUnavailable. It leaves out disputes of others that use the account.
 func (g *Gateway) Disputes(
 	ctx context.Context, transactionID string, since time.Time, after string,
 ) (page []calls.Dispute, next string, err error) {
@@ -39,10 +40,10 @@ func (g *Gateway) Disputes(
 			return nil, "", translate(err)
 		}
 		d, err := disputeOf(dispute)
-		if err != nil {
-			return nil, "", ErrRefused.Because(err)
-		}
-		if d != nil {
+		switch {
+		case err != nil: // of another user of the account: no charge of ours has a currency that is not known
+			slog.WarnContext(ctx, "dispute ignored", "disputeId", dispute.ID, "error", err.Error())
+		case d != nil:
 			page = append(page, *d)
 		}
 		if read++; read == DisputesPage { // before All reads the next page

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -79,6 +80,24 @@ func TestDisputesAreListed(t *testing.T) {
 	b.faults(simulator.Faults{Fail: -1})
 	_, _, err = b.Disputes(t.Context(), "", time.Time{}, "")
 	require.ErrorIs(t, err, gateway.ErrUnavailable)
+}
+
+// The account may have disputes of others. One that cannot be read does not hide those after it.
+func TestUnreadableDisputeDoesNotHideOthers(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"object": "list", "has_more": false, "url": "/v1/disputes", "data": [
+			{"id": "dp_1", "object": "dispute", "payment_intent": "pi_1", "status": "lost",
+				"amount": 1, "currency": "zzz"},
+			{"id": "dp_2", "object": "dispute", "payment_intent": "pi_2", "status": "lost",
+				"amount": 100, "currency": "usd"}]}`))
+	}))
+	t.Cleanup(server.Close)
+	page, next, err := newGateway(t, server.URL).Disputes(t.Context(), "", time.Time{}, "")
+	require.NoError(t, err)
+	require.Empty(t, next)
+	require.Len(t, page, 1)
+	require.Equal(t, "dp_2", page[0].DisputeID)
 }
 
 func TestDisputedChargeIsNotRefunded(t *testing.T) {
