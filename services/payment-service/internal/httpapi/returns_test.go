@@ -42,7 +42,8 @@ func (b *bundle) refunded(id string) []money.Decimal {
 	return refunded
 }
 
-// The owner of a ticket decides whether to return it, whoever bought it. The money goes to the charge of the order.
+// The owner of a ticket decides whether to return it, even if it was transferred. The money goes to the charge of the
+// order.
 func TestOwnersReturnTheirTicketsAfterAPostponement(t *testing.T) {
 	t.Run("BuyerAndFriend", func(t *testing.T) {
 		b := setup(t)

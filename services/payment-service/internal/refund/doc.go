@@ -18,7 +18,7 @@
 // begin at REFUND. Tickets are cancelled first because a ticket can be used while its refund is in progress, and a
 // refund cannot be reversed.
 //
-// After a postponement, the holder of a ticket decides whether to keep it, whoever paid for it. A return therefore
+// After a postponement, the holder of a ticket decides whether to keep it, not its buyer. A return therefore
 // names the holder, and ticket-service cancels the tickets only if they are still that user's: a ticket that was
 // transferred in the meantime fails the refund with TICKET_NOT_FOUND, and the new holder decides. The money goes to the
 // charge of the order, so to its buyer.

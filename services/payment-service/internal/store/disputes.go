@@ -144,7 +144,7 @@ const disputedRefund = `(r.status = 'FAILED' AND r.failure_code = '` + calls.Fai
 	AND NOT EXISTS (SELECT FROM refunds again WHERE again.retry_of = r.id))`
 
 // RefundDisputed handles a refund at REFUND that the card processor refuses because of a dispute. If that is known to
-// be open or lost, it moves the refund to DONE with the status FAILED and returns true. It alerts nobody: the dispute
+// be open or lost, it moves the refund to DONE with the status FAILED and returns true. It sends no alert: the dispute
 // was reported, the bank has returned the money if it is lost, and Disputed repeats the refund if it is won. If no such
 // dispute is known, it changes nothing and returns false.
 func (s *Store) RefundDisputed(ctx context.Context, r refund.Refund) (stopped bool, err error) {

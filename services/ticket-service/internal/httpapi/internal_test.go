@@ -55,7 +55,7 @@ func TestHoldersAreListedOncePerOrder(t *testing.T) {
 	require.JSONEq(t, `{"holders":[]}`, body)
 }
 
-// The list has the tickets that the user owns now, whoever bought them.
+// The list has the tickets that the user owns now, with those that others bought.
 func TestOrderTicketsAreThoseOfTheirOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

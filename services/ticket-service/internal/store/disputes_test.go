@@ -52,7 +52,7 @@ func (b *bundle) organizerInformed(t *testing.T) []string {
 	return found
 }
 
-// A suspended ticket does not admit and cannot be given away, whoever holds it. A dispute that is won restores it.
+// A suspended ticket does not admit and cannot be given away, also after a transfer. A dispute that is won restores it.
 func TestDisputeSuspendsTicketsUntilItIsWon(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

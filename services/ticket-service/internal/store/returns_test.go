@@ -64,7 +64,7 @@ func TestReturnCancelsOnlyTicketsOfItsOwner(t *testing.T) {
 	require.Empty(t, owned)
 }
 
-// A ticket is either transferred or returned: whoever owns it at the end has decided about it.
+// A ticket is either transferred or returned: its owner at the end has decided about it.
 func TestTicketIsEitherTransferredOrReturned(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
